@@ -1,0 +1,149 @@
+"""Slice-wise coding of y: one walk over slices and checkerboard halves for training, encoder, decoder.
+
+For each slice, in order: contexts -> parameters of the anchors -> code -> contexts that see the
+anchors -> parameters of the non-anchors -> code -> latent residual prediction. What "code" means is the
+caller's business: :meth:`SliceModel.forward` hands mean and log-scale to a callable and gets y_hat back
+(``likelihood.py`` trains with it, ``coding.py`` writes and reads streams with it), so that the three uses
+cannot drift apart.
+
+Means and scales are predicted relative to a per-quality baseline of each channel. Networks therefore
+see values of order one at every quality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from laconic.codec.image.checkerboard import Checkerboard, checkerboard
+from laconic.codec.image.config import MlicConfig
+from laconic.codec.image.contexts import ChannelContext, LinearAttention, LocalAttention
+from laconic.codec.image.rate import RateTable
+
+# (positions [N/2], first channel, last channel + 1, mean [B, N/2, c], log-scale [B, N/2, c]) -> y_hat
+CodeStep = Callable[[Tensor, int, int, Tensor, Tensor], Tensor]
+
+
+class ParameterNet(nn.Module):
+    """Contexts -> mean and log-scale, both relative to the baseline."""
+
+    def __init__(self, inputs: int, hidden: int, channels: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(inputs, hidden)
+        self.outer = nn.Linear(hidden, 2 * channels)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_scale = self.outer(F.gelu(self.inner(x))).chunk(2, -1)
+        return mean, log_scale
+
+
+class Slice(nn.Module):
+    """The networks of one slice. ``previous`` is the number of channels decoded before it."""
+
+    def __init__(self, config: MlicConfig, previous: int, last: int, channels: int) -> None:
+        super().__init__()
+        hyper, dim, heads = config.hyper, config.attention, config.heads
+        self.channels = channels
+        if previous:
+            known = hyper + config.context + dim
+            self.channel = ChannelContext(previous, config.context)
+            self.inter = LinearAttention(previous, previous, previous, dim, heads)
+            self.intra = LinearAttention(last, last, channels, dim, heads)
+        else:
+            known = hyper + dim
+            self.guided = LinearAttention(hyper, hyper, hyper, dim, heads)
+            self.intra = LinearAttention(hyper, hyper, channels, dim, heads)
+        self.local = LocalAttention(known, channels, dim, heads)
+        self.anchor_net = ParameterNet(known, config.hidden, channels)
+        self.other_net = ParameterNet(known + 2 * dim, config.hidden, channels)
+        self.residual_in = nn.Linear(hyper + previous + channels, config.hidden // 2)
+        self.residual_out = nn.Linear(config.hidden // 2, channels)
+        nn.init.zeros_(self.residual_out.weight)
+        nn.init.zeros_(self.residual_out.bias)
+
+    def known(self, hyper: Tensor, previous: Tensor | None, board: Checkerboard) -> Tensor:
+        """Everything known of each position before the slice, ``[B, N, known]``."""
+        if previous is not None:
+            return torch.cat(
+                (
+                    hyper,
+                    self.channel(previous, board),
+                    self.inter(previous, previous, previous),
+                ),
+                -1,
+            )
+        # Hyperprior-guided global correlation prediction (MLICv2, section 3.4.1, eq. 7): each half
+        # of the checkerboard attends to the hyper features of the other half.
+        anchors, others = hyper[:, board.anchors], hyper[:, board.others]
+        return torch.cat(
+            (
+                hyper,
+                board.merge(
+                    self.guided(anchors, others, others), self.guided(others, anchors, anchors)
+                ),
+            ),
+            -1,
+        )
+
+    def residual(self, hyper: Tensor, previous: Tensor | None, y: Tensor) -> Tensor:
+        """Latent residual prediction (Minnen & Singh 2020), within half a step."""
+        seen = (hyper, y) if previous is None else (hyper, previous, y)
+        return 0.5 * torch.tanh(self.residual_out(F.gelu(self.residual_in(torch.cat(seen, -1)))))
+
+
+class SliceModel(nn.Module):
+    """All slices of y given hyper features ``[B, H, W, hyper]`` and a quality ``[B]``."""
+
+    def __init__(self, config: MlicConfig) -> None:
+        super().__init__()
+        self.window = config.window
+        self.baseline = RateTable(config.rate_anchors, config.latent)  # log of the scales
+        self.slices = nn.ModuleList()
+        previous = last = 0
+        for channels in config.slices:
+            self.slices.append(Slice(config, previous, last, channels))
+            previous, last = previous + channels, channels
+
+    def unit(self, quality: Tensor) -> Tensor:
+        """Magnitude that the networks see as one, per quality and channel, ``[B, 1, 1, M]``."""
+        return (1 + torch.exp(2 * self.baseline(quality))).sqrt()
+
+    def forward(self, hyper: Tensor, quality: Tensor, code: CodeStep) -> Tensor:
+        """Walk all coding steps; returns y_hat ``[B, H, W, M]``."""
+        height, width = hyper.shape[1:3]
+        board = checkerboard(height, width, self.window, hyper.device)
+        hyper = hyper.flatten(1, 2)  # [B, N, hyper]
+        baseline = self.baseline(quality)[:, 0]  # [B, 1, M]
+        unit = self.unit(quality)[:, 0]
+        normalised: list[Tensor] = []  # decoded slices in units the networks see
+        decoded: list[Tensor] = []
+        first = 0
+        for module in self.slices:
+            assert isinstance(module, Slice)
+            end = first + module.channels
+            base, one = baseline[..., first:end], unit[..., first:end]
+            previous = torch.cat(normalised, -1) if normalised else None
+            known = module.known(hyper, previous, board)  # [B, N, K]
+
+            mean, log_scale = module.anchor_net(known[:, board.anchors])
+            anchors = code(board.anchors, first, end, mean * one, log_scale + base)
+
+            seen = anchors / one
+            reference = normalised[-1] if normalised else hyper
+            local = module.local(known, seen, board)
+            intra = module.intra(reference[:, board.others], reference[:, board.anchors], seen)
+            context = torch.cat((known[:, board.others], local, intra), -1)
+            mean, log_scale = module.other_net(context)
+            others = code(board.others, first, end, mean * one, log_scale + base)
+
+            y = board.merge(anchors, others)  # [B, N, c]
+            y = y + module.residual(hyper, previous, y / one)
+            decoded.append(y)
+            normalised.append(y / one)
+            first = end
+        return torch.cat(decoded, -1).unflatten(1, (height, width))

@@ -1,0 +1,232 @@
+"""Training of the default image model: rate-distortion loss over all qualities at once.
+
+    L = sum_b w(q_b) * (lambda(q_b) * 255^2 * MSE_b + bpp_b),   q_b uniform in 0..100
+
+with w = lambda^-1/2, normalised, so that every quality pulls with similar strength. The learning rate
+follows the share of the time budget that has passed: constant, then linear to zero over the last part, so a
+run of any length on any machine ends annealed. A run is resumable from its checkpoint with the same command.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from laconic.codec.image.config import CONFIGS
+from laconic.codec.image.model import Forward, Mlic
+from laconic.codec.image.rate import LAMBDA_LOW, LAMBDA_SPAN, lambda_of
+from laconic.codec.train.images import Crops, load_pictures, validation_batch
+from laconic.codec.train.muon import build_optimisers
+from laconic.formats.errors import FormatError, ParameterError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run, beside its data."""
+
+    config: str = "small"
+    crop: int = 192
+    batch: int = 8
+    minutes: float = 120.0
+    anneal: float = 0.5  # share of the budget over which the learning rate falls to zero
+    warmup: int = 200  # steps
+    muon_lr: float = 0.01
+    adam_lr: float = 2e-3
+    linear_lr: float = 3e-4
+    clip: float = 2.0
+    ema: float = 0.999
+    seed: int = 1
+
+
+def loss_of(result: Forward, x: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, bpp ``[B]`` and mean squared error ``[B]`` on the [0, 1] scale."""
+    pixels = x.shape[1] * x.shape[2]
+    bpp = (result.y_bits + result.z_bits) / pixels
+    mse = (result.x_hat - x).square().mean((1, 2, 3))
+    multiplier = LAMBDA_LOW * LAMBDA_SPAN ** (quality / 100)
+    weight = (multiplier / lambda_of(50)) ** -0.5
+    return (weight * (multiplier * 255**2 * mse + bpp)).mean(), bpp, mse
+
+
+class Trainer:
+    """State of a run: model, average, optimisers, step and minutes used."""
+
+    def __init__(self, recipe: Recipe, data: list[Path], out: Path) -> None:
+        self.recipe, self.out = recipe, out
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.world = int(os.environ.get("WORLD_SIZE", "1"))
+        if self.world > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        self.device = torch.device(
+            f"cuda:{int(os.environ.get('LOCAL_RANK', '0'))}" if torch.cuda.is_available() else "cpu"
+        )
+        torch.manual_seed(recipe.seed)
+        train, held_out = load_pictures(data, recipe.crop)
+        self.crops = Crops(train, recipe.crop, recipe.seed + 1000 * self.rank)
+        self.validation = validation_batch(held_out, recipe.crop).to(self.device)
+        self.model = Mlic(CONFIGS[recipe.config])
+        self.model.initialise(Crops(train, recipe.crop, recipe.seed).batch(min(256, 4 * len(train))))
+        self.model.to(self.device)
+        self.average = Mlic(CONFIGS[recipe.config]).to(self.device)
+        self.average.load_state_dict(self.model.state_dict())
+        self.optimisers = build_optimisers(
+            self.model,
+            muon_lr=recipe.muon_lr,
+            adam_lr=recipe.adam_lr,
+            linear_lr=recipe.linear_lr,
+        )
+        self.base_lr = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / "checkpoint.pt"
+
+    def save(self) -> None:
+        """Write the checkpoint atomically."""
+        if self.rank:
+            return
+        state = {
+            "recipe": asdict(self.recipe),
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimisers": [o.state_dict() for o in self.optimisers],
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        temporary = self.checkpoint.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, self.checkpoint)
+
+    def load(self) -> None:
+        """Continue from the checkpoint."""
+        try:
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        except (OSError, RuntimeError, EOFError) as error:
+            raise FormatError(f"{self.checkpoint} cannot be resumed from: {error}") from error
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(values)
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.crops = Crops(
+            self.crops.pictures, self.recipe.crop, self.recipe.seed + 1000 * self.rank + self.step
+        )
+
+    def schedule(self) -> float:
+        """Factor of the learning rates now."""
+        progress = self.seconds / (60 * self.recipe.minutes)
+        falling = min(1.0, max(0.0, (1 - progress) / self.recipe.anneal))
+        return falling * min(1.0, (self.step + 1) / self.recipe.warmup)
+
+    def train_step(self) -> tuple[float, float, float]:
+        """One update; returns loss, bpp and PSNR of the batch."""
+        recipe = self.recipe
+        x = self.crops.batch(recipe.batch).to(self.device)
+        # Stratified qualities: each batch spans the whole range.
+        offset = torch.rand(recipe.batch) + torch.arange(recipe.batch)
+        quality = (100 * offset / recipe.batch).to(self.device)
+        loss, bpp, mse = loss_of(self.model(x, quality), x, quality)
+        loss.backward()
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        if self.world > 1:
+            for p in parameters:
+                dist.all_reduce(p.grad, op=dist.ReduceOp.SUM)
+                p.grad /= self.world  # type: ignore[operator]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
+        if torch.isfinite(norm):
+            factor = self.schedule()
+            for optimiser, rates in zip(self.optimisers, self.base_lr, strict=True):
+                for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                    group["lr"] = rate * factor
+                optimiser.step()
+            decay = min(recipe.ema, (self.step + 1) / (self.step + 10))
+            with torch.no_grad():
+                pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
+                for mean, value in pairs:
+                    mean.lerp_(value, 1 - decay)
+        self.model.zero_grad(set_to_none=True)
+        self.step += 1
+        return loss.item(), bpp.mean().item(), -10 * math.log10(mse.mean().item() + 1e-12)
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, list[float]]:
+        """bpp, PSNR and loss of the averaged weights on held-out pictures at five qualities."""
+        result: dict[str, list[float]] = {"quality": [], "bpp": [], "psnr": [], "loss": []}
+        for q in (10.0, 30.0, 50.0, 70.0, 90.0):
+            quality = torch.full((len(self.validation),), q, device=self.device)
+            out = self.average(self.validation, quality)
+            out.x_hat.clamp_(0, 1)
+            loss, bpp, mse = loss_of(out, self.validation, quality)
+            psnr = (-10 * mse.log10()).mean()
+            for key, value in zip(result, (q, bpp.mean().item(), psnr.item(), loss.item()), strict=True):
+                result[key].append(round(value, 4))
+        return result
+
+    def run(self, *, save_every: float = 120.0, validate_every: float = 300.0) -> None:
+        """Train until the time budget is used; prints one line per report, keeps ``log.jsonl``."""
+        last = time.monotonic()
+        saved = validated = self.seconds
+        loss_mean, first = 0.0, self.step
+        while self.seconds < 60 * self.recipe.minutes:
+            loss, bpp, psnr = self.train_step()
+            now = time.monotonic()
+            self.seconds, last = self.seconds + now - last, now
+            loss_mean = loss if self.step == first + 1 else 0.98 * loss_mean + 0.02 * loss
+            if self.rank == 0 and self.step % 50 == 0:
+                left = self.recipe.minutes - self.seconds / 60
+                print(
+                    f"step {self.step}  loss {loss_mean:.4f}  bpp {bpp:.3f}  psnr {psnr:.2f}"
+                    f"  {self.step / self.seconds * self.recipe.batch:.1f} crops/s"
+                    f"  {left:.1f} min left",
+                    flush=True,
+                )
+            if self.seconds - saved > save_every:
+                self.save()
+                saved = self.seconds
+            if self.rank == 0 and self.seconds - validated > validate_every:
+                self.report()
+                validated = self.seconds
+                last = time.monotonic()
+        self.save()
+        if self.rank == 0:
+            self.report()
+
+    def report(self) -> None:
+        """Validate and append to the log."""
+        entry = {"step": self.step, "minutes": round(self.seconds / 60, 1), **self.validate()}
+        with (self.out / "log.jsonl").open("a") as log:
+            log.write(json.dumps(entry) + "\n")
+        print("held-out", json.dumps(entry), flush=True)
+
+
+def run(
+    recipe: Recipe, data: list[Path], out: Path, *, resume: bool = False, threads: int | None = None
+) -> Path:
+    """Train ``recipe`` on the pictures below ``data``; returns the checkpoint's path.
+
+    Raises ``ParameterError`` for an existing run without ``resume`` or too few pictures, and
+    ``FormatError`` for a checkpoint that cannot be read.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / "checkpoint.pt").exists() and not resume:
+        raise ParameterError(f"{out} holds a run already: add --resume or choose another folder")
+    trainer = Trainer(recipe, data, out)
+    if resume and trainer.checkpoint.exists():
+        trainer.load()
+    try:
+        trainer.run()
+    except KeyboardInterrupt:
+        trainer.save()
+        raise
+    return trainer.checkpoint
