@@ -1,0 +1,37 @@
+"""Entropy coding with integer tables: turn integers and their models into bytes and back.
+
+A codec computes a table index for every symbol, then pushes symbols, indexes and tables to a
+`SymbolEncoder`; the decoder pulls with the same indexes and tables.
+
+* tables: `CdfTables`, from `gaussian_tables`, `factorized_tables`, `categorical_tables`,
+  `logistic_mixture_tables`;
+* coders: `SymbolEncoder`, `SymbolDecoder`, `ideal_bits`;
+* equal tables on every machine: `NumericsProfile`, `guard_indexes`, `push_guarded`,
+  `pull_guarded`, `SymbolCheck`.
+
+Importing this package needs NumPy only; `constriction` is imported when a coder is made.
+"""
+
+from laconic.entropy.check import SymbolCheck
+from laconic.entropy.coder import SymbolDecoder, SymbolEncoder, ideal_bits
+from laconic.entropy.gaussian import gaussian_boundaries, gaussian_scales, gaussian_tables
+from laconic.entropy.guard import guard_indexes, pull_guarded, push_guarded
+from laconic.entropy.profiles import NumericsProfile
+from laconic.entropy.quantize import quantize_pmf
+from laconic.entropy.tables import CdfTables
+
+__all__ = [
+    "CdfTables",
+    "NumericsProfile",
+    "SymbolCheck",
+    "SymbolDecoder",
+    "SymbolEncoder",
+    "gaussian_boundaries",
+    "gaussian_scales",
+    "gaussian_tables",
+    "guard_indexes",
+    "ideal_bits",
+    "pull_guarded",
+    "push_guarded",
+    "quantize_pmf",
+]
