@@ -18,7 +18,7 @@ class MlicConfig:
 
     luma: int = 64  # features of the sum colour at 1/8 resolution
     chroma: int = 48  # features of each difference colour at 1/8 resolution
-    slices: tuple[int, ...] = (8, 16, 24, 48, 96)  # channels of y at 1/16, uneven, energy order
+    slices: tuple[int, ...] = (16, 24, 40, 80, 160)  # channels of y at 1/16, uneven, energy order
     z_channels: int = 64  # hyper-latent at 1/64
     hyper: int = 128  # hyperprior features at 1/16
     context: int = 64  # channel-wise context features

@@ -2,7 +2,7 @@
 
 Quality q stands for a Lagrangian multiplier, log-spaced:
 
-    lambda(q) = 0.0008 * 250^(q / 100)         of  lambda * 255^2 * MSE + bpp
+    lambda(q) = 0.0008 * 150^(q / 100)         of  lambda * 255^2 * MSE + bpp
 
 Every place where the network must know the quality holds a small table of vectors at equally spaced
 control points, interpolated linearly (the values are logarithms of gains, so gains are interpolated
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 LAMBDA_LOW = 0.0008
-LAMBDA_SPAN = 250.0
+LAMBDA_SPAN = 150.0
 QUALITY_STEPS = 1000  # a stream stores the quality in tenths
 
 

@@ -1,0 +1,25 @@
+"""Learned codecs: media <-> symbols. The Python API of Laconic.
+
+>>> from laconic import codec
+>>> data = codec.encode("photo.png", quality=50)      # doctest: +SKIP
+>>> picture = codec.decode(data)                      # doctest: +SKIP
+
+Importing this package does not import torch; encoding and decoding do.
+"""
+
+from laconic.codec import models, registry
+from laconic.codec.api import Info, Reader, decode, encode, open, probe, verify
+from laconic.codec.base import VerifyReport
+
+__all__ = [
+    "Info",
+    "Reader",
+    "VerifyReport",
+    "decode",
+    "encode",
+    "models",
+    "open",
+    "probe",
+    "registry",
+    "verify",
+]

@@ -1,0 +1,306 @@
+"""The functions programs call: encode, decode, open, probe, verify.
+
+Nothing here imports torch; the codec that a call needs does.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike, fspath
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.codec import models, registry
+from laconic.codec.base import Codec, DecodeSettings, EncodeSettings, Progress, VerifyReport
+from laconic.formats.container import Media
+from laconic.formats.container_reader import ContainerReader
+from laconic.formats.errors import ModelError, ParameterError, UnsupportedError
+from laconic.formats.image import Image, read_image
+from laconic.formats.image_header import ImageHeader
+from laconic.formats.limits import DEFAULT_LIMITS, Limits
+
+Source = str | PathLike[str] | bytes | BinaryIO
+DEFAULT_QUALITY = 50.0
+
+
+def encode(
+    source: Source | Image | NDArray[Any],
+    *,
+    codec: str | None = None,
+    quality: float | None = None,
+    bpp: float | None = None,
+    target_bytes: int | None = None,
+    lossless: bool = False,
+    effort: int = 0,
+    model: str | None = None,
+    strip: bool = False,
+    verify: bool = True,
+    tile: int | None = None,
+    progress: Progress | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> bytes:
+    """Encode a picture into the bytes of a ``.lac`` file.
+
+    Args:
+        source: path, bytes or binary file of a picture; an :class:`Image`; or an array
+            ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16.
+        codec: name of the codec; None chooses by the kind of input.
+        quality: 0 (smallest) to 100 (best); 50 when nothing else is given.
+        bpp: largest number of bits per pixel that the file may take, headers included.
+        target_bytes: largest size of the file in bytes, headers included.
+        lossless: ask for exact reconstruction.
+        effort: encoding effort, 0 is the fastest.
+        model: name, id or path of a model; None is the codec's default.
+        strip: leave out EXIF and XMP (colour profiles always stay).
+        verify: decode the symbols once and compare before returning.
+        tile: side of the tiles in pixels, a multiple of 64.
+        progress: called with (done, total).
+        limits: refuse pictures beyond these.
+
+    Raises:
+        ParameterError: contradictory or out-of-range arguments, or an unreachable target size.
+        FormatError, UnsupportedError, LimitError: the source cannot be read.
+        ModelError: the model is missing or damaged.
+    """
+    _check_rate(quality, bpp, target_bytes, lossless)
+    if lossless:
+        raise UnsupportedError(
+            f"no installed codec is lossless: available are {', '.join(registry.names())}"
+        )
+    image = _as_image(source, limits)
+    if quality is None and bpp is None and target_bytes is None:
+        quality = DEFAULT_QUALITY
+    settings = EncodeSettings(
+        quality=quality,
+        bpp=bpp,
+        target_bytes=target_bytes,
+        effort=effort,
+        model=model,
+        strip=strip,
+        verify=verify,
+        tile=tile,
+        progress=progress,
+        limits=limits,
+    )
+    return registry.get(codec or "mlic").encode(image, settings)
+
+
+def decode(
+    data: Source,
+    *,
+    region: tuple[int, int, int, int] | None = None,
+    partial: bool = False,
+    progress: Progress | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Image:
+    """Decode a ``.lac`` picture.
+
+    Args:
+        data: bytes, path or binary file.
+        region: ``(x, y, width, height)`` in pixels; only the tiles it needs are read.
+        partial: decode what is intact of a damaged file; missing tiles are mid-gray and a notice
+            in the result names them.
+        progress: called with (done, total).
+        limits: refuse files that claim more.
+
+    Raises:
+        FormatError: damaged or truncated. DesyncError: decoded symbols are wrong.
+        ModelError: the model that the file names is not installed.
+        LimitError, UnsupportedError: too large, too new or of another kind.
+    """
+    with _reader(data, limits, partial=partial) as reader:
+        settings = DecodeSettings(region=region, partial=partial, progress=progress, limits=limits)
+        return _codec_of(reader).decode(reader, settings)
+
+
+def verify(
+    data: Source, *, progress: Progress | None = None, limits: Limits = DEFAULT_LIMITS
+) -> VerifyReport:
+    """Decode every symbol of a file and compare the checks, without synthesis.
+
+    Raises the same errors as :func:`decode`.
+    """
+    with _reader(data, limits) as reader:
+        settings = DecodeSettings(progress=progress, limits=limits)
+        return _codec_of(reader).verify(reader, settings)
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the header of a file says."""
+
+    kind: str
+    codec: str
+    codec_version: int
+    model_id: str
+    model: str | None  # name, when the model is installed
+    numerics: int
+    width: int
+    height: int
+    channels: int
+    bit_depth: int
+    alpha: bool
+    segments: int
+    file_bytes: int
+    bpp: float
+    chunks: list[tuple[str, int]]
+    settings: dict[str, Any]  # the codec's own header: quality, tile side
+
+    @property
+    def quality(self) -> float | None:
+        """Quality of a lossy picture, 0..100."""
+        return self.settings.get("quality")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {**self.__dict__, "chunks": [list(c) for c in self.chunks]}
+
+
+def probe(data: Source, *, limits: Limits = DEFAULT_LIMITS) -> Info:
+    """Facts of a file from its header, without decoding and without importing torch."""
+    with _reader(data, limits) as reader:
+        return _info(reader, limits)
+
+
+class Reader:
+    """Random access to a ``.lac`` picture: ``with codec.open("x.lac") as f: f.region(0, 0, 64, 64)``."""
+
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self._limits = limits
+        self._context = _reader(source, limits)
+        self._reader = self._context.__enter__()
+        self.info = _info(self._reader, limits)
+
+    def __len__(self) -> int:
+        """Number of tiles."""
+        return len(self._reader)
+
+    def region(self, x: int, y: int, width: int, height: int) -> Image:
+        """Decode a rectangle; only the tiles it needs are read."""
+        settings = DecodeSettings(region=(x, y, width, height), limits=self._limits)
+        return _codec_of(self._reader).decode(self._reader, settings)
+
+    def decode(self) -> Image:
+        """Decode the whole picture."""
+        return _codec_of(self._reader).decode(self._reader, DecodeSettings(limits=self._limits))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._context.__exit__(None, None, None)
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Reader:  # noqa: A001
+    """Open a file for random access; see :class:`Reader`."""
+    return Reader(source, limits)
+
+
+def _check_rate(
+    quality: float | None, bpp: float | None, target_bytes: int | None, lossless: bool
+) -> None:
+    given = [
+        name
+        for name, value in (("quality", quality), ("bpp", bpp), ("target_bytes", target_bytes))
+        if value is not None
+    ] + (["lossless"] if lossless else [])
+    if len(given) > 1:
+        raise ParameterError(f"{' and '.join(given)} exclude each other: give one of them")
+    if quality is not None and not 0 <= quality <= 100:
+        raise ParameterError(f"quality is {quality}: expected a number from 0 to 100")
+    if bpp is not None and not 0 < bpp < float("inf"):
+        raise ParameterError(f"bpp is {bpp}: expected a positive number of bits per pixel")
+    if target_bytes is not None and target_bytes <= 0:
+        raise ParameterError(f"the target size is {target_bytes} bytes: expected more than 0")
+
+
+def _as_image(source: Source | Image | NDArray[Any], limits: Limits) -> Image:
+    if isinstance(source, Image):
+        return source
+    if not isinstance(source, np.ndarray):
+        return read_image(source, limits)
+    array = source[..., None] if source.ndim == 2 else source
+    if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
+        raise ParameterError(
+            f"the array has shape {list(source.shape)}: expected [H, W], [H, W, 1] or [H, W, 3]"
+        )
+    if array.dtype not in (np.uint8, np.uint16):
+        raise ParameterError(f"the array is {array.dtype}: expected uint8 or uint16 samples")
+    return Image(pixels=array, bit_depth=8 * array.dtype.itemsize)
+
+
+@contextmanager
+def _reader(source: Source, limits: Limits, *, partial: bool = False) -> Iterator[ContainerReader]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        yield ContainerReader(bytes(source), limits, partial=partial)
+    elif isinstance(source, str | PathLike):
+        with builtins.open(fspath(source), "rb") as file:
+            yield ContainerReader(file, limits, partial=partial)
+    elif source.seekable():
+        yield ContainerReader(source, limits, partial=partial)
+    else:
+        yield ContainerReader(io.BytesIO(source.read()), limits, partial=partial)
+
+
+def _codec_of(reader: ContainerReader) -> Codec:
+    if reader.header.media != Media.IMAGE:
+        raise UnsupportedError(
+            f"the file holds {reader.header.media.name.lower()}: this version decodes pictures"
+        )
+    return registry.get(registry.name_of(reader.header.codec))
+
+
+def _info(reader: ContainerReader, limits: Limits) -> Info:
+    header = reader.header
+    name = registry.name_of(header.codec)
+    if header.media != Media.IMAGE:
+        raise UnsupportedError(f"the file holds {header.media.name.lower()}, not a picture")
+    picture = ImageHeader.unpack(header.media_header, limits)
+    model_id = header.model.hex()
+    try:
+        model: str | None = models.find(model_id).name
+    except ModelError:
+        model = None
+    size = reader.file_bytes
+    return Info(
+        kind="image",
+        codec=name,
+        codec_version=header.codec_version,
+        model_id=model_id,
+        model=model,
+        numerics=header.numerics,
+        width=picture.width,
+        height=picture.height,
+        channels=picture.channels,
+        bit_depth=picture.bit_depth,
+        alpha=picture.alpha,
+        segments=len(reader),
+        file_bytes=size,
+        bpp=8 * size / (picture.width * picture.height),
+        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
+        settings=_describe(name, header.codec_header),
+    )
+
+
+def _describe(name: str, codec_header: bytes) -> dict[str, Any]:
+    from laconic.codec.image.header import MlicHeader
+
+    if name == "mlic":
+        return MlicHeader.unpack(codec_header).to_dict()
+    return registry.get(name).describe(codec_header)

@@ -1,0 +1,148 @@
+"""Symbols of a latent <-> bytes, exactly, on any machine (numerics profile FLOAT64_GUARD).
+
+A symbol is round(y - mean), so noise in the mean cannot desynchronise a decoder. What must be equal on both
+sides is the table index of every symbol. The entropy model therefore runs in float64, where machines
+differ by about 1e-15, and the encoder lists explicitly every index that lies within ``GUARD_BAND`` of a
+decision boundary: a decoder never decides a close call. Payload:
+
+    varint  number of listed indexes
+    n times varint gap in coding order, byte index
+    rest    range coder: z, then per slice anchors and non-anchors (channel fastest)
+
+The walk over the slices is the one that training uses (``slices.py``).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from laconic.codec.image.model import Mlic
+from laconic.entropy import CdfTables, GuardedIndexes, SymbolCheck, SymbolDecoder, SymbolEncoder
+from laconic.formats.errors import FormatError
+from laconic.formats.varint import read_varint, write_varint
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Payload of one latent, the check over its symbols, and how many symbols there are."""
+
+    payload: bytes
+    check: SymbolCheck
+    symbols: int
+    y_hat: Tensor  # [1, H, W, M] float64
+
+
+class ExactCoder:
+    """Entropy coding of latents with one model. Thread-safe: keeps no state between calls."""
+
+    def __init__(self, model: Mlic, tables: CdfTables) -> None:
+        config = model.config
+        self.tables = tables
+        self.config = config
+        self.log_low = float(np.log(config.scale_low))
+        self.log_step = float(np.log(config.scale_high / config.scale_low)) / (
+            config.scale_count - 1
+        )
+        self.h_s = _exact(model.h_s)
+        self.z_prior = _exact(model.z_prior)
+        self.y_model = _exact(model.y_model)
+
+    def position(self, log_scale: Tensor) -> NDArray[np.float64]:
+        """Place of each scale in the table, in steps."""
+        place: NDArray[np.float64] = ((log_scale - self.log_low) / self.log_step).numpy()
+        return place
+
+    @torch.no_grad()
+    def encode(self, y: Tensor, z: Tensor, quality: float) -> Coded:
+        """``y`` [1, H, W, M] and ``z`` [1, H/4, W/4, Z] in steps -> payload."""
+        y, z = y.double(), z.double()
+        q = torch.tensor([quality], dtype=torch.float64)
+        encoder, check = SymbolEncoder("range"), SymbolCheck()
+        listing = GuardedIndexes(self.config.scale_count)
+
+        def push(residual: Tensor, log_scale: Tensor) -> Tensor:
+            rounded = residual.round()
+            symbols = rounded.reshape(-1).numpy().astype(np.int32)
+            encoder.push(symbols, listing.note(self.position(log_scale)), self.tables)
+            check.update(symbols)
+            return rounded
+
+        z_mean, z_log_scale = self.z_prior(q)
+        z_hat = push(z - z_mean, z_log_scale.expand_as(z)) + z_mean
+        flat = y.flatten(1, 2)  # [1, N, M]
+
+        def code(at: Tensor, first: int, end: int, mean: Tensor, log_scale: Tensor) -> Tensor:
+            return push(flat[:, at, first:end] - mean, log_scale) + mean
+
+        y_hat = self.y_model(self.h_s(z_hat, q), q, code)
+        return Coded(pack_listing(listing) + encoder.finish(), check, y.numel() + z.numel(), y_hat)
+
+    @torch.no_grad()
+    def decode(self, payload: bytes, height: int, width: int, quality: float) -> Coded:
+        """Inverse of :meth:`encode` for a latent of ``height`` x ``width``.
+
+        Raises ``FormatError`` for a payload that cannot be one of such a latent. Whether the
+        symbols are right is told by the returned check.
+        """
+        q = torch.tensor([quality], dtype=torch.float64)
+        z_mean, z_log_scale = self.z_prior(q)
+        shape = (1, height // 4, width // 4, self.config.z_channels)
+        total = height * width * self.config.latent + shape[1] * shape[2] * shape[3]
+        listing, offset = unpack_listing(payload, total, self.config.scale_count)
+        decoder, check = SymbolDecoder(payload[offset:], "range"), SymbolCheck()
+
+        def pull(log_scale: Tensor) -> Tensor:
+            symbols = decoder.pull(listing.apply(self.position(log_scale)), self.tables)
+            check.update(symbols)
+            return torch.from_numpy(symbols.astype(np.float64)).reshape(log_scale.shape)
+
+        z_hat = pull(z_log_scale.expand(shape)) + z_mean
+
+        def code(at: Tensor, first: int, end: int, mean: Tensor, log_scale: Tensor) -> Tensor:
+            return pull(log_scale) + mean
+
+        y_hat = self.y_model(self.h_s(z_hat, q), q, code)
+        decoder.finish()
+        return Coded(payload, check, total, y_hat)
+
+
+def _exact(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module).double().eval().requires_grad_(False)
+
+
+def pack_listing(listing: GuardedIndexes) -> bytes:
+    """The explicit indexes as in the module's docstring."""
+    parts = [write_varint(len(listing.places))]
+    before = 0
+    for place, index in zip(listing.places, listing.indexes, strict=True):
+        parts += [write_varint(place - before), bytes([index])]
+        before = place
+    return b"".join(parts)
+
+
+def unpack_listing(data: bytes, total: int, entries: int) -> tuple[GuardedIndexes, int]:
+    """Inverse of :func:`pack_listing` and where the coder's bytes begin; raises ``FormatError``."""
+    count, offset = read_varint(data, 0)
+    if count > total:
+        raise FormatError(
+            f"the segment lists {count} table indexes but has {total} symbols: it is damaged"
+        )
+    places: list[int] = []
+    indexes: list[int] = []
+    place = 0
+    for i in range(count):
+        gap, offset = read_varint(data, offset)
+        place += gap
+        index = data[offset] if offset < len(data) else entries
+        if place >= total or index >= entries or (gap == 0 and i > 0):
+            raise FormatError("the segment lists an impossible table index: it is damaged")
+        offset += 1
+        places.append(place)
+        indexes.append(index)
+    return GuardedIndexes(entries, places, indexes), offset

@@ -1,0 +1,43 @@
+"""The image codec's private header: quality and tile side, 3 bytes. Imports no torch."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from laconic.formats.errors import FormatError
+
+TILE_UNIT = 64  # z lives at 1/64 of the resolution
+QUALITY_STEPS = 1000  # tenths of a quality point
+CODEC_ID = 1
+CODEC_VERSION = 1
+
+
+@dataclass(frozen=True)
+class MlicHeader:
+    """``quality`` in 0..100 (stored in tenths) and ``tile`` in pixels (64..16320, stored / 64)."""
+
+    quality: float
+    tile: int
+
+    def pack(self) -> bytes:
+        """Big-endian uint16 tenths of quality, uint8 tile side / 64."""
+        return struct.pack(">HB", round(self.quality * 10), self.tile // TILE_UNIT)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> MlicHeader:
+        """Inverse of :meth:`pack`; raises ``FormatError`` for impossible values."""
+        if len(data) != 3:
+            raise FormatError(f"the image codec's header has {len(data)} bytes: expected 3")
+        tenths, tile = struct.unpack(">HB", data)
+        if tenths > QUALITY_STEPS or tile == 0:
+            raise FormatError(
+                f"the image codec's header says quality {tenths / 10} and tile {tile * TILE_UNIT}:"
+                " expected 0..100 and at least 64"
+            )
+        return cls(tenths / 10, tile * TILE_UNIT)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)

@@ -1,0 +1,189 @@
+"""Models: where weights lie, what identifies them, how they are loaded and exported.
+
+A model is one safetensors file: half-precision weights, integer coding tables, and in its metadata a JSON
+manifest. A stream names its model by the first 6 bytes of the SHA-256 of the *canonical manifest* (codec,
+configuration, numerics profile, hash of every tensor), so re-saving a file changes nothing and any
+change of a weight or a table changes the name. Loading checks the hash.
+
+Files are looked for in the package, then in the user's store: ``$LACONIC_MODELS`` or
+``~/.local/share/laconic/models``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from laconic.formats.atomic import atomic_write
+from laconic.formats.errors import ModelError
+
+Arrays = Mapping[str, NDArray[Any]]
+ID_BYTES = 6
+DEFAULT_MODEL = "mlic-small"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model without loading its weights."""
+
+    name: str
+    id: str  # 12 hexadecimal digits
+    codec: str
+    parameters: int
+    bytes: int
+    path: Path
+    config: dict[str, Any] = field(default_factory=dict)
+    numerics: int = 0
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {**self.__dict__, "path": str(self.path)}
+
+
+def manifest_id(
+    codec: str, config: Mapping[str, Any], numerics: int, tensors: Arrays
+) -> tuple[str, str]:
+    """``(id, canonical manifest)`` of a model: 12 hexadecimal digits and the JSON they hash."""
+    hashes = {}
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        head = f"{array.dtype.str}{list(array.shape)}".encode()
+        hashes[name] = hashlib.sha256(head + array.tobytes()).hexdigest()
+    manifest = json.dumps(
+        {"codec": codec, "config": dict(config), "numerics": numerics, "tensors": hashes},
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+    return hashlib.sha256(manifest.encode()).hexdigest()[: 2 * ID_BYTES], manifest
+
+
+def write_model(
+    path: Path,
+    *,
+    name: str,
+    codec: str,
+    config: Mapping[str, Any],
+    numerics: int,
+    tensors: Arrays,
+    training: Mapping[str, Any],
+    overwrite: bool = False,
+) -> ModelInfo:
+    """Write a model file atomically; ``tensors`` hold weights (float16) and tables (integers)."""
+    identity, _ = manifest_id(codec, config, numerics, tensors)
+    weights = sum(a.size for a in tensors.values() if a.dtype.kind == "f")
+    about = {
+        "name": name,
+        "id": identity,
+        "codec": codec,
+        "config": dict(config),
+        "numerics": numerics,
+        "parameters": weights,
+        "training": dict(training),
+    }
+    data = save(
+        {k: np.ascontiguousarray(v) for k, v in tensors.items()},
+        metadata={"laconic": json.dumps(about, sort_keys=True)},
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path, overwrite=overwrite) as file:
+        file.write(data)
+    return read_info(path)
+
+
+def read_info(path: Path) -> ModelInfo:
+    """Facts of a model file from its metadata. Raises ``ModelError`` if it is none of ours."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads((file.metadata() or {})["laconic"])
+        return ModelInfo(
+            name=str(about["name"]),
+            id=str(about["id"]),
+            codec=str(about["codec"]),
+            parameters=int(about["parameters"]),
+            bytes=path.stat().st_size,
+            path=path,
+            config=dict(about["config"]),
+            numerics=int(about["numerics"]),
+            training=dict(about["training"]),
+        )
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise ModelError(
+            f"{path} is not a Laconic model ({type(error).__name__}: {error}): expected a"
+            ' safetensors file made by "laconic models export"'
+        ) from error
+
+
+def read_tensors(info: ModelInfo) -> dict[str, NDArray[Any]]:
+    """Weights and tables of a model; raises ``ModelError`` when they are not what its id names."""
+    try:
+        with safe_open(info.path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{info.path} cannot be read: {error}") from error
+    identity, _ = manifest_id(info.codec, info.config, info.numerics, tensors)
+    if identity != info.id:
+        raise ModelError(
+            f"{info.path} calls itself {info.id} but its contents are {identity}: the file is"
+            " damaged, install the model again"
+        )
+    return tensors
+
+
+def search_path() -> list[Path]:
+    """Folders that hold models, in order of preference."""
+    user = os.environ.get("LACONIC_MODELS")
+    default = Path.home() / ".local" / "share" / "laconic" / "models"
+    return [
+        Path(__file__).parent / "image" / "weights",
+        Path(user) if user else default,
+    ]
+
+
+def list_models() -> list[ModelInfo]:
+    """Every readable model on the search path, by name; unreadable files are left out."""
+    found: dict[str, ModelInfo] = {}
+    for folder in search_path():
+        for path in sorted(folder.glob("*.safetensors")):
+            try:
+                info = read_info(path)
+            except ModelError:
+                continue
+            found.setdefault(info.name, info)
+    return sorted(found.values(), key=lambda m: m.name)
+
+
+def find(name_or_id: str) -> ModelInfo:
+    """The model of that name, id (12 hexadecimal digits) or path.
+
+    Raises ``ModelError`` naming the models at hand when there is none.
+    """
+    models = list_models()
+    for info in models:
+        if name_or_id in (info.name, info.id):
+            return info
+    path = Path(name_or_id)
+    if path.suffix == ".safetensors" and path.is_file():
+        return read_info(path)
+    here = ", ".join(f"{m.name} ({m.id})" for m in models) or "none"
+    raise ModelError(
+        f"model {name_or_id} was not found: available are {here}; put its .safetensors file into"
+        f" {search_path()[-1]} or set LACONIC_MODELS"
+    )
+
+
+def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -> ModelInfo:
+    """Turn a training checkpoint into a model file: averaged weights in half precision and tables."""
+    from laconic.codec.image.export import export_checkpoint
+
+    return export_checkpoint(checkpoint, out, name=name, overwrite=overwrite)

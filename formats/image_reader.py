@@ -1,0 +1,222 @@
+"""Reading pictures: Pillow for nearly everything, FFmpeg (PyAV) for 16-bit colour, which Pillow truncates.
+
+What comes out is upright RGB or gray with straight alpha. Conversions that change samples leave a notice.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import warnings
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, ImageOps, UnidentifiedImageError
+from PIL import Image as Pillow
+
+from laconic.formats.errors import FormatError, LimitError, UnsupportedError
+from laconic.formats.image import Image
+from laconic.formats.limits import Limits
+
+DIRECT = {"L", "RGB", "LA", "RGBA"}
+MAGICS = {
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"RIFF": "WebP",
+}
+
+
+def read(source: str | os.PathLike[str] | bytes | BinaryIO, limits: Limits) -> Image:
+    """Read the first frame of a picture.
+
+    Raises ``UnsupportedError`` if it is no picture that Pillow or FFmpeg know, ``FormatError`` if it is
+    damaged or truncated, ``LimitError`` if it is too large (before its samples are decoded).
+    """
+    data = _bytes_of(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Pillow.open(io.BytesIO(data)) as picture:
+                limits.check_pixels(*picture.size)
+                return _convert(picture, data)
+    except Pillow.DecompressionBombError as error:
+        raise LimitError(f"the picture is too large for Pillow: {error}") from error
+    except UnidentifiedImageError as error:
+        for magic, name in MAGICS.items():
+            if data.startswith(magic):
+                raise FormatError(
+                    f"the input begins like {name} but cannot be read: it is damaged, or of a variant"
+                    " that Pillow does not know"
+                ) from error
+        raise UnsupportedError(
+            "the input is not a picture in a format that Pillow reads: expected PNG, JPEG, WebP,"
+            " AVIF, TIFF, GIF, PPM or BMP"
+        ) from error
+    except (LimitError, UnsupportedError):
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError) as error:
+        raise FormatError(f"the picture is damaged or truncated: {error}") from error
+
+
+def _bytes_of(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, str | os.PathLike):
+        return Path(source).read_bytes()
+    return source.read()
+
+
+def _convert(picture: Pillow.Image, data: bytes) -> Image:
+    notices = []
+    if getattr(picture, "n_frames", 1) > 1:
+        notices.append(f"the picture has {picture.n_frames} frames: only the first was read")  # type: ignore[attr-defined]
+    icc = picture.info.get("icc_profile") or None
+    xmp = _xmp(picture)
+    orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    deep = _deep_samples(picture, data)
+    if deep is not None:
+        samples = _turn(deep, orientation)
+    else:
+        picture.load()
+        mode = picture.mode
+        upright = ImageOps.exif_transpose(picture)
+        samples, changed, keeps_profile = _samples(upright)
+        notices += [f"{mode} samples were converted: {changed}"] if changed else []
+        icc = icc if keeps_profile else None
+    exif = _exif(picture)
+    alpha = None
+    if samples.shape[2] in (2, 4):
+        alpha = np.ascontiguousarray(samples[..., -1])
+        samples = samples[..., :-1]
+        if (alpha == np.iinfo(alpha.dtype).max).all():
+            alpha = None
+    return Image(
+        pixels=np.ascontiguousarray(samples),
+        alpha=alpha,
+        bit_depth=8 * samples.dtype.itemsize,
+        icc=icc,
+        exif=exif,
+        xmp=xmp,
+        notices=notices,
+    )
+
+
+def _samples(picture: Pillow.Image) -> tuple[NDArray[Any], str, bool]:
+    """``[H, W, 1..4]`` samples, what was changed, and whether the colour profile still holds."""
+    mode = picture.mode
+    if "transparency" in picture.info and mode in ("P", "L", "RGB", "1"):
+        target = "RGBA" if mode != "L" else "LA"
+        return _array(picture.convert(target)), "", True
+    if mode in DIRECT:
+        return _array(picture), "", True
+    if mode == "1":
+        return _array(picture.convert("L")), "1 bit became 8-bit gray", True
+    if mode == "P":
+        has_alpha = bool(picture.palette and picture.palette.mode == "RGBA")
+        return _array(picture.convert("RGBA" if has_alpha else "RGB")), "", True
+    if mode.startswith("I;16"):
+        return np.asarray(picture).astype(np.uint16)[..., None], "", True
+    if mode == "I":
+        values = np.asarray(picture).astype(np.int64)
+        if values.min() >= 0 and values.max() <= 65535:
+            return values.astype(np.uint16)[..., None], "", True
+        clipped = np.clip(values, 0, 65535).astype(np.uint16)[..., None]
+        return clipped, "32-bit integers were clipped to 0..65535", False
+    if mode == "F":
+        values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
+        low, high = float(values.min()), float(values.max())
+        if low < 0 or high > 1:
+            values = (values - low) / ((high - low) or 1.0)
+        change = f"floating point from {low:g} to {high:g} became 16-bit gray"
+        return np.rint(values * 65535).astype(np.uint16)[..., None], change, False
+    if mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        return _array(picture.convert("RGB")), f"{mode} became RGB without its profile", False
+    if mode in ("PA", "La", "RGBa"):
+        return _array(picture.convert("RGBA")), "", True
+    return _array(picture.convert("RGB")), f"{mode} became RGB", False
+
+
+def _array(picture: Pillow.Image) -> NDArray[Any]:
+    array = np.asarray(picture)
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _deep_samples(picture: Pillow.Image, data: bytes) -> NDArray[np.uint16] | None:
+    """16-bit colour samples through FFmpeg, where Pillow would keep 8 bits; None otherwise."""
+    if not _is_deep_colour(picture, data):
+        return None
+    import av
+
+    try:
+        with av.open(io.BytesIO(data)) as container:
+            frame = next(container.decode(video=0))
+    except (av.error.FFmpegError, StopIteration) as error:
+        raise FormatError(f"the 16-bit picture is damaged or truncated: {error}") from error
+    name = frame.format.name
+    has_alpha = "a" in name.replace("gray", "").replace("gbrap", "a")
+    gray = name.startswith(("gray", "ya"))
+    if gray and not has_alpha:
+        target = "gray16le"
+    elif has_alpha:
+        target = "rgba64le"
+    else:
+        target = "rgb48le"
+    if (frame.width, frame.height) != picture.size:
+        raise FormatError("the 16-bit picture is damaged: its sizes contradict each other")
+    array = frame.to_ndarray(format=target) if name != target else frame.to_ndarray()
+    array = array.astype(np.uint16)
+    if array.ndim == 2:
+        return array[..., None]
+    return array[..., [0, 3]] if gray and array.shape[2] == 4 else array
+
+
+def _is_deep_colour(picture: Pillow.Image, data: bytes) -> bool:
+    if picture.format == "PNG":
+        return len(data) > 25 and data[24] == 16 and data[25] in (2, 4, 6)
+    if picture.format == "PPM":
+        header = data[:64].split()
+        return header[:1] == [b"P6"] and len(header) > 3 and header[3].isdigit() and int(header[3]) > 255
+    if picture.format == "TIFF":
+        bits = getattr(picture, "tag_v2", {}).get(258, (8,))
+        bits = bits if isinstance(bits, tuple) else (bits,)
+        return max(bits) == 16 and len(bits) >= 3
+    return False
+
+
+def _turn(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Apply an EXIF orientation 1..8 to ``[H, W, C]``."""
+    turns = {
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: a.transpose(1, 0, 2)[:, ::-1],
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: a.transpose(1, 0, 2)[::-1],
+    }
+    return np.ascontiguousarray(turns.get(orientation, lambda a: a)(samples))
+
+
+def _exif(picture: Pillow.Image) -> bytes | None:
+    exif = picture.getexif()
+    if not exif:
+        return None
+    if ExifTags.Base.Orientation in exif:
+        exif[ExifTags.Base.Orientation] = 1
+    try:
+        return exif.tobytes()
+    except (ValueError, TypeError, struct.error, OSError, AttributeError):
+        return None  # tags that cannot be written again are not metadata worth failing for
+
+
+def _xmp(picture: Pillow.Image) -> bytes | None:
+    xmp = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp")
+    if isinstance(xmp, str):
+        return xmp.encode()
+    return xmp if isinstance(xmp, bytes) and xmp else None

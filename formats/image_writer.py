@@ -1,0 +1,133 @@
+"""Writing pictures by extension: Pillow, and a PNG writer of our own for 16-bit colour."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from laconic.formats.atomic import atomic_write
+from laconic.formats.errors import ParameterError
+from laconic.formats.image import Image
+
+FORMATS = {
+    "png": "PNG",
+    "jpg": "JPEG",
+    "jpeg": "JPEG",
+    "webp": "WEBP",
+    "avif": "AVIF",
+    "tif": "TIFF",
+    "tiff": "TIFF",
+    "bmp": "BMP",
+    "ppm": "PPM",
+    "pgm": "PPM",
+    "pnm": "PPM",
+}
+WITH_ALPHA = {"PNG", "WEBP", "AVIF", "TIFF"}
+WITH_PROFILE = {"PNG", "JPEG", "WEBP", "AVIF", "TIFF"}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True},
+    "AVIF": {"quality": 95, "subsampling": "4:4:4"},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+}
+
+
+def format_of(target: str | os.PathLike[str], format: str | None = None) -> str:
+    """Pillow's name of the format; raises ``ParameterError`` for one that cannot be written."""
+    name = (format or Path(target).suffix.lstrip(".")).lower()
+    if name not in FORMATS:
+        raise ParameterError(
+            f"pictures cannot be written as {name or 'a file without extension'!r}: choose one of"
+            f" {', '.join(sorted(FORMATS))}"
+        )
+    return FORMATS[name]
+
+
+def write(
+    image: Image, target: str | os.PathLike[str] | BinaryIO, format: str | None, overwrite: bool
+) -> list[str]:
+    """Write ``image``; returns sentences about what the format could not keep."""
+    if isinstance(target, str | os.PathLike):
+        kind = format_of(target, format)
+        data, notices = to_bytes(image, kind)
+        with atomic_write(target, overwrite) as file:
+            file.write(data)
+    else:
+        data, notices = to_bytes(image, format_of("", format or "png"))
+        target.write(data)
+    return notices
+
+
+def to_bytes(image: Image, kind: str) -> tuple[bytes, list[str]]:
+    """A picture file of a format of :data:`FORMATS`' values, and notices."""
+    notices: list[str] = []
+    pixels, alpha = image.pixels, image.alpha
+    if alpha is not None and kind not in WITH_ALPHA:
+        notices.append(f"{kind} has no alpha channel: the picture was laid on white")
+        pixels, alpha = _on_white(pixels, alpha), None
+    if image.bit_depth == 16:
+        if kind == "PNG":
+            return png16(image), notices
+        if kind not in ("TIFF", "PPM") or pixels.shape[2] == 3 or alpha is not None:
+            notices.append(f"16-bit samples were rounded to 8 bits for {kind}")
+            pixels = _to_8(pixels)
+            alpha = None if alpha is None else _to_8(alpha)
+    samples = pixels if alpha is None else np.concatenate((pixels, alpha[..., None]), -1)
+    if samples.shape[2] == 1:
+        samples = samples[..., 0]
+    picture = Pillow.fromarray(np.ascontiguousarray(samples))
+    options = dict(OPTIONS.get(kind, {}))
+    if kind in WITH_PROFILE:
+        for key, value in (("icc_profile", image.icc), ("exif", image.exif), ("xmp", image.xmp)):
+            if value and not (kind in ("TIFF", "PNG") and key == "xmp"):
+                options[key] = value
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue(), notices
+
+
+def _to_8(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _on_white(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    top = np.iinfo(pixels.dtype).max
+    share = alpha[..., None].astype(np.float64) / top
+    return np.rint(pixels * share + top * (1 - share)).astype(pixels.dtype)
+
+
+def png16(image: Image) -> bytes:
+    """A 16-bit PNG: gray or RGB, with or without alpha (ISO/IEC 15948), Sub and Up filters."""
+    samples = image.pixels
+    if image.alpha is not None:
+        samples = np.concatenate((samples, image.alpha[..., None]), -1)
+    height, width, channels = samples.shape
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    rows = samples.astype(">u2").tobytes()
+    raw = np.frombuffer(rows, dtype=np.uint8).reshape(height, width * channels * 2)
+    filtered = np.empty((height, raw.shape[1] + 1), dtype=np.uint8)
+    filtered[:, 0] = 2  # Up
+    filtered[:, 1:] = raw
+    filtered[1:, 1:] -= raw[:-1]
+    parts = [b"\x89PNG\r\n\x1a\n"]
+
+    def chunk(kind: bytes, data: bytes) -> None:
+        crc = zlib.crc32(kind + data)
+        parts.append(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc))
+
+    chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    if image.icc:
+        chunk(b"iCCP", b"profile\0\0" + zlib.compress(image.icc))
+    if image.exif:
+        chunk(b"eXIf", image.exif.removeprefix(b"Exif\0\0"))
+    chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6))
+    chunk(b"IEND", b"")
+    return b"".join(parts)

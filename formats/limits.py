@@ -1,0 +1,44 @@
+"""Limits a reader imposes before it allocates anything.
+
+>>> Limits().pixels == 2**28
+True
+>>> Limits(pixels=1_000_000).check_pixels(4000, 3000)
+Traceback (most recent call last):
+    ...
+laconic.formats.errors.LimitError: the picture has 4000 x 3000 pixels: the limit is 1000000; raise it with \
+--limit-pixels or Limits(pixels=...) if you trust the file
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from laconic.formats.errors import LimitError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Largest values a reader accepts; the defaults are those of ``SPEC.md``."""
+
+    header_bytes: int = 16 * 1024
+    chunk_bytes: int = 16 * 1024 * 1024
+    chunks: int = 256
+    segments: int = 2**20
+    segment_bytes: int = 2**30
+    pixels: int = 2**28
+
+    def check_pixels(self, width: int, height: int) -> None:
+        """Raise ``LimitError`` for a picture that is too large."""
+        if width * height > self.pixels:
+            raise LimitError(
+                f"the picture has {width} x {height} pixels: the limit is {self.pixels}; raise it"
+                " with --limit-pixels or Limits(pixels=...) if you trust the file"
+            )
+
+    def check(self, name: str, value: int, limit: int) -> None:
+        """Raise ``LimitError`` if a length or count from a file exceeds its limit."""
+        if value > limit:
+            raise LimitError(f"{name} is {value}: the limit is {limit}")
+
+
+DEFAULT_LIMITS = Limits()

@@ -1,0 +1,98 @@
+"""Pillow plugin: importing this module teaches Pillow to open and save ``.lac`` pictures.
+
+>>> import laconic.formats.pillow
+>>> from PIL import Image
+>>> Image.registered_extensions()[".lac"]
+'LACONIC'
+
+``Image.open("x.lac")`` and ``image.save("x.lac", quality=50)`` then work as for any other format; ``save``
+takes the keywords of :func:`laconic.codec.encode`. torch is imported when a picture is encoded or loaded.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageFile
+
+from laconic.formats.container import EXIF, ICC, SIGNATURE, XMP
+from laconic.formats.container_reader import ContainerReader
+from laconic.formats.errors import ParameterError
+from laconic.formats.image import Image
+from laconic.formats.image_header import ImageHeader
+from laconic.formats.image_reader import read
+
+FORMAT = "LACONIC"
+ENCODE_OPTIONS = ("quality", "bpp", "target_bytes", "effort", "model", "strip", "verify", "tile")
+
+
+class LacImageFile(ImageFile.ImageFile):
+    """A ``.lac`` picture; the header is read at once, the samples on first use."""
+
+    format = FORMAT
+    format_description = "Laconic picture"
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        self._data = self.fp.read()
+        reader = ContainerReader(self._data)
+        header = ImageHeader.unpack(reader.header.media_header)
+        self._size = (header.width, header.height)
+        base = "L" if header.channels == 1 else "RGB"
+        self._mode = base + "A" if header.alpha else base
+        if header.bit_depth == 16 and self._mode == "L":
+            self._mode = "I;16"
+        for chunk in reader.chunks:
+            name = {ICC: "icc_profile", EXIF: "exif", XMP: "xmp"}.get(chunk.type)
+            if name:
+                self.info[name] = chunk.data
+        self.tile = []
+
+    def load(self) -> Any:
+        """Decode the samples; 16-bit colour is rounded to 8 bits, which is what Pillow holds."""
+        if self._data:
+            from laconic import codec
+            from laconic.formats.image_writer import _to_8
+
+            image = codec.decode(self._data)
+            pixels, alpha = image.pixels, image.alpha
+            if image.bit_depth == 16 and self._mode != "I;16":
+                pixels = _to_8(pixels)
+                alpha = None if alpha is None else _to_8(alpha)
+            if alpha is not None:
+                pixels = np.concatenate((pixels, alpha[..., None]), -1)
+            if pixels.shape[2] == 1:
+                pixels = pixels[..., 0]
+            self.im = Pillow.fromarray(np.ascontiguousarray(pixels)).im
+            self._data = b""
+        return super().load()
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(SIGNATURE)
+
+
+def _save(picture: Pillow.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    from laconic import codec
+
+    options = {k: picture.encoderinfo[k] for k in ENCODE_OPTIONS if k in picture.encoderinfo}
+    exif = picture.encoderinfo.get("exif", picture.info.get("exif"))
+    buffer = BytesIO()
+    # TIFF in memory holds every mode of Pillow without loss, so that one reader judges them all.
+    try:
+        picture.save(buffer, "TIFF")
+    except OSError as error:
+        raise ParameterError(f"a picture of mode {picture.mode} cannot be saved as .lac") from error
+    image: Image = read(buffer.getvalue(), codec.api.DEFAULT_LIMITS)
+    image.exif = exif.tobytes() if isinstance(exif, Pillow.Exif) else exif or None
+    image.icc = picture.encoderinfo.get("icc_profile", picture.info.get("icc_profile")) or None
+    fp.write(codec.encode(image, **options))
+
+
+Pillow.register_open(FORMAT, LacImageFile, _accept)
+Pillow.register_save(FORMAT, _save)
+Pillow.register_extension(FORMAT, ".lac")
+Pillow.register_mime(FORMAT, "image/x-laconic")
