@@ -8,11 +8,12 @@ Asymmetric Numeral Systems", 2022) and code within 0.01 % of the ideal size. Cho
 * "ans": a stack, about 30 % faster. The encoder keeps every step and writes them in reverse at
   `finish`; the decoder notices left-over or missing bytes exactly.
 
-One step (`push` or `pull`) sorts its symbols by table index, stably, and codes each run of equal
-indexes with one call. The decoder knows the indexes, so it undoes the sorting.
+One step (`push` or `pull`) is cut into blocks of 131072 symbols, which fit in the processor's
+cache. A block is sorted by table index, stably, and each run of equal indexes is coded with one
+call. The decoder knows the indexes, so it undoes the sorting.
 
 Stream: 32-bit little-endian words without trailing zero bytes. A symbol outside its table is coded
-as the escape symbol; after its step follow, in sorted order, a sign bit for each escape (0: above
+as the escape symbol; after its block follow, in sorted order, a sign bit for each escape (0: above
 the table), then the Exp-Golomb code of each distance: the prefix (number of suffix bits, 0 to 32)
 with probability 2^-(prefix + 1), and the suffixes in ascending order of their prefix.
 
@@ -46,6 +47,7 @@ Backend = Literal["range", "ans"]
 _INT32 = np.iinfo(np.int32)
 _MAX_PREFIX = 32
 _CHUNK_BITS = 16
+_BLOCK = 1 << 17
 # Probability 2^-(k + 1) for prefix k, but at least 2^-24; the last entry never occurs.
 _PREFIX = CdfTables(
     24,
@@ -78,12 +80,15 @@ class SymbolEncoder:
         Raises:
             ParameterError: lengths differ, a symbol is not in int32, an index is out of range.
         """
-        values = _as_int32(symbols)
-        order, counts = _sort(indexes, tables)
-        if values.size != order.size:
-            raise ParameterError(f"{values.size} symbols and {order.size} indexes; give one each")
-        lows = np.repeat(tables.lows, counts)
-        escape = np.repeat(tables.sizes - np.int32(1), counts)
+        values, keys = _as_int32(symbols), _as_keys(indexes, tables)
+        if values.size != keys.size:
+            raise ParameterError(f"{values.size} symbols and {keys.size} indexes; give one each")
+        for start in range(0, values.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            self._push_block(values[block], keys[block], tables)
+
+    def _push_block(self, values: NDArray[np.int32], keys: NDArray[Any], tables: CdfTables) -> None:
+        order, counts, lows, escape = _sort(keys, tables)
         values = values[order]
         # Modulo 2^32 an integer is inside its table exactly when its distance to low is < escape.
         entries = values - lows
@@ -180,19 +185,23 @@ class SymbolDecoder:
             FormatError: the data cannot have been written with these tables.
             ParameterError: an index is out of range.
         """
-        order, counts = _sort(indexes, tables)
-        entries = np.empty(order.size, np.int32)
-        for table, start, stop in _runs(counts):
-            entries[start:stop] = self._get(stop - start, tables.model(table))
-        lows = np.repeat(tables.lows, counts)
-        escape = np.repeat(tables.sizes - np.int32(1), counts)
+        keys = _as_keys(indexes, tables)
+        symbols = np.empty(keys.size, np.int32)
+        for start in range(0, keys.size, _BLOCK):
+            self._pull_block(symbols[start : start + _BLOCK], keys[start : start + _BLOCK], tables)
+        return symbols
+
+    def _pull_block(self, out: NDArray[np.int32], keys: NDArray[Any], tables: CdfTables) -> None:
+        order, counts, lows, escape = _sort(keys, tables)
+        runs = [
+            self._get(stop - start, tables.model(table)) for table, start, stop in _runs(counts)
+        ]
+        entries = np.concatenate(runs)
         outside = np.flatnonzero(entries == escape)
         entries += lows
         if outside.size:
             entries[outside] = self._pull_escapes(lows[outside], escape[outside])
-        symbols = np.empty_like(entries)
-        symbols[order] = entries
-        return symbols
+        out[order] = entries
 
     def pull_bits(self, n: int, width: int) -> NDArray[np.uint32]:
         """Decode n unsigned integers of `width` bits (1..32), uint32 [n]."""
@@ -255,18 +264,15 @@ def ideal_bits(symbols: ArrayLike, indexes: ArrayLike, tables: CdfTables) -> flo
     >>> ideal_bits([0, 1], [0, 0], CdfTables(2, lows=[0], sizes=[3], freqs=[2, 1, 1]))
     3.0
     """
-    values = _as_int32(symbols)
-    order, counts = _sort(indexes, tables)
-    if values.size != order.size:
-        raise ParameterError(f"{values.size} symbols and {order.size} indexes; give one each")
-    values = values[order].astype(np.int64)
-    lows = np.repeat(tables.lows, counts).astype(np.int64)
-    escape = np.repeat(tables.sizes - np.int32(1), counts)
-    entries = values - lows
+    values, keys = _as_int32(symbols), _as_keys(indexes, tables)
+    if values.size != keys.size:
+        raise ParameterError(f"{values.size} symbols and {keys.size} indexes; give one each")
+    lows, escape = tables.lows[keys], tables.sizes[keys] - np.int32(1)
+    entries = values.astype(np.int64) - lows
     outside = (entries < 0) | (entries >= escape)
-    distance = np.where(values < lows, -entries, entries - escape + 1)[outside]
+    distance = np.where(entries < 0, -entries, entries - escape + 1)[outside]
     entries[outside] = escape[outside]
-    bits = tables.entry_bits()[entries + np.repeat(tables.starts()[:-1], counts)].sum()
+    bits = tables.entry_bits()[tables.starts()[keys] + entries].sum()
     prefix = np.frexp(distance.astype(np.float64))[1] - 1
     return float(bits + (1 + prefix + _PREFIX.entry_bits()[prefix]).sum())
 
@@ -307,21 +313,29 @@ def _as_int32(symbols: ArrayLike) -> NDArray[np.int32]:
         return np.zeros(0, np.int32)
     if array.dtype.kind not in "iu":
         raise ParameterError(f"symbols are {array.dtype}; round them to integers first")
-    if not np.can_cast(array.dtype, np.int32):
-        if array.min() < _INT32.min or array.max() > _INT32.max:
-            raise ParameterError("symbols must fit in int32")
+    wide = not np.can_cast(array.dtype, np.int32)
+    if wide and (array.min() < _INT32.min or array.max() > _INT32.max):
+        raise ParameterError("symbols must fit in int32")
     return array.astype(np.int32, copy=False)
 
 
-def _sort(indexes: ArrayLike, tables: CdfTables) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Stable order of the indexes [n], and how many symbols each table has [T]."""
+def _as_keys(indexes: ArrayLike, tables: CdfTables) -> NDArray[Any]:
+    """Flat table indexes as uint8 or uint16, which NumPy sorts by radix."""
     array = np.asarray(indexes).reshape(-1)
+    kind = np.uint8 if len(tables) <= 256 else np.uint16
     if array.size == 0:
-        return np.zeros(0, np.intp), np.zeros(len(tables), np.intp)
+        return np.zeros(0, kind)
     if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= len(tables):
         raise ParameterError(f"table indexes must be integers from 0 to {len(tables) - 1}")
-    keys = array.astype(np.uint8 if len(tables) <= 256 else np.uint16, copy=False)
-    return np.argsort(keys, kind="stable"), np.bincount(keys, minlength=len(tables))
+    return array.astype(kind, copy=False)
+
+
+def _sort(keys: NDArray[Any], tables: CdfTables) -> tuple[NDArray[Any], ...]:
+    """Stable order of the keys [n], symbols per table [T]; in that order, low and escape [n]."""
+    counts = np.bincount(keys, minlength=len(tables))
+    lows = np.repeat(tables.lows, counts)
+    escape = np.repeat(tables.sizes - np.int32(1), counts)
+    return np.argsort(keys, kind="stable"), counts, lows, escape
 
 
 def _runs(counts: NDArray[np.intp]) -> Iterator[tuple[int, int, int]]:

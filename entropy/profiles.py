@@ -13,7 +13,7 @@ class NumericsProfile(IntEnum):
     """What selects the tables of a stream; the value is stored in the header."""
 
     INTEGER_TABLES = 1
-    """Indexes come from integers alone (position, channel, symbols decoded before); always exact."""
+    """Indexes come from integers alone (position, channel, symbols decoded before): exact."""
 
     INTEGER_NETWORK = 2
     """Indexes come from a network on integer-valued tensors whose sums stay exact (below 2^24 in

@@ -42,7 +42,7 @@ class CdfTables:
     (1, [3, 9, 3, 1])
     """
 
-    __slots__ = ("precision", "lows", "sizes", "freqs", "_starts", "_models", "_bits")
+    __slots__ = ("_bits", "_models", "_starts", "freqs", "lows", "precision", "sizes")
 
     def __init__(self, precision: int, lows: ArrayLike, sizes: ArrayLike, freqs: ArrayLike) -> None:
         self.precision = check_precision(precision)
@@ -108,7 +108,8 @@ class CdfTables:
     def entry_bits(self) -> NDArray[np.float64]:
         """Ideal cost of every entry in bits, P - log2(freqs), shape [sum(sizes)]."""
         if self._bits is None:
-            self._bits = self.precision - np.log2(self.freqs)
+            costs: NDArray[np.float64] = self.precision - np.log2(self.freqs.astype(np.float64))
+            self._bits = costs
         return self._bits
 
     def model(self, table: int) -> Any:
@@ -145,10 +146,8 @@ class CdfTables:
             FormatError: an array is missing or the values are not valid tables.
         """
         try:
-            precision = _integers(arrays["precision"], "precision")
-            if precision.size != 1:
-                raise ParameterError("precision must be one integer")
-            return cls(int(precision[0]), arrays["lows"], arrays["sizes"], arrays["freqs"])
+            precision = int(_integers(arrays["precision"], "precision")[0])
+            return cls(precision, arrays["lows"], arrays["sizes"], arrays["freqs"])
         except KeyError as error:
             raise FormatError(f"stored tables lack the array {error}") from None
         except ParameterError as error:
