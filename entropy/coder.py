@@ -10,7 +10,8 @@ Asymmetric Numeral Systems", 2022) and code within 0.01 % of the ideal size. Cho
 
 One step (`push` or `pull`) is cut into blocks of 131072 symbols, which fit in the processor's
 cache. A block is sorted by table index, stably, and each run of equal indexes is coded with one
-call. The decoder knows the indexes, so it undoes the sorting.
+call. The decoder knows the indexes, so it undoes the sorting. Long runs of small tables are coded
+two or four symbols at a time (`laconic.entropy.models`).
 
 Stream: 32-bit little-endian words without trailing zero bytes. A symbol outside its table is coded
 as the escape symbol; after its block follow, in sorted order, a sign bit for each escape (0: above
@@ -39,6 +40,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from laconic.entropy.models import JOINT_RUN
 from laconic.entropy.tables import CdfTables
 from laconic.formats.errors import FormatError, ParameterError
 
@@ -95,7 +97,7 @@ class SymbolEncoder:
         outside = np.flatnonzero(entries.view(np.uint32) >= escape.view(np.uint32))
         entries[outside] = escape[outside]
         for table, start, stop in _runs(counts):
-            self._put(entries[start:stop], tables.model(table))
+            self._put_run(entries[start:stop], table, tables)
         if outside.size:
             self._push_escapes(values[outside], lows[outside], escape[outside])
 
@@ -136,6 +138,15 @@ class SymbolEncoder:
             coder.encode(entries, model)
         else:
             self._steps.append((entries, model))
+
+    def _put_run(self, entries: NDArray[np.int32], table: int, tables: CdfTables) -> None:
+        joint = tables.joint(table) if entries.size >= JOINT_RUN else None
+        if joint is not None:
+            whole = entries.size // joint.span * joint.span
+            self._put(joint.merge(entries[:whole]), joint.model)
+            entries = entries[whole:]
+        if entries.size:
+            self._put(entries, tables.model(table))
 
     def _push_escapes(
         self, values: NDArray[np.int32], lows: NDArray[np.int32], escape: NDArray[np.int32]
@@ -193,9 +204,9 @@ class SymbolDecoder:
 
     def _pull_block(self, out: NDArray[np.int32], keys: NDArray[Any], tables: CdfTables) -> None:
         order, counts, lows, escape = _sort(keys, tables)
-        runs = [
-            self._get(stop - start, tables.model(table)) for table, start, stop in _runs(counts)
-        ]
+        runs: list[NDArray[np.int32]] = []
+        for table, start, stop in _runs(counts):
+            self._get_run(runs, stop - start, table, tables)
         entries = np.concatenate(runs)
         outside = np.flatnonzero(entries == escape)
         entries += lows
@@ -234,6 +245,16 @@ class SymbolDecoder:
         except (ValueError, AssertionError, RuntimeError) as error:
             raise FormatError(f"entropy-coded data is damaged: {error}") from None
         return entries
+
+    def _get_run(
+        self, runs: list[NDArray[np.int32]], n: int, table: int, tables: CdfTables
+    ) -> None:
+        joint = tables.joint(table) if n >= JOINT_RUN else None
+        if joint is not None:
+            groups, n = divmod(n, joint.span)
+            runs.append(joint.split(self._get(groups, joint.model)))
+        if n:
+            runs.append(self._get(n, tables.model(table)))
 
     def _pull_escapes(
         self, lows: NDArray[np.int32], escape: NDArray[np.int32]

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from laconic.entropy.models import JointModel, exact_model, joint_span
 from laconic.entropy.quantize import MAX_PRECISION, check_precision
 from laconic.formats.errors import FormatError, ParameterError
 
@@ -42,7 +43,7 @@ class CdfTables:
     (1, [3, 9, 3, 1])
     """
 
-    __slots__ = ("_bits", "_models", "_starts", "freqs", "lows", "precision", "sizes")
+    __slots__ = ("_bits", "_joints", "_models", "_starts", "freqs", "lows", "precision", "sizes")
 
     def __init__(self, precision: int, lows: ArrayLike, sizes: ArrayLike, freqs: ArrayLike) -> None:
         self.precision = check_precision(precision)
@@ -69,6 +70,7 @@ class CdfTables:
         for array in (self.lows, self.sizes, self.freqs):
             array.flags.writeable = False
         self._models: list[Any] = [None] * count
+        self._joints: dict[int, JointModel] = {}
         self._bits: NDArray[np.float64] | None = None
 
     @classmethod
@@ -108,29 +110,26 @@ class CdfTables:
     def entry_bits(self) -> NDArray[np.float64]:
         """Ideal cost of every entry in bits, P - log2(freqs), shape [sum(sizes)]."""
         if self._bits is None:
-            costs: NDArray[np.float64] = self.precision - np.log2(self.freqs.astype(np.float64))
-            self._bits = costs
+            self._bits = float(self.precision) - np.log2(self.freqs.astype(np.float64))
         return self._bits
 
     def model(self, table: int) -> Any:
-        """The constriction model of one table, built at its first use.
-
-        constriction works with 24-bit fixed point and, with `perfect=False`, turns n weights w
-        into cumulative sums floor(c * (2^24 - n) / sum(w)) + i: it leaks one unit to each symbol.
-        The weights passed here are f * 2^(24 - P) - 1. They are integers that sum to exactly
-        2^24 - n, so the factor is exactly 1, every cumulative sum is an integer below 2^24 that
-        float64 holds exactly, and adding the leak gives back f * 2^(24 - P): probability
-        f / 2^P to the last bit. Passing f / 2^P itself would not be exact.
-        """
+        """The constriction model of one table, exact; built at its first use."""
         model = self._models[table]
         if model is None:
-            import constriction
-
-            scaled = self.frequencies(table).astype(np.int64) << (MAX_PRECISION - self.precision)
-            weights = (scaled - 1).astype(np.float64)
-            model = constriction.stream.model.Categorical(weights, perfect=False)
-            self._models[table] = model
+            model = self._models[table] = exact_model(self._scaled(table))
         return model
+
+    def joint(self, table: int) -> JointModel | None:
+        """The model of several symbols of one table at once; None if the table is too large."""
+        joint = self._joints.get(table)
+        if joint is None and (span := joint_span(int(self.sizes[table]))) > 1:
+            joint = self._joints[table] = JointModel(self._scaled(table), span)
+        return joint
+
+    def _scaled(self, table: int) -> NDArray[np.int64]:
+        """Frequencies of one table in units of 2^-24."""
+        return self.frequencies(table).astype(np.int64) << (MAX_PRECISION - self.precision)
 
     def to_arrays(self) -> dict[str, NDArray[np.int32]]:
         """The tables as int32 arrays, to be stored with a model; see `from_arrays`."""
