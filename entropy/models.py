@@ -1,9 +1,9 @@
 """Models of the `constriction` library that reproduce integer frequencies exactly.
 
 `exact_model` serves one symbol at a time. `JointModel` codes two or four successive symbols of one
-small table as a single symbol of their product alphabet, which saves the coder steps that
-dominate its time when symbols cost little: decoding gains about a third, the size changes by less
-than 10^-5 of a bit per symbol.
+small table as a single symbol of their product alphabet, which saves coder steps where symbols cost
+little. Frequencies of products are rounded to 2^-24: for symbols that follow their table the size
+changes by less than 10^-4 bits each, and whatever the symbols are by less than 3 %.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def _pair(freqs: NDArray[np.int64]) -> NDArray[np.int64]:
     Integer arithmetic alone, so equal on every machine. Rounding changes the sum by fewer than n^2
     units; the most frequent pair, which has at least 2^24 / n^2 - 1, takes the difference.
     """
-    product = np.multiply.outer(freqs, freqs).reshape(-1) >> MAX_PRECISION
+    half = 1 << MAX_PRECISION - 1
+    product = np.multiply.outer(freqs, freqs).reshape(-1) + half >> MAX_PRECISION
     product = np.maximum(product, 1)
     product[product.argmax()] += (1 << MAX_PRECISION) - product.sum()
     return product
