@@ -3,13 +3,10 @@
 A symbol is round(y - mean), so noise in the mean cannot desynchronise a decoder. What must be equal on both
 sides is the table index of every symbol. The entropy model therefore runs in float64, where machines
 differ by about 1e-15, and the encoder lists explicitly every index that lies within ``GUARD_BAND`` of a
-decision boundary: a decoder never decides a close call. Payload:
+decision boundary: a decoder never decides a close call (``entropy/guard.py``).
 
-    varint  number of listed indexes
-    n times varint gap in coding order, byte index
-    rest    range coder: z, then per slice anchors and non-anchors (channel fastest)
-
-The walk over the slices is the one that training uses (``slices.py``).
+A payload is one range-coded stream: z, then per slice the anchors and the non-anchors, each step with its
+list of close calls first and channels fastest. The walk over the slices is the one that training uses (``slices.py``).
 """
 
 from __future__ import annotations
@@ -23,9 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from laconic.codec.image.model import Mlic
-from laconic.entropy import CdfTables, GuardedIndexes, SymbolCheck, SymbolDecoder, SymbolEncoder
-from laconic.formats.errors import FormatError
-from laconic.formats.varint import read_varint, write_varint
+from laconic.entropy import (
+    CdfTables,
+    SymbolCheck,
+    SymbolDecoder,
+    SymbolEncoder,
+    pull_guarded,
+    push_guarded,
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class ExactCoder:
         config = model.config
         self.tables = tables
         self.config = config
+        self.boundaries = np.arange(config.scale_count - 1) + 0.5  # in steps of the scale table
         self.log_low = float(np.log(config.scale_low))
         self.log_step = float(np.log(config.scale_high / config.scale_low)) / (
             config.scale_count - 1
@@ -64,12 +67,12 @@ class ExactCoder:
         y, z = y.double(), z.double()
         q = torch.tensor([quality], dtype=torch.float64)
         encoder, check = SymbolEncoder("range"), SymbolCheck()
-        listing = GuardedIndexes(self.config.scale_count)
 
         def push(residual: Tensor, log_scale: Tensor) -> Tensor:
             rounded = residual.round()
             symbols = rounded.reshape(-1).numpy().astype(np.int32)
-            encoder.push(symbols, listing.note(self.position(log_scale)), self.tables)
+            indexes = push_guarded(encoder, self.position(log_scale), self.boundaries)
+            encoder.push(symbols, indexes, self.tables)
             check.update(symbols)
             return rounded
 
@@ -81,7 +84,7 @@ class ExactCoder:
             return push(flat[:, at, first:end] - mean, log_scale) + mean
 
         y_hat = self.y_model(self.h_s(z_hat, q), q, code)
-        return Coded(pack_listing(listing) + encoder.finish(), check, y.numel() + z.numel(), y_hat)
+        return Coded(encoder.finish(), check, y.numel() + z.numel(), y_hat)
 
     @torch.no_grad()
     def decode(self, payload: bytes, height: int, width: int, quality: float) -> Coded:
@@ -94,11 +97,11 @@ class ExactCoder:
         z_mean, z_log_scale = self.z_prior(q)
         shape = (1, height // 4, width // 4, self.config.z_channels)
         total = height * width * self.config.latent + shape[1] * shape[2] * shape[3]
-        listing, offset = unpack_listing(payload, total, self.config.scale_count)
-        decoder, check = SymbolDecoder(payload[offset:], "range"), SymbolCheck()
+        decoder, check = SymbolDecoder(payload, "range"), SymbolCheck()
 
         def pull(log_scale: Tensor) -> Tensor:
-            symbols = decoder.pull(listing.apply(self.position(log_scale)), self.tables)
+            indexes = pull_guarded(decoder, self.position(log_scale), self.boundaries)
+            symbols = decoder.pull(indexes, self.tables)
             check.update(symbols)
             return torch.from_numpy(symbols.astype(np.float64)).reshape(log_scale.shape)
 
@@ -114,35 +117,3 @@ class ExactCoder:
 
 def _exact(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).double().eval().requires_grad_(False)
-
-
-def pack_listing(listing: GuardedIndexes) -> bytes:
-    """The explicit indexes as in the module's docstring."""
-    parts = [write_varint(len(listing.places))]
-    before = 0
-    for place, index in zip(listing.places, listing.indexes, strict=True):
-        parts += [write_varint(place - before), bytes([index])]
-        before = place
-    return b"".join(parts)
-
-
-def unpack_listing(data: bytes, total: int, entries: int) -> tuple[GuardedIndexes, int]:
-    """Inverse of :func:`pack_listing` and where the coder's bytes begin; raises ``FormatError``."""
-    count, offset = read_varint(data, 0)
-    if count > total:
-        raise FormatError(
-            f"the segment lists {count} table indexes but has {total} symbols: it is damaged"
-        )
-    places: list[int] = []
-    indexes: list[int] = []
-    place = 0
-    for i in range(count):
-        gap, offset = read_varint(data, offset)
-        place += gap
-        index = data[offset] if offset < len(data) else entries
-        if place >= total or index >= entries or (gap == 0 and i > 0):
-            raise FormatError("the segment lists an impossible table index: it is damaged")
-        offset += 1
-        places.append(place)
-        indexes.append(index)
-    return GuardedIndexes(entries, places, indexes), offset

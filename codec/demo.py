@@ -1,0 +1,146 @@
+"""The demonstration: encode and decode the sample pictures, measure, draw them side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+
+from laconic.codec import api
+from laconic.codec.evaluate import ms_ssim, psnr
+from laconic.formats.atomic import atomic_write
+from laconic.formats.errors import ParameterError
+from laconic.formats.image import read_image, write_image
+
+QUALITIES = (10.0, 40.0, 75.0)
+COLUMN = 384
+
+
+@dataclass(frozen=True)
+class DemoRow:
+    """One picture at one quality. Sizes in bytes of files, times in seconds, models loaded."""
+
+    name: str
+    width: int
+    height: int
+    quality: float
+    original_bytes: int
+    lac_bytes: int
+    bpp: float
+    psnr: float
+    ms_ssim: float
+    encode_s: float
+    decode_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Measurements and the side-by-side picture."""
+
+    rows: list[DemoRow]
+    picture: Path
+
+
+def sample_folder() -> Path:
+    """The samples of a checkout; raises ``ParameterError`` where there are none."""
+    for base in (Path.cwd(), *Path.cwd().parents):
+        if (base / "samples" / "still-life.png").is_file():
+            return base / "samples"
+    raise ParameterError(
+        "the sample pictures are part of the source tree and were not found above this folder:"
+        " name a folder of pictures with --samples"
+    )
+
+
+def run(
+    out: Path,
+    samples: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    qualities: Sequence[float] = QUALITIES,
+) -> DemoResult:
+    """Encode and decode every picture in ``samples`` at three qualities below ``out``.
+
+    Every number comes from the files written: sizes from the disk, PSNR and MS-SSIM from the PNG.
+    """
+    files = sorted((samples or sample_folder()).glob("*.png"))
+    if not files:
+        raise ParameterError(f"{samples} holds no PNG pictures")
+    out.mkdir(parents=True, exist_ok=True)
+    api.decode(api.encode(np.zeros((64, 64, 3), np.uint8)))  # load the model before timing
+    rows: list[DemoRow] = []
+    strips = []
+    for file in files:
+        original = read_image(file)
+        pictures = [original.pixels]
+        for quality in qualities:
+            stem = out / f"{file.stem}-q{quality:g}"
+            start = time.perf_counter()
+            data = api.encode(original, quality=quality)
+            middle = time.perf_counter()
+            decoded = api.decode(data)
+            end = time.perf_counter()
+            with atomic_write(stem.with_suffix(".lac"), overwrite=True) as handle:
+                handle.write(data)
+            write_image(decoded, stem.with_suffix(".png"), overwrite=True)
+            size = stem.with_suffix(".lac").stat().st_size
+            shown = read_image(stem.with_suffix(".png")).pixels
+            rows.append(
+                DemoRow(
+                    name=file.stem,
+                    width=original.width,
+                    height=original.height,
+                    quality=quality,
+                    original_bytes=file.stat().st_size,
+                    lac_bytes=size,
+                    bpp=8 * size / (original.width * original.height),
+                    psnr=psnr(original.pixels, shown),
+                    ms_ssim=ms_ssim(original.pixels, shown),
+                    encode_s=middle - start,
+                    decode_s=end - middle,
+                )
+            )
+            pictures.append(shown)
+            if progress:
+                progress(len(rows), len(files) * len(qualities))
+        strips.append(_strip(file.stem, pictures, rows[-len(qualities) :]))
+    picture = out / "side-by-side.png"
+    sheet = np.concatenate(_same_width(strips))
+    with atomic_write(picture, overwrite=True) as handle:
+        Pillow.fromarray(sheet).save(handle, "PNG")
+    return DemoResult(rows, picture)
+
+
+def _strip(name: str, pictures: list[NDArray[Any]], rows: Sequence[DemoRow]) -> NDArray[Any]:
+    """A row of centre crops at full resolution with their captions."""
+    height = min(COLUMN, pictures[0].shape[0])
+    width = min(COLUMN, pictures[0].shape[1])
+    top, left = (pictures[0].shape[0] - height) // 2, (pictures[0].shape[1] - width) // 2
+    crops = [np.repeat(p, 3 // p.shape[2], 2) for p in pictures]
+    body = np.concatenate([c[top : top + height, left : left + width] for c in crops], 1)
+    canvas = Pillow.new("RGB", (body.shape[1], height + 24), "white")
+    canvas.paste(Pillow.fromarray(np.ascontiguousarray(body)), (0, 24))
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
+    captions = [f"{name}, original, {rows[0].original_bytes / 1000:.0f} kB PNG"] + [
+        f"q {r.quality:g}: {r.lac_bytes / 1000:.1f} kB, {r.bpp:.3f} bpp, {r.psnr:.2f} dB" for r in rows
+    ]
+    for n, caption in enumerate(captions):
+        draw.text((n * width + 4, 3), caption, fill="black", font=font)
+    return np.asarray(canvas)
+
+
+def _same_width(strips: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    width = max(s.shape[1] for s in strips)
+    return [
+        np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in strips
+    ]

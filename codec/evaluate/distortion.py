@@ -1,0 +1,49 @@
+"""Distortion of decoded pictures: PSNR and MS-SSIM on the integer samples a viewer sees."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.formats.errors import ParameterError
+
+
+def _same(a: NDArray[Any], b: NDArray[Any]) -> None:
+    if a.shape != b.shape or a.dtype != b.dtype or not np.issubdtype(a.dtype, np.integer):
+        raise ParameterError(
+            f"pictures of {list(a.shape)} {a.dtype} and {list(b.shape)} {b.dtype} cannot be"
+            " compared: expected equal shapes and integer samples"
+        )
+
+
+def psnr(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
+    """Peak signal-to-noise ratio in dB over all samples of all channels; infinite if equal.
+
+    >>> round(psnr(np.zeros((2, 2), np.uint8), np.full((2, 2), 5, np.uint8)), 2)
+    34.15
+    """
+    _same(a, b)
+    error = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
+    peak = (1 << bit_depth) - 1
+    return math.inf if error == 0 else float(10 * np.log10(peak * peak / error))
+
+
+def ms_ssim(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
+    """Multi-scale structural similarity, mean over channels, of ``[H, W, C]`` pictures.
+
+    Wang et al. 2003, as computed by pytorch-msssim. Both sides must exceed 160 pixels, else
+    ``ParameterError``.
+    """
+    _same(a, b)
+    if a.ndim != 3 or min(a.shape[:2]) <= 160:
+        raise ParameterError(
+            f"MS-SSIM needs [H, W, C] pictures larger than 160 x 160: these are {list(a.shape)}"
+        )
+    import torch
+    from pytorch_msssim import ms_ssim as compute
+
+    x, y = (torch.from_numpy(p.astype(np.float32)).permute(2, 0, 1)[None] for p in (a, b))
+    return float(compute(x, y, data_range=(1 << bit_depth) - 1))
