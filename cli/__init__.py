@@ -1,0 +1,1 @@
+"""Command line of Laconic: parses, calls ``laconic.codec``, prints."""

@@ -1,0 +1,48 @@
+"""``laconic demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from laconic.cli import batch
+from laconic.cli.options import wants_progress
+from laconic.cli.tables import Table
+
+COLUMNS = [
+    ("name", "picture", ""),
+    ("width", "width", ""),
+    ("height", "height", ""),
+    ("quality", "quality", "g"),
+    ("original_bytes", "PNG bytes", ","),
+    ("lac_bytes", "lac bytes", ","),
+    ("bpp", "bpp", ".3f"),
+    ("psnr", "PSNR dB", ".2f"),
+    ("ms_ssim", "MS-SSIM", ".4f"),
+    ("encode_s", "encode s", ".2f"),
+    ("decode_s", "decode s", ".2f"),
+]
+
+
+@click.command("demo")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("demo"), show_default=True)
+@click.option("--samples", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of PNG pictures.")
+@click.option("-f", "--force", is_flag=True, help="Write into an existing folder.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per row.")
+@click.option("--progress/--no-progress", default=None)
+def command(out: Path, samples: Path | None, force: bool, as_json: bool, progress: bool | None) -> None:
+    """Encode and decode the sample pictures, measure, draw them side by side."""
+    from laconic.formats.errors import OutputError
+
+    if out.exists() and any(out.iterdir()) and not force:
+        raise OutputError(f"{out} exists already: choose another folder or add -f")
+    from laconic.codec import demo
+
+    result = demo.run(out, samples, batch.tile_progress(wants_progress(progress), "demo"))
+    table = Table(COLUMNS, as_json=as_json)
+    for row in result.rows:
+        table.add(row.to_dict())
+    table.close()
+    if not as_json:
+        click.echo(f"side by side: {result.picture}")

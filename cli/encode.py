@@ -1,0 +1,132 @@
+"""``laconic encode``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from laconic.cli import batch
+from laconic.cli.batch import STD, Job
+from laconic.cli.options import (
+    ByteSize,
+    common,
+    complete_codec,
+    complete_model,
+    limits_of,
+    wants_progress,
+)
+from laconic.cli.tables import Table
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
+COLUMNS = [
+    ("input", "input", ""),
+    ("output", "output", ""),
+    ("bytes", "bytes", ","),
+    ("bpp", "bpp", ".4f"),
+    ("quality", "quality", ".1f"),
+    ("seconds", "seconds", ".2f"),
+]
+
+
+@click.command("encode")
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("-o", "--output", help="Output file; '-' is stdout.")
+@click.option("--output-dir", help="Folder for the outputs; the structure of input folders is kept.")
+@click.option("-q", "--quality", type=click.FloatRange(0, 100), help="0 (smallest) to 100. [default: 50]")
+@click.option("--bpp", type=float, help="Largest number of bits per pixel of the file.")
+@click.option("--target-size", type=ByteSize(), help="Largest size of the file, such as 40kB.")
+@click.option("--lossless", is_flag=True, help="Exact reconstruction.")
+@click.option("--effort", type=click.IntRange(0, 9), default=0, help="More time for fewer bits.")
+@click.option("--codec", shell_complete=complete_codec, help="Codec (default: by kind of input).")
+@click.option("--model", shell_complete=complete_model, help="Model: name, id or file.")
+@click.option("--tile", type=int, help="Side of the tiles in pixels, a multiple of 64.")
+@click.option("--strip", is_flag=True, help="Leave out EXIF and XMP.")
+@click.option("--verify/--no-verify", default=True, help="Decode once and compare.  [default: verify]")
+@click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Inputs at a time.")
+@click.option("-f", "--force", is_flag=True, help="Replace existing files.")
+@common
+def command(inputs: tuple[str, ...], **options: Any) -> int:
+    """Encode pictures into .lac files. INPUTS are files, folders or '-' for stdin."""
+    given = [n for n in ("quality", "bpp", "target_size") if options[n] is not None]
+    given += ["lossless"] if options["lossless"] else []
+    if len(given) > 1:
+        names = " and ".join("--" + n.replace("_", "-") for n in given)
+        raise click.UsageError(f"{names} exclude each other: give one of them")
+    files = list(batch.expand(inputs, PICTURES))
+    several = len(files) > 1
+    show = wants_progress(options["progress"])
+    passed = {**options, "show_progress": show and not several}
+    jobs = [
+        Job(
+            source,
+            batch.target_of(source, below, ".lac", options["output"], options["output_dir"], several),
+            passed,
+        )
+        for source, below in files
+    ]
+    to_stdout = any(job.target == STD for job in jobs)
+    if to_stdout and sys.stdout.isatty() and not options["force"]:
+        raise click.UsageError("refusing to write binary data to a terminal: use -o, a pipe, or -f")
+    batch.prepare_folders(jobs)
+    table = Table(COLUMNS, as_json=options["as_json"], err=to_stdout, quiet=options["quiet"])
+    code = batch.run(jobs, encode_one, options["jobs"], table.add, progress=show)
+    table.close()
+    return code
+
+
+def encode_one(job: Job) -> dict[str, Any]:
+    """Encode one input; returns a row of the table."""
+    from laconic.formats.atomic import atomic_write, check_target
+
+    options = job.options
+    if job.target != STD:
+        check_target(job.target, options["force"])
+    limits = limits_of(options["limit_pixels"])
+    source = sys.stdin.buffer.read() if job.source == STD else Path(job.source).read_bytes()
+    from laconic import codec
+    from laconic.formats.image import read_image
+
+    image = read_image(source, limits)
+    for notice in image.notices:
+        click.echo(f"laconic: {job.source}: note: {notice}", err=True)
+    start = time.perf_counter()
+    data = codec.encode(
+        image,
+        codec=options["codec"],
+        quality=options["quality"],
+        bpp=options["bpp"],
+        target_bytes=options["target_size"],
+        lossless=options["lossless"],
+        effort=options["effort"],
+        model=options["model"],
+        strip=options["strip"],
+        verify=options["verify"],
+        tile=options["tile"],
+        progress=batch.tile_progress(options["show_progress"], "encoding"),
+        limits=limits,
+    )
+    seconds = time.perf_counter() - start
+    if job.target == STD:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        with atomic_write(job.target, options["force"]) as file:
+            file.write(data)
+    info = codec.probe(data, limits=limits)
+    return {
+        "input": job.source,
+        "output": job.target,
+        "input_bytes": len(source),
+        "bytes": len(data),
+        "width": info.width,
+        "height": info.height,
+        "bpp": info.bpp,
+        "quality": info.quality,
+        "codec": info.codec,
+        "model": info.model,
+        "seconds": seconds,
+    }

@@ -1,0 +1,61 @@
+"""The group ``laconic``: finds a command's module when the command is asked for.
+
+Nothing heavy is imported here, so that help and completion answer at once. Errors end in one sentence
+on stderr and a documented exit code (``errors.py``).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from laconic.cli.errors import run_guarded
+
+COMMANDS = {
+    "encode": "Encode pictures into .lac files.",
+    "decode": "Decode .lac files into pictures.",
+    "info": "Show what the header of a file says.",
+    "verify": "Decode files and check every symbol.",
+    "models": "List, show and export models.",
+    "train": "Train a model.",
+    "demo": "Encode and decode the sample pictures.",
+    "completion": "Print the script for shell completion.",
+}
+
+
+class LazyGroup(click.Group):
+    """Loads ``laconic.cli.<command>`` on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"laconic.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup, invoke_without_command=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of unexpected errors.")
+@click.version_option(package_name="laconic", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Learned codecs for images, video and audio.
+
+    Exit codes: 0 ok, 1 other error, 2 usage, 3 damaged or truncated file, 4 model missing or wrong,
+    5 limit exceeded, 6 unsupported, 130 interrupted.
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run_guarded(cli)

@@ -1,0 +1,81 @@
+"""Options that commands share, and their values."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2}
+
+
+class ByteSize(click.ParamType[int]):
+    """A size such as 40kB (1000), 40KiB (1024), 1.5MB or 40000."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(value))
+        if not match or match[2].upper() not in UNITS:
+            self.fail(f"{value!r} is not a size: write 40kB (1000 bytes), 40KiB (1024) or 40000")
+        return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+class Region(click.ParamType[tuple[int, int, int, int]]):
+    """A rectangle X,Y,WIDTH,HEIGHT."""
+
+    name = "x,y,width,height"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, int, int]:
+        parts = str(value).split(",")
+        if len(parts) != 4 or not all(p.strip().isdigit() for p in parts):
+            self.fail(f"{value!r} is not a region: write X,Y,WIDTH,HEIGHT in pixels")
+        x, y, width, height = map(int, parts)
+        return x, y, width, height
+
+
+def common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--json, --quiet, --progress, --limit-pixels."""
+    for option in (
+        click.option("--limit-pixels", type=click.IntRange(1), help="Refuse larger pictures."),
+        click.option(
+            "--progress/--no-progress", default=None, help="Bars on stderr (default: on a terminal)."
+        ),
+        click.option("--quiet", is_flag=True, help="No table."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object per input on stdout."),
+    ):
+        function = option(function)
+    return function
+
+
+def wants_progress(progress: bool | None) -> bool:
+    """Whether bars are drawn."""
+    return sys.stderr.isatty() if progress is None else progress
+
+
+def limits_of(pixels: int | None) -> Any:
+    """Limits with another number of pixels."""
+    from laconic.formats.limits import DEFAULT_LIMITS, Limits
+
+    return DEFAULT_LIMITS if pixels is None else Limits(pixels=pixels)
+
+
+def complete_codec(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
+    """Names of codecs that begin with ``text``."""
+    from laconic.codec import registry
+
+    return [n for n in registry.names() if n.startswith(text)]
+
+
+def complete_model(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
+    """Names of installed models that begin with ``text``."""
+    from laconic.codec import models
+
+    return [m.name for m in models.list_models() if m.name.startswith(text)]
