@@ -5,7 +5,7 @@ sides is the table index of every symbol. The entropy model therefore runs in fl
 differ by about 1e-15, and the encoder lists explicitly every index that lies within ``GUARD_BAND`` of a
 decision boundary: a decoder never decides a close call (``entropy/guard.py``).
 
-A payload is one range-coded stream: z, then per slice the anchors and the non-anchors, each step with its
+A payload is one ANS stream: z, then per slice the anchors and the non-anchors, each step with its
 list of close calls first and channels fastest. The walk over the slices is the one that training uses (``slices.py``).
 """
 
@@ -66,7 +66,7 @@ class ExactCoder:
         """``y`` [1, H, W, M] and ``z`` [1, H/4, W/4, Z] in steps -> payload."""
         y, z = y.double(), z.double()
         q = torch.tensor([quality], dtype=torch.float64)
-        encoder, check = SymbolEncoder("range"), SymbolCheck()
+        encoder, check = SymbolEncoder("ans"), SymbolCheck()
 
         def push(residual: Tensor, log_scale: Tensor) -> Tensor:
             rounded = residual.round()
@@ -97,7 +97,7 @@ class ExactCoder:
         z_mean, z_log_scale = self.z_prior(q)
         shape = (1, height // 4, width // 4, self.config.z_channels)
         total = height * width * self.config.latent + shape[1] * shape[2] * shape[3]
-        decoder, check = SymbolDecoder(payload, "range"), SymbolCheck()
+        decoder, check = SymbolDecoder(payload, "ans"), SymbolCheck()
 
         def pull(log_scale: Tensor) -> Tensor:
             indexes = pull_guarded(decoder, self.position(log_scale), self.boundaries)
