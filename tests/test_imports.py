@@ -1,0 +1,87 @@
+"""The direction of knowledge, light imports, and what the package must never do."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("cli", "codec", "entropy", "formats")
+FORBIDDEN = {
+    "entropy": ("torch", "click", "laconic.codec", "laconic.cli"),
+    "formats": ("torch", "click", "laconic.cli", "laconic.entropy"),
+    "codec": ("click", "laconic.cli"),
+    "cli": (),
+}
+
+
+def modules() -> Iterator[tuple[str, Path, ast.Module]]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield package, path, ast.parse(path.read_text())
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def test_nobody_imports_upwards() -> None:
+    for package, path, tree in modules():
+        for name in imported(tree):
+            for forbidden in FORBIDDEN[package]:
+                if path.name == "pillow.py" and forbidden == "laconic.codec":
+                    continue
+                assert not (name == forbidden or name.startswith(forbidden + ".")), (path, name)
+
+
+def test_only_the_namespaced_names_are_imported() -> None:
+    for _, path, tree in modules():
+        for name in imported(tree):
+            assert name.split(".")[0] not in PACKAGES, (path, name)
+
+
+def test_nothing_unpickles_evaluates_or_starts_a_shell() -> None:
+    for _, path, tree in modules():
+        assert not {"pickle", "marshal", "shelve", "dill"} & set(imported(tree)), path
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            name = ast.unparse(node.func)
+            keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+            assert name not in ("eval", "exec", "os.system"), path
+            assert keywords.get("shell") != "True", path
+            assert keywords.get("allow_pickle") != "True", path
+            if name == "torch.load":
+                assert keywords.get("weights_only") == "True", path
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("laconic.entropy", ("torch", "click", "PIL")),
+        ("laconic.formats", ("torch", "click")),
+        ("laconic.formats.pillow", ("torch", "click")),
+        ("laconic.codec", ("torch", "click")),
+        ("laconic.cli.main", ("torch", "numpy", "PIL", "av")),
+    ],
+)
+def test_imports_are_light(module: str, absent: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([m for m in {absent!r} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert result.stdout.strip() == "[]"
+
+
+def test_every_package_folder_is_in_the_wheel() -> None:
+    listed = (ROOT / "pyproject.toml").read_text()
+    for package in PACKAGES:
+        for init in (ROOT / package).rglob("__init__.py"):
+            name = "laconic." + ".".join(init.parent.relative_to(ROOT).parts)
+            assert f'"{name}"' in listed, f"add {name} to tool.setuptools.packages"
