@@ -2,8 +2,9 @@
 
     python benchmarks/kodak_rd.py --kodak DIR --anchors kodak_rd.json --out benchmarks/results/kodak
 
-Writes OUT.json (per picture and mean), OUT.md (tables) and OUT.png (plot). ``DIR`` holds the 24 pictures as
-PNG; the anchors are ``{name: {"bpp": [...], "psnr": [...]}}``. Distortion is measured on 8-bit decoded samples.
+Writes OUT.json (per picture and mean), OUT.md (tables) and OUT.png (plot). ``DIR`` holds the 24
+pictures as PNG; the anchors are ``{name: {"bpp": [...], "psnr": [...]}}``. Distortion is measured
+on 8-bit decoded samples.
 """
 
 from __future__ import annotations
@@ -92,7 +93,10 @@ def compare(means: list[dict[str, float]], anchors: dict[str, Any]) -> dict[str,
 
 def markdown(result: dict[str, Any]) -> str:
     """Tables of means and deltas."""
-    lines = ["| quality | bpp | PSNR dB | MS-SSIM | encode s | decode s |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| quality | bpp | PSNR dB | MS-SSIM | encode s | decode s |",
+        "|---|---|---|---|---|---|",
+    ]
     lines += [
         f"| {m['quality']:g} | {m['bpp']:.4f} | {m['psnr']:.2f} | {m['ms_ssim']:.4f} |"
         f" {m['encode_s']:.2f} | {m['decode_s']:.2f} |"
@@ -124,9 +128,18 @@ def plot(result: dict[str, Any], anchors: dict[str, Any], path: Path) -> None:
                       fontsize=8, va="center")  # fmt: skip
     ours = [(m["bpp"], m["psnr"]) for m in result["means"]]
     axes.plot(*zip(*ours, strict=True), "o-", color="#D55E00", linewidth=2, markersize=4)
-    axes.annotate("laconic mlic-small", ours[len(ours) // 2], xytext=(6, -12),
-                  textcoords="offset points", color="#D55E00", fontsize=9, weight="bold")  # fmt: skip
-    axes.set(xlabel="bits per pixel (file bytes)", ylabel="PSNR, dB (RGB, mean of 24)", xlim=(0, 1.45))
+    axes.annotate(
+        "laconic mlic-small",
+        ours[len(ours) // 2],
+        xytext=(6, -12),
+        textcoords="offset points",
+        color="#D55E00",
+        fontsize=9,
+        weight="bold",
+    )
+    axes.set(
+        xlabel="bits per pixel (file bytes)", ylabel="PSNR, dB (RGB, mean of 24)", xlim=(0, 1.45)
+    )
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=150)
 

@@ -1,8 +1,8 @@
 """Several inputs: expanding folders, naming outputs, running jobs, reporting each result.
 
-Work on one input is a picklable function ``task(job) -> row``; with ``--jobs`` above 1 it runs in worker
-processes, each with its share of the processor's threads. An error is reported and the others go on;
-the worst exit code is returned.
+Work on one input is a picklable function ``task(job) -> row``; with ``--jobs`` above 1 it runs in
+worker processes, each with its share of the processor's threads. An error is reported and the
+others go on; the worst exit code is returned.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def target_of(
     """Name of an output: ``-o``, below ``--output-dir``, or beside the input."""
     if output is not None:
         if several:
-            raise click.UsageError("-o names one file but there are several inputs: use --output-dir")
+            raise click.UsageError(
+                "-o names one file but there are several inputs: use --output-dir"
+            )
         return output
     if folder is not None:
         return str((Path(folder) / below).with_suffix(suffix))
@@ -80,7 +82,9 @@ def _limit_threads(workers: int) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
 
 
-def _guarded(task: Callable[[Job], dict[str, Any]], job: Job) -> tuple[dict[str, Any] | None, str, int]:
+def _guarded(
+    task: Callable[[Job], dict[str, Any]], job: Job
+) -> tuple[dict[str, Any] | None, str, int]:
     try:
         return task(job), "", 0
     except Exception as error:
@@ -97,7 +101,7 @@ def run(
 ) -> int:
     """Run all jobs, hand each row to ``report``; returns the worst exit code."""
     worst = 0
-    with _bar(len(jobs), progress and len(jobs) > 1) as advance:
+    with ProgressBar(len(jobs), progress and len(jobs) > 1) as advance:
         for job, (row, sentence, code) in _results(jobs, task, workers):
             if row is None:
                 say(f"{'standard input' if job.source == STD else job.source}: {sentence}")
@@ -134,17 +138,20 @@ def _results(
             raise
 
 
-class _bar:  # noqa: N801
+class ProgressBar:
     """A progress bar on stderr, or nothing."""
 
     def __init__(self, length: int, show: bool) -> None:
-        self._bar = click.progressbar(length=length, file=click.get_text_stream("stderr")) if show else None
+        self._bar: Any = None
+        if show:
+            self._bar = click.progressbar(length=length, file=click.get_text_stream("stderr"))
 
     def __enter__(self) -> Callable[[int], None]:
         if self._bar is None:
             return lambda n: None
         self._bar.__enter__()
-        return self._bar.update
+        update: Callable[[int], None] = self._bar.update
+        return update
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:

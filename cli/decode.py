@@ -26,7 +26,9 @@ COLUMNS = [
 @click.command("decode")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("-o", "--output", help="Output file; '-' is stdout.")
-@click.option("--output-dir", help="Folder for the outputs; the structure of input folders is kept.")
+@click.option(
+    "--output-dir", help="Folder for the outputs; the structure of input folders is kept."
+)
 @click.option("--format", "format_", help="png, jpg, webp, avif, tiff, ppm or bmp. [default: png]")
 @click.option("--region", type=Region(), help="Decode only this rectangle.")
 @click.option("--partial", is_flag=True, help="Decode what is intact of a damaged file.")
@@ -45,15 +47,18 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     jobs = [
         Job(
             source,
-            batch.target_of(source, below, suffix, options["output"], options["output_dir"], several),
+            batch.target_of(
+                source, below, suffix, options["output"], options["output_dir"], several
+            ),
             passed,
         )
         for source, below in files
     ]
     for job in jobs:
-        format_of(job.target if job.target != STD else suffix, options["format_"] or (
-            "png" if job.target == STD else None
-        ))
+        format_of(
+            job.target if job.target != STD else suffix,
+            options["format_"] or ("png" if job.target == STD else None),
+        )
     to_stdout = any(job.target == STD for job in jobs)
     if to_stdout and sys.stdout.isatty() and not options["force"]:
         raise click.UsageError("refusing to write binary data to a terminal: use -o, a pipe, or -f")

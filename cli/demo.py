@@ -26,12 +26,23 @@ COLUMNS = [
 
 
 @click.command("demo")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("demo"), show_default=True)
-@click.option("--samples", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of PNG pictures.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+)
+@click.option(
+    "--samples",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of PNG pictures.",
+)
 @click.option("-f", "--force", is_flag=True, help="Write into an existing folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per row.")
 @click.option("--progress/--no-progress", default=None)
-def command(out: Path, samples: Path | None, force: bool, as_json: bool, progress: bool | None) -> None:
+def command(
+    out: Path, samples: Path | None, force: bool, as_json: bool, progress: bool | None
+) -> None:
     """Encode and decode the sample pictures, measure, draw them side by side."""
     from laconic.formats.errors import OutputError
 

@@ -21,7 +21,19 @@ from laconic.cli.options import (
 )
 from laconic.cli.tables import Table
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
+PICTURES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".avif",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".gif",
+    ".ppm",
+    ".pgm",
+)
 COLUMNS = [
     ("input", "input", ""),
     ("output", "output", ""),
@@ -35,8 +47,12 @@ COLUMNS = [
 @click.command("encode")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("-o", "--output", help="Output file; '-' is stdout.")
-@click.option("--output-dir", help="Folder for the outputs; the structure of input folders is kept.")
-@click.option("-q", "--quality", type=click.FloatRange(0, 100), help="0 (smallest) to 100. [default: 50]")
+@click.option(
+    "--output-dir", help="Folder for the outputs; the structure of input folders is kept."
+)
+@click.option(
+    "-q", "--quality", type=click.FloatRange(0, 100), help="0 (smallest) to 100. [default: 50]"
+)
 @click.option("--bpp", type=float, help="Largest number of bits per pixel of the file.")
 @click.option("--target-size", type=ByteSize(), help="Largest size of the file, such as 40kB.")
 @click.option("--lossless", is_flag=True, help="Exact reconstruction.")
@@ -45,7 +61,9 @@ COLUMNS = [
 @click.option("--model", shell_complete=complete_model, help="Model: name, id or file.")
 @click.option("--tile", type=int, help="Side of the tiles in pixels, a multiple of 64.")
 @click.option("--strip", is_flag=True, help="Leave out EXIF and XMP.")
-@click.option("--verify/--no-verify", default=True, help="Decode once and compare.  [default: verify]")
+@click.option(
+    "--verify/--no-verify", default=True, help="Decode once and compare.  [default: verify]"
+)
 @click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Inputs at a time.")
 @click.option("-f", "--force", is_flag=True, help="Replace existing files.")
 @common
@@ -63,7 +81,9 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     jobs = [
         Job(
             source,
-            batch.target_of(source, below, ".lac", options["output"], options["output_dir"], several),
+            batch.target_of(
+                source, below, ".lac", options["output"], options["output_dir"], several
+            ),
             passed,
         )
         for source, below in files

@@ -12,6 +12,8 @@ from laconic.cli import batch
 from laconic.cli.batch import STD, Job
 from laconic.cli.options import limits_of
 
+FACTS = ("codec", "codec_version", "model", "model_id", "numerics", "channels", "bit_depth")
+
 
 @click.command("info")
 @click.argument("inputs", nargs=-1, required=True)
@@ -29,8 +31,9 @@ def command(inputs: tuple[str, ...], as_json: bool, limit_pixels: int | None) ->
             click.echo(json.dumps(row))
             return
         click.echo(f"{row['input']}: {row['kind']} {row['width']} x {row['height']}")
-        for key in ("codec", "codec_version", "model", "model_id", "numerics", "channels", "bit_depth"):
-            click.echo(f"  {key.replace('_', ' '):14}{row[key] if row[key] is not None else 'not installed'}")
+        for key in FACTS:
+            value = "not installed" if row[key] is None else row[key]
+            click.echo(f"  {key.replace('_', ' '):14}{value}")
         click.echo(f"  {'alpha':14}{'yes' if row['alpha'] else 'no'}")
         for key, value in row["settings"].items():
             click.echo(f"  {key:14}{value}")

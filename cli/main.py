@@ -1,7 +1,7 @@
 """The group ``laconic``: finds a command's module when the command is asked for.
 
-Nothing heavy is imported here, so that help and completion answer at once. Errors end in one sentence
-on stderr and a documented exit code (``errors.py``).
+Nothing heavy is imported here, so that help and completion answer at once. Errors end in one
+sentence on stderr and a documented exit code (``errors.py``).
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class LazyGroup(click.Group):
 
 
 @click.group(
-    cls=LazyGroup, invoke_without_command=False, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=LazyGroup,
+    invoke_without_command=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of unexpected errors.")
 @click.version_option(package_name="laconic", message="%(prog)s %(version)s")

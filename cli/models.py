@@ -41,7 +41,9 @@ def show(name: str) -> None:
 
 @command.command()
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write."
+)
 @click.option("--name", required=True, help="Name of the model.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing file.")
 def export(checkpoint: Path, output: Path, name: str, force: bool) -> None:

@@ -17,9 +17,7 @@ class ByteSize(click.ParamType[int]):
 
     name = "size"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(value))
         if not match or match[2].upper() not in UNITS:
             self.fail(f"{value!r} is not a size: write 40kB (1000 bytes), 40KiB (1024) or 40000")
@@ -46,10 +44,14 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--limit-pixels", type=click.IntRange(1), help="Refuse larger pictures."),
         click.option(
-            "--progress/--no-progress", default=None, help="Bars on stderr (default: on a terminal)."
+            "--progress/--no-progress",
+            default=None,
+            help="Bars on stderr (default: on a terminal).",
         ),
         click.option("--quiet", is_flag=True, help="No table."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON object per input on stdout."),
+        click.option(
+            "--json", "as_json", is_flag=True, help="One JSON object per input on stdout."
+        ),
     ):
         function = option(function)
     return function

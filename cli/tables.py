@@ -31,7 +31,8 @@ class Table:
         """Add a row; JSON is printed at once, a table by :meth:`close`."""
         if self.as_json:
             clean = {
-                k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
+                k: None if isinstance(v, float) and not math.isfinite(v) else v
+                for k, v in row.items()
             }
             click.echo(json.dumps(clean), err=self.err)
         else:
@@ -43,7 +44,10 @@ class Table:
             return
         cells = [[heading for _, heading, _ in self.columns]]
         cells += [
-            [format(row[key], spec) if row[key] is not None else "-" for key, _, spec in self.columns]
+            [
+                format(row[key], spec) if row[key] is not None else "-"
+                for key, _, spec in self.columns
+            ]
             for row in self._rows
         ]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,11 +10,25 @@ import click
 
 @click.command("train")
 @click.argument("model", type=click.Choice(["mlic-small"]))
-@click.option("--data", required=True, multiple=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="Folder of pictures or of .tar shards of pictures; may be repeated.")  # fmt: skip
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the run.")
+@click.option(
+    "--data",
+    required=True,
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of pictures or of .tar shards of pictures; may be repeated.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the run.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Time budget; the learning rate ends at zero.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Time budget; the learning rate ends at zero.",
+)
 @click.option("--batch", type=click.IntRange(1), help="Crops per step.")
 @click.option("--threads", type=click.IntRange(1), help="Threads on a CPU.")
 def command(
@@ -25,12 +40,16 @@ def command(
     batch: int | None,
     threads: int | None,
 ) -> None:
-    """Train MODEL. Interrupted runs continue with --resume; several GPUs or processes with torchrun."""
+    """Train MODEL. Interrupted runs continue with --resume; several GPUs or processes with
+    torchrun."""
     from laconic.codec.train.image import Recipe, run
 
-    chosen = {"minutes": minutes, "batch": batch}
-    recipe = Recipe(
-        config=model.removeprefix("mlic-"), **{k: v for k, v in chosen.items() if v is not None}
-    )
+    recipe = Recipe(config=model.removeprefix("mlic-"))
+    if minutes is not None:
+        recipe = replace(recipe, minutes=minutes)
+    if batch is not None:
+        recipe = replace(recipe, batch=batch)
     checkpoint = run(recipe, list(data), out, resume=resume, threads=threads)
-    click.echo(f"{checkpoint}: export it with laconic models export {checkpoint} --name NAME -o FILE")
+    click.echo(
+        f"{checkpoint}: export it with laconic models export {checkpoint} --name NAME -o FILE"
+    )

@@ -170,7 +170,8 @@ def probe(data: Source, *, limits: Limits = DEFAULT_LIMITS) -> Info:
 
 
 class Reader:
-    """Random access to a ``.lac`` picture: ``with codec.open("x.lac") as f: f.region(0, 0, 64, 64)``."""
+    """Random access to a ``.lac`` picture: ``with codec.open("x.lac") as f: f.region(0, 0, 64,
+    64)``."""
 
     def __init__(self, source: Source, limits: Limits) -> None:
         self._limits = limits
@@ -207,7 +208,7 @@ class Reader:
         self.close()
 
 
-def open(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Reader:  # noqa: A001
+def open(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Reader:
     """Open a file for random access; see :class:`Reader`."""
     return Reader(source, limits)
 

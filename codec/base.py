@@ -1,7 +1,8 @@
 """What a codec is: the protocol every codec implements and the settings it receives.
 
 Adding a codec is one folder, one entry point in the group ``laconic.codecs`` (or one row in
-``registry.py`` for those that ship), one folder of golden streams and one row in the README's table.
+``registry.py`` for those that ship), one folder of golden streams and one row in the README's
+table.
 """
 
 from __future__ import annotations

@@ -132,7 +132,8 @@ def _strip(name: str, pictures: list[NDArray[Any]], rows: Sequence[DemoRow]) -> 
     canvas.paste(Pillow.fromarray(np.ascontiguousarray(body)), (0, 24))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
     captions = [f"{name}, original, {rows[0].original_bytes / 1000:.0f} kB PNG"] + [
-        f"q {r.quality:g}: {r.lac_bytes / 1000:.1f} kB, {r.bpp:.3f} bpp, {r.psnr:.2f} dB" for r in rows
+        f"q {r.quality:g}: {r.lac_bytes / 1000:.1f} kB, {r.bpp:.3f} bpp, {r.psnr:.2f} dB"
+        for r in rows
     ]
     for n, caption in enumerate(captions):
         draw.text((n * width + 4, 3), caption, fill="black", font=font)

@@ -1,9 +1,9 @@
 """Models: where weights lie, what identifies them, how they are loaded and exported.
 
-A model is one safetensors file: half-precision weights, integer coding tables, and in its metadata a JSON
-manifest. A stream names its model by the first 6 bytes of the SHA-256 of the *canonical manifest* (codec,
-configuration, numerics profile, hash of every tensor), so re-saving a file changes nothing and any
-change of a weight or a table changes the name. Loading checks the hash.
+A model is one safetensors file: half-precision weights, integer coding tables, and in its metadata
+a JSON manifest. A stream names its model by the first 6 bytes of the SHA-256 of the *canonical
+manifest* (codec, configuration, numerics profile, hash of every tensor), so re-saving a file
+changes nothing and any change of a weight or a table changes the name. Loading checks the hash.
 
 Files are looked for in the package, then in the user's store: ``$LACONIC_MODELS`` or
 ``~/.local/share/laconic/models``.
@@ -183,7 +183,8 @@ def find(name_or_id: str) -> ModelInfo:
 
 
 def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -> ModelInfo:
-    """Turn a training checkpoint into a model file: averaged weights in half precision and tables."""
+    """Turn a training checkpoint into a model file: averaged weights in half precision and
+    tables."""
     from laconic.codec.image.export import export_checkpoint
 
     return export_checkpoint(checkpoint, out, name=name, overwrite=overwrite)

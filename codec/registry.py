@@ -1,13 +1,13 @@
 """Which codecs exist: the built-in ones and those of installed packages.
 
-A third party registers a class under the entry-point group ``laconic.codecs``; it is imported when a
-stream or a call names it, and one that cannot be imported disturbs nobody else. Built-in codecs are
-listed here with the number that streams carry, so that ``laconic info`` needs no import at all.
+A third party registers a class under the entry-point group ``laconic.codecs``; it is imported when
+a stream or a call names it, and one that cannot be imported disturbs nobody else. Built-in codecs
+are listed here with the number that streams carry, so that ``laconic info`` needs no import at all.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
@@ -28,7 +28,7 @@ def names() -> list[str]:
     return [*BUILT_IN, *sorted(_plugins())]
 
 
-@lru_cache(maxsize=None)
+@cache
 def get(name: str) -> Codec:
     """The codec of that name. Raises ``ParameterError`` if there is none, ``UnsupportedError`` if
     the package that offers it cannot be imported."""

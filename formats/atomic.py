@@ -1,8 +1,9 @@
 """Atomic writing: the old file or the complete new one, never anything between.
 
-The file is written without a name (``O_TMPFILE``) where the system allows it, so that even ``kill -9``
-leaves nothing behind, else under a temporary name in the same folder; it is synced, then it takes the
-target's place in one step. ``click.File(atomic=True)`` keeps partial content after an exception and is no substitute.
+The file is written without a name (``O_TMPFILE``) where the system allows it, so that even ``kill
+-9`` leaves nothing behind, else under a temporary name in the same folder; it is synced, then it
+takes the target's place in one step. ``click.File(atomic=True)`` keeps partial content after an
+exception and is no substitute.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ def check_target(path: str | os.PathLike[str], overwrite: bool = False) -> None:
 def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[BinaryIO]:
     """Binary file that becomes ``path`` when the block ends well, and vanishes when it does not.
 
-    Symbolic links are followed; devices and pipes are written directly. Raises ``OutputError`` for an
-    existing file without ``overwrite`` and for every failure of the system.
+    Symbolic links are followed; devices and pipes are written directly. Raises ``OutputError`` for
+    an existing file without ``overwrite`` and for every failure of the system.
     """
     target = Path(path)
     check_target(target, overwrite)
@@ -134,7 +135,10 @@ def _name_it(descriptor: int, target: Path) -> str:
         try:
             # With dst_dir_fd CPython calls linkat, which follows the link in /proc.
             os.link(
-                f"/proc/self/fd/{descriptor}", Path(name).name, dst_dir_fd=folder, follow_symlinks=True
+                f"/proc/self/fd/{descriptor}",
+                Path(name).name,
+                dst_dir_fd=folder,
+                follow_symlinks=True,
             )
         except FileExistsError:
             continue

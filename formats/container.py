@@ -155,7 +155,8 @@ class Container:
 
     @classmethod
     def from_bytes(cls, data: bytes, limits: Limits = DEFAULT_LIMITS) -> Container:
-        """Parse and check a whole file. Raises ``FormatError``, ``LimitError``, ``UnsupportedError``."""
+        """Parse and check a whole file. Raises ``FormatError``, ``LimitError``,
+        ``UnsupportedError``."""
         from laconic.formats.container_reader import ContainerReader
 
         reader = ContainerReader(data, limits)

@@ -105,7 +105,14 @@ def _read_header(source: _Source, limits: Limits) -> tuple[Header, Layout, list[
         limits.check("the number of segments", count, limits.segments)
     chunks = _read_chunks(source, limits) if flags & 8 else []
     header = Header(
-        Media(kind & 15), codec >> 4, codec & 15, model, flags >> 4, media_header, codec_header, count
+        Media(kind & 15),
+        codec >> 4,
+        codec & 15,
+        model,
+        flags >> 4,
+        media_header,
+        codec_header,
+        count,
     )
     return header, layout, chunks
 
@@ -199,8 +206,8 @@ def read_sequential(fp: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> Container:
 class ContainerReader:
     """Random access to the segments of a file given as bytes or as a seekable binary stream.
 
-    With ``partial`` a damaged or truncated end is tolerated: segments are then found by walking from
-    the front, and those that cannot be read raise ``FormatError`` one by one.
+    With ``partial`` a damaged or truncated end is tolerated: segments are then found by walking
+    from the front, and those that cannot be read raise ``FormatError`` one by one.
 
     Attributes:
         header: with ``segment_count`` filled in where it is known.

@@ -27,7 +27,9 @@ def header_bytes(header: Header, layout: Layout, chunks: Sequence[Chunk]) -> byt
     flags = layout | (bool(header.model) << 2) | (bool(chunks) << 3) | header.numerics << 4
     parts = [
         SIGNATURE,
-        bytes([READER_VERSION << 4 | header.media, flags, header.codec << 4 | header.codec_version]),
+        bytes(
+            [READER_VERSION << 4 | header.media, flags, header.codec << 4 | header.codec_version]
+        ),
         header.model,
     ]
     media, private = len(header.media_header), len(header.codec_header)

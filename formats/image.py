@@ -43,7 +43,9 @@ class Image:
         expected = np.uint8 if self.bit_depth == 8 else np.uint16
         shape = self.pixels.shape
         if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
-            raise ParameterError(f"pixels have shape {list(shape)}: expected [H, W, 1] or [H, W, 3]")
+            raise ParameterError(
+                f"pixels have shape {list(shape)}: expected [H, W, 1] or [H, W, 3]"
+            )
         if self.bit_depth not in (8, 16) or self.pixels.dtype != expected:
             raise ParameterError(
                 f"pixels are {self.pixels.dtype} with a bit depth of {self.bit_depth}: expected"

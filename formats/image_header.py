@@ -15,8 +15,9 @@ MAX_SIDE = 2**24
 class ImageHeader:
     """Size in pixels, 1 or 3 colour channels, 8 or 16 bits, alpha, colour space.
 
-    ``color`` is a CICP triple (primaries, transfer, matrix; ITU-T H.273) or None; ``icc`` tells that
-    an ICC chunk describes the colours. Neither means sRGB. Orientation has been applied already.
+    ``color`` is a CICP triple (primaries, transfer, matrix; ITU-T H.273) or None; ``icc`` tells
+    that an ICC chunk describes the colours. Neither means sRGB. Orientation has been applied
+    already.
     """
 
     width: int

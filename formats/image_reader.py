@@ -1,6 +1,8 @@
-"""Reading pictures: Pillow for nearly everything, FFmpeg (PyAV) for 16-bit colour, which Pillow truncates.
+"""Reading pictures: Pillow for nearly everything, FFmpeg (PyAV) for 16-bit colour, which Pillow
+truncates.
 
-What comes out is upright RGB or gray with straight alpha. Conversions that change samples leave a notice.
+What comes out is upright RGB or gray with straight alpha. Conversions that change samples leave a
+notice.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ MAGICS = {
 def read(source: str | os.PathLike[str] | bytes | BinaryIO, limits: Limits) -> Image:
     """Read the first frame of a picture.
 
-    Raises ``UnsupportedError`` if it is no picture that Pillow or FFmpeg know, ``FormatError`` if it is
-    damaged or truncated, ``LimitError`` if it is too large (before its samples are decoded).
+    Raises ``UnsupportedError`` if it is no picture that Pillow or FFmpeg know, ``FormatError`` if
+    it is damaged or truncated, ``LimitError`` if it is too large (before its samples are decoded).
     """
     data = _bytes_of(source)
     try:
@@ -51,8 +53,8 @@ def read(source: str | os.PathLike[str] | bytes | BinaryIO, limits: Limits) -> I
         for magic, name in MAGICS.items():
             if data.startswith(magic):
                 raise FormatError(
-                    f"the input begins like {name} but cannot be read: it is damaged, or of a variant"
-                    " that Pillow does not know"
+                    f"the input begins like {name} but cannot be read: it is damaged, or of a"
+                    " variant that Pillow does not know"
                 ) from error
         raise UnsupportedError(
             "the input is not a picture in a format that Pillow reads: expected PNG, JPEG, WebP,"
@@ -129,12 +131,12 @@ def _samples(picture: Pillow.Image) -> tuple[NDArray[Any], str, bool]:
         clipped = np.clip(values, 0, 65535).astype(np.uint16)[..., None]
         return clipped, "32-bit integers were clipped to 0..65535", False
     if mode == "F":
-        values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
-        low, high = float(values.min()), float(values.max())
+        real = np.nan_to_num(np.asarray(picture, dtype=np.float64))
+        low, high = float(real.min()), float(real.max())
         if low < 0 or high > 1:
-            values = (values - low) / ((high - low) or 1.0)
+            real = (real - low) / ((high - low) or 1.0)
         change = f"floating point from {low:g} to {high:g} became 16-bit gray"
-        return np.rint(values * 65535).astype(np.uint16)[..., None], change, False
+        return np.rint(real * 65535).astype(np.uint16)[..., None], change, False
     if mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         return _array(picture.convert("RGB")), f"{mode} became RGB without its profile", False
     if mode in ("PA", "La", "RGBa"):
@@ -181,7 +183,12 @@ def _is_deep_colour(picture: Pillow.Image, data: bytes) -> bool:
         return len(data) > 25 and data[24] == 16 and data[25] in (2, 4, 6)
     if picture.format == "PPM":
         header = data[:64].split()
-        return header[:1] == [b"P6"] and len(header) > 3 and header[3].isdigit() and int(header[3]) > 255
+        return (
+            header[:1] == [b"P6"]
+            and len(header) > 3
+            and header[3].isdigit()
+            and int(header[3]) > 255
+        )
     if picture.format == "TIFF":
         bits = getattr(picture, "tag_v2", {}).get(258, (8,))
         bits = bits if isinstance(bits, tuple) else (bits,)

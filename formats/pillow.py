@@ -5,8 +5,9 @@
 >>> Image.registered_extensions()[".lac"]
 'LACONIC'
 
-``Image.open("x.lac")`` and ``image.save("x.lac", quality=50)`` then work as for any other format; ``save``
-takes the keywords of :func:`laconic.codec.encode`. torch is imported when a picture is encoded or loaded.
+``Image.open("x.lac")`` and ``image.save("x.lac", quality=50)`` then work as for any other format;
+``save`` takes the keywords of :func:`laconic.codec.encode`. torch is imported when a picture is
+encoded or loaded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Variable-length unsigned integers: 7 bits a byte, least significant first, minimal, at most 5 bytes."""
+"""Variable-length unsigned integers: 7 bits a byte, least significant first, minimal, at most 5
+bytes."""
 
 from __future__ import annotations
 
@@ -37,6 +38,8 @@ def read_varint(data: bytes, offset: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << 7 * i
         if byte < 0x80:
             if byte == 0 and i:
-                raise FormatError("a number is not written in its shortest form: the file is damaged")
+                raise FormatError(
+                    "a number is not written in its shortest form: the file is damaged"
+                )
             return value, offset + i + 1
     raise FormatError("a number is longer than 5 bytes: the file is damaged")

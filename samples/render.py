@@ -2,7 +2,8 @@
 
     python samples/render.py [folder]
 
-Numpy only, fixed seeds, about a minute on one core. The pictures are dedicated to the public domain (CC0).
+Numpy only, fixed seeds, about a minute on one core. The pictures are dedicated to the public
+domain (CC0).
 """
 
 from __future__ import annotations
@@ -77,7 +78,14 @@ def still_life(width: int, height: int) -> Image.Image:
     for _ in range(samples):
         u = (u0 + rng.random(u0.shape) - width / 2) / (0.95 * width)
         v = (height / 2 - v0 - rng.random(u0.shape)) / (0.95 * width)
-        eye = np.stack((rng.normal(0, 0.035, u.shape), 1.5 + rng.normal(0, 0.035, u.shape), np.full(u.shape, -4.6)), -1)
+        eye = np.stack(
+            (
+                rng.normal(0, 0.035, u.shape),
+                1.5 + rng.normal(0, 0.035, u.shape),
+                np.full(u.shape, -4.6),
+            ),
+            -1,
+        )
         focus = np.stack((u * 5.1, 1.5 - 0.75 + v * 5.1, np.full(u.shape, 0.5)), -1)
         ray = focus - eye
         ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
@@ -104,7 +112,9 @@ def still_life(width: int, height: int) -> Image.Image:
         to_lamp /= reach
         lit = np.ones(u.shape, bool)
         for centre, radius, *_ in spheres:
-            lit &= ~(sphere_distance(point + 1e-3 * normal, to_lamp, np.array(centre), radius) < 1e8)
+            lit &= ~(
+                sphere_distance(point + 1e-3 * normal, to_lamp, np.array(centre), radius) < 1e8
+            )
         diffuse = np.clip((normal * to_lamp).sum(-1), 0, None) * lit * 42 / reach[..., 0] ** 2
         half = to_lamp - ray
         half /= np.linalg.norm(half, axis=-1, keepdims=True)
@@ -144,7 +154,10 @@ def tablecloth(point: Array) -> Array:
     x, z = point[..., 0], point[..., 2]
     checks = (np.sin(3.2 * x) > 0.2).astype(float) + (np.sin(3.2 * z) > 0.2)
     weave = 0.9 + 0.1 * np.sin(95 * x) * np.sin(95 * z)
-    return mix(np.array([0.62, 0.58, 0.50]), np.array([0.30, 0.09, 0.08]), checks / 2) * weave[..., None]
+    return (
+        mix(np.array([0.62, 0.58, 0.50]), np.array([0.30, 0.09, 0.08]), checks / 2)
+        * weave[..., None]
+    )
 
 
 def mountains(width: int, height: int) -> Image.Image:
@@ -171,9 +184,21 @@ def mountains(width: int, height: int) -> Image.Image:
     depth = np.arange(height - row)
     ripple = fractal((height - row, width), 14, 6, rng) - 0.5
     stretch = noise((height - row, width // 6 + 1), 60, rng).repeat(6, 1)[:, :width] - 0.5
-    source = row - 1 - np.clip(depth[:, None] * 1.0 + (ripple * 26 + stretch * 9) * (0.2 + depth[:, None] / 60), 0, row - 1)
+    source = (
+        row
+        - 1
+        - np.clip(
+            depth[:, None] * 1.0 + (ripple * 26 + stretch * 9) * (0.2 + depth[:, None] / 60),
+            0,
+            row - 1,
+        )
+    )
     mirror = light[source.astype(int), np.arange(width)[None]]
-    light[row:] = mix(mirror * 0.72, np.array([0.05, 0.11, 0.14]), np.clip(0.15 + depth / 400, 0, 1)[:, None] * np.ones(width))
+    light[row:] = mix(
+        mirror * 0.72,
+        np.array([0.05, 0.11, 0.14]),
+        np.clip(0.15 + depth / 400, 0, 1)[:, None] * np.ones(width),
+    )
     return develop(light, rng)
 
 
@@ -185,7 +210,9 @@ def brick_wall(width: int, height: int) -> Image.Image:
     course = ((y + warp) // 34).astype(int)
     shifted = x + warp + (course % 2) * 39
     column = (shifted // 78).astype(int)
-    edge = np.minimum.reduce(((y + warp) % 34, 34 - (y + warp) % 34, shifted % 78, 78 - shifted % 78))
+    edge = np.minimum.reduce(
+        ((y + warp) % 34, 34 - (y + warp) % 34, shifted % 78, 78 - shifted % 78)
+    )
     grain = fractal((height, width), 60, 6, rng, 0.7)
     raised = np.clip((edge - 2.2 - 2 * grain) / 3, 0, 1)
     tone = rng.random((course.max() + 2, column.max() + 2))[course, column]
@@ -196,7 +223,11 @@ def brick_wall(width: int, height: int) -> Image.Image:
     post = x > width * 0.78
     rings = np.sin(0.35 * (x - width * 0.9) + 9 * fractal((height, width), 2, 4, rng) + 0.004 * y)
     fibre = noise((height // 40 + 2, width), 300, rng).repeat(40, 0)[:height]
-    timber = mix(np.array([0.30, 0.18, 0.09]), np.array([0.15, 0.085, 0.045]), np.clip(0.5 + 0.4 * rings + 0.5 * (fibre - 0.5), 0, 1))
+    timber = mix(
+        np.array([0.30, 0.18, 0.09]),
+        np.array([0.15, 0.085, 0.045]),
+        np.clip(0.5 + 0.4 * rings + 0.5 * (fibre - 0.5), 0, 1),
+    )
     surface = np.where(post[..., None], timber, surface)
     relief = np.where(post, 12 + 1.5 * rings + 3 * fibre, relief)
     slope_x, slope_y = np.gradient(relief, axis=1), np.gradient(relief, axis=0)
@@ -216,13 +247,19 @@ def night(width: int, height: int) -> Image.Image:
     for _ in range(70):
         cx, cy = rng.uniform(0, width), height * np.clip(rng.normal(0.45, 0.2), 0, 1)
         radius = rng.uniform(9, 34)
-        colour = np.array([[1, 0.62, 0.25], [1, 0.85, 0.6], [0.9, 0.2, 0.15], [0.3, 0.8, 0.5], [0.4, 0.6, 1]])[rng.integers(5)]
+        colour = np.array(
+            [[1, 0.62, 0.25], [1, 0.85, 0.6], [0.9, 0.2, 0.15], [0.3, 0.8, 0.5], [0.4, 0.6, 1]]
+        )[rng.integers(5)]
         distance = np.hypot(x - cx, y - cy)
         disc = np.clip(radius - distance, 0, 1.5) / 1.5 * (0.75 + 0.35 * (distance / radius) ** 4)
         light += disc[..., None] * colour * rng.uniform(0.06, 0.4)
     sign = Image.new("L", (width * scale, height * scale), 0)
     draw = ImageDraw.Draw(sign)
-    for text, size, row in (("CAFE", 130, 0.30), ("open late", 46, 0.58), ("soup - bread - coffee", 24, 0.70)):
+    for text, size, row in (
+        ("CAFE", 130, 0.30),
+        ("open late", 46, 0.58),
+        ("soup - bread - coffee", 24, 0.70),
+    ):
         font = ImageFont.load_default(size * scale)
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         at = ((width * scale - right - left) / 2, row * height * scale - (bottom + top) / 2)
@@ -233,7 +270,9 @@ def night(width: int, height: int) -> Image.Image:
     board = (np.abs(x - width / 2) < width * 0.42) & (np.abs(y - height * 0.48) < height * 0.34)
     wood = np.array([0.030, 0.020, 0.015]) * (0.5 + fractal((height, width), 30, 5, rng)[..., None])
     light = np.where(board[..., None], wood + 0.25 * light, light)
-    light += letters[..., None] * np.array([1.0, 0.72, 0.42]) + halo[..., None] * np.array([0.5, 0.22, 0.08])
+    light += letters[..., None] * np.array([1.0, 0.72, 0.42]) + halo[..., None] * np.array(
+        [0.5, 0.22, 0.08]
+    )
     return develop(light, rng, grain=0.010)
 
 

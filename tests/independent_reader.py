@@ -1,4 +1,5 @@
-"""A reader of ``.lac`` files written from formats/SPEC.md alone; shares no code with the project."""
+"""A reader of ``.lac`` files written from formats/SPEC.md alone; shares no code with the
+project."""
 
 import struct
 import zlib

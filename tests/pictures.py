@@ -21,7 +21,9 @@ def scene(height: int, width: int, channels: int = 3, bits: int = 8, seed: int =
     return np.ascontiguousarray(samples[..., :channels])
 
 
-def picture(height: int, width: int, channels: int = 3, bits: int = 8, alpha: bool = False) -> Image:
+def picture(
+    height: int, width: int, channels: int = 3, bits: int = 8, alpha: bool = False
+) -> Image:
     """An :class:`Image` of :func:`scene`, with a soft-edged alpha plane on request."""
     plane = None
     if alpha:

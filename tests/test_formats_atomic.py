@@ -23,7 +23,10 @@ with atomic_write(sys.argv[1], overwrite=True) as file:
 def child(path: Path, before: str = "", inside: str = "pass") -> subprocess.Popen[str]:
     code = CHILD.format(before=before, inside=inside)
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -31,10 +34,13 @@ def test_a_failure_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"old")
 
-    with pytest.raises(RuntimeError), atomic_write(path, overwrite=True) as file:
-        file.write(b"new")
-        raise RuntimeError
+    def fail() -> None:
+        with atomic_write(path, overwrite=True) as file:
+            file.write(b"new")
+            raise RuntimeError
 
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x"]
 

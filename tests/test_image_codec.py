@@ -1,4 +1,5 @@
-"""The image codec on every kind of picture: sizes, depths, alpha, metadata, tiles, regions, targets."""
+"""The image codec on every kind of picture: sizes, depths, alpha, metadata, tiles, regions,
+targets."""
 
 import dataclasses
 from pathlib import Path

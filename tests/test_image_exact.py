@@ -1,7 +1,7 @@
 """Exact decoding: one stream, many ways of computing, the same symbols.
 
-The stream is made once; child processes decode it under other numbers of threads, without oneDNN, on the
-baseline instruction set, and with float noise injected; each prints a digest of the symbols.
+The stream is made once; child processes decode it under other numbers of threads, without oneDNN,
+on the baseline instruction set, and with float noise injected; each prints a digest of the symbols.
 """
 
 import os
@@ -37,7 +37,10 @@ VARIANTS = {
     "two threads": ("torch.set_num_threads(2)", {}),
     "seven threads": ("torch.set_num_threads(7)", {}),
     "without oneDNN": ("torch.backends.mkldnn.enabled = False", {"DNNL_MAX_CPU_ISA": "SSE41"}),
-    "baseline instructions": ("", {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}),
+    "baseline instructions": (
+        "",
+        {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
+    ),
     "other products": ("", {"MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "1"}),
 }
 

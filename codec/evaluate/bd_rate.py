@@ -1,7 +1,7 @@
 """Bjontegaard deltas: the mean difference between two rate-distortion curves.
 
-Reference: Bjontegaard, VCEG-M33 (2001), with a cubic through the points; PCHIP interpolation (VCEG-AI11 and
-JCTVC practice) never overshoots and is the default.
+Reference: Bjontegaard, VCEG-M33 (2001), with a cubic through the points; PCHIP interpolation
+(VCEG-AI11 and JCTVC practice) never overshoots and is the default.
 """
 
 from __future__ import annotations

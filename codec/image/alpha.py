@@ -1,7 +1,7 @@
 """Lossless coding of alpha planes, tile by tile, with the smaller of two well-kept formats.
 
-Alpha is mostly flat or anti-aliased edges, which WebP lossless and PNG code well; a constant plane takes
-three bytes. First byte: 0 constant (uint16 value follows), 1 WebP lossless, 2 PNG.
+Alpha is mostly flat or anti-aliased edges, which WebP lossless and PNG code well; a constant plane
+takes three bytes. First byte: 0 constant (uint16 value follows), 1 WebP lossless, 2 PNG.
 """
 
 from __future__ import annotations

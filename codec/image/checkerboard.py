@@ -1,7 +1,7 @@
 """The checkerboard of two-pass coding: anchors first, then the positions between them.
 
-Anchors are the positions with odd row + column, as in MLIC++ (arXiv 2307.15421, section 3; He et al.,
-"Checkerboard Context Model", CVPR 2021, arXiv 2103.15306). Feature maps are flattened to
+Anchors are the positions with odd row + column, as in MLIC++ (arXiv 2307.15421, section 3; He et
+al., "Checkerboard Context Model", CVPR 2021, arXiv 2103.15306). Feature maps are flattened to
 ``[B, H*W, C]`` and the two halves are index lists, so that each pass computes its half only.
 """
 

@@ -1,7 +1,7 @@
 """The image codec: pictures <-> ``.lac`` files with a model of the MLIC family.
 
-Segments are tiles in row-major order. A segment's payload is, with alpha, a varint length and the tile's
-alpha plane (``alpha.py``), then the coded latent (``coding.py``).
+Segments are tiles in row-major order. A segment's payload is, with alpha, a varint length and the
+tile's alpha plane (``alpha.py``), then the coded latent (``coding.py``).
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class _EncodeJob:
             y = y[:, rows, columns]
             coded = coder.encode(y, network.hyper_latent(y, q), quality)
             if self.settings.verify:
-                again = coder.decode(coded.payload, *y.shape[1:3], quality)
+                again = coder.decode(coded.payload, y.shape[1], y.shape[2], quality)
                 if again.check.value32() != coded.check.value32():
                     raise DesyncError(
                         f"tile {number} does not decode to what was encoded: nothing was written;"

@@ -1,12 +1,14 @@
 """Symbols of a latent <-> bytes, exactly, on any machine (numerics profile FLOAT64_GUARD).
 
-A symbol is round(y - mean), so noise in the mean cannot desynchronise a decoder. What must be equal on both
-sides is the table index of every symbol. The entropy model therefore runs in float64, where machines
-differ by about 1e-15, and the encoder lists explicitly every index that lies within ``GUARD_BAND`` of a
-decision boundary: a decoder never decides a close call (``entropy/guard.py``).
+A symbol is round(y - mean), so noise in the mean cannot desynchronise a decoder. What must be
+equal on both sides is the table index of every symbol. The entropy model therefore runs in
+float64, where machines differ by about 1e-15, and the encoder lists explicitly every index that
+lies within ``GUARD_BAND`` of a decision boundary: a decoder never decides a close call
+(``entropy/guard.py``).
 
 A payload is one ANS stream: z, then per slice the anchors and the non-anchors, each step with its
-list of close calls first and channels fastest. The walk over the slices is the one that training uses (``slices.py``).
+list of close calls first and channels fastest. The walk over the slices is the one that training
+uses (``slices.py``).
 """
 
 from __future__ import annotations

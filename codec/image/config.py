@@ -62,7 +62,16 @@ class MlicConfig:
 CONFIGS = {
     "small": MlicConfig(),
     "test": MlicConfig(
-        luma=12, chroma=4, slices=(4, 8), z_channels=8, hyper=16, context=16, attention=8,
-        hidden=16, encoder_blocks=1, decoder_blocks=1, rate_anchors=3,
+        luma=12,
+        chroma=4,
+        slices=(4, 8),
+        z_channels=8,
+        hyper=16,
+        context=16,
+        attention=8,
+        hidden=16,
+        encoder_blocks=1,
+        decoder_blocks=1,
+        rate_anchors=3,
     ),
 }

@@ -1,11 +1,13 @@
 """The multi-reference contexts of the MLIC family, scaled to a small model.
 
-What each slice may look at, beside the hyperprior (MLIC++, arXiv 2307.15421; MLICv2, arXiv 2504.19119):
+What each slice may look at, beside the hyperprior (MLIC++, arXiv 2307.15421; MLICv2, arXiv
+2504.19119):
 
-* :class:`LocalAttention` - anchors within a window around each non-anchor, with 2D rotary positions;
-* :class:`LinearAttention` - global correlations at linear cost, used three ways: inter-slice (all from
-  earlier slices), intra-slice (queries and keys from the previous slice, values from the current
-  anchors) and hyperprior-guided (slice 0, which has no earlier slice);
+* :class:`LocalAttention` - anchors within a window around each non-anchor, with 2D rotary
+  positions;
+* :class:`LinearAttention` - global correlations at linear cost, used three ways: inter-slice (all
+  from earlier slices), intra-slice (queries and keys from the previous slice, values from the
+  current anchors) and hyperprior-guided (slice 0, which has no earlier slice);
 * :class:`ChannelReweighting` - attention across channels of a captured context.
 
 All of them run in float64 when a stream is coded (``slices.py``), hence the plain matrix products.
@@ -26,6 +28,8 @@ class RotaryPositions(nn.Module):
 
     Pair j of a head's d channels turns by x * theta_x^(-2j/d) + y * theta_y^(-2j/d).
     """
+
+    exponents: Tensor
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """Hyperprior: h_a describes y in a few numbers at 1/64, h_s turns them into features at 1/16.
 
 Reference: Balle et al., "Variational image compression with a scale hyperprior", ICLR 2018
-(arXiv 1802.01436). The prior of the hyper-latent z is a Gaussian per channel whose mean and scale follow the
-quality, so that z uses the same integer tables as y.
+(arXiv 1802.01436). The prior of the hyper-latent z is a Gaussian per channel whose mean and scale
+follow the quality, so that z uses the same integer tables as y.
 """
 
 from __future__ import annotations

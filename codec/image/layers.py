@@ -2,8 +2,8 @@
 
 Everything here is channels-last: a feature map is ``[B, H, W, C]`` and a 1x1 convolution is a plain
 matrix product, which is what CPUs do best and what the same code can repeat in float64 for the
-exact entropy path (``contexts.py``, ``slices.py``). Depth-wise convolutions supply the spatial mixing
-at 1/8 and 1/16 of the resolution (Jia et al., "Towards Practical Real-Time Neural Video
+exact entropy path (``contexts.py``, ``slices.py``). Depth-wise convolutions supply the spatial
+mixing at 1/8 and 1/16 of the resolution (Jia et al., "Towards Practical Real-Time Neural Video
 Compression", CVPR 2025, arXiv 2502.20762).
 """
 

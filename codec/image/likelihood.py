@@ -1,4 +1,5 @@
-"""Differentiable rate of training: Gaussian likelihood under uniform noise, straight-through rounding.
+"""Differentiable rate of training: Gaussian likelihood under uniform noise, straight-through
+rounding.
 
 The rate term sees y + noise, context and synthesis see round(y - mean) + mean (Minnen & Singh 2020,
 arXiv 2007.08739). Files are coded with ``coding.py``; nothing here decides a bit of a stream.
@@ -41,7 +42,8 @@ def lower_bound(x: Tensor, bound: float) -> Tensor:
 
 
 def gaussian_bits(residual: Tensor, log_scale: Tensor, scale_low: float) -> Tensor:
-    """Bits of ``residual`` = value - mean under a Gaussian integrated over unit bins; same shape."""
+    """Bits of ``residual`` = value - mean under a Gaussian integrated over unit bins; same
+    shape."""
     scale = lower_bound(log_scale.clamp_max(8.0).exp(), scale_low)
     distance = residual.abs()
     root_half = 2**-0.5

@@ -1,7 +1,7 @@
 """The default image model: transforms, hyperprior and multi-reference entropy model in one module.
 
-Choose this for everything that trains or evaluates the network; ``coding.py`` turns its symbols into
-bytes and ``codec.py`` bytes into files.
+Choose this for everything that trains or evaluates the network; ``coding.py`` turns its symbols
+into bytes and ``codec.py`` bytes into files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Forward:
 
 
 class Mlic(nn.Module):
-    """Variable-rate MLIC-family model. Pictures are ``[B, H, W, 3]`` in [0, 1], sides multiples of 64."""
+    """Variable-rate MLIC-family model. Pictures are ``[B, H, W, 3]`` in [0, 1], sides multiples of
+    64."""
 
     def __init__(self, config: MlicConfig) -> None:
         super().__init__()
@@ -62,9 +63,7 @@ class Mlic(nn.Module):
             return straight_through_round(flat[:, at, first:end] - mean) + mean
 
         y_hat = self.y_model(self.h_s(z_hat, quality), quality, code)
-        return Forward(
-            self.g_s(y_hat, quality), torch.stack(y_bits).sum(0), z_bits.sum((1, 2, 3))
-        )
+        return Forward(self.g_s(y_hat, quality), torch.stack(y_bits).sum(0), z_bits.sum((1, 2, 3)))
 
     @torch.no_grad()
     def initialise(self, pictures: Tensor) -> None:

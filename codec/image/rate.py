@@ -6,8 +6,8 @@ Quality q stands for a Lagrangian multiplier, log-spaced:
 
 Every place where the network must know the quality holds a small table of vectors at equally spaced
 control points, interpolated linearly (the values are logarithms of gains, so gains are interpolated
-geometrically; Cui et al., "Asymmetric Gained Deep Image Compression", CVPR 2021, arXiv 2003.02012, and
-the per-QP vectors of DCVC-RT, arXiv 2502.20762).
+geometrically; Cui et al., "Asymmetric Gained Deep Image Compression", CVPR 2021, arXiv 2003.02012,
+and the per-QP vectors of DCVC-RT, arXiv 2502.20762).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def lambda_of(quality: float) -> float:
 def step_of(quality: float) -> float:
     """Quantisation step of an orthonormal transform of [0, 1] RGB that is optimal at high rate.
 
-    From d/dD (lambda * 255^2 * D^2 / 12 / 3 - log2 D) = 0 with D the step: the squared error is averaged
-    over three sub-pixels and the rate is counted per pixel.
+    From d/dD (lambda * 255^2 * D^2 / 12 / 3 - log2 D) = 0 with D the step: the squared error is
+    averaged over three sub-pixels and the rate is counted per pixel.
     """
     return math.sqrt(18 / (lambda_of(quality) * 255**2 * math.log(2)))
 

@@ -1,13 +1,14 @@
-"""Slice-wise coding of y: one walk over slices and checkerboard halves for training, encoder, decoder.
+"""Slice-wise coding of y: one walk over slices and checkerboard halves for training, encoder,
+decoder.
 
 For each slice, in order: contexts -> parameters of the anchors -> code -> contexts that see the
-anchors -> parameters of the non-anchors -> code -> latent residual prediction. What "code" means is the
-caller's business: :meth:`SliceModel.forward` hands mean and log-scale to a callable and gets y_hat back
-(``likelihood.py`` trains with it, ``coding.py`` writes and reads streams with it), so that the three uses
-cannot drift apart.
+anchors -> parameters of the non-anchors -> code -> latent residual prediction. What "code" means
+is the caller's business: :meth:`SliceModel.forward` hands mean and log-scale to a callable and
+gets y_hat back (``likelihood.py`` trains with it, ``coding.py`` writes and reads streams with it),
+so that the three uses cannot drift apart.
 
-Means and scales are predicted relative to a per-quality baseline of each channel. Networks therefore
-see values of order one at every quality.
+Means and scales are predicted relative to a per-quality baseline of each channel. Networks
+therefore see values of order one at every quality.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from laconic.codec.image.config import MlicConfig
 from laconic.codec.image.contexts import ChannelContext, LinearAttention, LocalAttention
 from laconic.codec.image.rate import RateTable
 
-# (positions [N/2], first channel, last channel + 1, mean [B, N/2, c], log-scale [B, N/2, c]) -> y_hat
+# (positions [N/2], first channel, last channel + 1, mean and log-scale [B, N/2, c]) -> y_hat
 CodeStep = Callable[[Tensor, int, int, Tensor, Tensor], Tensor]
 
 

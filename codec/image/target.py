@@ -1,7 +1,7 @@
 """Rate targeting: the largest quality whose file fits a number of bytes.
 
-The size of a file grows with quality, nearly linearly in the logarithm, so a secant on log-size brackets the
-target in a few encodings and bisection over tenths of quality finishes.
+The size of a file grows with quality, nearly linearly in the logarithm, so a secant on log-size
+brackets the target in a few encodings and bisection over tenths of quality finishes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Tiles: pictures of any size in bounded memory, without seams.
 
-Latents are partitioned, never duplicated: a tile's analysis sees its neighbours' pixels and its synthesis its
-neighbours' decoded latents as far as the transforms reach. The joint picture is what an untiled
-codec would have made of the same latents, so there is no seam to hide and no bit is spent twice.
-Only the entropy model stops at a tile's border.
+Latents are partitioned, never duplicated: a tile's analysis sees its neighbours' pixels and its
+synthesis its neighbours' decoded latents as far as the transforms reach. The joint picture is what
+an untiled codec would have made of the same latents, so there is no seam to hide and no bit is
+spent twice. Only the entropy model stops at a tile's border.
 
 Coordinates of pixels are in the padded picture, whose sides are multiples of 64.
 """
@@ -56,7 +56,8 @@ class Box:
         )
 
     def within(self, outer: Box, scale: int = 1) -> tuple[slice, slice]:
-        """Rows and columns of this box in an array that covers ``outer``, one sample per ``scale``."""
+        """Rows and columns of this box in an array that covers ``outer``, one sample per
+        ``scale``."""
         return (
             slice((self.top - outer.top) // scale, (self.bottom - outer.top) // scale),
             slice((self.left - outer.left) // scale, (self.right - outer.left) // scale),
@@ -115,8 +116,8 @@ class Grid:
 
 
 def analysis_margin(config: MlicConfig) -> int:
-    """Pixels around a tile that its latents depend on: one feature of 8 pixels per block at 1/8, one
-    latent for the block at 1/16, rounded up to whole latents."""
+    """Pixels around a tile that its latents depend on: one feature of 8 pixels per block at 1/8,
+    one latent for the block at 1/16, rounded up to whole latents."""
     return LATENT * (math.ceil(config.encoder_blocks / 2) + 1)
 
 

@@ -19,7 +19,8 @@ from laconic.codec.image.rate import RateTable, step_of
 
 
 class Analysis(nn.Module):
-    """g_a: ``[B, H, W, 3]`` in [0, 1] -> y in units of the quantisation step, ``[B, H/16, W/16, M]``."""
+    """g_a: ``[B, H, W, 3]`` in [0, 1] -> y in units of the quantisation step, ``[B, H/16, W/16,
+    M]``."""
 
     def __init__(self, config: MlicConfig) -> None:
         super().__init__()

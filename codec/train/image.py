@@ -2,9 +2,10 @@
 
     L = sum_b w(q_b) * (lambda(q_b) * 255^2 * MSE_b + bpp_b),   q_b uniform in 0..100
 
-with w = lambda^-1/2, normalised, so that every quality pulls with similar strength. The learning rate
-follows the share of the time budget that has passed: constant, then linear to zero over the last part, so a
-run of any length on any machine ends annealed. A run is resumable from its checkpoint with the same command.
+with w = lambda^-1/2, normalised, so that every quality pulls with similar strength. The learning
+rate follows the share of the time budget that has passed: constant, then linear to zero over the
+last part, so a run of any length on any machine ends annealed. A run is resumable from its
+checkpoint with the same command.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class Trainer:
         self.crops = Crops(train, recipe.crop, recipe.seed + 1000 * self.rank)
         self.validation = validation_batch(held_out, recipe.crop).to(self.device)
         self.model = Mlic(CONFIGS[recipe.config])
-        self.model.initialise(Crops(train, recipe.crop, recipe.seed).batch(min(256, 4 * len(train))))
+        self.model.initialise(
+            Crops(train, recipe.crop, recipe.seed).batch(min(256, 4 * len(train)))
+        )
         self.model.to(self.device)
         self.average = Mlic(CONFIGS[recipe.config]).to(self.device)
         self.average.load_state_dict(self.model.state_dict())
@@ -85,6 +88,7 @@ class Trainer:
         )
         self.base_lr = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
         self.step, self.seconds = 0, 0.0
+        torch.manual_seed(recipe.seed + 1 + self.rank)  # processes start alike, then differ
 
     @property
     def checkpoint(self) -> Path:
@@ -138,9 +142,9 @@ class Trainer:
         loss.backward()
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         if self.world > 1:
-            for p in parameters:
-                dist.all_reduce(p.grad, op=dist.ReduceOp.SUM)
-                p.grad /= self.world  # type: ignore[operator]
+            for gradient in (p.grad for p in parameters if p.grad is not None):
+                dist.all_reduce(gradient, op=dist.ReduceOp.SUM)
+                gradient /= self.world
         norm = torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
         if torch.isfinite(norm):
             factor = self.schedule()
@@ -167,7 +171,9 @@ class Trainer:
             out.x_hat.clamp_(0, 1)
             loss, bpp, mse = loss_of(out, self.validation, quality)
             psnr = (-10 * mse.log10()).mean()
-            for key, value in zip(result, (q, bpp.mean().item(), psnr.item(), loss.item()), strict=True):
+            for key, value in zip(
+                result, (q, bpp.mean().item(), psnr.item(), loss.item()), strict=True
+            ):
                 result[key].append(round(value, 4))
         return result
 

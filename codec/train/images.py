@@ -1,7 +1,7 @@
 """Training pictures: decoded once, kept in memory as uint8, cropped and scaled at random.
 
-Random down-scaling hides what an earlier lossy coding left behind and multiplies a small collection;
-flips and transpositions do the rest.
+Random down-scaling hides what an earlier lossy coding left behind and multiplies a small
+collection; flips and transpositions do the rest.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def load_pictures(folders: list[Path], smallest: int) -> tuple[list[np.ndarray],
 
 
 class Crops:
-    """Endless random crops ``[B, size, size, 3]`` in [0, 1]; large pictures are drawn more often."""
+    """Endless random crops ``[B, size, size, 3]`` in [0, 1]; large pictures are drawn more
+    often."""
 
     def __init__(self, pictures: list[np.ndarray], size: int, seed: int) -> None:
         self.pictures = pictures

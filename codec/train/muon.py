@@ -1,10 +1,10 @@
 """Optimiser: Muon for the inner weight matrices, Adam for everything else.
 
 Muon replaces each matrix's momentum by its nearest orthogonal matrix, found with Newton-Schulz
-iterations (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; second-order optimisers on
-learned image codecs: Zhang et al., arXiv 2601.20814). On short budgets it needs far fewer steps than Adam.
-PyTorch's own Muon iterates in bfloat16, which is slow on CPUs without it, and one matrix at a time;
-this one is float32 and handles matrices of one shape together.
+iterations (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; second-order optimisers
+on learned image codecs: Zhang et al., arXiv 2601.20814). On short budgets it needs far fewer steps
+than Adam. PyTorch's own Muon iterates in bfloat16, which is slow on CPUs without it, and one
+matrix at a time; this one is float32 and handles matrices of one shape together.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum orthogonalised per matrix; ``lr`` is the spectral norm of an update of a square matrix."""
+    """Momentum orthogonalised per matrix; ``lr`` is the spectral norm of an update of a square
+    matrix."""
 
     def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update of every matrix that has a gradient."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
@@ -48,6 +49,7 @@ class Muon(torch.optim.Optimizer):
             for shape, params in by_shape.items():
                 updates = []
                 for p in params:
+                    assert p.grad is not None
                     state = self.state[p]
                     if not state:
                         state["momentum"] = torch.zeros_like(p)
