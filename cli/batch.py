@@ -8,6 +8,7 @@ others go on; the worst exit code is returned.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,7 +145,7 @@ class ProgressBar:
     def __init__(self, length: int, show: bool) -> None:
         self._bar: Any = None
         if show:
-            self._bar = click.progressbar(length=length, file=click.get_text_stream("stderr"))
+            self._bar = click.progressbar(length=length, file=sys.stderr)
 
     def __enter__(self) -> Callable[[int], None]:
         if self._bar is None:
@@ -162,7 +163,7 @@ def tile_progress(show: bool, label: str) -> Callable[[int, int], None] | None:
     """Callback ``(done, total)`` that draws a bar on stderr for a single long job."""
     if not show:
         return None
-    stream = click.get_text_stream("stderr")
+    stream = sys.stderr
 
     def draw(done: int, total: int) -> None:
         filled = 30 * done // total

@@ -1,0 +1,65 @@
+"""Writes golden streams of the current codec version into ``tests/golden``; existing ones are kept.
+
+    python benchmarks/golden.py
+
+A golden stream is added with each visible feature and decodes in every later version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from laconic import codec
+from laconic.formats.container import Container
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from pictures import picture  # noqa: E402
+
+
+def main() -> None:
+    """Encode every case that has no file yet."""
+    folder = ROOT / "tests" / "golden" / "mlic-1"
+    folder.mkdir(parents=True, exist_ok=True)
+    with_chunks = dataclasses.replace(
+        picture(40, 40), icc=b"profile", exif=b"Exif\0\0data", xmp=b"<x/>"
+    )
+    cases = {
+        "1x1": (picture(1, 1), {"quality": 50}),
+        "gray-33x70": (picture(33, 70, 1), {"quality": 30}),
+        "rgb-64x96-q0": (picture(64, 96), {"quality": 0}),
+        "rgb-64x96-q100": (picture(64, 96), {"quality": 100}),
+        "rgb16-alpha-50x80": (picture(50, 80, bits=16, alpha=True), {"quality": 70}),
+        "rgb-tiles-150x200": (picture(150, 200), {"quality": 45.5, "tile": 64}),
+        "rgba-tiles-100x130": (picture(100, 130, alpha=True), {"quality": 20, "tile": 64}),
+        "metadata-40x40": (with_chunks, {"quality": 50}),
+    }
+    for name, (image, options) in cases.items():
+        path = folder / f"{name}.lac"
+        if path.exists():
+            continue
+        data = codec.encode(image, **options)
+        decoded = codec.decode(data)
+        container = Container.from_bytes(data)
+        about = {
+            "checks": [s.check for s in container.segments],
+            "shape": list(decoded.pixels.shape),
+            "bit_depth": decoded.bit_depth,
+            "model": container.header.model.hex(),
+            "mean": float(np.mean(decoded.pixels.astype(np.float64))),
+            "alpha_mean": None if decoded.alpha is None else float(decoded.alpha.mean()),
+        }
+        path.write_bytes(data)
+        path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
+        np.savez_compressed(path.with_suffix(".npz"), pixels=decoded.pixels)
+        print(path.relative_to(ROOT), len(data), "bytes")
+
+
+if __name__ == "__main__":
+    main()
