@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from laconic.cli.options import complete_model
+
 
 @click.command("train")
 @click.argument("model", type=click.Choice(["mlic-small"]))
@@ -29,6 +31,7 @@ import click
     type=click.FloatRange(0, min_open=True),
     help="Time budget; the learning rate ends at zero.",
 )
+@click.option("--init", shell_complete=complete_model, help="Model to start from.")
 @click.option("--batch", type=click.IntRange(1), help="Crops per step.")
 @click.option("--threads", type=click.IntRange(1), help="Threads on a CPU.")
 def command(
@@ -37,6 +40,7 @@ def command(
     out: Path,
     resume: bool,
     minutes: float | None,
+    init: str | None,
     batch: int | None,
     threads: int | None,
 ) -> None:
@@ -49,7 +53,7 @@ def command(
         recipe = replace(recipe, minutes=minutes)
     if batch is not None:
         recipe = replace(recipe, batch=batch)
-    checkpoint = run(recipe, list(data), out, resume=resume, threads=threads)
+    checkpoint = run(recipe, list(data), out, resume=resume, threads=threads, init=init)
     click.echo(
         f"{checkpoint}: export it with laconic models export {checkpoint} --name NAME -o FILE"
     )

@@ -74,6 +74,24 @@ def test_a_finished_run_exports_a_model_that_codes_files(
     assert models.find(info.id).training["recipe"]["config"] == "test"
 
 
+def test_a_run_can_start_from_a_model(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Trainer(RECIPE, [data], tmp_path)
+    for _ in range(3):
+        first.train_step()
+    first.save()
+    models.export(tmp_path / "checkpoint.pt", tmp_path / "a.safetensors", name="start")
+    monkeypatch.setenv("LACONIC_MODELS", str(tmp_path))
+
+    second = Trainer(RECIPE, [data], tmp_path / "more", init="start")
+
+    for a, b in zip(first.average.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(a.half(), b.half())
+    with pytest.raises(ParameterError, match="configuration"):
+        Trainer(RECIPE, [data], tmp_path / "more", init=models.DEFAULT_MODEL)
+
+
 def test_an_existing_run_is_not_overwritten(data: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"precious")
     with pytest.raises(ParameterError, match="--resume"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from laconic.codec.base import DecodeSettings, EncodeSettings, VerifyReport
 from laconic.codec.image.alpha import decode_alpha, encode_alpha
 from laconic.codec.image.coding import ExactCoder
 from laconic.codec.image.config import MlicConfig
-from laconic.codec.image.export import TABLE_PREFIX
+from laconic.codec.image.export import read_mlic
 from laconic.codec.image.header import CODEC_ID, CODEC_VERSION, TILE_UNIT, MlicHeader
 from laconic.codec.image.model import Mlic
 from laconic.codec.image.target import search_quality
@@ -32,7 +33,7 @@ from laconic.codec.image.tiles import (
     analysis_margin,
     synthesis_margin,
 )
-from laconic.entropy import CdfTables, NumericsProfile
+from laconic.entropy import NumericsProfile
 from laconic.formats.container import (
     EXIF,
     ICC,
@@ -47,7 +48,6 @@ from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import (
     DesyncError,
     FormatError,
-    ModelError,
     ParameterError,
     UnsupportedError,
 )
@@ -70,21 +70,9 @@ class LoadedModel:
 
 
 @lru_cache(maxsize=4)
-def _load(info_id: str, path: str) -> LoadedModel:
-    info = models.find(info_id) if not path else models.read_info(models.Path(path))
-    if info.codec != "mlic" or info.numerics != NumericsProfile.FLOAT64_GUARD:
-        raise ModelError(f"model {info.name} is made for the codec {info.codec!r}, not for 'mlic'")
-    tensors = models.read_tensors(info)
-    tables = CdfTables.from_arrays(
-        {k.removeprefix(TABLE_PREFIX): v for k, v in tensors.items() if k.startswith(TABLE_PREFIX)}
-    )
-    network = Mlic(MlicConfig.from_dict(info.config))
-    weights = {k: torch.from_numpy(v).float() for k, v in tensors.items() if "." in k}
-    weights = {k: v for k, v in weights.items() if not k.startswith(TABLE_PREFIX)}
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ModelError(f"model {info.name} does not fit its configuration: {error}") from error
+def _load(identity: str, path: Path) -> LoadedModel:
+    info = models.read_info(path)
+    network, tables = read_mlic(info)
     network.eval().requires_grad_(False)
     return LoadedModel(info, network, ExactCoder(network, tables))
 
@@ -92,7 +80,7 @@ def _load(info_id: str, path: str) -> LoadedModel:
 def load_model(name_or_id: str) -> LoadedModel:
     """The model of that name, id or path, loaded once. Raises ``ModelError``."""
     info = models.find(name_or_id)
-    return _load(info.id, str(info.path))
+    return _load(info.id, info.path)
 
 
 class MlicCodec:

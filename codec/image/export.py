@@ -1,4 +1,4 @@
-"""Training checkpoint -> model file that ships: half-precision weights and integer tables."""
+"""Network <-> model file: half-precision weights and integer tables; export of checkpoints."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 
 from laconic.codec.image.config import CONFIGS, MlicConfig
 from laconic.codec.image.model import Mlic
-from laconic.codec.models import ModelInfo, write_model
-from laconic.entropy import NumericsProfile, gaussian_scales, gaussian_tables
+from laconic.codec.models import ModelInfo, read_tensors, write_model
+from laconic.entropy import CdfTables, NumericsProfile, gaussian_scales, gaussian_tables
 from laconic.formats.errors import ModelError
 
 TABLE_PREFIX = "tables."
@@ -41,6 +41,24 @@ def write_mlic(
         training=training,
         overwrite=overwrite,
     )
+
+
+def read_mlic(info: ModelInfo) -> tuple[Mlic, CdfTables]:
+    """The network in float32 and the coding tables of a model file; raises ``ModelError``."""
+    if info.codec != "mlic" or info.numerics != NumericsProfile.FLOAT64_GUARD:
+        raise ModelError(f"model {info.name} is made for the codec {info.codec!r}, not for 'mlic'")
+    weights, tables = {}, {}
+    for name, array in read_tensors(info).items():
+        if name.startswith(TABLE_PREFIX):
+            tables[name.removeprefix(TABLE_PREFIX)] = array
+        else:
+            weights[name] = torch.from_numpy(array).float()
+    network = Mlic(MlicConfig.from_dict(info.config))
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(f"model {info.name} does not fit its configuration: {error}") from error
+    return network, CdfTables.from_arrays(tables)
 
 
 def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool) -> ModelInfo:

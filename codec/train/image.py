@@ -21,7 +21,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from laconic.codec import models
 from laconic.codec.image.config import CONFIGS
+from laconic.codec.image.export import read_mlic
 from laconic.codec.image.model import Forward, Mlic
 from laconic.codec.image.rate import LAMBDA_LOW, LAMBDA_SPAN, lambda_of
 from laconic.codec.train.images import Crops, load_pictures, validation_batch
@@ -60,7 +62,9 @@ def loss_of(result: Forward, x: Tensor, quality: Tensor) -> tuple[Tensor, Tensor
 class Trainer:
     """State of a run: model, average, optimisers, step and minutes used."""
 
-    def __init__(self, recipe: Recipe, data: list[Path], out: Path) -> None:
+    def __init__(
+        self, recipe: Recipe, data: list[Path], out: Path, init: str | None = None
+    ) -> None:
         self.recipe, self.out = recipe, out
         self.rank = int(os.environ.get("RANK", "0"))
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -73,10 +77,11 @@ class Trainer:
         train, held_out = load_pictures(data, recipe.crop)
         self.crops = Crops(train, recipe.crop, recipe.seed + 1000 * self.rank)
         self.validation = validation_batch(held_out, recipe.crop).to(self.device)
-        self.model = Mlic(CONFIGS[recipe.config])
-        self.model.initialise(
-            Crops(train, recipe.crop, recipe.seed).batch(min(256, 4 * len(train)))
-        )
+        self.model = Mlic(CONFIGS[recipe.config]) if init is None else self._start_from(init)
+        if init is None:
+            self.model.initialise(
+                Crops(train, recipe.crop, recipe.seed).batch(min(256, 4 * len(train)))
+            )
         self.model.to(self.device)
         self.average = Mlic(CONFIGS[recipe.config]).to(self.device)
         self.average.load_state_dict(self.model.state_dict())
@@ -89,6 +94,15 @@ class Trainer:
         self.base_lr = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
         self.step, self.seconds = 0, 0.0
         torch.manual_seed(recipe.seed + 1 + self.rank)  # processes start alike, then differ
+
+    def _start_from(self, name: str) -> Mlic:
+        network, _ = read_mlic(models.find(name))
+        if network.config != CONFIGS[self.recipe.config]:
+            raise ParameterError(
+                f"model {name} has another configuration than {self.recipe.config!r}: train the"
+                " configuration that it was made with"
+            )
+        return network
 
     @property
     def checkpoint(self) -> Path:
@@ -215,9 +229,17 @@ class Trainer:
 
 
 def run(
-    recipe: Recipe, data: list[Path], out: Path, *, resume: bool = False, threads: int | None = None
+    recipe: Recipe,
+    data: list[Path],
+    out: Path,
+    *,
+    resume: bool = False,
+    threads: int | None = None,
+    init: str | None = None,
 ) -> Path:
     """Train ``recipe`` on the pictures below ``data``; returns the checkpoint's path.
+
+    A new run starts from the model ``init`` where one is named.
 
     Raises ``ParameterError`` for an existing run without ``resume`` or too few pictures, and
     ``FormatError`` for a checkpoint that cannot be read.
@@ -227,7 +249,7 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     if (out / "checkpoint.pt").exists() and not resume:
         raise ParameterError(f"{out} holds a run already: add --resume or choose another folder")
-    trainer = Trainer(recipe, data, out)
+    trainer = Trainer(recipe, data, out, init)
     if resume and trainer.checkpoint.exists():
         trainer.load()
     try:
