@@ -57,8 +57,11 @@ class Block(nn.Module):
     """Residual block: depth-wise spatial mixing, then a point-wise feed-forward.
 
     Both branches end in a layer that starts at zero, so that a fresh network is the linear
-    transform it was initialised with.
+    transform it was initialised with. With ``mixed`` set, training computes the branches in
+    bfloat16; the sum stays in float32.
     """
+
+    mixed = False
 
     def __init__(self, channels: int, expansion: int = 2) -> None:
         super().__init__()
@@ -72,8 +75,9 @@ class Block(nn.Module):
             nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, H, W, C] -> [B, H, W, C]
-        x = x + self.mix_out(self.mix(F.gelu(self.mix_in(x))))
-        return x + self.ffn_out(F.gelu(self.ffn_in(x)))
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed and self.training):
+            x = x + self.mix_out(self.mix(F.gelu(self.mix_in(x))))
+            return x + self.ffn_out(F.gelu(self.ffn_in(x)))
 
 
 def space_to_depth(x: Tensor, factor: int) -> Tensor:

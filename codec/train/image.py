@@ -24,10 +24,11 @@ from torch import Tensor
 from laconic.codec import models
 from laconic.codec.image.config import CONFIGS
 from laconic.codec.image.export import read_mlic
+from laconic.codec.image.layers import Block
 from laconic.codec.image.model import Forward, Mlic
 from laconic.codec.image.rate import LAMBDA_LOW, LAMBDA_SPAN, lambda_of
 from laconic.codec.train.images import Crops, load_pictures, validation_batch
-from laconic.codec.train.muon import build_optimisers
+from laconic.codec.train.muon import build_optimisers, has_bfloat16
 from laconic.formats.errors import FormatError, ParameterError
 
 
@@ -83,7 +84,10 @@ class Trainer:
                 Crops(train, recipe.crop, recipe.seed).batch(min(256, 4 * len(train)))
             )
         self.model.to(self.device)
-        self.average = Mlic(CONFIGS[recipe.config]).to(self.device)
+        for module in self.model.modules():
+            if isinstance(module, Block):
+                module.mixed = has_bfloat16(self.device)
+        self.average = Mlic(CONFIGS[recipe.config]).to(self.device).eval()
         self.average.load_state_dict(self.model.state_dict())
         self.optimisers = build_optimisers(
             self.model,
