@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 from laconic.formats.errors import ParameterError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
+SUFFIXES = {
+    ".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm",
+    ".jp2", ".jxl",
+}  # fmt: skip
+"""Extensions by which pictures are found in folders."""
+
 
 @dataclass
 class Image:

@@ -25,6 +25,8 @@ class Limits:
     segments: int = 2**20
     segment_bytes: int = 2**30
     pixels: int = 2**28
+    samples: int = 2**30  # of audio, all channels together
+    frames: int = 2**24  # of video
 
     def check_pixels(self, width: int, height: int) -> None:
         """Raise ``LimitError`` for a picture that is too large."""

@@ -1,0 +1,137 @@
+"""Sound as arrays, and the files that hold it, read through FFmpeg (PyAV).
+
+Choose :mod:`laconic.formats.video` for pictures that move; the sound track of a film is read here.
+torchaudio's own readers need a package of their own, so they are not used.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
+from laconic.formats.limits import DEFAULT_LIMITS, Limits
+
+SUFFIXES = {
+    ".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma", ".oga",
+}  # fmt: skip
+MAX_RATE = 768_000
+
+
+@dataclass
+class Audio:
+    """Sound.
+
+    Attributes:
+        samples: float32 ``[C, N]``, nominally -1..1, C channels of N samples.
+        rate: samples per second and channel, in Hz.
+    """
+
+    samples: NDArray[np.float32]
+    rate: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 2 or 0 in self.samples.shape:
+            raise ParameterError(f"samples have shape {list(self.samples.shape)}: expected [C, N]")
+        if self.samples.dtype != np.float32:
+            raise ParameterError(f"samples are {self.samples.dtype}: expected float32")
+        if not 0 < self.rate <= MAX_RATE:
+            raise ParameterError(f"the sampling rate is {self.rate} Hz: expected 1 to {MAX_RATE}")
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return int(self.samples.shape[0])
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return float(self.samples.shape[1] / self.rate)
+
+
+def read_audio(
+    source: str | os.PathLike[str] | bytes | BinaryIO, limits: Limits = DEFAULT_LIMITS
+) -> Audio:
+    """Read the first audio track of a file, path or bytes.
+
+    Encoder delay and padding that the file declares are removed, as players do.
+
+    Raises:
+        UnsupportedError: no audio that FFmpeg knows.
+        FormatError: damaged, truncated or empty.
+        LimitError: more samples than the limits allow.
+    """
+    import av
+
+    handle: Any = BytesIO(source) if isinstance(source, bytes) else source
+    if isinstance(handle, os.PathLike):
+        handle = os.fspath(handle)
+    try:
+        with av.open(handle) as container:
+            if not container.streams.audio:
+                raise UnsupportedError("the input holds no audio track: expected a sound file")
+            stream = container.streams.audio[0]
+            parts, rate = _decode(container, stream, limits)
+    except av.error.InvalidDataError as error:
+        raise UnsupportedError(
+            "the input is no sound that FFmpeg reads, or it is damaged at its beginning"
+        ) from error
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError) and error.errno in (2, 13, 21):
+            raise
+        raise FormatError(f"the sound cannot be decoded: {error.strerror}") from error
+    if not parts:
+        raise FormatError("the audio track holds no samples: the file is empty or truncated")
+    return Audio(np.concatenate(parts, axis=1), rate)
+
+
+def _decode(container: Any, stream: Any, limits: Limits) -> tuple[list[NDArray[np.float32]], int]:
+    import av
+
+    rate = stream.rate
+    resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
+    parts: list[NDArray[np.float32]] = []
+    total = 0
+    for frame in container.decode(stream):
+        for piece in resampler.resample(frame):
+            part = piece.to_ndarray()  # [C, n]
+            total += part.size
+            limits.check("the number of audio samples", total, limits.samples)
+            parts.append(part)
+    return [p for p in parts if p.size], rate
+
+
+def resample(audio: Audio, rate: int, channels: int | None = None) -> Audio:
+    """The sound at another sampling rate and number of channels (1 or 2), by FFmpeg's resampler.
+
+    The length is that of the input, ``round(N * rate / audio.rate)`` samples.
+    """
+    import av
+
+    channels = audio.channels if channels is None else channels
+    if rate == audio.rate and channels == audio.channels:
+        return audio
+    if not {audio.channels, channels} <= {1, 2}:
+        raise ParameterError(
+            f"{audio.channels} channels cannot be mixed to {channels}: expected 1 or 2"
+        )
+    names = {1: "mono", 2: "stereo"}
+    resampler = av.AudioResampler(format="fltp", layout=names[channels], rate=rate)
+    frame = av.AudioFrame.from_ndarray(
+        np.ascontiguousarray(audio.samples), format="fltp", layout=names[audio.channels]
+    )
+    frame.sample_rate = audio.rate
+    pieces = [p.to_ndarray() for f in (frame, None) for p in resampler.resample(f)]
+    joined = np.concatenate(pieces, axis=1)
+    return Audio(fit_length(joined, round(audio.samples.shape[1] * rate / audio.rate)), rate)
+
+
+def fit_length(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """Cut or zero-pad ``[C, n]`` at its end to ``[C, length]``."""
+    missing = length - samples.shape[1]
+    return np.pad(samples, ((0, 0), (0, missing))) if missing > 0 else samples[:, :length]
