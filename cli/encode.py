@@ -21,19 +21,6 @@ from laconic.cli.options import (
 )
 from laconic.cli.tables import Table
 
-PICTURES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".webp",
-    ".avif",
-    ".tif",
-    ".tiff",
-    ".bmp",
-    ".gif",
-    ".ppm",
-    ".pgm",
-)
 COLUMNS = [
     ("input", "input", ""),
     ("output", "output", ""),
@@ -74,7 +61,9 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     if len(given) > 1:
         names = " and ".join("--" + n.replace("_", "-") for n in given)
         raise click.UsageError(f"{names} exclude each other: give one of them")
-    files = list(batch.expand(inputs, PICTURES))
+    from laconic.formats.image import SUFFIXES
+
+    files = list(batch.expand(inputs, SUFFIXES))
     several = len(files) > 1
     show = wants_progress(options["progress"])
     passed = {**options, "show_progress": show and not several}

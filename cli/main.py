@@ -18,6 +18,7 @@ COMMANDS = {
     "info": "Show what the header of a file says.",
     "verify": "Decode files and check every symbol.",
     "models": "List, show and export models.",
+    "eval": "Measure and compare codecs.",
     "train": "Train a model.",
     "demo": "Encode and decode the sample pictures.",
     "completion": "Print the script for shell completion.",

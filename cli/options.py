@@ -81,3 +81,11 @@ def complete_model(ctx: click.Context, param: click.Parameter, text: str) -> lis
     from laconic.codec import models
 
     return [m.name for m in models.list_models() if m.name.startswith(text)]
+
+
+def complete_subject(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
+    """Names of codecs and baselines that begin with ``text``."""
+    from laconic.codec import registry
+    from laconic.codec.evaluate.subject import baseline_names
+
+    return [n for n in (*registry.names(), *baseline_names()) if n.startswith(text)]

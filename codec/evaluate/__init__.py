@@ -1,7 +1,35 @@
-"""Distortion measures and rate-distortion comparison, importable for anybody's evaluation
-scripts."""
+"""Rate-distortion evaluation: measures, Bjontegaard deltas and whole runs, importable for anybody's
+own scripts.
+
+``evaluate`` measures codecs on files, ``write_outputs`` makes tables, plots and the report; the
+rest are the functions they are made of.
+"""
 
 from laconic.codec.evaluate.bd_rate import BdResult, bd_psnr, bd_rate
-from laconic.codec.evaluate.distortion import ms_ssim, psnr
+from laconic.codec.evaluate.distortion import ms_ssim, psnr, psnr_y
+from laconic.codec.evaluate.runner import Config, Run, evaluate
+from laconic.codec.evaluate.sound import mel_distance, si_sdr, stft_distance
 
-__all__ = ["BdResult", "bd_psnr", "bd_rate", "ms_ssim", "psnr"]
+__all__ = [
+    "BdResult",
+    "Config",
+    "Run",
+    "bd_psnr",
+    "bd_rate",
+    "evaluate",
+    "mel_distance",
+    "ms_ssim",
+    "psnr",
+    "psnr_y",
+    "si_sdr",
+    "stft_distance",
+    "write_outputs",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "write_outputs":  # pulls in Pillow and plotting
+        from laconic.codec.evaluate.outputs import write_outputs
+
+        return write_outputs
+    raise AttributeError(name)

@@ -1,4 +1,4 @@
-"""Distortion of decoded pictures: PSNR and MS-SSIM on the integer samples a viewer sees."""
+"""Distortion of decoded pictures and frames: PSNR and MS-SSIM on the samples a viewer sees."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.formats.errors import ParameterError
+
+LUMA = np.array([0.299, 0.587, 0.114])  # BT.601, as JPEG and the literature on Kodak
 
 
 def _same(a: NDArray[Any], b: NDArray[Any]) -> None:
@@ -26,7 +28,20 @@ def psnr(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
     34.15
     """
     _same(a, b)
-    error = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
+    return _psnr(a.astype(np.float64) - b.astype(np.float64), bit_depth)
+
+
+def psnr_y(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
+    """PSNR in dB of the luma 0.299 R + 0.587 G + 0.114 B, unrounded, of ``[H, W, 1 or 3]``."""
+    _same(a, b)
+    difference = a.astype(np.float64) - b.astype(np.float64)
+    if a.ndim == 3 and a.shape[2] == 3:
+        difference = difference @ LUMA
+    return _psnr(difference, bit_depth)
+
+
+def _psnr(difference: NDArray[Any], bit_depth: int) -> float:
+    error = float(np.mean(difference**2))
     peak = (1 << bit_depth) - 1
     return math.inf if error == 0 else float(10 * np.log10(peak * peak / error))
 
@@ -47,3 +62,12 @@ def ms_ssim(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
 
     x, y = (torch.from_numpy(p.astype(np.float32)).permute(2, 0, 1)[None] for p in (a, b))
     return float(compute(x, y, data_range=(1 << bit_depth) - 1))
+
+
+def decibels(similarity: float) -> float:
+    """MS-SSIM on the scale -10 log10(1 - x) on which curves are straight.
+
+    >>> round(decibels(0.99), 6)
+    20.0
+    """
+    return math.inf if similarity >= 1 else -10 * math.log10(1 - similarity)

@@ -18,8 +18,8 @@ from PIL import Image as PillowImage
 from torch import Tensor
 
 from laconic.formats.errors import ParameterError
+from laconic.formats.image import SUFFIXES
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
 HELD_OUT_EVERY = 45
 
 

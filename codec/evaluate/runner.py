@@ -1,0 +1,291 @@
+"""A run: every item through every subject at every quality, resumable, in worker processes.
+
+A run lives in a folder: ``config.json`` says what was asked, ``measurements.jsonl`` has one line
+for each finished measurement, ``streams/`` holds the encoded files. A measurement is found again by
+a key over all that decides it - the item's bytes, the subject's settings and versions, quality and
+metrics - so a run that was interrupted or extended computes only what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from laconic.codec.evaluate import metrics as metric_table
+from laconic.codec.evaluate.items import Item, find_items
+from laconic.codec.evaluate.measure import Row, measure
+from laconic.codec.evaluate.subject import Spec, Subject, find_subject, parse_spec
+from laconic.formats.atomic import atomic_write
+from laconic.formats.container import Media
+from laconic.formats.errors import FormatError, LaconicError, ParameterError
+from laconic.formats.limits import DEFAULT_LIMITS, Limits
+
+JOURNAL = "measurements.jsonl"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run measures; the same configuration gives the same numbers (times aside).
+
+    Attributes:
+        inputs: files and folders.
+        codecs: specifications ``NAME[@VARIANT][:Q,...]``.
+        metrics: names; empty for the medium's defaults.
+        media: kind to take from mixed folders, or None.
+    """
+
+    inputs: tuple[str, ...]
+    codecs: tuple[str, ...]
+    metrics: tuple[str, ...] = ()
+    media: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {"version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Config:
+        """Inverse of :meth:`to_dict`; raises ``FormatError``."""
+        try:
+            if data["version"] != VERSION:
+                raise FormatError(
+                    f"the configuration has version {data['version']}: expected {VERSION}"
+                )
+            return cls(
+                tuple(map(str, data["inputs"])), tuple(map(str, data["codecs"])),
+                tuple(map(str, data["metrics"])), data["media"],
+            )  # fmt: skip
+        except (KeyError, TypeError) as error:
+            raise FormatError(f"this is no configuration of an evaluation: {error}") from error
+
+
+def read_config(path: Path) -> Config:
+    """A ``config.json`` of an earlier run; raises ``FormatError``."""
+    try:
+        return Config.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise FormatError(f"{path} is no configuration of an evaluation: {error}") from error
+
+
+@dataclass
+class Run:
+    """A finished run.
+
+    Attributes:
+        media: kind of its items.
+        metrics: names, in the order asked for.
+        subjects: description of each subject by its label, in the order asked for.
+        rows: one per measurement.
+        failures: ``(item, codec, sentence)`` of measurements that failed.
+    """
+
+    config: Config
+    media: Media
+    metrics: list[str]
+    subjects: dict[str, dict[str, Any]]
+    items: list[str]
+    rows: list[Row] = field(default_factory=list)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One item through one subject: the unit that a process takes."""
+
+    spec: Spec
+    item: Item
+    metrics: tuple[str, ...]
+    points: tuple[tuple[str, float | None, str], ...]  # key, quality, file below the folder
+
+
+def evaluate(
+    config: Config,
+    out: Path,
+    *,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Run:
+    """Measure what is missing in the folder ``out`` and return everything.
+
+    A measurement that fails is reported in ``failures`` and tried again by the next call.
+
+    Raises:
+        ParameterError: no items, mixed media, unknown codec, variant or metric.
+        UnsupportedError: a library that a codec or metric needs is missing.
+        FormatError: ``out`` holds another run's journal that cannot be read.
+    """
+    media = None if config.media is None else _media(config.media)
+    items = find_items(config.inputs, media, limits)
+    media = items[0].media
+    chosen = tuple(m.name for m in metric_table.choose(config.metrics, media))
+    specs = [parse_spec(text) for text in config.codecs]
+    subjects = _subjects(specs, media)
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_write(out / "config.json", overwrite=True) as file:
+        file.write(json.dumps(config.to_dict(), indent=1).encode() + b"\n")
+    run = Run(config, media, list(chosen), {s.label: s.describe() for s in subjects.values()},
+              [item.name for item in items])  # fmt: skip
+    done = _read_journal(out / JOURNAL)
+    work, order = _plan(items, subjects, chosen, done, run)
+    total, finished = len(order), sum(key in done for key in order)
+    if progress:
+        progress(finished, total)
+    with (out / JOURNAL).open("a", encoding="utf-8") as journal:
+        for unit, results in _execute(work, out, jobs):
+            for key, row in results:
+                finished += 1
+                if isinstance(row, str):
+                    run.failures.append((unit.item.name, unit.spec.label, row))
+                else:
+                    done[key] = row
+                    journal.write(json.dumps({"key": key, **row}) + "\n")
+                    journal.flush()
+                if progress:
+                    progress(finished, total)
+    run.rows = [done[key] for key in order if key in done]
+    run.failures = list(dict.fromkeys(run.failures))
+    return run
+
+
+def stream_name(subject: Subject, item: str, quality: float | None) -> str:
+    """Where a run keeps an encoded file, below its folder ``streams``."""
+    point = "lossless" if quality is None else f"q{quality:g}"
+    return f"{subject.label.replace('/', '_')}/{item}.{point}{subject.suffix}"
+
+
+def _media(name: str) -> Media:
+    if name not in ("image", "audio", "video"):
+        raise ParameterError(f"the medium is {name!r}: expected image, audio or video")
+    return Media[name.upper()]
+
+
+def _subjects(specs: list[Spec], media: Media) -> dict[Spec, Subject]:
+    subjects: dict[Spec, Subject] = {}
+    if not specs:
+        raise ParameterError("no codec was named: name at least one")
+    for spec in specs:
+        subject = find_subject(spec)
+        if subject.media != media:
+            raise ParameterError(
+                f"{subject.label} codes {subject.media.name.lower()} files and the inputs are"
+                f" {media.name.lower()} files"
+            )
+        if any(subject.label == other.label for other in subjects.values()):
+            raise ParameterError(f"the codec {subject.label} is named twice: join its qualities")
+        subjects[spec] = subject
+    return subjects
+
+
+def _plan(
+    items: list[Item],
+    subjects: dict[Spec, Subject],
+    metrics: tuple[str, ...],
+    done: dict[str, Row],
+    run: Run,
+) -> tuple[list[_Work], list[str]]:
+    """Missing work, and the keys of all measurements in the order of the results."""
+    work, order = [], []
+    for item in items:
+        try:
+            digest = item.digest
+        except OSError as error:
+            run.failures.append((item.name, "", str(error.strerror or error)))
+            continue
+        for spec, subject in subjects.items():
+            facts = json.dumps([VERSION, subject.describe(), digest, metrics], sort_keys=True)
+            points = []
+            for quality in spec.qualities or subject.qualities:
+                key = hashlib.sha256(f"{facts}{quality}".encode()).hexdigest()[:24]
+                order.append(key)
+                if key not in done:
+                    points.append((key, quality, stream_name(subject, item.name, quality)))
+            if points:
+                work.append(_Work(spec, item, metrics, tuple(points)))
+    return work, order
+
+
+def _execute(
+    work: list[_Work], out: Path, jobs: int
+) -> Iterator[tuple[_Work, list[tuple[str, Row | str]]]]:
+    streams = out / "streams"
+    if jobs <= 1 or len(work) <= 1:
+        for unit in work:
+            yield unit, _measure_all(unit, streams)
+        return
+    import multiprocessing
+
+    count = min(jobs, len(work))
+    with ProcessPoolExecutor(
+        count,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_limit_threads,
+        initargs=(count,),
+    ) as pool:
+        futures = {pool.submit(_measure_all, unit, streams): unit for unit in work}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _limit_threads(workers: int) -> None:
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+
+
+@cache
+def _ready_subject(spec: Spec) -> Subject:
+    """The subject with its models loaded, once per process."""
+    subject = find_subject(spec)
+    subject.prepare()
+    return subject
+
+
+def _measure_all(unit: _Work, streams: Path) -> list[tuple[str, Row | str]]:
+    """Rows, or a sentence for a point that failed; one failure does not stop the others."""
+    chosen = [metric_table.METRICS[name] for name in unit.metrics]
+    fresh = Item(unit.item.path, unit.item.name, unit.item.media, unit.item.limits)
+    results: list[tuple[str, Row | str]] = []
+    for key, quality, name in unit.points:
+        try:
+            subject = _ready_subject(unit.spec)
+            results.append((key, measure(subject, fresh, quality, chosen, streams / name)))
+        except LaconicError as error:
+            results.append((key, str(error)))
+        except Exception as error:  # a codec of somebody's own may raise anything
+            results.append((key, f"{type(error).__name__}: {error}"))
+    return results
+
+
+def _read_journal(path: Path) -> dict[str, Row]:
+    """Finished measurements; a line that an interruption cut short is dropped."""
+    if not path.exists():
+        return {}
+    rows = {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            rows[entry.pop("key")] = entry
+        except (ValueError, KeyError, AttributeError) as error:
+            if number < len(lines):
+                raise FormatError(
+                    f"line {number} of {path} is damaged: delete that line"
+                ) from error
+    if lines and len(rows) < len(lines):
+        kept = [json.dumps({"key": k, **r}) for k, r in rows.items()]
+        with atomic_write(path, overwrite=True) as file:
+            file.write("".join(x + "\n" for x in kept).encode())
+    return rows

@@ -1,0 +1,145 @@
+"""What is measured: codecs of Laconic and other people's behind one protocol.
+
+A specification is ``NAME[@VARIANT][:Q,Q,...]``. The variant is a model for codecs of the registry,
+a preset for video encoders, a subsampling for JPEG. Qualities are on the codec's own scale.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.codec import api, models, registry
+from laconic.codec.evaluate.items import Item
+from laconic.formats.audio import Audio
+from laconic.formats.container import Media
+from laconic.formats.errors import ParameterError
+from laconic.formats.image import Image
+
+Decoded: TypeAlias = Image | Audio | Iterator[NDArray[np.uint8]]
+"""A picture, a sound, or frames ``[H, W, 3]`` one after the other."""
+
+
+class Subject(Protocol):
+    """Something that turns items of one kind into bytes and back."""
+
+    label: str
+    media: Media
+    suffix: str
+    qualities: Sequence[float | None]  # the default points; (None,) for lossless codecs
+    scale: str  # what the qualities mean
+
+    def describe(self) -> dict[str, Any]:
+        """Settings and versions that decide the bytes, JSON-able."""
+        ...
+
+    def prepare(self) -> None:
+        """Load what the first call would load, so that it is not timed."""
+        ...
+
+    def encode(self, item: Item, quality: float | None) -> bytes:
+        """The bytes of a file."""
+        ...
+
+    def decode(self, data: bytes, item: Item) -> Decoded:
+        """What a user of the file gets, in the size, depth and rate of ``item``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A subject and the points to measure it at (None for its defaults)."""
+
+    name: str
+    variant: str | None = None
+    qualities: tuple[float, ...] | None = None
+
+    @property
+    def label(self) -> str:
+        """What results call it."""
+        return self.name if self.variant is None else f"{self.name}@{self.variant}"
+
+
+def parse_spec(text: str) -> Spec:
+    """Parse ``NAME[@VARIANT][:Q,Q,...]``; raises ``ParameterError``.
+
+    >>> parse_spec("x265@slow:22,27")
+    Spec(name='x265', variant='slow', qualities=(22.0, 27.0))
+    """
+    match = re.fullmatch(r"([^@:\s]+)(?:@([^:\s]+))?(?::([-+.\d,\s]+))?", text.strip())
+    if not match:
+        raise ParameterError(f"{text!r} is not a codec: write NAME[@VARIANT][:Q,Q,...]")
+    qualities = None
+    if match[3]:
+        try:
+            qualities = tuple(float(q) for q in match[3].split(","))
+        except ValueError as error:
+            raise ParameterError(f"the qualities in {text!r} are not numbers") from error
+        if len(set(qualities)) < len(qualities):
+            raise ParameterError(f"{text!r} names a quality twice")
+    return Spec(match[1], match[2], qualities)
+
+
+class RegisteredImageCodec:
+    """An image codec of the registry, built in or registered by anybody's package."""
+
+    media = Media.IMAGE
+    suffix = ".lac"
+    qualities: Sequence[float | None] = (5, 20, 35, 50, 65, 80, 95)
+    scale = "quality 0..100"
+
+    def __init__(self, name: str, model: str | None) -> None:
+        registry.get(name)  # raises for unknown ones
+        self.name, self.model = name, model
+        self.label = name if model is None else f"{name}@{model}"
+
+    def prepare(self) -> None:
+        gray = np.full((64, 64, 3), 128, np.uint8)
+        api.decode(api.encode(gray, codec=self.name, model=self.model))
+
+    def describe(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {"codec": self.name}
+        if self.name in registry.BUILT_IN:
+            info = models.find(self.model or models.DEFAULT_MODEL)
+            facts |= {"model": info.name, "model_id": info.id}
+        elif self.model is not None:
+            facts["model"] = self.model
+        return facts
+
+    def encode(self, item: Item, quality: float | None) -> bytes:
+        return api.encode(item.image, codec=self.name, quality=quality, model=self.model,
+                          verify=False)  # fmt: skip
+
+    def decode(self, data: bytes, item: Item) -> Decoded:
+        return api.decode(data, limits=item.limits)
+
+
+def baseline_names() -> dict[str, Media]:
+    """Names of the built-in baselines and the media they code."""
+    from laconic.codec.evaluate.baselines import FAMILIES
+
+    return {name: family.media for family in FAMILIES for name in family.names()}
+
+
+def find_subject(spec: Spec) -> Subject:
+    """The subject of a specification.
+
+    Raises ``ParameterError`` for an unknown name or variant, ``UnsupportedError`` where a library
+    is missing.
+    """
+    from laconic.codec.evaluate.baselines import FAMILIES
+
+    for family in FAMILIES:
+        if spec.name in family.names():
+            return family.make(spec.name, spec.variant)
+    if spec.name not in registry.names():
+        raise ParameterError(
+            f"there is no codec {spec.name!r}: choose among {', '.join(registry.names())} and the"
+            f" baselines {', '.join(baseline_names())}"
+        )
+    return RegisteredImageCodec(spec.name, spec.variant)
