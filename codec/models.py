@@ -144,10 +144,7 @@ def search_path() -> list[Path]:
     """Folders that hold models, in order of preference."""
     user = os.environ.get("LACONIC_MODELS")
     default = Path.home() / ".local" / "share" / "laconic" / "models"
-    return [
-        Path(__file__).parent / "image" / "weights",
-        Path(user) if user else default,
-    ]
+    return [*sorted(Path(__file__).parent.glob("*/weights")), Path(user) if user else default]
 
 
 def list_models() -> list[ModelInfo]:
