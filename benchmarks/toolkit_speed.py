@@ -3,8 +3,8 @@
     python benchmarks/toolkit_speed.py [--json FILE] [--media image lossless video audio]
 
 Every codec runs alone in a process of its own (``laconic eval``), so that peak memory is its own
-and that of what it imports; the measures of sound import torch in every such process. The codecs of the
-registry are found by themselves; ratios refer to the reference of each medium: WebP, PNG, x264,
+and that of what it imports; the measures of sound import torch in every such process. The codecs of
+the registry are found by themselves; ratios refer to the reference of each medium: WebP, PNG, x264,
 Opus. Pictures are the samples; the film pans over one of them and the sound is synthesised, so that
 the benchmark needs no other data.
 """
