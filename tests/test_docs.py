@@ -15,6 +15,7 @@ from pictures import scene
 from PIL import Image as Pillow
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
 MODULES = [
     "laconic.formats.limits",
     "laconic.formats.varint",
@@ -46,6 +47,15 @@ def test_the_python_example_of_the_readme_runs(
 
     assert blocks
     assert {"photo.lac", "photo.png"} <= set(os.listdir(tmp_path))
+
+
+def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
+    from figures import filled
+
+    readme = (ROOT / "README.md").read_text()
+
+    assert "<!-- figures: " in readme
+    assert filled(readme) == readme
 
 
 def test_the_page_on_evaluation_runs_from_a_folder_to_a_report(tmp_path: Path) -> None:
