@@ -112,10 +112,8 @@ def weight(network: str, key: str, shape: tuple[int, ...], seed: int) -> NDArray
     if value is None:
         value = RULES[network](key, n, std)
     if value is None:
-        if key.endswith("bias"):
-            value = 0.05 * n
-        else:
-            value = std if len(shape) >= 2 else 1 + 0.1 * n
+        norm = std if len(shape) >= 2 else 1 + 0.1 * n
+        value = 0.05 * n if key.endswith("bias") else norm
     return value.astype(np.float32)
 
 
@@ -128,7 +126,7 @@ def fill(module: nn.Module, network: str, seed: int = 0) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def test_picture(height: int, width: int, seed: int, element: int = 0) -> torch.Tensor:
+def rule_picture(height: int, width: int, seed: int, element: int = 0) -> torch.Tensor:
     """``[1, 3, H, W]`` in [0, 1], float32 values."""
     t = seed + 10 * element
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)

@@ -8,6 +8,7 @@ network. Files are coded with integer tables made from it once (:meth:`Factorize
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class FactorizedPrior(nn.Module):
         self.matrices = nn.ParameterList()
         self.biases = nn.ParameterList()
         self.factors = nn.ParameterList()
-        for inner, outer in zip(FILTERS, FILTERS[1:], strict=False):
+        for inner, outer in pairwise(FILTERS):
             start = math.log(math.expm1(1 / scale / outer))
             self.matrices.append(nn.Parameter(torch.full((channels, outer, inner), start)))
             self.biases.append(nn.Parameter(torch.rand(channels, outer, 1) - 0.5))

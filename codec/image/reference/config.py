@@ -44,7 +44,10 @@ class ReferenceConfig:
                 f"the model's configuration differs in {sorted(set(values) ^ names)}: it is of"
                 " another version of Laconic; import its checkpoint again"
             )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        given: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**given)
 
 
 MLICPP = ReferenceConfig()
@@ -98,9 +101,7 @@ def recognise(shapes: Shapes) -> ReferenceConfig:
             if slices > 1
             else (192, 128)
         ),
-        residual_widths=(
-            () if old else tuple(shape(f"{lrp}{i}.weight", 4)[0] for i in (0, 2))
-        ),
+        residual_widths=(() if old else tuple(shape(f"{lrp}{i}.weight", 4)[0] for i in (0, 2))),
         narrow_synthesis=(
             latent != transform
             and shape("g_s.synthesis_transform.0.conv1.weight", 4)[0] == transform

@@ -7,10 +7,13 @@ GDN as in Balle, Laparra and Simoncelli, ICLR 2016 (arXiv 1511.06281).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Activation = Callable[[Tensor], Tensor]
 PEDESTAL = 2.0**-36
 BETA_MIN = 1e-6
 
@@ -70,45 +73,48 @@ class GDN(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """conv3x3, GELU, conv3x3, GELU, plus the input."""
+    """conv3x3, activation, conv3x3, activation, plus the input."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, activation: Activation = F.gelu) -> None:
         super().__init__()
+        self.activation = activation
         self.conv1 = conv3x3(inputs, outputs)
         self.conv2 = conv3x3(outputs, outputs)
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.gelu(self.conv2(F.gelu(self.conv1(x))))
+        out = self.activation(self.conv2(self.activation(self.conv1(x))))
         return out + (x if self.skip is None else self.skip(x))
 
 
 class ResidualDown(nn.Module):
-    """conv3x3 with stride 2, GELU, conv3x3, GDN, plus a strided 1x1 of the input."""
+    """conv3x3 with stride 2, activation, conv3x3, GDN, plus a strided 1x1 of the input."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, activation: Activation = F.gelu) -> None:
         super().__init__()
+        self.activation = activation
         self.conv1 = conv3x3(inputs, outputs, stride=2)
         self.conv2 = conv3x3(outputs, outputs)
         self.gdn = GDN(outputs)
         self.skip = nn.Conv2d(inputs, outputs, 1, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.gdn(self.conv2(F.gelu(self.conv1(x)))) + self.skip(x)
+        return self.gdn(self.conv2(self.activation(self.conv1(x)))) + self.skip(x)
 
 
 class ResidualUp(nn.Module):
-    """Sub-pixel convolution x2, GELU, conv3x3, inverse GDN, plus a sub-pixel shortcut."""
+    """Sub-pixel convolution x2, activation, conv3x3, inverse GDN, plus a sub-pixel shortcut."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, activation: Activation = F.gelu) -> None:
         super().__init__()
+        self.activation = activation
         self.subpel_conv = subpixel3x3(inputs, outputs)
         self.conv = conv3x3(outputs, outputs)
         self.igdn = GDN(outputs, inverse=True)
         self.upsample = subpixel3x3(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.igdn(self.conv(F.gelu(self.subpel_conv(x)))) + self.upsample(x)
+        return self.igdn(self.conv(self.activation(self.subpel_conv(x)))) + self.upsample(x)
 
 
 class Depthwise(nn.Conv2d):

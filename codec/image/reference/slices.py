@@ -8,6 +8,7 @@ positions, channels, mean and scale to a callable and gets y_hat back.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ ScaleStep = Callable[[Tensor, int, int, Tensor, Tensor], Tensor]
 def _stack(widths: list[int], layer: Callable[[int, int], nn.Module]) -> nn.Sequential:
     """Layers through ``widths`` with GELU between them."""
     layers: list[nn.Module] = []
-    for inner, outer in zip(widths, widths[1:], strict=False):
+    for inner, outer in pairwise(widths):
         layers += [layer(inner, outer), nn.GELU()]
     return nn.Sequential(*layers[:-1])
 
@@ -83,9 +84,7 @@ class SliceWalk(nn.Module):
         self.global_inter_context = _from_one(InterContext(c * i, c) for i in later)
         self.global_intra_context = _from_one(IntraContext(c) for _ in later)
         known = [hyper] + [hyper + 6 * c] * (count - 1)  # inter 2c, channel 4c
-        self.entropy_parameters_anchor = nn.ModuleList(
-            ParameterNet(k, widths, c) for k in known
-        )
+        self.entropy_parameters_anchor = nn.ModuleList(ParameterNet(k, widths, c) for k in known)
         extra = [2 * c] + [4 * c] * (count - 1)  # local 2c, intra 2c
         self.entropy_parameters_nonanchor = nn.ModuleList(
             ParameterNet(k + e, widths, c) for k, e in zip(known, extra, strict=True)
