@@ -17,7 +17,7 @@ COMMANDS = {
     "decode": "Decode .lac files into pictures.",
     "info": "Show what the header of a file says.",
     "verify": "Decode files and check every symbol.",
-    "models": "List, show and export models.",
+    "models": "List, show, import and export models.",
     "eval": "Measure and compare codecs.",
     "train": "Train a model.",
     "demo": "Encode and decode the sample pictures.",

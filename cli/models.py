@@ -13,7 +13,7 @@ from laconic.cli.tables import Table
 
 @click.group("models")
 def command() -> None:
-    """List, show and export models."""
+    """List, show, import and export models."""
 
 
 @command.command("list")
@@ -54,3 +54,19 @@ def export(checkpoint: Path, output: Path, name: str, force: bool) -> None:
     check_target(output, force)
     info = models.export(checkpoint, output, name=name, overwrite=force)
     click.echo(f"{info.name} {info.id}: {info.parameters:,} parameters, {info.bytes:,} bytes")
+
+
+@command.command("import")
+@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--arch", help="Architecture (default: recognised from the tensors' shapes).")
+@click.option("--name", help="Name of the model (default: the file's).")
+@click.option("-f", "--force", is_flag=True, help="Replace a model of that name.")
+def import_(checkpoint: Path, arch: str | None, name: str | None, force: bool) -> None:
+    """Put a published checkpoint (.pth.tar, .pth or safetensors) into the model store."""
+    from laconic.codec import models
+
+    info = models.import_checkpoint(checkpoint, arch=arch, name=name, overwrite=force)
+    click.echo(
+        f"{info.name} {info.id}: {info.config['arch']}, {info.parameters:,} parameters,"
+        f' {info.bytes:,} bytes; use it with "laconic encode --model {info.name}"'
+    )

@@ -51,7 +51,7 @@ def encode(
     Args:
         source: path, bytes or binary file of a picture; an :class:`Image`; or an array
             ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16.
-        codec: name of the codec; None chooses by the kind of input.
+        codec: name of the codec; None takes the one that ``model`` is made for.
         quality: 0 (smallest) to 100 (best); 50 when nothing else is given.
         bpp: largest number of bits per pixel that the file may take, headers included.
         target_bytes: largest size of the file in bytes, headers included.
@@ -75,8 +75,11 @@ def encode(
             f"no installed codec is lossless: available are {', '.join(registry.names())}"
         )
     image = _as_image(source, limits)
+    if codec is None:
+        codec = models.find(model).codec if model else "mlic"
+    chosen = registry.get(codec)
     if quality is None and bpp is None and target_bytes is None:
-        quality = DEFAULT_QUALITY
+        quality = getattr(chosen, "default_quality", DEFAULT_QUALITY)
     settings = EncodeSettings(
         quality=quality,
         bpp=bpp,
@@ -89,7 +92,7 @@ def encode(
         progress=progress,
         limits=limits,
     )
-    return registry.get(codec or "mlic").encode(image, settings)
+    return chosen.encode(image, settings)
 
 
 def decode(
@@ -300,8 +303,8 @@ def _info(reader: ContainerReader, limits: Limits) -> Info:
 
 
 def _describe(name: str, codec_header: bytes) -> dict[str, Any]:
-    from laconic.codec.image.header import MlicHeader
+    from laconic.codec.image.header import HEADERS
 
-    if name == "mlic":
-        return MlicHeader.unpack(codec_header).to_dict()
+    if name in HEADERS:
+        return HEADERS[name].unpack(codec_header).to_dict()
     return registry.get(name).describe(codec_header)

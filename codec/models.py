@@ -179,6 +179,16 @@ def find(name_or_id: str) -> ModelInfo:
     )
 
 
+def import_checkpoint(
+    checkpoint: Path, *, arch: str | None = None, name: str | None = None, overwrite: bool = False
+) -> ModelInfo:
+    """Put a published checkpoint into the user's store as a model; see
+    :mod:`laconic.codec.image.checkpoints`."""
+    from laconic.codec.image import checkpoints
+
+    return checkpoints.import_checkpoint(checkpoint, arch=arch, name=name, overwrite=overwrite)
+
+
 def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -> ModelInfo:
     """Turn a training checkpoint into a model file: averaged weights in half precision and
     tables."""

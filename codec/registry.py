@@ -15,7 +15,11 @@ from laconic.codec.base import Codec
 from laconic.formats.errors import ParameterError, UnsupportedError
 
 GROUP = "laconic.codecs"
-BUILT_IN = {"mlic": (1, "laconic.codec.image.codec:MlicCodec")}
+BUILT_IN = {
+    "mlic": (1, "laconic.codec.image.codec:MlicCodec"),
+    "mlic++": (4, "laconic.codec.image.reference.codec:MlicPlusPlusCodec"),
+    "compressai": (5, "laconic.codec.image.zoo.codec:CompressAICodec"),
+}
 
 
 @lru_cache(maxsize=1)

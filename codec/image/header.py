@@ -1,4 +1,5 @@
-"""The image codec's private header: quality and tile side, 3 bytes. Imports no torch."""
+"""Private headers of the image codecs: quality and tile side, or tile side alone. Imports no
+torch."""
 
 from __future__ import annotations
 
@@ -41,3 +42,39 @@ class MlicHeader:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class TileHeader:
+    """Header of codecs whose models have one rate each: ``tile`` in pixels, stored / 64."""
+
+    tile: int
+
+    @property
+    def quality(self) -> None:
+        """There is no choice of quality."""
+        return
+
+    def pack(self) -> bytes:
+        """uint8 tile side / 64."""
+        return bytes([self.tile // TILE_UNIT])
+
+    @classmethod
+    def unpack(cls, data: bytes) -> TileHeader:
+        """Inverse of :meth:`pack`; raises ``FormatError`` for impossible values."""
+        if len(data) != 1 or data[0] == 0:
+            raise FormatError(
+                f"the image codec's header is {data.hex() or 'empty'}: expected one byte, not 0"
+            )
+        return cls(data[0] * TILE_UNIT)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
+
+
+HEADERS: dict[str, type[MlicHeader] | type[TileHeader]] = {
+    "mlic": MlicHeader,
+    "mlic++": TileHeader,
+    "compressai": TileHeader,
+}

@@ -1,0 +1,256 @@
+"""Architectures that checkpoints can be imported as: how to recognise, build and run each.
+
+One row per architecture; a row's parts are imported when it is used. ``checkpoints.py`` turns
+files into models with it and the codecs ``mlic++`` and ``compressai`` load those models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from laconic.codec import models
+from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.reference.bottleneck import FactorizedPrior
+from laconic.codec.image.zoo.recognise import KINDS, kind_of
+from laconic.codec.models import ModelInfo
+from laconic.entropy import CdfTables, NumericsProfile, gaussian_scales, gaussian_tables
+from laconic.formats.errors import FormatError, ModelError
+
+Shapes = Mapping[str, tuple[int, ...]]
+Weights = Mapping[str, NDArray[Any]]
+Y_TABLES, Z_TABLES = "tables.", "z_tables."
+
+
+class Architecture(Protocol):
+    """How one family of checkpoints becomes a model."""
+
+    codec: str  # the codec whose files name such models
+
+    def matches(self, shapes: Shapes) -> bool:
+        """Whether the keys are those of this architecture; shapes may still be wrong."""
+        ...
+
+    def recognise(self, shapes: Shapes) -> dict[str, Any]:
+        """Configuration from shapes; raises ``ModelError``."""
+        ...
+
+    def build(self, config: Mapping[str, Any]) -> nn.Module:
+        """The network with fresh weights; raises ``ModelError`` for a wrong configuration."""
+        ...
+
+    def adapt(
+        self, info: ModelInfo, network: Any, tables: CdfTables, z_tables: CdfTables
+    ) -> ImageModel:
+        """The loaded network behind the file-level interface."""
+        ...
+
+
+class MlicPlusPlusArchitecture:
+    """The MLIC++ of 2024 (83.5 M parameters) and of 2023 (116.7 M)."""
+
+    codec = "mlic++"
+
+    def matches(self, shapes: Shapes) -> bool:
+        return "local_context.0.relative_position_table" in shapes
+
+    def recognise(self, shapes: Shapes) -> dict[str, Any]:
+        from laconic.codec.image.reference.config import recognise
+
+        return recognise(shapes).to_dict()
+
+    def build(self, config: Mapping[str, Any]) -> nn.Module:
+        from laconic.codec.image.reference.config import ReferenceConfig
+        from laconic.codec.image.reference.model import MlicPlusPlus
+
+        return MlicPlusPlus(ReferenceConfig.from_dict(config))
+
+    def adapt(
+        self, info: ModelInfo, network: Any, tables: CdfTables, z_tables: CdfTables
+    ) -> ImageModel:
+        from laconic.codec.image.reference.adapter import ReferenceModel
+
+        return ReferenceModel(info, network, tables, z_tables)
+
+
+class ZooArchitecture:
+    """One model of CompressAI's zoo."""
+
+    codec = "compressai"
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def matches(self, shapes: Shapes) -> bool:
+        return kind_of(shapes) == self.kind
+
+    def recognise(self, shapes: Shapes) -> dict[str, Any]:
+        from laconic.codec.image.zoo.recognise import recognise
+
+        config = recognise(shapes, self.kind)
+        return {"channels": config.channels, "latent": config.latent}
+
+    def build(self, config: Mapping[str, Any]) -> nn.Module:
+        from laconic.codec.image.zoo.networks import ZooConfig, ZooNetwork
+
+        if set(config) != {"channels", "latent"}:
+            raise ModelError(
+                f"the model's configuration is {sorted(config)}: expected channels and latent;"
+                " import its checkpoint again"
+            )
+        return ZooNetwork(ZooConfig(self.kind, config["channels"], config["latent"]))
+
+    def adapt(
+        self, info: ModelInfo, network: Any, tables: CdfTables, z_tables: CdfTables
+    ) -> ImageModel:
+        from laconic.codec.image.zoo.adapter import ZooModel
+
+        return ZooModel(info, network, tables, z_tables)
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "mlic++": MlicPlusPlusArchitecture(),
+    **{kind: ZooArchitecture(kind) for kind in KINDS},
+}
+
+
+def recognise(shapes: Shapes, name: str | None) -> str:
+    """Name of the architecture of a checkpoint, or ``name`` if it is one.
+
+    Raises ``ModelError`` when nothing matches.
+    """
+    if name is not None:
+        if name not in ARCHITECTURES:
+            raise ModelError(f"there is no architecture {name!r}: choose one of {_names()}")
+        return name
+    for known, architecture in ARCHITECTURES.items():
+        if architecture.matches(shapes):
+            return known
+    some = ", ".join(sorted(shapes)[:3])
+    raise ModelError(
+        f"the checkpoint (tensors {some}, ...) is of none of the architectures {_names()}"
+    )
+
+
+def _names() -> str:
+    return ", ".join(ARCHITECTURES)
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A network with a checkpoint's weights, ready to be written as a model."""
+
+    architecture: str
+    config: dict[str, Any]
+    network: nn.Module
+
+
+def assemble(weights: Weights, name: str | None) -> Assembled:
+    """Build the network that a checkpoint describes and load it.
+
+    Raises ``ModelError``: no such architecture, tensors missing, left over or of other shapes, or
+    values that are not finite.
+    """
+    shapes = {key: tuple(array.shape) for key, array in weights.items()}
+    known = recognise(shapes, name)
+    architecture = ARCHITECTURES[known]
+    config = architecture.recognise(shapes)
+    network = architecture.build(config)
+    load_parameters(network, weights, f"the checkpoint is no {known}")
+    return Assembled(known, config, network)
+
+
+def load_parameters(network: nn.Module, weights: Weights, complaint: str) -> None:
+    """Copy arrays into the parameters of the same names; buffers stay as constructed."""
+    parameters = dict(network.named_parameters())
+    if missing := sorted(set(parameters) - set(weights)):
+        raise ModelError(f"{complaint}: it lacks {_some(missing)}")
+    buffers = {key for key, _ in network.named_buffers()}
+    if extra := sorted(set(weights) - set(parameters) - buffers):
+        raise ModelError(f"{complaint}: it has {_some(extra)}, which that architecture has not")
+    for key, parameter in parameters.items():
+        array = weights[key]
+        if tuple(array.shape) != tuple(parameter.shape):
+            raise ModelError(
+                f"{complaint}: {key} is {list(array.shape)}, expected {list(parameter.shape)}"
+            )
+        if array.dtype.kind != "f":
+            raise ModelError(f"{complaint}: {key} is {array.dtype}, expected floats")
+        if not np.isfinite(array).all():
+            raise ModelError(
+                f"{complaint} that can be used: {key} has values that are not finite; its training"
+                " went wrong"
+            )
+        with torch.no_grad():
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(array)))
+
+
+def _some(keys: list[str]) -> str:
+    more = f" and {len(keys) - 1} more tensors" if len(keys) > 1 else ""
+    return keys[0] + more
+
+
+def model_tensors(network: nn.Module) -> dict[str, NDArray[Any]]:
+    """Parameters as float32 and the coding tables as integers. Raises ``ModelError``."""
+    tensors = {k: p.detach().float().numpy() for k, p in network.named_parameters()}
+    gaussian = gaussian_tables(gaussian_scales())
+    prior = network.get_submodule("entropy_bottleneck")
+    assert isinstance(prior, FactorizedPrior)
+    for prefix, tables in ((Y_TABLES, gaussian), (Z_TABLES, prior.tables())):
+        tensors |= {prefix + k: v for k, v in tables.to_arrays().items()}
+    return tensors
+
+
+@lru_cache(maxsize=2)
+def _load(identity: str, path: Path) -> ImageModel:
+    info = models.read_info(path)
+    config = dict(info.config)
+    name = str(config.pop("arch", None))
+    if name not in ARCHITECTURES or info.numerics != NumericsProfile.FLOAT64_GUARD:
+        raise ModelError(
+            f"the model {info.name} is of the architecture {name!r}: known are {_names()}; install"
+            " a newer Laconic"
+        )
+    architecture = ARCHITECTURES[name]
+    parts: dict[str, dict[str, NDArray[Any]]] = {"": {}, Y_TABLES: {}, Z_TABLES: {}}
+    for key, array in models.read_tensors(info).items():
+        prefix = next((p for p in (Y_TABLES, Z_TABLES) if key.startswith(p)), "")
+        parts[prefix][key.removeprefix(prefix)] = array
+    network = architecture.build(config)
+    load_parameters(network, parts[""], f"the model {info.name} is not what it says")
+    network.eval().requires_grad_(False)
+    try:
+        tables = [CdfTables.from_arrays(parts[p]) for p in (Y_TABLES, Z_TABLES)]
+    except FormatError as error:
+        raise ModelError(f"the model {info.name} is damaged: {error}") from error
+    return architecture.adapt(info, network, tables[0], tables[1])
+
+
+def load_model(codec: str, name_or_id: str | None) -> ImageModel:
+    """The model of that name, id or path for a codec, loaded once; None is the only one installed.
+
+    Raises ``ModelError``.
+    """
+    if name_or_id is None:
+        installed = [m for m in models.list_models() if m.codec == codec]
+        if len(installed) != 1:
+            here = ", ".join(m.name for m in installed) or "none is installed"
+            raise ModelError(
+                f"the codec {codec!r} needs the name of a model ({here}): import a checkpoint with"
+                ' "laconic models import", then give --model'
+            )
+        name_or_id = installed[0].id
+    info = models.find(name_or_id)
+    if info.codec != codec:
+        raise ModelError(
+            f"the model {info.name} is made for the codec {info.codec!r}, not for {codec!r}"
+        )
+    return _load(info.id, info.path)

@@ -1,0 +1,46 @@
+"""What an image model offers to the file-level code: the plug between networks and files.
+
+Every model here has latents at 1/16 of the resolution and hyper-latents at 1/64 or coarser in
+whole fractions of 64 pixels; pictures arrive padded to multiples of 64. Everything is channels-last
+at this boundary. A model whose transforms reach further than its margins would show seams between
+tiles; one whose ``decode`` depended on float rounding would be found out by the symbol check.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from laconic.codec.image.coding import Coded
+from laconic.codec.models import ModelInfo
+
+
+class ImageModel(ABC):
+    """A loaded model. ``quality`` is 0..100, or None for models of a single rate."""
+
+    info: ModelInfo
+    channels: int  # of y
+    analysis_margin: int  # pixels around a tile that its latents depend on
+    synthesis_margin: int  # pixels around a region whose latents it depends on
+
+    @abstractmethod
+    def analyse(self, x: Tensor, quality: float | None) -> Tensor:
+        """``[1, H, W, 3]`` in [0, 1] -> y ``[1, H/16, W/16, M]``, in quantisation steps."""
+
+    @abstractmethod
+    def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
+        """y_hat ``[1, H/16, W/16, M]`` -> ``[1, H, W, 3]``, not clipped."""
+
+    @abstractmethod
+    def hyper(self, y: Tensor, quality: float | None) -> Tensor | None:
+        """z of a tile's latent, channels-last; None for models without a hyperprior."""
+
+    @abstractmethod
+    def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
+        """Entropy coding of a tile's latent; H/16 and W/16 are multiples of 4."""
+
+    @abstractmethod
+    def decode(self, payload: bytes, height: int, width: int, quality: float | None) -> Coded:
+        """Inverse of :meth:`encode` for a latent of ``height`` x ``width``. Raises
+        ``FormatError``."""

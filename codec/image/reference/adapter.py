@@ -1,0 +1,92 @@
+"""MLIC++ behind the file-level interface: transforms in float32, the walk in float64."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from laconic.codec.image.coding import Coded, LatentCoder, Steps
+from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.reference.model import SCALE_LOW, MlicPlusPlus
+from laconic.codec.models import ModelInfo
+from laconic.entropy import CdfTables
+
+SCALE_HIGH = 256.0
+# g_a: three residual down-steps, three residual blocks and a last convolution reach 57 pixels.
+ANALYSIS_MARGIN = 64
+# g_s: a residual block at 1/16, then three residual up-steps and blocks, reach 104 pixels.
+SYNTHESIS_MARGIN = 112
+
+
+class ReferenceCoder(LatentCoder):
+    """z with its factorised tables, then slices of y as the network walks."""
+
+    def __init__(self, network: MlicPlusPlus, tables: CdfTables, z_tables: CdfTables) -> None:
+        super().__init__(tables, (SCALE_LOW, SCALE_HIGH))
+        self.network, self.z_tables = network, z_tables
+
+    def walk(
+        self,
+        steps: Steps,
+        y: Tensor | None,
+        z: Tensor | None,
+        size: tuple[int, int],
+        quality: float | None,
+    ) -> Tensor:
+        first = None if z is None else to_first(z)
+        shape = hyper_shape(self.network.config.transform_channels, size)
+        z_hat = steps.factorized(first, shape, self.network.entropy_bottleneck, self.z_tables)
+        flat = None if y is None else y.flatten(1, 2)  # [1, N, M]
+
+        def code(at: Tensor, first: int, end: int, mean: Tensor, scale: Tensor) -> Tensor:
+            value = None if flat is None else flat[:, at, first:end]
+            return steps.gaussian(value, mean, scale.clamp_min(SCALE_LOW).log())
+
+        return to_last(self.network.walk(self.network.h_s(z_hat), code))
+
+
+def hyper_shape(channels: int, size: tuple[int, int]) -> torch.Size:
+    """Shape of z, channels first, for a latent of ``size``."""
+    return torch.Size((1, channels, size[0] // 4, size[1] // 4))
+
+
+def to_first(x: Tensor) -> Tensor:
+    """``[B, H, W, C]`` -> ``[B, C, H, W]``."""
+    return x.permute(0, 3, 1, 2).contiguous()
+
+
+def to_last(x: Tensor) -> Tensor:
+    """``[B, C, H, W]`` -> ``[B, H, W, C]``."""
+    return x.permute(0, 2, 3, 1).contiguous()
+
+
+class ReferenceModel(ImageModel):
+    """An imported MLIC++ in memory."""
+
+    analysis_margin = ANALYSIS_MARGIN
+    synthesis_margin = SYNTHESIS_MARGIN
+
+    def __init__(
+        self, info: ModelInfo, network: MlicPlusPlus, tables: CdfTables, z_tables: CdfTables
+    ) -> None:
+        self.info, self.network = info, network
+        self.channels = network.config.latent_channels
+        for name, part in network.named_children():
+            if name not in ("g_a", "g_s", "h_a"):
+                part.double()
+        self.coder = ReferenceCoder(network, tables, z_tables)
+
+    def analyse(self, x: Tensor, quality: float | None) -> Tensor:
+        return to_last(self.network.g_a(to_first(x)))
+
+    def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
+        return to_last(self.network.g_s(to_first(y)))
+
+    def hyper(self, y: Tensor, quality: float | None) -> Tensor:
+        return to_last(self.network.h_a(to_first(y)))
+
+    def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
+        return self.coder.encode(y, z, quality)
+
+    def decode(self, payload: bytes, height: int, width: int, quality: float | None) -> Coded:
+        return self.coder.decode(payload, height, width, quality)

@@ -1,0 +1,181 @@
+"""The contexts of MLIC++ under their published names (Jiang et al., arXiv 2307.15421).
+
+Maps are ``[B, C, H, W]``; ``c`` is the number of channels of a slice. The small model's own
+contexts (``laconic.codec.image.contexts``) say the same in fewer operations; these must equal the
+authors' numbers.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from laconic.codec.image.checkerboard import Checkerboard
+from laconic.codec.image.reference.layers import Depthwise
+
+
+class Mlp(nn.Module):
+    """Linear, GELU, linear."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+def relative_positions(window: int) -> Tensor:
+    """Row of the bias table for each pair of window tokens, ``[w^2, w^2]`` (Swin indexing)."""
+    axis = torch.arange(window)
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij")).flatten(1)  # [2, w^2]
+    offset = grid[:, :, None] - grid[:, None] + window - 1  # [2, w^2, w^2]
+    return offset[0] * (2 * window - 1) + offset[1]
+
+
+class LocalContext(nn.Module):
+    """Checkerboard window attention (section 3.2): all pairs of a window of anchors attend to each
+    other, and a convolution merges the window into its centre."""
+
+    relative_position_index: Tensor
+
+    def __init__(self, channels: int, window: int, heads: int) -> None:
+        super().__init__()
+        self.window, self.heads = window, heads
+        self.relative_position_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
+        nn.init.trunc_normal_(self.relative_position_table, std=0.02)
+        self.register_buffer("relative_position_index", relative_positions(window))
+        self.qkv_proj = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(2 * channels, 2 * channels)
+        self.mlp = Mlp(2 * channels, 4 * channels)
+        self.norm1 = nn.LayerNorm(channels)
+        self.norm2 = nn.LayerNorm(2 * channels)
+        self.fusion = nn.Conv2d(channels, 2 * channels, window)
+
+    def forward(self, anchors: Tensor, board: Checkerboard, at: Tensor) -> Tensor:
+        """Anchors of a slice (zero elsewhere) -> ``[B, 2c, K]`` at the flat positions ``at``."""
+        b, c, height, width = anchors.shape
+        tokens, heads = self.window**2, self.heads
+        x = self.norm1(anchors.flatten(2).transpose(1, 2))  # [B, N, c]
+        qkv = self.qkv_proj(x).transpose(1, 2).reshape(b, 3 * c, height, width)
+        windows = self._unfold(qkv)[..., at]  # [B, 3c * w^2, K]
+        # Channel c is (dimension, head) on the way in ...
+        windows = windows.reshape(b, 3, c // heads, heads, tokens, -1).permute(1, 0, 5, 3, 4, 2)
+        q, k, v = windows.unbind(0)  # [B, K, heads, w^2, d]
+        logits = (q * (c // heads) ** -0.5) @ k.transpose(-1, -2)
+        bias = self.relative_position_table[self.relative_position_index.reshape(-1)]
+        logits = logits + bias.T.reshape(heads, tokens, tokens)
+        logits = logits + self._mask(board, anchors)[at][:, None]
+        out = logits.softmax(-1) @ v  # [B, K, heads, w^2, d]
+        # ... and (head, dimension) on the way out, which checkpoints rely on.
+        out = out.permute(0, 1, 2, 4, 3).reshape(b, -1, c * tokens)
+        out = out @ self.fusion.weight.flatten(1).T + self.fusion.bias  # [B, K, 2c]
+        out = self.proj(out)
+        out = out + self.mlp(self.norm2(out))
+        return out.transpose(1, 2)
+
+    def _unfold(self, x: Tensor) -> Tensor:
+        return F.unfold(x, self.window, padding=self.window // 2)
+
+    def _mask(self, board: Checkerboard, like: Tensor) -> Tensor:
+        """0 where both tokens of a window are anchors, -100 elsewhere, ``[N, w^2, w^2]``."""
+        plane = like.new_zeros(board.height * board.width)
+        plane[board.anchors] = 1
+        inside = self._unfold(plane.reshape(1, 1, board.height, board.width))[0].T  # [N, w^2]
+        return (inside[:, :, None] * inside[:, None] - 1) * 100
+
+
+class ChannelContext(nn.Module):
+    """Earlier slices -> ``4c`` channels."""
+
+    def __init__(self, previous: int, channels: int, widths: tuple[int, int]) -> None:
+        super().__init__()
+        self.fushion = nn.Sequential(
+            nn.Conv2d(previous, widths[0], 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(widths[0], widths[1], 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(widths[1], 4 * channels, 3, padding=1),
+        )
+
+    def forward(self, previous: Tensor) -> Tensor:
+        return self.fushion(previous)
+
+
+def _projection(inputs: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, channels, 1), Depthwise(channels))
+
+
+def _mixer(inputs: int, outputs: int) -> nn.Sequential:
+    hidden = 2 * outputs
+    return nn.Sequential(
+        nn.Conv2d(inputs, hidden, 1),
+        nn.GELU(),
+        Depthwise(hidden),
+        nn.GELU(),
+        nn.Conv2d(hidden, outputs, 1),
+    )
+
+
+def linear_attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """softmax_channels(Q) [softmax_positions(K) V^T] (eq. 12); ``[B, C, Nq], [B, C, Nk], [B, C,
+    Nk] -> [B, C, Nq]``, at a cost linear in positions."""
+    b = query.shape[0]
+    q = query.reshape(b, heads, -1, query.shape[2]).softmax(2)
+    k = key.reshape(b, heads, -1, key.shape[2]).softmax(3)
+    v = value.reshape(b, heads, -1, value.shape[2])
+    summary = k @ v.transpose(2, 3)  # [B, heads, d, d]
+    return (summary.transpose(2, 3) @ q).reshape(b, -1, query.shape[2])
+
+
+class InterContext(nn.Module):
+    """Global correlations within everything decoded before the slice (section 3.4)."""
+
+    def __init__(self, previous: int, channels: int) -> None:
+        super().__init__()
+        self.heads = max(1, previous // 32)
+        out = 2 * channels
+        self.keys = _projection(previous, previous)
+        self.queries = _projection(previous, previous)
+        self.values = _projection(previous, previous)
+        self.reprojection = nn.Conv2d(previous, out * 3 // 2, 5, padding=2)
+        self.mlp = _mixer(out * 3 // 2, out)
+        self.skip = nn.Conv2d(out * 3 // 2, out, 1)
+
+    def forward(self, previous: Tensor) -> Tensor:
+        height, width = previous.shape[2:]
+        q, k, v = (f(previous).flatten(2) for f in (self.queries, self.keys, self.values))
+        attended = linear_attention(q, k, v, self.heads).unflatten(2, (height, width))
+        out = self.reprojection(attended)
+        return self.skip(out) + self.mlp(out)
+
+
+class IntraContext(nn.Module):
+    """Correlations of the slice before, applied to the anchors of the current one (section
+    3.3)."""
+
+    heads = 2
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.keys = _projection(channels, channels)
+        self.queries = _projection(channels, channels)
+        self.values = _projection(channels, channels)
+        self.reprojection = nn.Conv2d(channels, 2 * channels, 5, padding=2)
+        self.mlp = _mixer(2 * channels, 2 * channels)
+
+    def forward(self, last: Tensor, anchors: Tensor, board: Checkerboard) -> Tensor:
+        """``last`` is the slice before, ``anchors`` the current one with zeros elsewhere."""
+        b, c, height, width = last.shape
+        flat = torch.zeros_like(last.flatten(2))
+        of_anchors = flat.index_copy(2, board.anchors, last.flatten(2)[..., board.anchors])
+        of_others = flat.index_copy(2, board.others, last.flatten(2)[..., board.others])
+        shape = (b, c, height, width)
+        q = self.queries(of_others.reshape(shape)).flatten(2)[..., board.others]
+        k = self.keys(of_anchors.reshape(shape)).flatten(2)[..., board.anchors]
+        v = self.values(anchors).flatten(2)[..., board.anchors]
+        attended = flat.index_copy(2, board.others, linear_attention(q, k, v, self.heads))
+        out = self.reprojection(attended.reshape(shape))
+        return out + self.mlp(out)

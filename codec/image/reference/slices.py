@@ -1,0 +1,156 @@
+"""Coding order of MLIC++: one walk over slices and checkerboard halves for training, evaluation,
+encoder and decoder.
+
+What "code" means is the caller's business, as in the small model's ``slices.py``: the walk hands
+positions, channels, mean and scale to a callable and gets y_hat back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from laconic.codec.image.checkerboard import Checkerboard, checkerboard
+from laconic.codec.image.reference.config import ReferenceConfig
+from laconic.codec.image.reference.contexts import (
+    ChannelContext,
+    InterContext,
+    IntraContext,
+    LocalContext,
+)
+from laconic.codec.image.reference.layers import conv3x3
+
+# (positions [N/2], first channel, last channel + 1, mean and scale [B, N/2, c]) -> y_hat
+ScaleStep = Callable[[Tensor, int, int, Tensor, Tensor], Tensor]
+
+
+def _stack(widths: list[int], layer: Callable[[int, int], nn.Module]) -> nn.Sequential:
+    """Layers through ``widths`` with GELU between them."""
+    layers: list[nn.Module] = []
+    for inner, outer in pairwise(widths):
+        layers += [layer(inner, outer), nn.GELU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class ParameterNet(nn.Module):
+    """Contexts -> scales and means of a slice, position by position."""
+
+    def __init__(self, inputs: int, widths: tuple[int, ...], channels: int) -> None:
+        super().__init__()
+        self.fusion = _stack(
+            [inputs, *widths, 2 * channels], lambda i, o: nn.Conv2d(i, o, kernel_size=1)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``[B, K, N]`` -> mean and scale ``[B, N, c]``."""
+        scale, mean = self.fusion(x[..., None])[..., 0].transpose(1, 2).chunk(2, -1)
+        return mean, scale
+
+
+class ResidualPredictor(nn.Module):
+    """Latent residual prediction, within half a step (Minnen & Singh 2020, arXiv 2007.08739).
+
+    Without ``widths`` they are derived from the input as in the checkpoints from before 2024.
+    """
+
+    def __init__(self, inputs: int, widths: tuple[int, ...], channels: int) -> None:
+        super().__init__()
+        quarter = inputs - channels
+        hidden = widths or tuple(inputs - quarter * i // 4 for i in (1, 2, 3))
+        self.lrp_transform = _stack([inputs, *hidden, channels], conv3x3)
+
+    def forward(self, *seen: Tensor) -> Tensor:
+        return 0.5 * torch.tanh(self.lrp_transform(torch.cat(seen, 1)))
+
+
+class SliceWalk(nn.Module):
+    """Networks of all slices, index 0 of the inter-slice ones being empty."""
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, count, hyper = config.slice_channels, config.slices, 2 * config.latent_channels
+        widths, means = config.parameter_widths, config.latent_channels
+        later = range(1, count)
+        self.local_context = nn.ModuleList(
+            LocalContext(c, config.window, config.heads) for _ in range(count)
+        )
+        self.channel_context = _from_one(
+            ChannelContext(c * i, c, config.channel_widths) for i in later
+        )
+        self.global_inter_context = _from_one(InterContext(c * i, c) for i in later)
+        self.global_intra_context = _from_one(IntraContext(c) for _ in later)
+        known = [hyper] + [hyper + 6 * c] * (count - 1)  # inter 2c, channel 4c
+        self.entropy_parameters_anchor = nn.ModuleList(ParameterNet(k, widths, c) for k in known)
+        extra = [2 * c] + [4 * c] * (count - 1)  # local 2c, intra 2c
+        self.entropy_parameters_nonanchor = nn.ModuleList(
+            ParameterNet(k + e, widths, c) for k, e in zip(known, extra, strict=True)
+        )
+        self.lrp_anchor, self.lrp_nonanchor = (
+            nn.ModuleList(
+                ResidualPredictor(means + c * (i + 1), config.residual_widths, c)
+                for i in range(count)
+            )
+            for _ in range(2)
+        )
+
+    def walk(self, hyper: Tensor, code: ScaleStep) -> Tensor:
+        """All coding steps given hyper features ``[B, 2M, H, W]``; returns y_hat ``[B, M, H,
+        W]``."""
+        height, width = hyper.shape[2:]
+        board = checkerboard(height, width, self.config.window, hyper.device)
+        means = hyper[:, self.config.latent_channels :]
+        c = self.config.slice_channels
+        decoded: list[Tensor] = []
+        for i in range(self.config.slices):
+            first, end = c * i, c * (i + 1)
+            known = self.known(i, hyper, decoded)  # [B, K, H, W]
+            flat = known.flatten(2)
+
+            mean, scale = self.entropy_parameters_anchor[i](flat[..., board.anchors])
+            anchors = _place(code(board.anchors, first, end, mean, scale), board.anchors, board)
+            residual = self.lrp_anchor[i](means, *decoded, anchors)
+            anchors = anchors + _keep(residual, board.anchors)
+
+            context = [self.local_context[i](anchors, board, board.others)]
+            if decoded:
+                intra = self.global_intra_context[i](decoded[-1], anchors, board)
+                context.append(intra.flatten(2)[..., board.others])
+            inputs = torch.cat((*context, flat[..., board.others]), 1)
+            mean, scale = self.entropy_parameters_nonanchor[i](inputs)
+            others = code(board.others, first, end, mean, scale)
+            y = anchors + _place(others, board.others, board)
+            y = y + _keep(self.lrp_nonanchor[i](means, *decoded, y), board.others)
+            decoded.append(y)
+        return torch.cat(decoded, 1)
+
+    def known(self, i: int, hyper: Tensor, decoded: list[Tensor]) -> Tensor:
+        """Everything known of each position before slice ``i``."""
+        if not decoded:
+            return hyper
+        previous = torch.cat(decoded, 1)
+        inter = self.global_inter_context[i](previous)
+        return torch.cat((inter, self.channel_context[i](previous), hyper), 1)
+
+
+def _from_one(modules: object) -> nn.ModuleList:
+    """A list whose entry 0 has no parameters: slice 0 has no slice before it."""
+    return nn.ModuleList([nn.Identity(), *modules])  # type: ignore[misc]
+
+
+def _place(values: Tensor, at: Tensor, board: Checkerboard) -> Tensor:
+    """``[B, N/2, c]`` at positions -> map ``[B, c, H, W]`` with zeros elsewhere."""
+    b, _, c = values.shape
+    flat = values.new_zeros(b, c, board.height * board.width)
+    flat = flat.index_copy(2, at, values.transpose(1, 2))
+    return flat.unflatten(2, (board.height, board.width))
+
+
+def _keep(x: Tensor, at: Tensor) -> Tensor:
+    """``x`` at the positions, zero elsewhere."""
+    mask = x.new_zeros(x.shape[2] * x.shape[3])
+    mask[at] = 1
+    return x * mask.reshape(x.shape[2:])

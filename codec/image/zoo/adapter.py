@@ -1,0 +1,131 @@
+"""CompressAI's models behind the file-level interface, and the order in which they code y.
+
+Models with a serial context need everything above and to the left of a position. Positions whose
+column + 3 * row is equal do not see each other through a 5x5 causal window, so a latent of H x W is
+coded in W + 3 (H - 1) wavefronts and not in H * W steps; the values are those of raster order.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from laconic.codec.image.coding import Coded, LatentCoder, Steps
+from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.reference.adapter import hyper_shape, to_first, to_last
+from laconic.codec.image.zoo.networks import CONTEXT, ZooNetwork
+from laconic.codec.models import ModelInfo
+from laconic.entropy import CdfTables
+
+SCALE_LOW, SCALE_HIGH = 0.11, 256.0
+# Reach of the transforms in pixels, rounded up to whole latents: (analysis, synthesis).
+MARGINS = {
+    "bmshj2018": (32, 64),
+    "mbt2018": (32, 64),
+    "cheng2020-anchor": (64, 112),
+    "cheng2020-attn": (128, 176),
+}
+TAPS = CONTEXT * CONTEXT // 2  # positions of the window that come first in raster order
+
+
+@lru_cache(maxsize=32)
+def wavefronts(height: int, width: int) -> list[Tensor]:
+    """Flat positions of each wavefront, in coding order."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    time = (columns + 3 * rows).reshape(-1)
+    return [(time == t).nonzero()[:, 0] for t in range(int(time.max()) + 1)]
+
+
+class ZooCoder(LatentCoder):
+    """Entropy coding with one model of the zoo, in the number type of its entropy networks."""
+
+    def __init__(self, network: ZooNetwork, tables: CdfTables, z_tables: CdfTables) -> None:
+        super().__init__(tables, (SCALE_LOW, SCALE_HIGH))
+        self.network, self.z_tables = network, z_tables
+
+    def walk(
+        self,
+        steps: Steps,
+        y: Tensor | None,
+        z: Tensor | None,
+        size: tuple[int, int],
+        quality: float | None,
+    ) -> Tensor:
+        network = self.network
+        config, prior = network.config, network.entropy_bottleneck
+        if config.kind == "bmshj2018-factorized":
+            value = None if y is None else to_first(y)
+            shape = torch.Size((1, config.latent, *size))
+            return to_last(steps.factorized(value, shape, prior, self.z_tables))
+        first = None if z is None else to_first(z)
+        shape = hyper_shape(config.channels, size)
+        hyper = network.h_s(steps.factorized(first, shape, prior, self.z_tables))
+        if network.serial:
+            return self._serial(steps, y, hyper)
+        means, scales = (to_last(part) for part in network.parameters_of(hyper))
+        return steps.gaussian(y, means, scales.clamp_min(SCALE_LOW).log())
+
+    def _serial(self, steps: Steps, y: Tensor | None, hyper: Tensor) -> Tensor:
+        """Wavefront after wavefront given ``hyper`` ``[1, 2M, H, W]``."""
+        network = self.network
+        height, width = hyper.shape[2:]
+        m, reach = network.config.latent, CONTEXT // 2
+        # The causal taps as one matrix: [12 * M, 2M], tap-major.
+        weight = network.context_prediction.weight.flatten(2)[..., :TAPS]  # [2M, M, 12]
+        weight = weight.permute(2, 1, 0).reshape(TAPS * m, -1)
+        bias = network.context_prediction.bias
+        assert bias is not None
+        across = width + 2 * reach
+        tap = torch.arange(TAPS)
+        offsets = (tap // CONTEXT - reach) * across + tap % CONTEXT - reach
+        decoded = hyper.new_zeros((height + 2 * reach) * across, m)  # padded, channels last
+        given = None if y is None else y.reshape(-1, m)
+        known = hyper[0].flatten(1).T  # [N, 2M]
+        out = hyper.new_zeros(height * width, m)
+        for at in wavefronts(height, width):
+            place = (at // width + reach) * across + at % width + reach
+            seen = decoded[place[:, None] + offsets].reshape(len(at), -1)  # [K, 12 * M]
+            context = seen @ weight + bias
+            x = torch.cat((known[at], context), 1)[..., None, None]
+            scales, means = network.entropy_parameters(x)[..., 0, 0].chunk(2, 1)
+            value = None if given is None else given[at]
+            y_hat = steps.gaussian(value, means, scales.clamp_min(SCALE_LOW).log())
+            decoded = decoded.index_copy(0, place, y_hat)
+            out = out.index_copy(0, at, y_hat)
+        return out.reshape(1, height, width, m)
+
+
+class ZooModel(ImageModel):
+    """An imported model of the zoo in memory: transforms in float32, the rest in float64."""
+
+    def __init__(
+        self, info: ModelInfo, network: ZooNetwork, tables: CdfTables, z_tables: CdfTables
+    ) -> None:
+        self.info, self.network = info, network
+        self.channels = network.config.latent
+        kind = network.config.kind
+        self.analysis_margin, self.synthesis_margin = (
+            MARGINS[kind] if kind in MARGINS else MARGINS[kind.split("-")[0]]
+        )
+        for name, part in network.named_children():
+            if name not in ("g_a", "g_s", "h_a"):
+                part.double()
+        self.coder = ZooCoder(network, tables, z_tables)
+
+    def analyse(self, x: Tensor, quality: float | None) -> Tensor:
+        return to_last(self.network.g_a(to_first(x)))
+
+    def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
+        return to_last(self.network.g_s(to_first(y)))
+
+    def hyper(self, y: Tensor, quality: float | None) -> Tensor | None:
+        z = self.network.hyper_latent(to_first(y))
+        return None if z is None else to_last(z)
+
+    def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
+        return self.coder.encode(y, z, quality)
+
+    def decode(self, payload: bytes, height: int, width: int, quality: float | None) -> Coded:
+        return self.coder.decode(payload, height, width, quality)

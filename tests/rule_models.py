@@ -1,0 +1,65 @@
+"""Tiny models of the published architectures, made by the weight rule and imported like any
+checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from weight_rule import fill
+
+from laconic.codec import models
+from laconic.codec.image.architectures import ARCHITECTURES
+from laconic.codec.image.checkpoints import import_checkpoint
+
+TINY_MLICPP: dict[str, Any] = {
+    "transform_channels": 4,
+    "latent_channels": 12,
+    "slices": 3,
+    "window": 3,
+    "heads": 2,
+    "parameter_widths": [8, 8, 8],
+    "channel_widths": [6, 6],
+    "residual_widths": [6, 6],
+    "narrow_synthesis": False,
+}
+# name of the model -> (architecture, configuration, rule of the weights)
+RULE_MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "test-mlicpp": ("mlic++", TINY_MLICPP, "mlicpp"),
+    "test-mlicpp-2023": (
+        "mlic++",
+        {**TINY_MLICPP, "residual_widths": [], "narrow_synthesis": True},
+        "mlicpp",
+    ),
+    "test-factorized": ("bmshj2018-factorized", {"channels": 6, "latent": 8}, "mbt2018-mean"),
+    "test-hyperprior": ("bmshj2018-hyperprior", {"channels": 6, "latent": 8}, "mbt2018-mean"),
+    "test-mean": ("mbt2018-mean", {"channels": 6, "latent": 8}, "mbt2018-mean"),
+    "test-joint": ("mbt2018", {"channels": 6, "latent": 9}, "mbt2018-mean"),
+    "test-anchor": ("cheng2020-anchor", {"channels": 6, "latent": 6}, "cheng2020-attn"),
+    "test-attn": ("cheng2020-attn", {"channels": 6, "latent": 6}, "cheng2020-attn"),
+}
+
+
+def network(name: str) -> nn.Module:
+    """The network of a test model, in evaluation mode."""
+    arch, config, rule = RULE_MODELS[name]
+    return fill(ARCHITECTURES[arch].build(config), rule)
+
+
+def checkpoint(name: str, folder: Path) -> Path:
+    """A checkpoint as training scripts save it."""
+    path = folder / f"{name}.pth.tar"
+    torch.save({"epoch": 3, "state_dict": network(name).state_dict(), "loss": 0.5}, path)
+    return path
+
+
+def install(folder: Path, *names: str) -> None:
+    """Import test models (default: all) into the store, which must be ``folder``."""
+    assert models.search_path()[-1] == folder
+    for name in names or RULE_MODELS:
+        plain = folder / f"{name}.plain"
+        from safetensors.torch import save_file
+
+        save_file({k: v.contiguous() for k, v in network(name).state_dict().items()}, plain)
+        import_checkpoint(plain, arch=None, name=name)
+        plain.unlink()

@@ -1,0 +1,124 @@
+"""MLIC++ is MLIC++: keys, shapes and numbers of the published network.
+
+The full-size comparison needs the golden vectors: set ``LACONIC_GOLDEN`` to their folder.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rule_models import TINY_MLICPP
+from weight_rule import fill, noise, rule_picture, weight
+
+from laconic.codec.image.reference.config import MLICPP, MLICPP_2023, ReferenceConfig, recognise
+from laconic.codec.image.reference.model import MlicPlusPlus, Pass
+from laconic.formats.errors import ModelError
+
+NUMBERS = Path(__file__).parent / "numbers" / "mlicpp.json"
+GOLDEN = Path(os.environ.get("LACONIC_GOLDEN", "")) / "mlicpp" / "mlicpp_seed0_128x192.npz"
+
+
+def shapes(config: ReferenceConfig) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {k: tuple(v.shape) for k, v in MlicPlusPlus(config).state_dict().items()}
+
+
+def test_the_weight_rule_gives_its_published_check_values() -> None:
+    first = noise("hello", (8,), 1)[:2]
+    conv = weight("mlicpp", "g_a.analysis_transform.0.conv1.weight", (192, 3, 3, 3), 0)
+
+    assert first.tolist() == pytest.approx([-0.42760740922229507, 0.589214179159131], abs=1e-15)
+    assert conv.sum(dtype=np.float64) == pytest.approx(-6.158682488749037, abs=1e-9)
+    assert float(rule_picture(128, 192, 1)[0, 1, 5, 7]) == pytest.approx(0.41532455, abs=1e-7)
+
+
+def test_keys_and_shapes_are_the_published_ones() -> None:
+    found = shapes(MLICPP)
+    listing = "".join(f"{k} {list(found[k])}\n" for k in sorted(found))
+
+    assert len(found) == 1023
+    assert hashlib.sha256(listing.encode()).hexdigest() == (
+        "e61e7aa139fccaa18471a087e67224bea41e2aa0a3bee3146b69ee5fe8d6212a"
+    )
+
+
+@pytest.mark.parametrize(("config", "count"), [(MLICPP, 83_501_408), (MLICPP_2023, 116_716_928)])
+def test_both_generations_are_recognised_from_their_shapes(
+    config: ReferenceConfig, count: int
+) -> None:
+    with torch.device("meta"):
+        network = MlicPlusPlus(config)
+
+    assert sum(p.numel() for p in network.parameters()) == count
+    assert recognise(shapes(config)) == config
+
+
+def test_a_checkpoint_of_something_else_is_named() -> None:
+    with pytest.raises(ModelError, match=r"entropy_bottleneck\.quantiles is missing"):
+        recognise({"conv1.weight": (64, 3, 7, 7)})
+
+
+def summary(result: Pass) -> dict[str, list[float]]:
+    """Numbers that any deviation of any layer changes."""
+    out = {}
+    for key in ("y", "z_hat", "hyper", "means", "scales", "y_hat", "x_hat"):
+        flat = getattr(result, key).flatten()
+        out[key] = [*flat[:3].tolist(), flat.mean().item(), flat.std().item()]
+    out["y_bits"] = result.y_bits.flatten().tolist()
+    out["z_bits"] = result.z_bits.tolist()
+    return out
+
+
+def tiny() -> MlicPlusPlus:
+    network = fill(MlicPlusPlus(ReferenceConfig.from_dict(TINY_MLICPP)), "mlicpp").double()
+    assert isinstance(network, MlicPlusPlus)
+    return network
+
+
+def test_a_small_network_keeps_its_numbers() -> None:
+    expected = json.loads(NUMBERS.read_text())
+
+    found = summary(tiny()(rule_picture(64, 128, 1).double()))
+
+    assert found.keys() == expected.keys()
+    for key, values in expected.items():
+        assert found[key] == pytest.approx(values, rel=1e-9, abs=1e-9), key
+
+
+def test_training_sees_noise_and_reaches_every_weight_that_files_use() -> None:
+    torch.manual_seed(0)
+    network = tiny().requires_grad_(True).train()
+
+    result = network(rule_picture(64, 64, 1).double())
+    (result.y_bits.sum() + result.z_bits.sum() + result.x_hat.square().mean()).backward()
+
+    silent = [k for k, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent in ([], ["entropy_bottleneck.quantiles"])
+
+
+@pytest.mark.skipif(not GOLDEN.is_file(), reason="LACONIC_GOLDEN names no folder of golden vectors")
+def test_the_full_network_equals_the_golden_vectors() -> None:
+    expected = np.load(GOLDEN)
+    about = json.loads(GOLDEN.with_suffix(".json").read_text())
+    network = fill(MlicPlusPlus(MLICPP), "mlicpp", about["weight_seed"]).double()
+
+    result = network(rule_picture(about["height"], about["width"], about["image_seed"]).double())
+
+    found = {
+        **result.__dict__,
+        "hyper_scales": result.hyper[:, :320],
+        "hyper_means": result.hyper[:, 320:],
+        "y_bits_per_slice": result.y_bits,
+    }
+    keys = "y z z_hat hyper_scales hyper_means scales means y_hat x_hat y_bits_per_slice z_bits"
+    for key in keys.split():
+        wanted = expected[key]
+        tolerance = 2e-6 * max(1.0, float(np.abs(wanted).max()))
+        difference = np.abs(found[key].numpy().reshape(wanted.shape) - wanted).max()
+        assert difference <= tolerance, key
+    symbols = (result.y - result.means).round().numpy().astype(np.int16)
+    assert np.array_equal(symbols, expected["y_symbols"])
