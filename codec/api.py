@@ -28,6 +28,7 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 Source = str | PathLike[str] | bytes | BinaryIO
 DEFAULT_QUALITY = 50.0
+LOSSY_CODEC, LOSSLESS_CODEC = "mlic", "photo"
 
 
 def encode(
@@ -52,11 +53,12 @@ def encode(
         source: path, bytes or binary file of a picture; an :class:`Image`; or an array
             ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16.
         codec: name of the codec; None chooses by the kind of input.
-        quality: 0 (smallest) to 100 (best); 50 when nothing else is given.
+        quality: 0 (smallest) to 100 (best); 50 when nothing else is given. Lossy codecs only, as
+            are bpp and target_bytes.
         bpp: largest number of bits per pixel that the file may take, headers included.
         target_bytes: largest size of the file in bytes, headers included.
         lossless: ask for exact reconstruction.
-        effort: encoding effort, 0 is the fastest.
+        effort: encoding effort, 0 (fastest) to 9.
         model: name, id or path of a model; None is the codec's default.
         strip: leave out EXIF and XMP (colour profiles always stay).
         verify: decode the symbols once and compare before returning.
@@ -70,12 +72,13 @@ def encode(
         ModelError: the model is missing or damaged.
     """
     _check_rate(quality, bpp, target_bytes, lossless)
-    if lossless:
-        raise UnsupportedError(
-            f"no installed codec is lossless: available are {', '.join(registry.names())}"
-        )
+    name = codec or (LOSSLESS_CODEC if lossless else LOSSY_CODEC)
+    chosen = registry.get(name)
+    exact = getattr(chosen, "lossless", False)
+    if lossless and not exact:
+        raise ParameterError(f"the codec {name} is not lossless: choose {LOSSLESS_CODEC}")
     image = _as_image(source, limits)
-    if quality is None and bpp is None and target_bytes is None:
+    if quality is None and bpp is None and target_bytes is None and not exact:
         quality = DEFAULT_QUALITY
     settings = EncodeSettings(
         quality=quality,
@@ -89,7 +92,7 @@ def encode(
         progress=progress,
         limits=limits,
     )
-    return registry.get(codec or "mlic").encode(image, settings)
+    return chosen.encode(image, settings)
 
 
 def decode(
@@ -301,7 +304,10 @@ def _info(reader: ContainerReader, limits: Limits) -> Info:
 
 def _describe(name: str, codec_header: bytes) -> dict[str, Any]:
     from laconic.codec.image.header import MlicHeader
+    from laconic.codec.lossless.photo.header import PhotoHeader
 
     if name == "mlic":
         return MlicHeader.unpack(codec_header).to_dict()
+    if name == "photo":
+        return PhotoHeader.unpack(codec_header).to_dict()
     return registry.get(name).describe(codec_header)

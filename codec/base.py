@@ -58,7 +58,11 @@ class VerifyReport:
 
 
 class Codec(Protocol):
-    """A codec of pictures. Instances are cheap; models are loaded on first use and kept."""
+    """A codec of pictures. Instances are cheap; models are loaded on first use and kept.
+
+    One that reconstructs exactly also has an attribute ``lossless`` that is true; it is given
+    neither a quality nor a target size.
+    """
 
     name: str
     codec_id: int

@@ -15,7 +15,10 @@ from laconic.codec.base import Codec
 from laconic.formats.errors import ParameterError, UnsupportedError
 
 GROUP = "laconic.codecs"
-BUILT_IN = {"mlic": (1, "laconic.codec.image.codec:MlicCodec")}
+BUILT_IN = {
+    "mlic": (1, "laconic.codec.image.codec:MlicCodec"),
+    "photo": (2, "laconic.codec.lossless.photo.codec:PhotoCodec"),
+}
 
 
 @lru_cache(maxsize=1)

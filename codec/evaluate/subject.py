@@ -85,6 +85,9 @@ def parse_spec(text: str) -> Spec:
     return Spec(match[1], match[2], qualities)
 
 
+DEFAULT_MODELS = {"mlic": models.DEFAULT_MODEL, "photo": "photo"}
+
+
 class RegisteredImageCodec:
     """An image codec of the registry, built in or registered by anybody's package."""
 
@@ -94,8 +97,9 @@ class RegisteredImageCodec:
     scale = "quality 0..100"
 
     def __init__(self, name: str, model: str | None) -> None:
-        registry.get(name)  # raises for unknown ones
         self.name, self.model = name, model
+        if getattr(registry.get(name), "lossless", False):
+            self.qualities, self.scale = (None,), "lossless"
         self.label = name if model is None else f"{name}@{model}"
 
     def prepare(self) -> None:
@@ -105,7 +109,7 @@ class RegisteredImageCodec:
     def describe(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"codec": self.name}
         if self.name in registry.BUILT_IN:
-            info = models.find(self.model or models.DEFAULT_MODEL)
+            info = models.find(self.model or DEFAULT_MODELS[self.name])
             facts |= {"model": info.name, "model_id": info.id}
         elif self.model is not None:
             facts["model"] = self.model
