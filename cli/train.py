@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from laconic.cli.options import complete_model
 
 
 @click.command("train")
-@click.argument("model", type=click.Choice(["mlic-small"]))
+@click.argument("model", type=click.Choice(["mlic-small", "photo"]))
 @click.option(
     "--data",
     required=True,
@@ -31,8 +32,8 @@ from laconic.cli.options import complete_model
     type=click.FloatRange(0, min_open=True),
     help="Time budget; the learning rate ends at zero.",
 )
-@click.option("--init", shell_complete=complete_model, help="Model to start from.")
-@click.option("--batch", type=click.IntRange(1), help="Crops per step.")
+@click.option("--init", shell_complete=complete_model, help="Model to start from (mlic-small).")
+@click.option("--batch", type=click.IntRange(1), help="Crops or samples per step.")
 @click.option("--threads", type=click.IntRange(1), help="Threads on a CPU.")
 def command(
     model: str,
@@ -44,16 +45,23 @@ def command(
     batch: int | None,
     threads: int | None,
 ) -> None:
-    """Train MODEL. Interrupted runs continue with --resume; several GPUs or processes with
-    torchrun."""
-    from laconic.codec.train.image import Recipe, run
+    """Train MODEL. Interrupted runs continue with --resume; mlic-small trains on several GPUs or
+    processes with torchrun."""
+    changes: dict[str, Any] = {"minutes": minutes, "batch": batch}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if model == "photo":
+        from laconic.codec.train import photo
 
-    recipe = Recipe(config=model.removeprefix("mlic-"))
-    if minutes is not None:
-        recipe = replace(recipe, minutes=minutes)
-    if batch is not None:
-        recipe = replace(recipe, batch=batch)
-    checkpoint = run(recipe, list(data), out, resume=resume, threads=threads, init=init)
+        if init is not None:
+            raise click.UsageError("--init is for mlic-small: a photo model starts from nothing")
+        checkpoint = photo.run(
+            replace(photo.PhotoRecipe(), **changes), list(data), out, resume=resume, threads=threads
+        )
+    else:
+        from laconic.codec.train import image
+
+        recipe = replace(image.Recipe(config=model.removeprefix("mlic-")), **changes)
+        checkpoint = image.run(recipe, list(data), out, resume=resume, threads=threads, init=init)
     click.echo(
         f"{checkpoint}: export it with laconic models export {checkpoint} --name NAME -o FILE"
     )

@@ -28,6 +28,7 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 Source = str | PathLike[str] | bytes | BinaryIO
 DEFAULT_QUALITY = 50.0
+LOSSY_CODEC, LOSSLESS_CODEC = "mlic", "photo"
 
 
 def encode(
@@ -52,11 +53,12 @@ def encode(
         source: path, bytes or binary file of a picture; an :class:`Image`; or an array
             ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16.
         codec: name of the codec; None takes the one that ``model`` is made for.
-        quality: 0 (smallest) to 100 (best); 50 when nothing else is given.
+        quality: 0 (smallest) to 100 (best); 50 when nothing else is given. Lossy codecs only, as
+            are bpp and target_bytes.
         bpp: largest number of bits per pixel that the file may take, headers included.
         target_bytes: largest size of the file in bytes, headers included.
         lossless: ask for exact reconstruction.
-        effort: encoding effort, 0 is the fastest.
+        effort: encoding effort, 0 (fastest) to 9.
         model: name, id or path of a model; None is the codec's default.
         strip: leave out EXIF and XMP (colour profiles always stay).
         verify: decode the symbols once and compare before returning.
@@ -70,15 +72,15 @@ def encode(
         ModelError: the model is missing or damaged.
     """
     _check_rate(quality, bpp, target_bytes, lossless)
-    if lossless:
-        raise UnsupportedError(
-            f"no installed codec is lossless: available are {', '.join(registry.names())}"
-        )
+    if codec is None and model is not None:
+        codec = models.find(model).codec
+    name = codec or (LOSSLESS_CODEC if lossless else LOSSY_CODEC)
+    chosen = registry.get(name)
+    exact = getattr(chosen, "lossless", False)
+    if lossless and not exact:
+        raise ParameterError(f"the codec {name} is not lossless: choose {LOSSLESS_CODEC}")
     image = _as_image(source, limits)
-    if codec is None:
-        codec = models.find(model).codec if model else "mlic"
-    chosen = registry.get(codec)
-    if quality is None and bpp is None and target_bytes is None:
+    if quality is None and bpp is None and target_bytes is None and not exact:
         quality = getattr(chosen, "default_quality", DEFAULT_QUALITY)
     settings = EncodeSettings(
         quality=quality,
@@ -304,7 +306,10 @@ def _info(reader: ContainerReader, limits: Limits) -> Info:
 
 def _describe(name: str, codec_header: bytes) -> dict[str, Any]:
     from laconic.codec.image.header import HEADERS
+    from laconic.codec.lossless.photo.header import PhotoHeader
 
     if name in HEADERS:
         return HEADERS[name].unpack(codec_header).to_dict()
+    if name == "photo":
+        return PhotoHeader.unpack(codec_header).to_dict()
     return registry.get(name).describe(codec_header)

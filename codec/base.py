@@ -58,7 +58,12 @@ class VerifyReport:
 
 
 class Codec(Protocol):
-    """A codec of pictures. Instances are cheap; models are loaded on first use and kept."""
+    """A codec of pictures. Instances are cheap; models are loaded on first use and kept.
+
+    One that reconstructs exactly also has an attribute ``lossless`` that is true; it is given
+    neither a quality nor a target size. One whose models have a single rate has an attribute
+    ``default_quality`` that is None, and is given no quality either unless its user asks for one.
+    """
 
     name: str
     codec_id: int

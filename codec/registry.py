@@ -17,6 +17,7 @@ from laconic.formats.errors import ParameterError, UnsupportedError
 GROUP = "laconic.codecs"
 BUILT_IN = {
     "mlic": (1, "laconic.codec.image.codec:MlicCodec"),
+    "photo": (2, "laconic.codec.lossless.photo.codec:PhotoCodec"),
     "mlic++": (4, "laconic.codec.image.reference.codec:MlicPlusPlusCodec"),
     "compressai": (5, "laconic.codec.image.zoo.codec:CompressAICodec"),
 }

@@ -1,0 +1,1 @@
+"""Lossless codecs: pictures and records, exact to the last bit."""
