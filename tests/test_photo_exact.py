@@ -226,6 +226,6 @@ def test_the_trained_network_is_the_integer_network() -> None:
     for plane, integers in enumerate(model.networks):
         x = random.integers(-200, 200, (context.INPUTS[plane], 50)).astype(np.float32)
         with torch.no_grad():
-            out = twin.planes[plane](torch.from_numpy(x.T.copy()) * 2.0**-INPUT_BITS)
+            out = twin.networks()[plane](torch.from_numpy(x.T.copy()) * 2.0**-INPUT_BITS)
         assert np.array_equal(out.numpy().T * 2**14, integers(x))
     assert all(np.array_equal(v, model.tensors[k]) for k, v in twin.integers().items())

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from torch import Tensor
 
-from laconic.codec.lossless.photo.config import CONFIGS, INPUT_BITS
-from laconic.codec.lossless.photo.context import EARLIER, OWN, features, neighbour_index
+from laconic.codec.lossless.photo.config import CONFIGS
 from laconic.codec.lossless.photo.learn import PhotoNetwork, bits_of
+from laconic.codec.lossless.photo.samples import Batch, Samples
 from laconic.codec.train.images import iterate_files
 from laconic.formats.errors import FormatError, ParameterError
 
@@ -71,57 +71,19 @@ def load_photos(
     return rest, held_out
 
 
-class Pool:
-    """Pictures as flat planes (green, red - green, blue - green), to draw samples from."""
-
-    def __init__(
-        self, pictures: list[NDArray[np.uint8]], random: np.random.Generator | None
-    ) -> None:
-        parts: list[NDArray[np.int16]] = []
-        sizes = []
-        for picture in pictures:
-            if random is not None:
-                picture = np.rot90(picture, random.integers(4))
-                picture = picture[:, :: random.choice([-1, 1])]
-            height, width = picture.shape[:2]
-            sizes.append((height, width))
-            wide = picture.astype(np.int16)
-            planes = (wide[..., 1], wide[..., 0] - wide[..., 1], wide[..., 2] - wide[..., 1])
-            ends = np.array([[128], [0], [0]], np.int16)
-            parts.append(np.concatenate((np.stack(planes).reshape(3, -1), ends), axis=1))
-        self.planes = np.concatenate(parts, axis=1)
-        self.size = np.array(sizes, np.int32)
-        self.start = np.cumsum([0] + [p.shape[1] for p in parts])[:-1].astype(np.int32)
-        area = (self.size[:, 0] * self.size[:, 1]).astype(np.float64)
-        self.share = area / area.sum()
-
-    def draw(self, random: np.random.Generator, count: int) -> list[tuple[Tensor, ...]]:
-        """For each plane: inputs [n, F], base [n], scale [n], values [n] of random samples."""
-        which = random.choice(len(self.size), count, p=self.share)
-        height, width = self.size[which].T
-        y = (random.random(count) * height).astype(np.int32)
-        x = (random.random(count) * width).astype(np.int32)
-        start = self.start[which]
-        around = neighbour_index(y, x, height, width, EARLIER[1], causal=False) + start
-        result = []
-        for plane in range(3):
-            own = neighbour_index(y, x, height, width, OWN[plane], causal=True) + start
-            earlier = [self.planes[p].take(around).astype(np.float32) for p in range(plane)]
-            f = features(plane, self.planes[plane].take(own).astype(np.float32), earlier, 0)
-            value = self.planes[plane].take(y * width + x + start).astype(np.float32)
-            if plane:
-                value += earlier[0][0]
-            inputs = torch.from_numpy(np.ascontiguousarray(f.inputs.T)) * 2.0**-INPUT_BITS
-            result.append((inputs, *map(torch.from_numpy, (f.base, f.scale, value))))
-        return result
+def turned(
+    pictures: list[NDArray[np.uint8]], random: np.random.Generator
+) -> list[NDArray[np.uint8]]:
+    """The pictures turned and mirrored at random."""
+    return [np.rot90(p, random.integers(4))[:, :: int(random.choice([-1, 1]))] for p in pictures]
 
 
-def loss_of(network: PhotoNetwork, batch: list[tuple[Tensor, ...]]) -> Tensor:
+def loss_of(network: PhotoNetwork, batch: list[Batch]) -> Tensor:
     """Mean bits per sample of each plane, [3]."""
     return torch.stack(
         [
             bits_of(plane(inputs), base, scale, value, 256).mean()
-            for plane, (inputs, base, scale, value) in zip(network.planes, batch, strict=True)
+            for plane, (inputs, base, scale, value) in zip(network.networks(), batch, strict=True)
         ]
     )
 
@@ -134,13 +96,13 @@ class PhotoTrainer:
         torch.manual_seed(recipe.seed)
         self.random = np.random.default_rng(recipe.seed)
         self.pictures, held_out = load_photos(data)
-        self.validation = Pool(held_out, None).draw(np.random.default_rng(1), 60_000)
+        self.validation = Samples(held_out).draw(np.random.default_rng(1), 60_000)
         self.network = PhotoNetwork(CONFIGS[recipe.config])
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=recipe.lr, betas=(0.9, 0.99), eps=1e-8
         )
-        self.pool: Pool | None = None
+        self.pool: Samples | None = None
         self.step, self.seconds = 0, 0.0
 
     @property
@@ -179,7 +141,7 @@ class PhotoTrainer:
         progress = self.seconds / (60 * recipe.minutes)
         self.network.quantise(progress >= 1 - recipe.integers)
         if self.pool is None or self.step % recipe.turn_every == 0:
-            self.pool = Pool(self.pictures, self.random)
+            self.pool = Samples(turned(self.pictures, self.random))
         bits = loss_of(self.network, self.pool.draw(self.random, recipe.batch))
         self.optimiser.zero_grad(set_to_none=True)
         bits.sum().backward()
@@ -190,7 +152,7 @@ class PhotoTrainer:
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
             self.optimiser.step()
-            for plane in self.network.planes:
+            for plane in self.network.networks():
                 plane.clip()
             decay = min(recipe.ema, (self.step + 1) / (self.step + 10))
             with torch.no_grad():

@@ -261,8 +261,9 @@ class _DecodeJob:
         """Decode the region asked for."""
         whole = self.tiles.picture
         region = self._region(whole)
+        notices: list[str] = []
         if self.options.kind == FILE:
-            pixels, alpha, notices = *self._file(region), []
+            pixels, alpha = self._file(region)
         else:
             pixels, alpha, notices = self._circuit(region)
         blobs = {c.type: c.data for c in self.reader.chunks}
@@ -322,6 +323,7 @@ class _DecodeJob:
         done = len(notices)
         for group in self._rounds(list(parts), channels, workers.processes):
             batches = [([parts[n][1] for n in g], self._shape(g[0], channels)) for g in group]
+            decoded: Sequence[Sequence[NDArray[np.uint16] | None] | NDArray[np.uint16]]
             try:
                 decoded = workers.decode(batches, self.options.bits)
             except FormatError:

@@ -16,6 +16,12 @@ INPUT_BITS = 5  # inputs are multiples of 2^-5, -512 .. 511
 HIDDEN_BITS = 6  # activations are multiples of 2^-6, 0 .. 1023
 WEIGHT_BITS = 8  # weights are multiples of 2^-8, -511 .. 511
 SKIP_BITS = HIDDEN_BITS + WEIGHT_BITS - INPUT_BITS  # weights from inputs to outputs: 2^-9
+OUTPUT_BITS = HIDDEN_BITS + WEIGHT_BITS  # outputs are multiples of 2^-14
+INTEGER_BITS = {
+    "w1": WEIGHT_BITS, "b1": INPUT_BITS + WEIGHT_BITS, "w2": WEIGHT_BITS, "b2": OUTPUT_BITS,
+    "w3": WEIGHT_BITS, "skip": SKIP_BITS, "b3": OUTPUT_BITS,
+}  # fmt: skip
+"""The integers of each tensor are multiples of 2^-n."""
 WEIGHT_LIMIT = 511
 HIDDEN_LIMIT = 1023
 EXACT = 1 << 24  # float32 holds all integers below: no sum may reach it

@@ -9,6 +9,7 @@ network does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from laconic.codec.lossless.photo.config import (
     HIDDEN_BITS,
     HIDDEN_LIMIT,
-    INPUT_BITS,
+    INTEGER_BITS,
     SKIP_BITS,
     WEIGHT_BITS,
     WEIGHT_LIMIT,
@@ -26,9 +27,6 @@ from laconic.codec.lossless.photo.config import (
 )
 from laconic.codec.lossless.photo.context import INPUTS, scale_table
 from laconic.codec.lossless.photo.mixture import LOG_SCALE_HIGH, LOG_SCALE_LOW
-
-BIAS_BITS = HIDDEN_BITS + WEIGHT_BITS
-FIRST_BIAS_BITS = INPUT_BITS + WEIGHT_BITS
 
 
 def _rounded(x: Tensor, bits: int) -> Tensor:
@@ -64,13 +62,13 @@ class PlaneNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [n, F] in units (multiples of 2^-INPUT_BITS) to outputs [n, 3 * K]."""
         w1, b1, w2, b2, w3, skip, b3 = (
-            self.w1, self.b1, self.w2, self.b2, self.w3, self.skip, self.b3,
+            _rounded(p, INTEGER_BITS[name]) if self.quantised else p
+            for name, p in (
+                ("w1", self.w1), ("b1", self.b1), ("w2", self.w2), ("b2", self.b2),
+                ("w3", self.w3), ("skip", self.skip), ("b3", self.b3),
+            )
         )  # fmt: skip
         top = HIDDEN_LIMIT / (1 << HIDDEN_BITS)
-        if self.quantised:
-            w1, w2, w3 = (_rounded(w, WEIGHT_BITS) for w in (w1, w2, w3))
-            skip = _rounded(skip, SKIP_BITS)
-            b1, b2, b3 = _rounded(b1, FIRST_BIAS_BITS), *(_rounded(b, BIAS_BITS) for b in (b2, b3))
         h = torch.addmm(b1, x, w1.t()).clamp(0, top)
         if self.quantised:
             h = _floored(h, HIDDEN_BITS)
@@ -86,6 +84,13 @@ class PlaneNetwork(nn.Module):
             w.clamp_(-WEIGHT_LIMIT / (1 << WEIGHT_BITS), WEIGHT_LIMIT / (1 << WEIGHT_BITS))
         self.skip.clamp_(-WEIGHT_LIMIT / (1 << SKIP_BITS), WEIGHT_LIMIT / (1 << SKIP_BITS))
 
+    @torch.no_grad()
+    def load_integers(self, tensors: Mapping[str, NDArray[Any]], plane: int) -> None:
+        """Take the weights of a model's plane."""
+        for name, p in self.named_parameters():
+            values = torch.from_numpy(np.asarray(tensors[f"{plane}.{name}"], np.float32))
+            p.copy_(values / (1 << INTEGER_BITS[name]))
+
 
 class PhotoNetwork(nn.Module):
     """The networks of all planes."""
@@ -98,31 +103,31 @@ class PhotoNetwork(nn.Module):
             for inputs, hidden in zip(INPUTS, config.hidden, strict=True)
         )
 
+    def networks(self) -> list[PlaneNetwork]:
+        """The networks in the order of the planes."""
+        return [plane for plane in self.planes if isinstance(plane, PlaneNetwork)]
+
     def quantise(self, on: bool) -> None:
         """Round weights and activations from now on, or stop it."""
-        for plane in self.planes:
+        for plane in self.networks():
             plane.quantised = on
 
     @torch.no_grad()
     def integers(self) -> dict[str, NDArray[np.int32]]:
         """The weights as integers, named ``<plane>.<tensor>``."""
-        bits = {"w1": WEIGHT_BITS, "w2": WEIGHT_BITS, "w3": WEIGHT_BITS, "skip": SKIP_BITS,
-                "b1": FIRST_BIAS_BITS, "b2": BIAS_BITS, "b3": BIAS_BITS}  # fmt: skip
         return {
-            f"{number}.{name}": (p.detach() * (1 << bits[name])).round().to(torch.int32).numpy()
-            for number, plane in enumerate(self.planes)
+            f"{number}.{name}": (p.detach() * (1 << INTEGER_BITS[name]))
+            .round()
+            .to(torch.int32)
+            .numpy()
+            for number, plane in enumerate(self.networks())
             for name, p in plane.named_parameters()
         }
 
-    @torch.no_grad()
-    def load_integers(self, tensors: Mapping[str, NDArray[np.int32]]) -> None:
+    def load_integers(self, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Inverse of :meth:`integers`."""
-        bits = {"w1": WEIGHT_BITS, "w2": WEIGHT_BITS, "w3": WEIGHT_BITS, "skip": SKIP_BITS,
-                "b1": FIRST_BIAS_BITS, "b2": BIAS_BITS, "b3": BIAS_BITS}  # fmt: skip
-        for number, plane in enumerate(self.planes):
-            for name, p in plane.named_parameters():
-                values = torch.from_numpy(np.asarray(tensors[f"{number}.{name}"], np.float32))
-                p.copy_(values / (1 << bits[name]))
+        for number, plane in enumerate(self.networks()):
+            plane.load_integers(tensors, number)
 
 
 _SCALE = torch.from_numpy(scale_table().astype(np.float32))

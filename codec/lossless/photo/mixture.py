@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.lossless.photo.config import OUTPUT_BITS
 from laconic.codec.lossless.photo.context import scale_table
 from laconic.formats.errors import ModelError
 
@@ -29,7 +30,6 @@ Doubles = NDArray[np.float64]
 
 PRECISION = 24
 TOTAL = float(1 << PRECISION)
-OUTPUT_BITS = 14  # the network's outputs are multiples of 2^-14
 LOG_SCALE_LOW, LOG_SCALE_HIGH = -6.0, 5.0
 _LOG_SCALE_STEPS = 16  # per unit of the natural logarithm
 _WEIGHT_STEPS = 32

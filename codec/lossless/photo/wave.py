@@ -65,7 +65,7 @@ def schedule(height: int, width: int) -> Schedule:
     )
 
 
-def _planes(shape: tuple[int, int, int, int], octaves: int) -> list[Floats]:
+def _planes(shape: tuple[int, ...], octaves: int) -> list[Floats]:
     """Zeroed planes [T, H * W + 1] of difference to green, with the constant at the end."""
     tiles, height, width, channels = shape
     planes = [np.zeros((tiles, height * width + 1), np.float32) for _ in range(channels)]
