@@ -60,12 +60,22 @@ def export(checkpoint: Path, output: Path, name: str, force: bool) -> None:
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--arch", help="Architecture (default: recognised from the tensors' shapes).")
 @click.option("--name", help="Name of the model (default: the file's).")
+@click.option(
+    "--lambda",
+    "multiplier",
+    type=click.FloatRange(0, min_open=True),
+    help="Weight of 255^2 * MSE that it was trained with; needed by encode --effort.",
+)
 @click.option("-f", "--force", is_flag=True, help="Replace a model of that name.")
-def import_(checkpoint: Path, arch: str | None, name: str | None, force: bool) -> None:
+def import_(
+    checkpoint: Path, arch: str | None, name: str | None, multiplier: float | None, force: bool
+) -> None:
     """Put a published checkpoint (.pth.tar, .pth or safetensors) into the model store."""
     from laconic.codec import models
 
-    info = models.import_checkpoint(checkpoint, arch=arch, name=name, overwrite=force)
+    info = models.import_checkpoint(
+        checkpoint, arch=arch, name=name, multiplier=multiplier, overwrite=force
+    )
     click.echo(
         f"{info.name} {info.id}: {info.config['arch']}, {info.parameters:,} parameters,"
         f' {info.bytes:,} bytes; use it with "laconic encode --model {info.name}"'

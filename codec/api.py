@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec import models, registry
-from laconic.codec.base import Codec, DecodeSettings, EncodeSettings, Progress, VerifyReport
+from laconic.codec.base import Codec, DecodeSettings, EncodeSettings, Progress, Status, VerifyReport
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ModelError, ParameterError, UnsupportedError
@@ -44,6 +44,7 @@ def encode(
     verify: bool = True,
     tile: int | None = None,
     progress: Progress | None = None,
+    status: Status | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
     """Encode a picture into the bytes of a ``.lac`` file.
@@ -56,12 +57,14 @@ def encode(
         bpp: largest number of bits per pixel that the file may take, headers included.
         target_bytes: largest size of the file in bytes, headers included.
         lossless: ask for exact reconstruction.
-        effort: encoding effort, 0 is the fastest.
+        effort: 0 (fastest) to 9; above 0 the picture's latents are optimised, and Ctrl-C ends
+            the search with the best found so far.
         model: name, id or path of a model; None is the codec's default.
         strip: leave out EXIF and XMP (colour profiles always stay).
         verify: decode the symbols once and compare before returning.
         tile: side of the tiles in pixels, a multiple of 64.
         progress: called with (done, total).
+        status: called with a few words on how the search stands.
         limits: refuse pictures beyond these.
 
     Raises:
@@ -90,6 +93,7 @@ def encode(
         verify=verify,
         tile=tile,
         progress=progress,
+        status=status,
         limits=limits,
     )
     return chosen.encode(image, settings)

@@ -42,7 +42,12 @@ NOT_WEIGHTS = re.compile(
 
 
 def import_checkpoint(
-    checkpoint: Path, *, arch: str | None, name: str | None, overwrite: bool = False
+    checkpoint: Path,
+    *,
+    arch: str | None,
+    name: str | None,
+    multiplier: float | None = None,
+    overwrite: bool = False,
 ) -> ModelInfo:
     """Put a checkpoint into the user's model store.
 
@@ -50,6 +55,7 @@ def import_checkpoint(
         checkpoint: file of a PyTorch checkpoint or of safetensors.
         arch: architecture; None recognises it from names and shapes.
         name: name of the model; None takes the file's.
+        multiplier: lambda of 255^2 * MSE that it was trained with; encoding with effort needs it.
         overwrite: replace a model of that name.
 
     Raises:
@@ -85,7 +91,10 @@ def import_checkpoint(
         config={"arch": made.architecture, **made.config},
         numerics=int(NumericsProfile.FLOAT64_GUARD),
         tensors=model_tensors(made.network),
-        training={"imported": checkpoint.name},
+        training={
+            "imported": checkpoint.name,
+            **({} if multiplier is None else {"lambda": multiplier}),
+        },
         overwrite=overwrite,
     )
 

@@ -16,6 +16,7 @@ from laconic.codec.image.files import PictureCodec
 from laconic.codec.image.header import CODEC_ID, MlicHeader
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.model import Mlic
+from laconic.codec.image.rate import lambda_of
 from laconic.codec.image.tiles import analysis_margin, synthesis_margin
 
 
@@ -40,6 +41,12 @@ class LoadedModel(ImageModel):
 
     def hyper(self, y: Tensor, quality: float | None) -> Tensor:
         return self.network.hyper_latent(y, _batch(quality))
+
+    def relaxed(self) -> ExactCoder:
+        return ExactCoder(self.network, self.coder.tables, torch.float32)
+
+    def multiplier(self, quality: float | None) -> float:
+        return lambda_of(_given(quality))
 
     def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
         return self.coder.encode(y, z, _given(quality))
