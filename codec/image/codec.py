@@ -48,6 +48,13 @@ class LoadedModel(ImageModel):
     def multiplier(self, quality: float | None) -> float:
         return lambda_of(_given(quality))
 
+    def filters(self) -> tuple[Tensor, Tensor, Tensor]:
+        g_a, g_s = self.network.g_a, self.network.g_s
+        middle = torch.tensor([50.0])
+        gain = g_a.gain(middle).exp().flatten()[:, None]  # to steps, and back in g_s
+        back = g_s.gain(middle).exp().flatten()[:, None]
+        return g_a.down.weight * gain, g_a.down.bias * gain[:, 0], g_s.up.weight.T * back
+
     def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
         return self.coder.encode(y, z, _given(quality))
 

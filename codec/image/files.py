@@ -70,7 +70,7 @@ class PictureCodec:
         target = settings.target_bytes
         if settings.bpp is not None:
             target = int(settings.bpp * image.width * image.height / 8)
-        if self.header is TileHeader:
+        if self.header.fixed_rate:
             return self._at_its_rate(job, settings, target)
         if target is None:
             assert settings.quality is not None

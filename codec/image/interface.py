@@ -46,6 +46,11 @@ class ImageModel(ABC):
         """lambda of 255^2 * MSE + bits per pixel. Raises ``ParameterError`` if it is unknown."""
 
     @abstractmethod
+    def filters(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights that make and read each channel of y, for ``saliency.py``: last layer of g_a
+        ``[M, K]``, its bias ``[M]``, first dense layer of g_s ``[M, L]``."""
+
+    @abstractmethod
     def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
         """Entropy coding of a tile's latent; H/16 and W/16 are multiples of 4."""
 

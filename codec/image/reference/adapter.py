@@ -93,6 +93,14 @@ class ReferenceModel(ImageModel):
     def multiplier(self, quality: float | None) -> float:
         return stored_multiplier(self.info)
 
+    def filters(self) -> tuple[Tensor, Tensor, Tensor]:
+        found = dict(self.network.named_parameters())
+        last, layers = "g_a.analysis_transform.6.", "g_s.synthesis_transform."
+        # MLICv2's first blocks keep channels apart; the up-sampling after them is dense.
+        first = "1.subpel_conv.0.weight" if self.network.config.second else "0.conv1.weight"
+        synthesis = found[layers + first].transpose(0, 1).flatten(1)
+        return found[last + "weight"].flatten(1), found[last + "bias"], synthesis
+
     def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
         return self.coder.encode(y, z, quality)
 
