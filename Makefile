@@ -1,5 +1,6 @@
 # make demo   install everything, encode and decode the sample photographs
 # make test   install everything, lint, type check, run all tests
+# make bench  speed and memory beside the codecs people use
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -34,6 +35,8 @@ fuzz: install
 bench: install
 	$(BIN)/python benchmarks/entropy_speed.py
 	$(BIN)/python benchmarks/image_speed.py
+	$(BIN)/python benchmarks/large_picture.py
+	$(BIN)/python benchmarks/toolkit_speed.py
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,8 +2,12 @@
 
 import doctest
 import importlib
+import json
 import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from pictures import scene
 from PIL import Image as Pillow
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
 MODULES = [
     "laconic.formats.limits",
     "laconic.formats.varint",
@@ -42,3 +47,43 @@ def test_the_python_example_of_the_readme_runs(
 
     assert blocks
     assert {"photo.lac", "photo.png"} <= set(os.listdir(tmp_path))
+
+
+def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
+    from figures import filled
+
+    readme = (ROOT / "README.md").read_text()
+
+    assert "<!-- figures: " in readme
+    assert filled(readme) == readme
+
+
+def test_the_page_on_evaluation_runs_from_a_folder_to_a_report(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "evaluate.md").read_text()
+    for name, text in re.findall(r"```\w+ (\S+)\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "photos").mkdir()
+    for seed in (1, 2):
+        Pillow.fromarray(scene(192, 176, seed=seed)).save(tmp_path / "photos" / f"{seed}.png")
+    site = tmp_path / "site"  # instead of the environment that runs the tests
+    pip = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(site)]
+    replaced = {"pip": [sys.executable, *pip], "laconic": [sys.executable, "-m", "laconic.cli"]}
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    output = ""
+
+    for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL):
+        for line in block.splitlines():
+            program, *arguments = shlex.split(line)
+            rest = arguments[1:] if program == "pip" else arguments
+            done = subprocess.run([*replaced[program], *rest], cwd=tmp_path, env=environment,
+                                  capture_output=True, text=True)  # fmt: skip
+            assert done.returncode == 0, f"{line}: {done.stderr}"
+            output += done.stdout
+
+    assert re.search(r"codecs: .*\bcoarse\b", output)
+    assert re.search(r"\| psnr \| coarse \| webp \| [+-][\d.]+ \|", output)
+    for name in re.findall(r"^\| `([a-z.]+)`", page, re.MULTILINE):
+        assert (tmp_path / "run" / name).exists()
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert {d["codec"] for d in results["deltas"]} >= {"coarse", "jpeg"}
+    assert len(results["complete_items"]) == 2

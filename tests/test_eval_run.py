@@ -78,7 +78,7 @@ def test_the_shipped_codec_is_measured_beside_the_baselines(photos: Path, tmp_pa
 def test_lossless_codecs_have_one_exact_point(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
 
-    result = run(photos, "-c", "png", "-c", "webp-lossless", "--out", out)
+    result = run(photos, "-c", "png", "-c", "jxl-lossless", "--out", out)
 
     assert result.return_value == 0, result.output
     assert len(measurements(out)) == 6

@@ -88,6 +88,10 @@ def test_a_run_can_start_from_a_model(
 
     for a, b in zip(first.average.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(a.half(), b.half())
+    (tmp_path / "more").mkdir()
+    second.save()
+    made = models.export(tmp_path / "more" / "checkpoint.pt", tmp_path / "b.safetensors", name="b")
+    assert made.training["started_from"]["steps"] == 3
     with pytest.raises(ParameterError, match="configuration"):
         Trainer(RECIPE, [data], tmp_path / "more", init=models.DEFAULT_MODEL)
 

@@ -16,6 +16,7 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -78,6 +79,7 @@ class Trainer:
         train, held_out = load_pictures(data, recipe.crop)
         self.crops = Crops(train, recipe.crop, recipe.seed + 1000 * self.rank)
         self.validation = validation_batch(held_out, recipe.crop).to(self.device)
+        self.start: dict[str, Any] | None = None  # history of the model that the run began with
         self.model = Mlic(CONFIGS[recipe.config]) if init is None else self._start_from(init)
         if init is None:
             self.model.initialise(
@@ -100,7 +102,9 @@ class Trainer:
         torch.manual_seed(recipe.seed + 1 + self.rank)  # processes start alike, then differ
 
     def _start_from(self, name: str) -> Mlic:
-        network, _ = read_mlic(models.find(name))
+        info = models.find(name)
+        self.start = {"name": info.name, "id": info.id, **info.training}
+        network, _ = read_mlic(info)
         if network.config != CONFIGS[self.recipe.config]:
             raise ParameterError(
                 f"model {name} has another configuration than {self.recipe.config!r}: train the"
@@ -123,6 +127,7 @@ class Trainer:
             "optimisers": [o.state_dict() for o in self.optimisers],
             "step": self.step,
             "seconds": self.seconds,
+            "start": self.start,
         }
         temporary = self.checkpoint.with_suffix(".tmp")
         torch.save(state, temporary)
@@ -139,6 +144,7 @@ class Trainer:
         for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(values)
         self.step, self.seconds = state["step"], state["seconds"]
+        self.start = state.get("start") or self.start
         self.crops = Crops(
             self.crops.pictures, self.recipe.crop, self.recipe.seed + 1000 * self.rank + self.step
         )

@@ -1,0 +1,241 @@
+"""Measures every figure of the README, keeps it as JSON, and writes it into the README.
+
+    python benchmarks/figures.py measure --kodak DIR --anchors kodak_rd.json [--only NAME ...]
+    python benchmarks/figures.py write
+
+``measure`` runs the benchmarks one after the other and keeps what they found in
+``benchmarks/results/``. ``DIR`` holds the 24 Kodak pictures as PNG, the anchors are published
+curves ``{name: {"bpp": [...], "psnr": [...]}}``; neither is part of this repository. ``write``
+fills the blocks between ``<!-- figures: NAME -->`` and ``<!-- end -->`` from those files, so that
+no number in the README was typed; a test compares them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+README = HERE.parent / "README.md"
+CURVES = "vtm,av1,bpg444,mbt2018-mean"
+KODAK = ("mlic:0,10,20,30,40,50,60,70,80,90,100", "avif", "webp", "jpeg2000", "jpeg")
+
+
+def run(*command: str, cwd: Path | None = None) -> None:
+    """A step of the measurement; stops everything when it fails."""
+    print("$", *command, flush=True)
+    subprocess.run([sys.executable, *command], check=True, cwd=cwd)
+
+
+def measure_kodak(kodak: Path, anchors: Path) -> None:
+    """Rate-distortion on Kodak from the bytes of files; the run is resumed if it was cut."""
+    out = Path(tempfile.gettempdir()) / "laconic-kodak"
+    codecs = [x for name in KODAK for x in ("-c", name)]
+    run(
+        "-m", "laconic.cli", "eval", kodak.name, *codecs, "--out", str(out), "--gallery", "0",
+        "--curves", f"{anchors.resolve()}:{CURVES}", "--anchor", "vtm", "--quiet",
+        "--title", "Kodak, 24 pictures", cwd=kodak.resolve().parent,
+    )  # fmt: skip
+    target = RESULTS / "kodak"
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("results.json", "results.md", "rd.png", "rd.svg", "config.json"):
+        shutil.copyfile(out / name, target / name)
+    for curve in sorted((out / "curves").glob("*.json")):
+        shutil.copyfile(curve, target / curve.name)
+
+
+def measure_demo() -> None:
+    """The demonstration on the sample pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "laconic.cli", "demo", "--json", "--out", folder, "-f"],
+            check=True, capture_output=True, text=True, cwd=HERE.parent,
+        )  # fmt: skip
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    (RESULTS / "demo.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def script(name: str) -> Callable[[], None]:
+    """The measurement that ``benchmarks/NAME.py`` makes."""
+    return lambda: run(str(HERE / f"{name}.py"), "--json", str(RESULTS / f"{name}.json"))
+
+
+SCRIPTS = ("entropy_speed", "image_speed", "large_picture", "toolkit_speed")
+
+
+def load(name: str) -> Any:
+    """A kept result."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def table(head: str, rows: list[str]) -> str:
+    """A Markdown table; the first column is text."""
+    columns = head.count("|") + 1
+    lines = [f"| {head} |", "|---|" + "---:|" * (columns - 1)]
+    return "\n".join([*lines, *(f"| {row} |" for row in rows)])
+
+
+def kodak_deltas() -> str:
+    """BD-rates of PSNR against VTM, best first."""
+    rows = [d for d in load("kodak/results")["deltas"] if d["metric"] == "psnr"]
+    rows.sort(key=lambda d: d["bd_rate_pchip"])
+    return table(
+        "codec | BD-rate against VTM, % (PCHIP) | (cubic) | BD-PSNR, dB | over PSNR, dB",
+        [
+            f"{'**mlic**' if d['codec'] == 'mlic' else d['codec']} | {d['bd_rate_pchip']:+.1f} |"
+            f" {d['bd_rate_cubic']:+.1f} | {d['bd_metric_pchip']:+.2f} |"
+            f" {d['low']:.1f} to {d['high']:.1f}"
+            for d in rows
+        ],
+    )
+
+
+def kodak_points() -> str:
+    """Mean points of the default model."""
+    points = load("kodak/mlic")["results"]
+    qualities = KODAK[0].split(":")[1].split(",")
+    columns = ("bpp", "psnr-rgb", "psnr-y", "ms-ssim-rgb")
+    rows = zip(qualities, *(points[c] for c in columns), strict=True)
+    return table(
+        "quality | bpp | PSNR, dB | PSNR of luma, dB | MS-SSIM",
+        [f"{q} | {b:.4f} | {p:.2f} | {y:.2f} | {m:.4f}" for q, b, p, y, m in rows],
+    )
+
+
+def training() -> str:
+    """Steps, minutes and held-out loss of the shipped model, from its own manifest."""
+    from laconic.codec import models
+
+    history = models.find(models.DEFAULT_MODEL).training
+    runs = [history]
+    while "started_from" in runs[-1]:
+        runs.append(runs[-1]["started_from"])
+    parts = [
+        f"{r['steps']:,} steps of {r['recipe']['batch']} crops of {r['recipe']['crop']} pixels in"
+        f" {r['minutes']:.0f} minutes"
+        for r in reversed(runs)
+    ]
+    held_out = history["held_out"]
+    points = ", ".join(
+        f"{b:.3f} bpp and {p:.2f} dB"
+        for b, p in zip(held_out["bpp"], held_out["psnr"], strict=True)
+    )
+    return (
+        f"{', then '.join(parts)}, on two shared CPU cores; on held-out pictures at qualities 10,"
+        f" 30, 50, 70 and 90 (estimated bits, unrounded): {points}."
+    )
+
+
+def demo() -> str:
+    """Sizes and times of the samples."""
+    return table(
+        "picture | quality | PNG bytes | .lac bytes | bpp | PSNR, dB | encode, s | decode, s",
+        [
+            f"{r['name']} | {r['quality']:g} | {r['original_bytes']:,} | {r['lac_bytes']:,} |"
+            f" {r['bpp']:.3f} | {r['psnr']:.2f} | {r['encode_s']:.2f} | {r['decode_s']:.2f}"
+            for r in load("demo")
+        ],
+    )
+
+
+def entropy() -> str:
+    """Coders side by side."""
+    figures = load("entropy_speed")
+    return table(
+        "coder | encode, Msymbols/s | decode, Msymbols/s | times CompressAI | bytes | above ideal",
+        [
+            f"{name} | {r['encode_msps']:.1f} | {r['decode_msps']:.1f} |"
+            f" {r['encode_ratio']:.1f} and {r['decode_ratio']:.1f} | {r['bytes']:,.0f} |"
+            f" {r['excess_percent']:.4f} %"
+            for name, r in figures["coders"].items()
+        ],
+    )
+
+
+def speed() -> str:
+    """Share of the peer's time."""
+    ratios = load("image_speed")["ratios"]
+    return (
+        f"encoding takes {ratios['encode']:.2f} ({ratios['encode and verify']:.2f} with"
+        f" verification) and decoding {ratios['decode']:.2f} of its time."
+    )
+
+
+def large() -> str:
+    """Time and memory of large pictures."""
+    return table(
+        "picture | encode, s | decode, s | 256 x 256 region, s | peak memory, GiB",
+        [
+            f"{r['width']} x {r['height']} | {r['encode_s']:.1f} | {r['decode_s']:.1f} |"
+            f" {r['region_256_s']:.2f} | {r['peak_gib']:.2f}"
+            for r in load("large_picture")
+        ],
+    )
+
+
+def toolkit() -> str:
+    """Every codec beside those people use."""
+    rows = []
+    for medium, codecs in load("toolkit_speed").items():
+        for r in codecs:
+            rows.append(
+                f"{medium}: {r['codec']} | {r['percent']:.2f} | {r['encode_mbps']:.2f}"
+                f" ({r['encode_ratio']:.2g}) | {r['decode_mbps']:.2f} ({r['decode_ratio']:.2g}) |"
+                f" {r['peak_mib']:.0f}"
+            )
+    return table(
+        "medium: codec and setting | size, % of samples | encode, MB/s (times the first row)"
+        " | decode, MB/s | peak, MiB",
+        rows,
+    )
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "kodak-deltas": kodak_deltas, "kodak-points": kodak_points, "training": training, "demo": demo,
+    "entropy": entropy, "speed": speed, "large": large, "toolkit": toolkit,
+}  # fmt: skip
+
+
+def filled(text: str) -> str:
+    """``text`` with every block replaced by what the kept results say."""
+
+    def fill(match: re.Match[str]) -> str:
+        name = match[1]
+        return f"<!-- figures: {name} -->\n{BLOCKS[name]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- figures: (\S+) -->.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Measure or write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    measuring = commands.add_parser("measure")
+    measuring.add_argument("--kodak", type=Path, required=True)
+    measuring.add_argument("--anchors", type=Path, required=True)
+    measuring.add_argument("--only", nargs="+", choices=["kodak", "demo", *SCRIPTS])
+    commands.add_parser("write")
+    arguments = parser.parse_args()
+    if arguments.command == "measure":
+        RESULTS.mkdir(exist_ok=True)
+        tasks: dict[str, Callable[[], None]] = {
+            "kodak": lambda: measure_kodak(arguments.kodak, arguments.anchors),
+            "demo": measure_demo,
+            **{name: script(name) for name in SCRIPTS},
+        }
+        for name in arguments.only or tasks:
+            tasks[name]()
+    README.write_text(filled(README.read_text()))
+
+
+if __name__ == "__main__":
+    main()
