@@ -52,7 +52,8 @@ def encode(
     Args:
         source: path, bytes or binary file of a picture; an :class:`Image`; or an array
             ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16.
-        codec: name of the codec; None takes the one that ``model`` is made for.
+        codec: name of the codec, with a colon and a model if wanted, such as
+            ``compressai:mbt2018-mean:4``; None takes the one that ``model`` is made for.
         quality: 0 (smallest) to 100 (best); 50 when nothing else is given.
         bpp: largest number of bits per pixel that the file may take, headers included.
         target_bytes: largest size of the file in bytes, headers included.
@@ -80,6 +81,8 @@ def encode(
     image = _as_image(source, limits)
     if codec is None:
         codec = models.find(model).codec if model else "mlic"
+    codec, _, variant = codec.partition(":")
+    model = model or variant or None
     chosen = registry.get(codec)
     if quality is None and bpp is None and target_bytes is None:
         quality = getattr(chosen, "default_quality", DEFAULT_QUALITY)

@@ -28,11 +28,12 @@ from laconic.formats.errors import ModelError, OutputError
 MEMORY = 8 << 30  # address space of the child, beside four times the file
 SECONDS = 600
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
-# Names of the factorised prior before CompressAI 1.2.7.
+# Names of older CompressAI versions: of the factorised prior, and of shortcuts.
 OLD_NAMES = (
-    (re.compile(r"\._matrix(\d)$"), r".matrices.\1"),
-    (re.compile(r"\._bias(\d)$"), r".biases.\1"),
-    (re.compile(r"\._factor(\d)$"), r".factors.\1"),
+    (re.compile(r"\._(?:matrices\.|matrix)(\d)$"), r".matrices.\1"),
+    (re.compile(r"\._(?:biases\.|bias)(\d)$"), r".biases.\1"),
+    (re.compile(r"\._(?:factors\.|factor)(\d)$"), r".factors.\1"),
+    (re.compile(r"\.downsample\."), ".skip."),
 )
 # Buffers that constructors make: tables are built anew, masks depend on the size of the picture.
 NOT_WEIGHTS = re.compile(
