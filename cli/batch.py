@@ -159,16 +159,24 @@ class ProgressBar:
             self._bar.__exit__(None, None, None)
 
 
+class TileProgress:
+    """A bar on stderr for a single long job; ``draw`` takes (done, total), ``note`` a few words
+    that stand beside it."""
+
+    def __init__(self, label: str) -> None:
+        self.label, self.words = label, ""
+
+    def draw(self, done: int, total: int) -> None:
+        filled = 30 * done // total
+        bar = f"[{'#' * filled}{'-' * (30 - filled)}]  {done}/{total}"
+        end = "\n" if done == total else ""
+        sys.stderr.write(f"\r{self.label}  {bar}  {self.words}".rstrip(" ") + end)
+        sys.stderr.flush()
+
+    def note(self, words: str) -> None:
+        self.words = words
+
+
 def tile_progress(show: bool, label: str) -> Callable[[int, int], None] | None:
     """Callback ``(done, total)`` that draws a bar on stderr for a single long job."""
-    if not show:
-        return None
-    stream = sys.stderr
-
-    def draw(done: int, total: int) -> None:
-        filled = 30 * done // total
-        end = "\n" if done == total else ""
-        stream.write(f"\r{label}  [{'#' * filled}{'-' * (30 - filled)}]  {done}/{total}{end}")
-        stream.flush()
-
-    return draw
+    return TileProgress(label).draw if show else None

@@ -43,7 +43,12 @@ COLUMNS = [
 @click.option("--bpp", type=float, help="Largest number of bits per pixel of the file.")
 @click.option("--target-size", type=ByteSize(), help="Largest size of the file, such as 40kB.")
 @click.option("--lossless", is_flag=True, help="Exact reconstruction.")
-@click.option("--effort", type=click.IntRange(0, 9), default=0, help="More time for fewer bits.")
+@click.option(
+    "--effort",
+    type=click.IntRange(0, 9),
+    default=0,
+    help="More time for fewer bits; Ctrl-C keeps the best so far.",
+)
 @click.option("--codec", shell_complete=complete_codec, help="Codec (default: by kind of input).")
 @click.option("--model", shell_complete=complete_model, help="Model: name, id or file.")
 @click.option("--tile", type=int, help="Side of the tiles in pixels, a multiple of 64.")
@@ -102,6 +107,8 @@ def encode_one(job: Job) -> dict[str, Any]:
     image = read_image(source, limits)
     for notice in image.notices:
         click.echo(f"laconic: {job.source}: note: {notice}", err=True)
+    bar = batch.TileProgress("encoding")
+    show = options["show_progress"]
     start = time.perf_counter()
     data = codec.encode(
         image,
@@ -115,7 +122,8 @@ def encode_one(job: Job) -> dict[str, Any]:
         strip=options["strip"],
         verify=options["verify"],
         tile=options["tile"],
-        progress=batch.tile_progress(options["show_progress"], "encoding"),
+        progress=bar.draw if show else None,
+        status=bar.note if show else None,
         limits=limits,
     )
     seconds = time.perf_counter() - start

@@ -60,13 +60,79 @@ def export(checkpoint: Path, output: Path, name: str, force: bool) -> None:
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--arch", help="Architecture (default: recognised from the tensors' shapes).")
 @click.option("--name", help="Name of the model (default: the file's).")
+@click.option(
+    "--lambda",
+    "multiplier",
+    type=click.FloatRange(0, min_open=True),
+    help="Weight of 255^2 * MSE that it was trained with; needed by encode --effort.",
+)
 @click.option("-f", "--force", is_flag=True, help="Replace a model of that name.")
-def import_(checkpoint: Path, arch: str | None, name: str | None, force: bool) -> None:
+def import_(
+    checkpoint: Path, arch: str | None, name: str | None, multiplier: float | None, force: bool
+) -> None:
     """Put a published checkpoint (.pth.tar, .pth or safetensors) into the model store."""
     from laconic.codec import models
 
-    info = models.import_checkpoint(checkpoint, arch=arch, name=name, overwrite=force)
+    info = models.import_checkpoint(
+        checkpoint, arch=arch, name=name, multiplier=multiplier, overwrite=force
+    )
     click.echo(
         f"{info.name} {info.id}: {info.config['arch']}, {info.parameters:,} parameters,"
         f' {info.bytes:,} bytes; use it with "laconic encode --model {info.name}"'
     )
+
+
+@command.command()
+@click.argument("name", shell_complete=complete_model)
+@click.option(
+    "--pictures",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of pictures: measure the channels' energy and compare.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write the report there as JSON, and with --pictures a picture of the energies beside it.",
+)
+@click.option("-f", "--force", is_flag=True, help="Replace existing files.")
+def order(name: str, pictures: Path | None, output: Path | None, force: bool) -> None:
+    """Importance of a model's latent channels from its parameters alone (ISCS)."""
+    from laconic.codec import models, registry
+    from laconic.codec.image.files import PictureCodec
+    from laconic.codec.image.saliency import report
+    from laconic.formats.atomic import atomic_write, check_target
+    from laconic.formats.errors import ParameterError
+    from laconic.formats.image import read_image
+
+    image = output.with_suffix(".png") if output and pictures else None
+    for target in (output, image):
+        if target is not None:
+            check_target(target, force)
+    info = models.find(name)
+    codec = registry.get(info.codec)
+    if not isinstance(codec, PictureCodec):
+        raise ParameterError(f"the model {name} is of the codec {info.codec}, not of pictures")
+    quality = 50.0 if codec.header.fixed_rate is False else None
+    found = None if pictures is None else (read_image(p) for p in sorted(pictures.glob("*.png")))
+    about, picture = report(codec.load(info.id), found, quality)
+    if output is not None:
+        with atomic_write(output, force) as file:
+            file.write((json.dumps(about) + "\n").encode())
+    if image is not None and picture is not None:
+        with atomic_write(image, force) as file:
+            file.write(picture)
+    click.echo(
+        f"{info.name}: {len(about['permutation'])} channels, core of {about['core']} in"
+        f" slices of {', '.join(map(str, about['slices']))}, auxiliary groups of"
+        f" {', '.join(str(len(g)) for g in about['groups'])}"
+    )
+    if "measured" in about:
+        m = about["measured"]
+        click.echo(
+            f"rank correlation with measured energy: {m['rank_correlation']:+.3f} by"
+            f" parameters, {m['rank_correlation_of_own_order']:+.3f} for the model's own"
+            f" order; the core holds {100 * m['core_energy']:.1f} % of the energy"
+        )
+    elif output is None:
+        click.echo("order: " + " ".join(map(str, about["permutation"])))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec import models, registry
-from laconic.codec.base import Codec, DecodeSettings, EncodeSettings, Progress, VerifyReport
+from laconic.codec.base import Codec, DecodeSettings, EncodeSettings, Progress, Status, VerifyReport
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ModelError, ParameterError, UnsupportedError
@@ -45,6 +45,7 @@ def encode(
     verify: bool = True,
     tile: int | None = None,
     progress: Progress | None = None,
+    status: Status | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
     """Encode a picture into the bytes of a ``.lac`` file.
@@ -52,18 +53,21 @@ def encode(
     Args:
         source: path, bytes or binary file of a picture; an :class:`Image`; or an array
             ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16.
-        codec: name of the codec; None takes the one that ``model`` is made for.
+        codec: name of the codec, with a colon and a model if wanted, such as
+            ``compressai:mbt2018-mean:4``; None takes the one that ``model`` is made for.
         quality: 0 (smallest) to 100 (best); 50 when nothing else is given. Lossy codecs only, as
             are bpp and target_bytes.
         bpp: largest number of bits per pixel that the file may take, headers included.
         target_bytes: largest size of the file in bytes, headers included.
         lossless: ask for exact reconstruction.
-        effort: encoding effort, 0 (fastest) to 9.
+        effort: 0 (fastest) to 9; above 0 the latents or the model are optimised for the picture,
+            and Ctrl-C ends the search with the best found so far.
         model: name, id or path of a model; None is the codec's default.
         strip: leave out EXIF and XMP (colour profiles always stay).
         verify: decode the symbols once and compare before returning.
         tile: side of the tiles in pixels, a multiple of 64.
         progress: called with (done, total).
+        status: called with a few words on how the search stands.
         limits: refuse pictures beyond these.
 
     Raises:
@@ -74,7 +78,8 @@ def encode(
     _check_rate(quality, bpp, target_bytes, lossless)
     if codec is None and model is not None:
         codec = models.find(model).codec
-    name = codec or (LOSSLESS_CODEC if lossless else LOSSY_CODEC)
+    name, _, variant = (codec or (LOSSLESS_CODEC if lossless else LOSSY_CODEC)).partition(":")
+    model = model or variant or None
     chosen = registry.get(name)
     exact = getattr(chosen, "lossless", False)
     if lossless and not exact:
@@ -92,6 +97,7 @@ def encode(
         verify=verify,
         tile=tile,
         progress=progress,
+        status=status,
         limits=limits,
     )
     return chosen.encode(image, settings)

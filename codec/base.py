@@ -16,6 +16,7 @@ from laconic.formats.image import Image
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 Progress = Callable[[int, int], None]  # (done, total) in units of the codec's choice
+Status = Callable[[str], None]  # a few words on how the work stands
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class EncodeSettings:
     verify: bool = True  # decode once and compare the symbols
     tile: int | None = None  # side of the tiles in pixels
     progress: Progress | None = None
+    status: Status | None = None
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
 
 

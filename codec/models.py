@@ -181,13 +181,20 @@ def find(name_or_id: str) -> ModelInfo:
 
 
 def import_checkpoint(
-    checkpoint: Path, *, arch: str | None = None, name: str | None = None, overwrite: bool = False
+    checkpoint: Path,
+    *,
+    arch: str | None = None,
+    name: str | None = None,
+    multiplier: float | None = None,
+    overwrite: bool = False,
 ) -> ModelInfo:
     """Put a published checkpoint into the user's store as a model; see
     :mod:`laconic.codec.image.checkpoints`."""
     from laconic.codec.image import checkpoints
 
-    return checkpoints.import_checkpoint(checkpoint, arch=arch, name=name, overwrite=overwrite)
+    return checkpoints.import_checkpoint(
+        checkpoint, arch=arch, name=name, multiplier=multiplier, overwrite=overwrite
+    )
 
 
 def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -> ModelInfo:

@@ -22,6 +22,8 @@ TINY_MLICPP: dict[str, Any] = {
     "channel_widths": [6, 6],
     "residual_widths": [6, 6],
     "narrow_synthesis": False,
+    "second": False,
+    "selective": False,
 }
 # name of the model -> (architecture, configuration, rule of the weights)
 RULE_MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -31,6 +33,7 @@ RULE_MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
         {**TINY_MLICPP, "residual_widths": [], "narrow_synthesis": True},
         "mlicpp",
     ),
+    "test-mlicv2": ("mlicv2", {**TINY_MLICPP, "second": True, "selective": True}, "mlicv2"),
     "test-factorized": ("bmshj2018-factorized", {"channels": 6, "latent": 8}, "mbt2018-mean"),
     "test-hyperprior": ("bmshj2018-hyperprior", {"channels": 6, "latent": 8}, "mbt2018-mean"),
     "test-mean": ("mbt2018-mean", {"channels": 6, "latent": 8}, "mbt2018-mean"),

@@ -1,4 +1,6 @@
-"""Golden streams of every version decode for ever: the same symbols, the same picture."""
+"""Golden streams of every version decode for ever: the same symbols, the same picture.
+
+Streams of imported models name tiny models that are made by a public rule (``rule_models.py``)."""
 
 import json
 from pathlib import Path
@@ -10,6 +12,7 @@ from independent_reader import read as independent_read
 from laconic import codec
 from laconic.formats.errors import FormatError
 
+pytestmark = pytest.mark.usefixtures("rule_models")
 GOLDEN = sorted((Path(__file__).parent / "golden").rglob("*.lac"))
 
 

@@ -221,7 +221,7 @@ def test_pictures_beyond_the_limits_are_refused() -> None:
         {"bpp": -1},
         {"target_bytes": 0},
         {"tile": 100},
-        {"effort": 3},
+        {"effort": 10},
         {"codec": "nothing"},
     ],
 )

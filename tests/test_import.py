@@ -235,3 +235,46 @@ def test_what_is_no_state_dict_is_said(tmp_path: Path) -> None:
     for content, sentence in (([1, 2], "holds a list"), ({}, "empty")):
         with pytest.raises(TypeError, match=sentence):
             unpack._tensors(content)
+
+
+def test_published_weights_are_found_by_name_where_the_library_keeps_them(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = pytest.importorskip("compressai.zoo.image")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = image.model_urls["mbt2018-mean"]["mse"][4].rsplit("/", 1)[1]
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    old = {
+        k.replace("matrices.", "_matrices.").replace("biases.", "_biases.")
+        if k.startswith("entropy_bottleneck.")
+        else k: v
+        for k, v in weights("test-mean").items()
+    }
+    saved(folder / file, old)
+
+    data = codec.encode(picture(64, 64), codec="compressai:mbt2018-mean:4")
+
+    assert codec.probe(data).model == "mbt2018-mean-4"
+    assert models.find("mbt2018-mean-4").training["lambda"] == 0.013
+    assert codec.decode(data).pixels.shape == (64, 64, 3)
+    (folder / file).unlink()
+    assert codec.encode(picture(64, 64), codec="compressai:mbt2018-mean:4") == data
+
+
+def test_missing_published_weights_say_which_file_belongs_where(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("compressai.zoo.image")
+
+    def offline(*arguments: Any, **options: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(ModelError, match=r"no network.*put mbt2018-1-3f36cd77.pth.tar into"):
+        codec.encode(picture(64, 64), codec="compressai:mbt2018:1")
+    with pytest.raises(ModelError, match="no published weights 'vgg:1'"):
+        codec.encode(picture(64, 64), codec="compressai:vgg:1")
+    with pytest.raises(ModelError, match="no cheng2020-attn of quality 8"):
+        codec.encode(picture(64, 64), codec="compressai:cheng2020-attn:8")

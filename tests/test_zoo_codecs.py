@@ -71,8 +71,10 @@ def test_the_payload_is_as_small_as_the_tables_allow(name: str) -> None:
         coded = model.encode(y, model.hyper(y, None), None)
         again = model.decode(coded.payload, 8, 12, None)
 
-    assert torch.equal(again.y_hat, coded.y_hat)
-    assert again.symbols == coded.symbols >= y.numel()
+    assert again.symbols == coded.symbols
+    assert torch.equal(coded.y_hat, again.y_hat)
+    # Selective compression leaves elements out; everything else codes each element of y.
+    assert (coded.symbols >= y.numel()) == (name != "test-mlicv2")
 
 
 DIGEST = """

@@ -100,7 +100,19 @@ def _cheng2020_attn(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any
     return None
 
 
-RULES = {"mlicpp": _mlicpp, "mbt2018-mean": _mbt2018_mean, "cheng2020-attn": _cheng2020_attn}
+def _mlicv2(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    """As MLIC++; the selection keeps about half of the elements."""
+    if key.endswith("log_theta"):
+        return np.log(1e4) + 0.1 * n
+    return _mlicpp(key, n, std)
+
+
+RULES = {
+    "mlicpp": _mlicpp,
+    "mlicv2": _mlicv2,
+    "mbt2018-mean": _mbt2018_mean,
+    "cheng2020-attn": _cheng2020_attn,
+}
 
 
 def weight(network: str, key: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:

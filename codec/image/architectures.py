@@ -55,12 +55,17 @@ class Architecture(Protocol):
 
 
 class MlicPlusPlusArchitecture:
-    """The MLIC++ of 2024 (83.5 M parameters) and of 2023 (116.7 M)."""
+    """The MLIC++ of 2024 (83.5 M parameters) and of 2023 (116.7 M); MLICv2 with ``second``."""
 
     codec = "mlic++"
 
+    def __init__(self, *, second: bool = False) -> None:
+        self.second = second
+
     def matches(self, shapes: Shapes) -> bool:
-        return "local_context.0.relative_position_table" in shapes
+        return ("local_context.0.norm1.weight" in shapes) and self.second == (
+            "guided.merge.weight" in shapes
+        )
 
     def recognise(self, shapes: Shapes) -> dict[str, Any]:
         from laconic.codec.image.reference.config import recognise
@@ -118,6 +123,7 @@ class ZooArchitecture:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "mlic++": MlicPlusPlusArchitecture(),
+    "mlicv2": MlicPlusPlusArchitecture(second=True),
     **{kind: ZooArchitecture(kind) for kind in KINDS},
 }
 

@@ -28,11 +28,12 @@ from laconic.formats.errors import ModelError, OutputError
 MEMORY = 8 << 30  # address space of the child, beside four times the file
 SECONDS = 600
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
-# Names of the factorised prior before CompressAI 1.2.7.
+# Names of older CompressAI versions: of the factorised prior, and of shortcuts.
 OLD_NAMES = (
-    (re.compile(r"\._matrix(\d)$"), r".matrices.\1"),
-    (re.compile(r"\._bias(\d)$"), r".biases.\1"),
-    (re.compile(r"\._factor(\d)$"), r".factors.\1"),
+    (re.compile(r"\._(?:matrices\.|matrix)(\d)$"), r".matrices.\1"),
+    (re.compile(r"\._(?:biases\.|bias)(\d)$"), r".biases.\1"),
+    (re.compile(r"\._(?:factors\.|factor)(\d)$"), r".factors.\1"),
+    (re.compile(r"\.downsample\."), ".skip."),
 )
 # Buffers that constructors make: tables are built anew, masks depend on the size of the picture.
 NOT_WEIGHTS = re.compile(
@@ -42,7 +43,12 @@ NOT_WEIGHTS = re.compile(
 
 
 def import_checkpoint(
-    checkpoint: Path, *, arch: str | None, name: str | None, overwrite: bool = False
+    checkpoint: Path,
+    *,
+    arch: str | None,
+    name: str | None,
+    multiplier: float | None = None,
+    overwrite: bool = False,
 ) -> ModelInfo:
     """Put a checkpoint into the user's model store.
 
@@ -50,6 +56,7 @@ def import_checkpoint(
         checkpoint: file of a PyTorch checkpoint or of safetensors.
         arch: architecture; None recognises it from names and shapes.
         name: name of the model; None takes the file's.
+        multiplier: lambda of 255^2 * MSE that it was trained with; encoding with effort needs it.
         overwrite: replace a model of that name.
 
     Raises:
@@ -85,7 +92,10 @@ def import_checkpoint(
         config={"arch": made.architecture, **made.config},
         numerics=int(NumericsProfile.FLOAT64_GUARD),
         tensors=model_tensors(made.network),
-        training={"imported": checkpoint.name},
+        training={
+            "imported": checkpoint.name,
+            **({} if multiplier is None else {"lambda": multiplier}),
+        },
         overwrite=overwrite,
     )
 

@@ -16,6 +16,7 @@ from laconic.codec.image.files import PictureCodec
 from laconic.codec.image.header import CODEC_ID, MlicHeader
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.model import Mlic
+from laconic.codec.image.rate import lambda_of
 from laconic.codec.image.tiles import analysis_margin, synthesis_margin
 
 
@@ -40,6 +41,19 @@ class LoadedModel(ImageModel):
 
     def hyper(self, y: Tensor, quality: float | None) -> Tensor:
         return self.network.hyper_latent(y, _batch(quality))
+
+    def relaxed(self) -> ExactCoder:
+        return ExactCoder(self.network, self.coder.tables, torch.float32)
+
+    def multiplier(self, quality: float | None) -> float:
+        return lambda_of(_given(quality))
+
+    def filters(self) -> tuple[Tensor, Tensor, Tensor]:
+        g_a, g_s = self.network.g_a, self.network.g_s
+        middle = torch.tensor([50.0])
+        gain = g_a.gain(middle).exp().flatten()[:, None]  # to steps, and back in g_s
+        back = g_s.gain(middle).exp().flatten()[:, None]
+        return g_a.down.weight * gain, g_a.down.bias * gain[:, 0], g_s.up.weight.T * back
 
     def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
         return self.coder.encode(y, z, _given(quality))

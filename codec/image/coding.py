@@ -59,6 +59,16 @@ class Steps(ABC):
         residual = None if value is None else value - mean
         return self.symbols_of(residual, log_scale.shape, indexes, self.coder.tables) + mean
 
+    def selected(
+        self, value: Tensor | None, mean: Tensor, log_scale: Tensor, keep: Tensor
+    ) -> Tensor:
+        """As :meth:`gaussian` for elements whose logit ``keep`` is not negative; the others are
+        left out and take their mean. Close calls at zero are in the stream."""
+        kept = torch.from_numpy(self.choose(keep.detach().numpy(), [0.0]) != 0).reshape(keep.shape)
+        some = None if value is None else value[kept]
+        coded = self.gaussian(some, mean[kept], log_scale[kept])
+        return mean.masked_scatter(kept, coded)
+
     def factorized(
         self, value: Tensor | None, shape: torch.Size, prior: FactorizedPrior, tables: CdfTables
     ) -> Tensor:
@@ -136,10 +146,17 @@ class Reader(Steps):
 class LatentCoder(ABC):
     """Entropy coding of latents with one model. Thread-safe: keeps no state between calls.
 
-    ``scales`` are the lowest and highest scale of the Gaussian tables, log-spaced.
+    ``scales`` are the lowest and highest scale of the Gaussian tables, log-spaced. Coding needs
+    ``dtype`` float64; a walk in float32 serves gradients only (``refine.py``).
     """
 
-    def __init__(self, tables: CdfTables, scales: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        tables: CdfTables,
+        scales: tuple[float, float],
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        self.dtype = dtype
         self.tables = tables
         self.boundaries = np.arange(len(tables) - 1) + 0.5  # in steps of the scale table
         self.log_low = float(np.log(scales[0]))
@@ -186,12 +203,12 @@ class LatentCoder(ABC):
 class ExactCoder(LatentCoder):
     """Entropy coding with the default model."""
 
-    def __init__(self, model: Mlic, tables: CdfTables) -> None:
-        super().__init__(tables, (model.config.scale_low, model.config.scale_high))
+    def __init__(self, model: Mlic, tables: CdfTables, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__(tables, (model.config.scale_low, model.config.scale_high), dtype)
         self.config = model.config
-        self.h_s = exact(model.h_s)
-        self.z_prior = exact(model.z_prior)
-        self.y_model = exact(model.y_model)
+        self.h_s = exact(model.h_s, dtype)
+        self.z_prior = exact(model.z_prior, dtype)
+        self.y_model = exact(model.y_model, dtype)
 
     def walk(
         self,
@@ -201,7 +218,7 @@ class ExactCoder(LatentCoder):
         size: tuple[int, int],
         quality: float | None,
     ) -> Tensor:
-        q = torch.tensor([quality], dtype=torch.float64)
+        q = torch.tensor([quality], dtype=self.dtype)
         z_mean, z_log_scale = self.z_prior(q)
         shape = (1, size[0] // 4, size[1] // 4, self.config.z_channels)
         z_hat = steps.gaussian(z, z_mean, z_log_scale.expand(shape))
@@ -214,6 +231,6 @@ class ExactCoder(LatentCoder):
         return self.y_model(self.h_s(z_hat, q), q, code)
 
 
-def exact(module: nn.Module) -> nn.Module:
-    """A float64 copy for coding."""
-    return copy.deepcopy(module).double().eval().requires_grad_(False)
+def exact(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy for coding (float64) or for gradients with respect to latents."""
+    return copy.deepcopy(module).to(dtype).eval().requires_grad_(False)

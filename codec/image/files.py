@@ -19,6 +19,7 @@ from laconic.codec.base import DecodeSettings, EncodeSettings, VerifyReport
 from laconic.codec.image.alpha import decode_alpha, encode_alpha
 from laconic.codec.image.header import CODEC_VERSION, TILE_UNIT, MlicHeader, TileHeader
 from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.refine import Objective, check_effort, refine
 from laconic.codec.image.target import search_quality
 from laconic.codec.image.tiles import DEFAULT_TILE, LATENT, Box, Grid
 from laconic.entropy import NumericsProfile
@@ -57,10 +58,7 @@ class PictureCodec:
 
     def encode(self, image: Image, settings: EncodeSettings) -> bytes:
         """A complete file; see :func:`laconic.codec.encode`."""
-        if settings.effort:
-            raise ParameterError(
-                f"effort is {settings.effort}: this version of the image codec has effort 0 only"
-            )
+        check_effort(settings.effort)
         tile = DEFAULT_TILE if settings.tile is None else settings.tile
         if tile % TILE_UNIT or not TILE_UNIT <= tile <= 255 * TILE_UNIT:
             raise ParameterError(
@@ -72,12 +70,12 @@ class PictureCodec:
         target = settings.target_bytes
         if settings.bpp is not None:
             target = int(settings.bpp * image.width * image.height / 8)
-        if self.header is TileHeader:
+        if self.header.fixed_rate:
             return self._at_its_rate(job, settings, target)
         if target is None:
             assert settings.quality is not None
             return job.run(round(settings.quality, 1))
-        return search_quality(job.run, target)
+        return job.run_within(target)
 
     def _at_its_rate(self, job: EncodeJob, settings: EncodeSettings, target: int | None) -> bytes:
         """A file of a model that was trained for one rate."""
@@ -126,6 +124,8 @@ class EncodeJob:
         tile: int,
     ) -> None:
         self.codec, self.model, self.image, self.settings = codec, model, image, settings
+        self.effort = settings.effort
+        self.relaxed = model.relaxed() if settings.effort else None
         self.grid = Grid(image.width, image.height, tile)
         self.header = ImageHeader(
             image.width,
@@ -165,7 +165,10 @@ class EncodeJob:
             y = model.analyse(self.pixels(seen), quality)
             rows, columns = box.within(seen, LATENT)
             y = y[:, rows, columns]
-            coded = model.encode(y, model.hyper(y, quality), quality)
+            z = model.hyper(y, quality)
+            if self.effort:
+                y, z = self._refined(number, y, z, quality)
+            coded = model.encode(y, z, quality)
             if self.settings.verify:
                 again = model.decode(coded.payload, y.shape[1], y.shape[2], quality)
                 if again.check.value32() != coded.check.value32():
@@ -174,7 +177,7 @@ class EncodeJob:
                         " report this with the picture and the version of torch"
                     )
             segments.append(Segment(self.alpha[number] + coded.payload, coded.check.value32()))
-            if self.settings.progress:
+            if self.settings.progress and not self.effort:
                 self.settings.progress(number + 1, len(self.grid))
         header = Header(
             Media.IMAGE,
@@ -186,6 +189,57 @@ class EncodeJob:
             self._codec_header(quality).pack(),
         )
         return Container(header, segments, self._chunks()).to_bytes()
+
+    def run_within(self, target: int) -> bytes:
+        """The file of the highest quality with at most ``target`` bytes; with effort the latents
+        are refined at the quality found."""
+        effort, self.effort = self.effort, 0
+        plain = search_quality(self.run, target)
+        if not effort:
+            return plain
+        quality = MlicHeader.unpack(Container.from_bytes(plain).header.codec_header).quality
+        self.effort = effort
+        # Refinement trades bits against error in both directions: a file may come out larger.
+        for lower in (0.0, 1.0, 2.5):
+            data = self.run(max(0.0, round(quality - lower, 1)))
+            if len(data) <= target:
+                return data
+        return plain
+
+    def _refined(
+        self, number: int, y: Tensor, z: Tensor | None, quality: float | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Latents of a tile after the search; its neighbours' are taken as their analysis gives
+        them."""
+        model, box = self.model, self.grid.box(number)
+        assert self.relaxed is not None
+        area = box.grown(model.synthesis_margin, self.grid.padded)
+        seen = area.grown(model.analysis_margin, self.grid.padded)
+        every = slice(None)
+        around = model.analyse(self.pixels(seen), quality)
+        around = around[(every, *area.within(seen, LATENT))].round()
+        inside, picture = (every, *box.within(area, LATENT)), (every, *box.within(area))
+
+        def synthesise(y_hat: Tensor) -> Tensor:
+            whole = around.clone()
+            whole[inside] = y_hat
+            return model.synthesise(whole, quality)[picture]
+
+        def report(step: int, steps: int, gain: float) -> None:
+            if self.settings.progress:
+                self.settings.progress(number * steps + step, len(self.grid) * steps)
+            if self.settings.status:
+                self.settings.status(f"loss {-100 * gain:+.2f} %")
+
+        objective = Objective(
+            self.relaxed, synthesise, self.pixels(box), model.multiplier(quality), quality
+        )
+        best = refine(objective, y, z, self.effort, report)
+        if best.interrupted:
+            self.effort = 0
+            if self.settings.status:
+                self.settings.status("interrupted: the best so far is kept")
+        return best.y, best.z
 
     def _codec_header(self, quality: float | None) -> MlicHeader | TileHeader:
         if quality is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from laconic.formats.errors import FormatError
 
@@ -21,6 +21,7 @@ class MlicHeader:
 
     quality: float
     tile: int
+    fixed_rate: ClassVar[bool] = False
 
     def pack(self) -> bytes:
         """Big-endian uint16 tenths of quality, uint8 tile side / 64."""
@@ -49,6 +50,7 @@ class TileHeader:
     """Header of codecs whose models have one rate each: ``tile`` in pixels, stored / 64."""
 
     tile: int
+    fixed_rate: ClassVar[bool] = True
 
     @property
     def quality(self) -> None:

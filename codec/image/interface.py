@@ -12,8 +12,9 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from laconic.codec.image.coding import Coded
+from laconic.codec.image.coding import Coded, LatentCoder
 from laconic.codec.models import ModelInfo
+from laconic.formats.errors import ParameterError
 
 
 class ImageModel(ABC):
@@ -37,6 +38,19 @@ class ImageModel(ABC):
         """z of a tile's latent, channels-last; None for models without a hyperprior."""
 
     @abstractmethod
+    def relaxed(self) -> LatentCoder:
+        """A coder whose walk serves gradients with respect to latents (``refine.py``)."""
+
+    @abstractmethod
+    def multiplier(self, quality: float | None) -> float:
+        """lambda of 255^2 * MSE + bits per pixel. Raises ``ParameterError`` if it is unknown."""
+
+    @abstractmethod
+    def filters(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights that make and read each channel of y, for ``saliency.py``: last layer of g_a
+        ``[M, K]``, its bias ``[M]``, first dense layer of g_s ``[M, L]``."""
+
+    @abstractmethod
     def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
         """Entropy coding of a tile's latent; H/16 and W/16 are multiples of 4."""
 
@@ -44,3 +58,14 @@ class ImageModel(ABC):
     def decode(self, payload: bytes, height: int, width: int, quality: float | None) -> Coded:
         """Inverse of :meth:`encode` for a latent of ``height`` x ``width``. Raises
         ``FormatError``."""
+
+
+def stored_multiplier(info: ModelInfo) -> float:
+    """lambda of a model of one rate, as given when it was imported."""
+    value = info.training.get("lambda")
+    if value is None:
+        raise ParameterError(
+            f"the model {info.name} does not say for which lambda it was trained, which effort"
+            " above 0 needs: import its checkpoint again with --lambda"
+        )
+    return float(value)

@@ -6,16 +6,15 @@ import torch
 from torch import Tensor
 
 from laconic.codec.image.coding import Coded, LatentCoder, Steps
-from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.interface import ImageModel, stored_multiplier
 from laconic.codec.image.reference.model import SCALE_LOW, MlicPlusPlus
 from laconic.codec.models import ModelInfo
 from laconic.entropy import CdfTables
 
 SCALE_HIGH = 256.0
-# g_a: three residual down-steps, three residual blocks and a last convolution reach 57 pixels.
-ANALYSIS_MARGIN = 64
-# g_s: a residual block at 1/16, then three residual up-steps and blocks, reach 104 pixels.
-SYNTHESIS_MARGIN = 112
+# Reach in pixels, rounded up to whole latents: (analysis, synthesis). A residual block reaches two
+# positions at its resolution, a pair of token mixing blocks eight.
+MARGINS = {False: (64, 112), True: (144, 288)}
 
 
 class ReferenceCoder(LatentCoder):
@@ -38,9 +37,14 @@ class ReferenceCoder(LatentCoder):
         z_hat = steps.factorized(first, shape, self.network.entropy_bottleneck, self.z_tables)
         flat = None if y is None else y.flatten(1, 2)  # [1, N, M]
 
-        def code(at: Tensor, first: int, end: int, mean: Tensor, scale: Tensor) -> Tensor:
+        def code(
+            at: Tensor, first: int, end: int, mean: Tensor, scale: Tensor, keep: Tensor | None
+        ) -> Tensor:
             value = None if flat is None else flat[:, at, first:end]
-            return steps.gaussian(value, mean, scale.clamp_min(SCALE_LOW).log())
+            log_scale = scale.clamp_min(SCALE_LOW).log()
+            if keep is None:
+                return steps.gaussian(value, mean, log_scale)
+            return steps.selected(value, mean, log_scale, keep)
 
         return to_last(self.network.walk(self.network.h_s(z_hat), code))
 
@@ -63,14 +67,12 @@ def to_last(x: Tensor) -> Tensor:
 class ReferenceModel(ImageModel):
     """An imported MLIC++ in memory."""
 
-    analysis_margin = ANALYSIS_MARGIN
-    synthesis_margin = SYNTHESIS_MARGIN
-
     def __init__(
         self, info: ModelInfo, network: MlicPlusPlus, tables: CdfTables, z_tables: CdfTables
     ) -> None:
         self.info, self.network = info, network
         self.channels = network.config.latent_channels
+        self.analysis_margin, self.synthesis_margin = MARGINS[network.config.second]
         for name, part in network.named_children():
             if name not in ("g_a", "g_s", "h_a"):
                 part.double()
@@ -84,6 +86,20 @@ class ReferenceModel(ImageModel):
 
     def hyper(self, y: Tensor, quality: float | None) -> Tensor:
         return to_last(self.network.h_a(to_first(y)))
+
+    def relaxed(self) -> LatentCoder:
+        return self.coder
+
+    def multiplier(self, quality: float | None) -> float:
+        return stored_multiplier(self.info)
+
+    def filters(self) -> tuple[Tensor, Tensor, Tensor]:
+        found = dict(self.network.named_parameters())
+        last, layers = "g_a.analysis_transform.6.", "g_s.synthesis_transform."
+        # MLICv2's first blocks keep channels apart; the up-sampling after them is dense.
+        first = "1.subpel_conv.0.weight" if self.network.config.second else "0.conv1.weight"
+        synthesis = found[layers + first].transpose(0, 1).flatten(1)
+        return found[last + "weight"].flatten(1), found[last + "bias"], synthesis
 
     def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
         return self.coder.encode(y, z, quality)

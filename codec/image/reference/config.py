@@ -1,7 +1,8 @@
 """Configuration of the published MLIC models, and its recognition from a checkpoint's shapes.
 
 ``MLICPP`` is the current architecture (83.5 M parameters), ``MLICPP_2023`` the one of the
-checkpoints from before 2024 (116.7 M).
+checkpoints from before 2024 (116.7 M), ``MLICV2`` its successor (arXiv 2504.19119) with the same
+widths.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class ReferenceConfig:
     channel_widths: tuple[int, int] = (192, 128)  # hidden layers of the channel context
     residual_widths: tuple[int, ...] = (224, 128)  # hidden layers of LRP; () derives them
     narrow_synthesis: bool = False  # first block of g_s goes to N channels at once
+    second: bool = False  # MLICv2: token mixing, guided slice 0, reweighting, rotary positions
+    selective: bool = False  # MLICv2: leave out elements that a network expects to be zero
 
     @property
     def slice_channels(self) -> int:
@@ -52,6 +55,7 @@ class ReferenceConfig:
 
 MLICPP = ReferenceConfig()
 MLICPP_2023 = ReferenceConfig(residual_widths=(), narrow_synthesis=True)
+MLICV2 = ReferenceConfig(second=True, selective=True)
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -74,14 +78,15 @@ def recognise(shapes: Shapes) -> ReferenceConfig:
 
     transform = shape("entropy_bottleneck.quantiles", 3)[0]
     latent = shape("g_a.analysis_transform.6.weight", 4)[0]
-    positions, heads = shape("local_context.0.relative_position_table", 2)
+    second = "guided.merge.weight" in shapes
+    heads = 2 if second else shape("local_context.0.relative_position_table", 2)[1]
+    window = shape("local_context.0.fusion.weight", 4)[2]
     channels = shape("local_context.0.norm1.weight", 1)[0]
     if channels == 0 or latent % channels:
         raise ModelError(
             f"the checkpoint is no MLIC++: {latent} latent channels are not whole slices of"
             f" {channels}"
         )
-    window = (round(positions**0.5) + 1) // 2
     net = "entropy_parameters_anchor.0.fusion."
     old = "lrp_anchor.0.lrp_transform.6.weight" in shapes
     lrp = "lrp_anchor.0.lrp_transform."
@@ -104,6 +109,9 @@ def recognise(shapes: Shapes) -> ReferenceConfig:
         residual_widths=(() if old else tuple(shape(f"{lrp}{i}.weight", 4)[0] for i in (0, 2))),
         narrow_synthesis=(
             latent != transform
+            and not second
             and shape("g_s.synthesis_transform.0.conv1.weight", 4)[0] == transform
         ),
+        second=second,
+        selective="keep_anchor.0.inner.weight" in shapes,
     )

@@ -7,11 +7,14 @@ authors' numbers.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from laconic.codec.image.checkerboard import Checkerboard
+from laconic.codec.image.contexts import RotaryPositions
 from laconic.codec.image.reference.layers import Depthwise
 
 
@@ -41,12 +44,16 @@ class LocalContext(nn.Module):
 
     relative_position_index: Tensor
 
-    def __init__(self, channels: int, window: int, heads: int) -> None:
+    def __init__(self, channels: int, window: int, heads: int, *, rotary: bool = False) -> None:
         super().__init__()
-        self.window, self.heads = window, heads
-        self.relative_position_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
-        nn.init.trunc_normal_(self.relative_position_table, std=0.02)
-        self.register_buffer("relative_position_index", relative_positions(window))
+        self.window, self.heads, self.rotary = window, heads, None
+        if rotary:  # MLICv2, section 3.4.3: learned bases that start at 10,000
+            self.rotary = RotaryPositions(channels // heads)
+            nn.init.constant_(self.rotary.log_theta, math.log(10_000))
+        else:
+            self.relative_position_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
+            nn.init.trunc_normal_(self.relative_position_table, std=0.02)
+            self.register_buffer("relative_position_index", relative_positions(window))
         self.qkv_proj = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(2 * channels, 2 * channels)
         self.mlp = Mlp(2 * channels, 4 * channels)
@@ -59,14 +66,16 @@ class LocalContext(nn.Module):
         b, c, height, width = anchors.shape
         tokens, heads = self.window**2, self.heads
         x = self.norm1(anchors.flatten(2).transpose(1, 2))  # [B, N, c]
-        qkv = self.qkv_proj(x).transpose(1, 2).reshape(b, 3 * c, height, width)
+        qkv = self._turned(self.qkv_proj(x), board).transpose(1, 2)
+        qkv = qkv.reshape(b, 3 * c, height, width)
         windows = self._unfold(qkv)[..., at]  # [B, 3c * w^2, K]
         # Channel c is (dimension, head) on the way in ...
         windows = windows.reshape(b, 3, c // heads, heads, tokens, -1).permute(1, 0, 5, 3, 4, 2)
         q, k, v = windows.unbind(0)  # [B, K, heads, w^2, d]
         logits = (q * (c // heads) ** -0.5) @ k.transpose(-1, -2)
-        bias = self.relative_position_table[self.relative_position_index.reshape(-1)]
-        logits = logits + bias.T.reshape(heads, tokens, tokens)
+        if self.rotary is None:
+            bias = self.relative_position_table[self.relative_position_index.reshape(-1)]
+            logits = logits + bias.T.reshape(heads, tokens, tokens)
         logits = logits + self._mask(board, anchors)[at][:, None]
         out = logits.softmax(-1) @ v  # [B, K, heads, w^2, d]
         # ... and (head, dimension) on the way out, which checkpoints rely on.
@@ -75,6 +84,16 @@ class LocalContext(nn.Module):
         out = self.proj(out)
         out = out + self.mlp(self.norm2(out))
         return out.transpose(1, 2)
+
+    def _turned(self, qkv: Tensor, board: Checkerboard) -> Tensor:
+        """``[B, N, 3c]`` with queries and keys turned by their positions."""
+        if self.rotary is None:
+            return qkv
+        parts = list(qkv.chunk(3, -1))
+        for i in range(2):
+            by_head = parts[i].unflatten(-1, (-1, self.heads)).transpose(2, 3)  # [B, N, heads, d]
+            parts[i] = self.rotary(by_head, board).transpose(2, 3).flatten(2)
+        return torch.cat(parts, -1)
 
     def _unfold(self, x: Tensor) -> Tensor:
         return F.unfold(x, self.window, padding=self.window // 2)

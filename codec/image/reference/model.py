@@ -1,8 +1,9 @@
-"""MLIC++ as one module: transforms, hyperprior and the walk over slices.
+"""MLIC++ and MLICv2 as one module: transforms, hyperprior and the walk over slices.
 
 Jiang, Yang, Zhai, Ning, Gao and Wang, "MLIC++: Linear complexity multi-reference entropy modeling
-for learned image compression", arXiv 2307.15421. ``state_dict()`` has the authors' keys. Choose
-this to train or evaluate; ``adapter.py`` makes files with it.
+for learned image compression", arXiv 2307.15421, whose keys ``state_dict()`` has; "MLICv2", arXiv
+2504.19119, for which no code was published. Choose this to train or evaluate; ``adapter.py`` makes
+files with it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from laconic.codec.image.likelihood import gaussian_bits, lower_bound, straight_through_round
 from laconic.codec.image.reference.bottleneck import FactorizedPrior, GaussianSettings
 from laconic.codec.image.reference.config import ReferenceConfig
+from laconic.codec.image.reference.guidance import THRESHOLD
 from laconic.codec.image.reference.slices import SliceWalk
 from laconic.codec.image.reference.transforms import (
     Analysis,
@@ -40,6 +43,7 @@ class Pass:
     x_hat: Tensor
     y_bits: Tensor  # [B, slices]
     z_bits: Tensor  # [B]
+    keep_loss: Tensor  # mean cross entropy of the selection, 0 without one
 
 
 class MlicPlusPlus(SliceWalk):
@@ -67,13 +71,23 @@ class MlicPlusPlus(SliceWalk):
         noisy = flat + _noise(flat) if self.training else None
         means, scales = torch.zeros_like(flat), torch.zeros_like(flat)
         bits: list[Tensor] = []
+        keep_losses = [y.new_zeros(())]
 
-        def code(at: Tensor, first: int, end: int, mean: Tensor, scale: Tensor) -> Tensor:
+        def code(
+            at: Tensor, first: int, end: int, mean: Tensor, scale: Tensor, keep: Tensor | None
+        ) -> Tensor:
             value = flat[:, at, first:end]
             rounded = straight_through_round(value - mean)
+            kept = torch.ones_like(rounded)
+            if keep is not None:
+                large = ((value - mean).detach().abs() > THRESHOLD).to(keep.dtype)
+                keep_losses.append(F.binary_cross_entropy_with_logits(keep, large))
+                if not self.training:  # the selection is learned after everything else
+                    kept = (keep >= 0).to(keep.dtype)
+                    rounded = rounded * kept
             residual = rounded if noisy is None else noisy[:, at, first:end] - mean
             log_scale = lower_bound(scale, SCALE_LOW).log()
-            bits.append(gaussian_bits(residual, log_scale, SCALE_LOW).sum((1, 2)))
+            bits.append((gaussian_bits(residual, log_scale, SCALE_LOW) * kept).sum((1, 2)))
             means[:, at, first:end] = mean.detach()
             scales[:, at, first:end] = scale.detach()
             return rounded + mean
@@ -91,6 +105,7 @@ class MlicPlusPlus(SliceWalk):
             x_hat=self.g_s(y_hat),
             y_bits=halves[:, 0::2] + halves[:, 1::2],
             z_bits=z_bits.sum((1, 2, 3)),
+            keep_loss=torch.stack(keep_losses).sum() / max(1, len(keep_losses) - 1),
         )
 
 

@@ -1,5 +1,5 @@
-"""Coding order of MLIC++: one walk over slices and checkerboard halves for training, evaluation,
-encoder and decoder.
+"""Coding order of MLIC++ and MLICv2: one walk over slices and checkerboard halves for training,
+evaluation, encoder and decoder.
 
 What "code" means is the caller's business, as in the small model's ``slices.py``: the walk hands
 positions, channels, mean and scale to a callable and gets y_hat back.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,17 @@ from laconic.codec.image.reference.contexts import (
     IntraContext,
     LocalContext,
 )
+from laconic.codec.image.reference.guidance import GuidedContext, KeepNet, Reweighted
 from laconic.codec.image.reference.layers import conv3x3
 
-# (positions [N/2], first channel, last channel + 1, mean and scale [B, N/2, c]) -> y_hat
-ScaleStep = Callable[[Tensor, int, int, Tensor, Tensor], Tensor]
+
+class ScaleStep(Protocol):
+    """What a caller does with the elements ``[B, N/2, c]`` at positions ``at`` of the channels
+    ``first`` to ``end``; ``keep`` are logits below which they are left out, None codes all."""
+
+    def __call__(
+        self, at: Tensor, first: int, end: int, mean: Tensor, scale: Tensor, keep: Tensor | None
+    ) -> Tensor: ...
 
 
 def _stack(widths: list[int], layer: Callable[[int, int], nn.Module]) -> nn.Sequential:
@@ -76,7 +84,7 @@ class SliceWalk(nn.Module):
         widths, means = config.parameter_widths, config.latent_channels
         later = range(1, count)
         self.local_context = nn.ModuleList(
-            LocalContext(c, config.window, config.heads) for _ in range(count)
+            LocalContext(c, config.window, config.heads, rotary=config.second) for _ in range(count)
         )
         self.channel_context = _from_one(
             ChannelContext(c * i, c, config.channel_widths) for i in later
@@ -84,6 +92,17 @@ class SliceWalk(nn.Module):
         self.global_inter_context = _from_one(InterContext(c * i, c) for i in later)
         self.global_intra_context = _from_one(IntraContext(c) for _ in later)
         known = [hyper] + [hyper + 6 * c] * (count - 1)  # inter 2c, channel 4c
+        if config.second:
+            known[0] += 2 * c  # guided
+            self.guided = GuidedContext(hyper, config.latent_channels, 2 * c)
+            self.reweight_local = nn.ModuleList(Reweighted(2 * c) for _ in range(count))
+            self.reweight_channel = _from_one(Reweighted(4 * c) for _ in later)
+            self.reweight_inter = _from_one(Reweighted(2 * c) for _ in later)
+            self.reweight_intra = _from_one(Reweighted(2 * c) for _ in later)
+        if config.selective:
+            self.keep_anchor, self.keep_nonanchor = (
+                nn.ModuleList(KeepNet(hyper + c * i, c) for i in range(count)) for _ in range(2)
+            )
         self.entropy_parameters_anchor = nn.ModuleList(ParameterNet(k, widths, c) for k in known)
         extra = [2 * c] + [4 * c] * (count - 1)  # local 2c, intra 2c
         self.entropy_parameters_nonanchor = nn.ModuleList(
@@ -107,33 +126,46 @@ class SliceWalk(nn.Module):
         decoded: list[Tensor] = []
         for i in range(self.config.slices):
             first, end = c * i, c * (i + 1)
-            known = self.known(i, hyper, decoded)  # [B, K, H, W]
-            flat = known.flatten(2)
+            flat = self.known(i, hyper, decoded, board).flatten(2)  # [B, K, N]
+            guide = torch.cat((hyper, *decoded), 1).flatten(2) if self.config.selective else None
 
             mean, scale = self.entropy_parameters_anchor[i](flat[..., board.anchors])
-            anchors = _place(code(board.anchors, first, end, mean, scale), board.anchors, board)
+            keep = None
+            if guide is not None:
+                keep = self.keep_anchor[i](guide[..., board.anchors], scale)
+            values = code(board.anchors, first, end, mean, scale, keep)
+            anchors = _place(values, board.anchors, board)
             residual = self.lrp_anchor[i](means, *decoded, anchors)
             anchors = anchors + _keep(residual, board.anchors)
 
-            context = [self.local_context[i](anchors, board, board.others)]
+            local = self.local_context[i](anchors, board, board.others)
+            context = [self.reweight_local[i](local) if self.config.second else local]
             if decoded:
                 intra = self.global_intra_context[i](decoded[-1], anchors, board)
+                if self.config.second:
+                    intra = self.reweight_intra[i](intra)
                 context.append(intra.flatten(2)[..., board.others])
             inputs = torch.cat((*context, flat[..., board.others]), 1)
             mean, scale = self.entropy_parameters_nonanchor[i](inputs)
-            others = code(board.others, first, end, mean, scale)
+            if guide is not None:
+                keep = self.keep_nonanchor[i](guide[..., board.others], scale)
+            others = code(board.others, first, end, mean, scale, keep)
             y = anchors + _place(others, board.others, board)
             y = y + _keep(self.lrp_nonanchor[i](means, *decoded, y), board.others)
             decoded.append(y)
         return torch.cat(decoded, 1)
 
-    def known(self, i: int, hyper: Tensor, decoded: list[Tensor]) -> Tensor:
+    def known(self, i: int, hyper: Tensor, decoded: list[Tensor], board: Checkerboard) -> Tensor:
         """Everything known of each position before slice ``i``."""
+        second = self.config.second
         if not decoded:
-            return hyper
+            return torch.cat((self.guided(hyper, board), hyper), 1) if second else hyper
         previous = torch.cat(decoded, 1)
         inter = self.global_inter_context[i](previous)
-        return torch.cat((inter, self.channel_context[i](previous), hyper), 1)
+        channel = self.channel_context[i](previous)
+        if second:
+            inter, channel = self.reweight_inter[i](inter), self.reweight_channel[i](channel)
+        return torch.cat((inter, channel, hyper), 1)
 
 
 def _from_one(modules: object) -> nn.ModuleList:

@@ -1,4 +1,5 @@
-"""Transforms of MLIC++ (Jiang et al., arXiv 2307.15421): g_a, g_s, h_a and h_s.
+"""Transforms of MLIC++ (Jiang et al., arXiv 2307.15421): g_a, g_s, h_a and h_s. MLICv2 puts two
+token mixing blocks where MLIC++ has a residual block.
 
 Pictures are ``[B, 3, H, W]`` in [0, 1], sides multiples of 64; y lives at 1/16, z at 1/64.
 """
@@ -15,6 +16,11 @@ from laconic.codec.image.reference.layers import (
     conv3x3,
     subpixel3x3,
 )
+from laconic.codec.image.reference.mixing import mixing_pair
+
+
+def _block(config: ReferenceConfig, inputs: int, outputs: int) -> nn.Module:
+    return mixing_pair(outputs) if config.second else ResidualBlock(inputs, outputs)
 
 
 class Analysis(nn.Module):
@@ -25,11 +31,11 @@ class Analysis(nn.Module):
         n, m = config.transform_channels, config.latent_channels
         self.analysis_transform = nn.Sequential(
             ResidualDown(3, n),
-            ResidualBlock(n, n),
+            _block(config, n, n),
             ResidualDown(n, n),
-            ResidualBlock(n, n),
+            _block(config, n, n),
             ResidualDown(n, n),
-            ResidualBlock(n, n),
+            _block(config, n, n),
             conv3x3(n, m, stride=2),
         )
 
@@ -45,13 +51,13 @@ class Synthesis(nn.Module):
         n, m = config.transform_channels, config.latent_channels
         first = n if config.narrow_synthesis else m
         self.synthesis_transform = nn.Sequential(
-            ResidualBlock(m, first),
+            _block(config, m, first),
             ResidualUp(first, n),
-            ResidualBlock(n, n),
+            _block(config, n, n),
             ResidualUp(n, n),
-            ResidualBlock(n, n),
+            _block(config, n, n),
             ResidualUp(n, n),
-            ResidualBlock(n, n),
+            _block(config, n, n),
             subpixel3x3(n, 3),
         )
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from laconic.codec.image.coding import Coded, LatentCoder, Steps
-from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.interface import ImageModel, stored_multiplier
 from laconic.codec.image.reference.adapter import hyper_shape, to_first, to_last
 from laconic.codec.image.zoo.networks import CONTEXT, ZooNetwork
 from laconic.codec.models import ModelInfo
@@ -123,6 +123,21 @@ class ZooModel(ImageModel):
     def hyper(self, y: Tensor, quality: float | None) -> Tensor | None:
         z = self.network.hyper_latent(to_first(y))
         return None if z is None else to_last(z)
+
+    def relaxed(self) -> LatentCoder:
+        return self.coder
+
+    def multiplier(self, quality: float | None) -> float:
+        return stored_multiplier(self.info)
+
+    def filters(self) -> tuple[Tensor, Tensor, Tensor]:
+        found, kind = dict(self.network.named_parameters()), self.network.config.kind
+        last, first = ("g_a.7.", "g_s.1.") if kind == "cheng2020-attn" else ("g_a.6.", "g_s.0.")
+        if kind.startswith("cheng2020"):
+            synthesis = found[first + "conv1.weight"].transpose(0, 1)
+        else:  # a transposed convolution: inputs come first
+            synthesis = found[first + "weight"]
+        return found[last + "weight"].flatten(1), found[last + "bias"], synthesis.flatten(1)
 
     def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
         return self.coder.encode(y, z, quality)

@@ -1,4 +1,7 @@
-"""The codec ``compressai``: pictures <-> ``.lac`` files with models of CompressAI's zoo."""
+"""The codec ``compressai``: pictures <-> ``.lac`` files with models of CompressAI's zoo.
+
+Models are imported ones, or CompressAI's published weights by name: ``mbt2018-mean:4``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from laconic.codec.image.architectures import load_model
 from laconic.codec.image.files import PictureCodec
 from laconic.codec.image.header import TileHeader
 from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.zoo.published import SPEC, installed
 
 
 class CompressAICodec(PictureCodec):
@@ -17,4 +21,6 @@ class CompressAICodec(PictureCodec):
     default_quality = None
 
     def load(self, name_or_id: str | None) -> ImageModel:
+        if name_or_id is not None and SPEC.fullmatch(name_or_id):
+            name_or_id = installed(name_or_id)
         return load_model(self.name, name_or_id)

@@ -1,0 +1,178 @@
+"""Per-picture refinement of latents: stochastic Gumbel annealing, the "+" of MLICv2+.
+
+The encoder's y and z are where a network trained on other pictures puts them. Here they are
+optimised for this picture on the true loss, bits + lambda * error, with each rounding replaced by a
+random choice between floor and ceiling that becomes certain as the temperature falls (Yang, Bamler
+and Mandt, "Improving Inference for Neural Image Compression", NeurIPS 2020, arXiv 2006.04240;
+MLICv2, arXiv 2504.19119, section 3.5). Only the encoder changes: streams and decoding time stay
+what they are.
+
+The walk over coding steps is the coder's own (``coding.py``), with a third kind of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from laconic.codec.image.coding import LatentCoder, Steps
+from laconic.codec.image.likelihood import gaussian_bits
+from laconic.codec.image.reference.bottleneck import FactorizedPrior
+from laconic.entropy import CdfTables
+from laconic.formats.errors import ParameterError
+
+STEPS = (0, 10, 25, 50, 100, 200, 400, 700, 1200, 2000)  # of the optimiser, by effort
+START = 0.5  # temperature
+HOLD = 0.35  # share of the steps before the temperature falls
+DECAY = 2.0  # of its logarithm over all steps: 0.001 a step for 2,000 steps
+EDGE = 1e-5  # arguments of atanh stay this far from 1
+RATE = 0.01  # learning rate of Adam, in quantisation steps
+CHECKS = 8  # evaluations with true rounding on the way
+
+
+def temperature(progress: float) -> float:
+    """Temperature at a share of all steps, 0..1."""
+    return START * min(1.0, float(np.exp(-DECAY * (progress - HOLD))))
+
+
+def annealed_round(x: Tensor, heat: float, generator: torch.Generator) -> Tensor:
+    """A relaxed random choice between floor and ceiling with logits -atanh(distance) / T."""
+    low = x.detach().floor()
+    fraction = (x - low).clamp(0, 1 - EDGE)
+    logits = torch.stack((-torch.atanh(fraction), -torch.atanh((1 - fraction).clamp_max(1 - EDGE))))
+    uniform = torch.rand(logits.shape, generator=generator, dtype=torch.float32).to(x.dtype)
+    gumbel = -torch.log(-torch.log(uniform.clamp(1e-7, 1 - 1e-7)))
+    up = ((logits / heat + gumbel) / heat).softmax(0)[1]
+    return low + up
+
+
+class Relaxed(Steps):
+    """Steps that count differentiable bits; values come rounded by ``rounding``."""
+
+    def __init__(self, coder: LatentCoder, rounding: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(coder)
+        self.rounding = rounding
+        self.bits: list[Tensor] = []
+
+    def gaussian(self, value: Tensor | None, mean: Tensor, log_scale: Tensor) -> Tensor:
+        assert value is not None
+        residual = self.rounding(value - mean)
+        low = float(np.exp(self.coder.log_low))
+        self.bits.append(gaussian_bits(residual, log_scale, low).sum())
+        return residual + mean
+
+    def factorized(
+        self, value: Tensor | None, shape: torch.Size, prior: FactorizedPrior, tables: CdfTables
+    ) -> Tensor:
+        assert value is not None
+        median = prior.medians[:, None, None]
+        rounded = self.rounding(value - median) + median
+        self.bits.append(prior.bits(rounded).sum())
+        return rounded
+
+    def choose(self, values: NDArray[np.float64], boundaries: ArrayLike) -> NDArray[np.uint16]:
+        edges = np.asarray(boundaries, dtype=np.float64)
+        return np.searchsorted(edges, values.reshape(-1), side="right").astype(np.uint16)
+
+    def symbols_of(
+        self,
+        residual: Tensor | None,
+        shape: torch.Size,
+        indexes: NDArray[np.integer],
+        tables: CdfTables,
+    ) -> Tensor:
+        raise AssertionError("relaxed steps code nothing")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised for one tile: bits per pixel + multiplier * 255^2 * MSE.
+
+    ``synthesise`` maps the tile's y_hat to its picture, ``target`` is what it should look like.
+    """
+
+    coder: LatentCoder  # of the number type that gradients are computed in
+    synthesise: Callable[[Tensor], Tensor]
+    target: Tensor  # [1, H, W, 3]
+    multiplier: float
+    quality: float | None
+
+    def loss(self, y: Tensor, z: Tensor | None, rounding: Callable[[Tensor], Tensor]) -> Tensor:
+        """Loss of latents under some kind of rounding."""
+        steps = Relaxed(self.coder, rounding)
+        dtype = self.coder.dtype
+        size = (y.shape[1], y.shape[2])
+        z = None if z is None else z.to(dtype)
+        y_hat = self.coder.walk(steps, y.to(dtype), z, size, self.quality)
+        error = (self.synthesise(y_hat.float()) - self.target).square().mean()
+        pixels = self.target.shape[1] * self.target.shape[2]
+        bits = torch.stack(steps.bits).sum().float()
+        return bits / pixels + self.multiplier * 255**2 * error
+
+
+@dataclass
+class Refined:
+    """Best latents found, with the loss before and after, and whether Ctrl-C ended the search."""
+
+    y: Tensor
+    z: Tensor | None
+    before: float
+    after: float
+    interrupted: bool = False
+
+
+Report = Callable[[int, int, float], None]  # step, steps, change of the loss so far (0.03 = -3 %)
+
+
+def check_effort(effort: int) -> None:
+    """Raise ``ParameterError`` unless the effort is known."""
+    if not 0 <= effort < len(STEPS):
+        raise ParameterError(f"effort is {effort}: expected 0 to {len(STEPS) - 1}")
+
+
+def refine(
+    objective: Objective, y: Tensor, z: Tensor | None, effort: int, report: Report | None = None
+) -> Refined:
+    """Optimise the latents of one tile; never returns worse ones than it was given.
+
+    Ctrl-C ends the search and keeps the best so far.
+    """
+    steps = STEPS[effort]
+    generator = torch.Generator().manual_seed(1)
+    variables = [v.detach().clone().requires_grad_() for v in (y, z) if v is not None]
+    optimiser = torch.optim.Adam(variables, lr=RATE)
+
+    def current() -> tuple[Tensor, Tensor | None]:
+        return variables[0], variables[1] if z is not None else None
+
+    def true_loss() -> float:
+        with torch.no_grad():
+            return float(objective.loss(*current(), torch.round))
+
+    start = true_loss()
+    best = Refined(y, z, start, start)
+    checks = {round(steps * (i + 1) / CHECKS) for i in range(CHECKS)}
+    try:
+        with torch.enable_grad():
+            for step in range(1, steps + 1):
+                rounding = partial(
+                    annealed_round, heat=temperature((step - 1) / steps), generator=generator
+                )
+                optimiser.zero_grad()
+                loss = objective.loss(*current(), rounding)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                if step in checks and (now := true_loss()) < best.after:
+                    kept = [v.detach().clone() for v in variables]
+                    best = Refined(kept[0], kept[1] if z is not None else None, start, now)
+                if report is not None:
+                    report(step, steps, 1 - best.after / start)
+    except KeyboardInterrupt:
+        best.interrupted = True
+    return best

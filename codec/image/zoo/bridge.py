@@ -1,0 +1,68 @@
+"""Our models in CompressAI's evaluation: ``python -m laconic.codec.image.zoo.bridge pretrained
+DIR -a laconic-mlic -q 1,2,3``.
+
+The arguments are those of ``python -m compressai.utils.eval_model``, whose architectures gain
+``laconic-mlic``: the default model, with CompressAI's qualities 1 to 8 spread over ours (0 to
+100). Choose ``laconic eval`` for figures that count whole files; this counts entropy-coded bytes
+alone, as CompressAI does.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from compressai.registry import register_model
+from torch import Tensor, nn
+
+from laconic.codec.image.codec import load_model
+from laconic.codec.models import DEFAULT_MODEL
+from laconic.formats.errors import UnsupportedError
+
+NAME = "laconic-mlic"
+
+
+@register_model(NAME)
+class EvaluatedModel(nn.Module):
+    """``compress`` and ``decompress`` as CompressAI's models have them, at one quality."""
+
+    def __init__(self, quality: int) -> None:
+        super().__init__()
+        self.loaded = load_model(DEFAULT_MODEL)
+        self.network = self.loaded.network
+        self.quality = round(100 * (quality - 1) / 7, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        raise UnsupportedError("entropy estimation is not offered: leave out --entropy-estimation")
+
+    @torch.no_grad()
+    def compress(self, x: Tensor) -> dict[str, Any]:
+        """``[1, 3, H, W]``, sides multiples of 64 -> strings and the shape of y."""
+        y = self.loaded.analyse(x.permute(0, 2, 3, 1), self.quality)
+        coded = self.loaded.encode(y, self.loaded.hyper(y, self.quality), self.quality)
+        return {"strings": [[coded.payload]], "shape": (y.shape[1], y.shape[2])}
+
+    @torch.no_grad()
+    def decompress(self, strings: list[list[bytes]], shape: tuple[int, int]) -> dict[str, Tensor]:
+        """Inverse of :meth:`compress`."""
+        coded = self.loaded.decode(strings[0][0], shape[0], shape[1], self.quality)
+        x = self.loaded.synthesise(coded.y_hat.float(), self.quality)
+        return {"x_hat": x.permute(0, 3, 1, 2).clamp(0, 1)}
+
+
+def pretrained(quality: int, **options: Any) -> EvaluatedModel:
+    """What CompressAI's zoo calls."""
+    return EvaluatedModel(quality)
+
+
+def main(arguments: list[str]) -> None:
+    """Run CompressAI's evaluation with our model among its own."""
+    from compressai.utils.eval_model import __main__ as evaluation
+
+    evaluation.pretrained_models[NAME] = pretrained
+    evaluation.main(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

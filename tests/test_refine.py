@@ -1,0 +1,121 @@
+"""Encoding with effort: smaller loss, same streams, best kept when interrupted."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from pictures import picture, scene
+
+from laconic import codec
+from laconic.codec.evaluate import psnr
+from laconic.codec.image import refine as search
+from laconic.codec.image.rate import lambda_of
+from laconic.codec.image.refine import annealed_round, temperature
+from laconic.formats.errors import ParameterError
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "STEPS", (0, 3, 24))
+
+
+def loss(data: bytes, original: object, quality: float) -> float:
+    decoded = codec.decode(data).pixels
+    error = 255**2 * 10 ** (-psnr(original, decoded) / 10)  # type: ignore[arg-type]
+    height, width = decoded.shape[:2]
+    return 8 * len(data) / (height * width) + lambda_of(quality) * error
+
+
+def test_effort_lowers_the_loss_of_the_file() -> None:
+    original = scene(128, 128, seed=4)
+
+    plain = codec.encode(original, quality=40)
+    searched = codec.encode(original, quality=40, effort=2)
+
+    assert loss(searched, original, 40) < 0.995 * loss(plain, original, 40)
+    assert codec.verify(searched).symbols == codec.verify(plain).symbols
+    assert searched == codec.encode(original, quality=40, effort=2)
+
+
+def test_tiles_alpha_and_targets_work_with_effort() -> None:
+    original = picture(100, 150, alpha=True)
+    plain = codec.encode(original, quality=40, tile=64)
+
+    tiled = codec.encode(original, quality=40, tile=64, effort=1)
+    limited = codec.encode(original, target_bytes=len(plain), tile=64, effort=1)
+
+    assert codec.probe(tiled).segments == codec.probe(plain).segments
+    assert len(limited) <= len(plain)
+    assert codec.decode(limited).pixels.shape == (100, 150, 3)
+
+
+def test_progress_tells_the_step_and_the_loss() -> None:
+    seen: list[tuple[int, int]] = []
+    words: list[str] = []
+
+    codec.encode(
+        scene(64, 64),
+        quality=40,
+        effort=2,
+        progress=lambda done, total: seen.append((done, total)),
+        status=words.append,
+    )
+
+    assert seen == [(i, 24) for i in range(1, 25)]
+    assert words[-1].startswith("loss -")
+
+
+def test_an_interrupt_keeps_the_best_so_far_and_leaves_a_whole_file() -> None:
+    original = scene(128, 128, seed=4)
+    words: list[str] = []
+
+    def stop_late(done: int, total: int) -> None:
+        if done == 16:
+            raise KeyboardInterrupt
+
+    data = codec.encode(original, quality=40, effort=2, progress=stop_late, status=words.append)
+
+    assert "interrupted" in words[-1]
+    assert loss(data, original, 40) < loss(codec.encode(original, quality=40), original, 40)
+
+
+def test_unknown_efforts_are_refused() -> None:
+    with pytest.raises(ParameterError, match="effort is 3"):
+        codec.encode(scene(64, 64), effort=3)
+
+
+def test_imported_models_need_their_lambda(rule_models: Path) -> None:
+    with pytest.raises(ParameterError, match="import its checkpoint again with --lambda"):
+        codec.encode(scene(64, 64), model="test-mean", effort=1)
+
+
+@pytest.mark.parametrize("name", ["test-mean", "test-mlicpp", "test-mlicv2", "test-joint"])
+def test_effort_works_with_imported_models(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rule_models import network
+    from safetensors.torch import save_file
+
+    from laconic.codec import models
+
+    monkeypatch.setenv("LACONIC_MODELS", str(tmp_path / "store"))
+    plain = tmp_path / "x.safetensors"
+    save_file({k: v.contiguous() for k, v in network(name).state_dict().items()}, plain)
+    models.import_checkpoint(plain, name="searched", multiplier=0.01)
+
+    data = codec.encode(scene(64, 64), model="searched", effort=1)
+
+    assert codec.decode(data).pixels.shape == (64, 64, 3)
+
+
+def test_annealed_rounding_ends_at_the_nearest_integer() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.tensor([-1.9, -0.2, 0.1, 0.6, 2.0, 7.95]).repeat(1000, 1)
+
+    hot = annealed_round(x, 0.5, generator)
+    cold = annealed_round(x, 0.02, generator)
+
+    assert ((hot >= x.floor()) & (hot <= x.floor() + 1)).all()
+    assert torch.allclose(cold.mean(0), x[0].round(), atol=0.05)
+    assert [temperature(p) for p in (0, 0.35)] == [0.5, 0.5]
+    assert temperature(1.0) == pytest.approx(0.5 * 2.718281828**-1.3)

@@ -1,0 +1,28 @@
+"""CompressAI's own evaluation runs on our model."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pictures import scene
+from PIL import Image as Pillow
+
+
+def test_the_evaluation_of_compressai_runs_on_the_default_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("compressai.utils.eval_model")
+    from laconic.codec.image.zoo.bridge import NAME, main
+
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Pillow.fromarray(scene(192, 200)).save(pictures / "a.png")
+
+    main(["pretrained", str(pictures), "-a", NAME, "-q", "2,6", "-d", str(tmp_path / "out")])
+
+    (report,) = (tmp_path / "out").glob("*.json")
+    results = json.loads(report.read_text())["results"]
+    assert results["bpp"] == sorted(results["bpp"])
+    assert results["psnr-rgb"] == sorted(results["psnr-rgb"])
+    assert min(results["psnr-rgb"]) > 24
+    assert capsys.readouterr().out
