@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.image import Image
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 Progress = Callable[[int, int], None]  # (done, total) in units of the codec's choice
@@ -30,15 +29,19 @@ class EncodeSettings:
     strip: bool = False  # leave out EXIF and XMP
     verify: bool = True  # decode once and compare the symbols
     tile: int | None = None  # side of the tiles in pixels
+    states: int | None = None  # latent states of a circuit; None chooses
+    block: int | None = None  # rows of records in a segment
     progress: Progress | None = None
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """Settings of a decoder. ``region`` is (x, y, width, height) in pixels."""
+    """Settings of a decoder. ``region`` is (x, y, width, height) in pixels, ``rows`` (first, end)
+    of a table or array."""
 
     region: tuple[int, int, int, int] | None = None
+    rows: tuple[int, int] | None = None
     partial: bool = False
     progress: Progress | None = None
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
@@ -58,17 +61,19 @@ class VerifyReport:
 
 
 class Codec(Protocol):
-    """A codec of pictures. Instances are cheap; models are loaded on first use and kept."""
+    """A codec. Those of pictures take and give an ``Image``, those of tables and arrays take
+    ``formats.records.Records`` and give an array or a ``Table``. Instances are cheap; models are
+    loaded on first use and kept."""
 
     name: str
     codec_id: int
 
-    def encode(self, image: Image, settings: EncodeSettings) -> bytes:
+    def encode(self, image: Any, settings: EncodeSettings) -> bytes:
         """A complete ``.lac`` file."""
         ...
 
-    def decode(self, reader: ContainerReader, settings: DecodeSettings) -> Image:
-        """The picture, or a region of it."""
+    def decode(self, reader: ContainerReader, settings: DecodeSettings) -> Any:
+        """The picture or a region of it; the table or array, or some of its rows."""
         ...
 
     def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:

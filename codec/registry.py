@@ -15,7 +15,10 @@ from laconic.codec.base import Codec
 from laconic.formats.errors import ParameterError, UnsupportedError
 
 GROUP = "laconic.codecs"
-BUILT_IN = {"mlic": (1, "laconic.codec.image.codec:MlicCodec")}
+BUILT_IN = {
+    "mlic": (1, "laconic.codec.image.codec:MlicCodec"),
+    "records": (3, "laconic.codec.lossless.records.codec:RecordsCodec"),
+}
 
 
 @lru_cache(maxsize=1)
