@@ -97,6 +97,8 @@ class RegisteredImageCodec:
     def __init__(self, name: str, model: str | None) -> None:
         self.name, self.model = name, model
         codec = registry.get(name)
+        if getattr(codec, "media", Media.IMAGE) != Media.IMAGE:
+            raise ParameterError(f"the codec {name} takes no pictures: it cannot be evaluated here")
         if getattr(codec, "lossless", False):
             self.qualities, self.scale = (None,), "lossless"
         elif getattr(codec, "default_quality", api.DEFAULT_QUALITY) is None:

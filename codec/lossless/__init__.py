@@ -1,1 +1,1 @@
-"""Lossless codecs: pictures and records, exact to the last bit."""
+"""Lossless codecs: hidden Chow-Liu trees for records, conditional circuits for photographs."""
