@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -26,6 +27,7 @@ from laconic.formats.errors import ModelError, ParameterError, UnsupportedError
 from laconic.formats.image import Image, read_image
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.records import SUFFIXES as DATA_SUFFIXES
 from laconic.formats.records import Records, from_array, from_table, read_records
 from laconic.formats.table import Table
 
@@ -86,7 +88,7 @@ def encode(
         ModelError: the model is missing or damaged.
     """
     _check_rate(quality, bpp, target_bytes, lossless)
-    if codec is None and isinstance(source, Table | Records):
+    if codec is None and _is_data(source):
         codec = "records"
     if codec is None and model is not None:
         codec = models.find(model).codec
@@ -262,6 +264,13 @@ def _check_rate(
         raise ParameterError(f"bpp is {bpp}: expected a positive number of bits per pixel")
     if target_bytes is not None and target_bytes <= 0:
         raise ParameterError(f"the target size is {target_bytes} bytes: expected more than 0")
+
+
+def _is_data(source: Any) -> bool:
+    """Whether a source is a table or an array by its type or the extension of its path."""
+    if isinstance(source, str | PathLike):
+        return bool({*Path(fspath(source)).suffixes[-2:]} & DATA_SUFFIXES)
+    return isinstance(source, Table | Records)
 
 
 def _as_records(source: Any, limits: Limits) -> Records:

@@ -66,9 +66,11 @@ class LaneEncoder:
             )
         if begin.size == 0:
             return
+        if begin.min() < 0 or width.min() < 1:
+            raise ParameterError("an interval is empty or begins below 0")
         begin, width = begin.astype(np.uint64), width.astype(np.uint64)
-        if width.min() < 1 or (begin > _LOW).any() or (width > _LOW - begin).any():
-            raise ParameterError("an interval is empty or reaches beyond 2^32")
+        if (begin > _LOW).any() or (width > _LOW - begin).any():
+            raise ParameterError("an interval reaches beyond 2^32")
         self._steps.append((begin, width))
 
     def finish(self) -> bytes:

@@ -33,6 +33,15 @@ def digits(count: int = 300, side: int = 6, seed: int = 0) -> NDArray[np.uint8]:
     return pictures
 
 
+def clustered(count: int = 4000, seed: int = 0) -> NDArray[np.uint8]:
+    """Records ``[N, 3, 4]`` of five kinds, each value typical of its kind four times in five."""
+    rng = np.random.default_rng(seed)
+    typical = np.random.default_rng(77).integers(0, 20, (5, 3, 4))
+    noise = rng.integers(0, 20, (count, 3, 4))
+    keep = rng.random((count, 3, 4)) < 0.8
+    return np.where(keep, typical[rng.integers(0, 5, count)], noise).astype(np.uint8)
+
+
 def awkward(rng: np.random.Generator) -> NDArray[np.integer]:
     """A random or adversarial array ``[N, ...]`` of some integer type."""
     kinds = [np.uint8, np.uint16, np.int8, np.int16, np.int32, np.int64, np.uint32, np.uint64, bool]

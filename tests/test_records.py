@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables import awkward, digits, table
+from tables import awkward, clustered, digits, table
 
 from laconic import codec
 from laconic.codec.lossless.records.header import Method, RecordsHeader
@@ -165,11 +165,7 @@ def test_arrays_come_back(states: int, block: int | None) -> None:
 
 
 def test_dependent_arrays_are_smaller_than_with_general_methods() -> None:
-    rng = np.random.default_rng(0)
-    kind = rng.integers(0, 5, 4000)
-    typical = rng.integers(0, 20, (5, 12))
-    array = np.where(rng.random((4000, 12)) < 0.8, typical[kind], rng.integers(0, 20, (4000, 12)))
-    array = array.astype(np.uint8)
+    array = clustered()
 
     best = min(len(bz2.compress(array.tobytes(), 9)), len(lzma.compress(array.tobytes())))
     assert len(codec.encode(array, codec="records", states=8)) < 0.8 * best

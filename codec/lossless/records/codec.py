@@ -54,7 +54,8 @@ BLOCK_CELLS = 1 << 22  # variables of a block, at most
 MAX_BLOCK = 1 << 16  # rows
 LANE_COST = 48  # bits
 FEW_LANES = 64  # up to which lanes may cost 1 % of a block; more may cost a quarter of that
-FEW_ROWS = 8
+FEW_ROWS = 8  # below which no circuit is tried
+MAX_COLUMNS = 1 << 14
 
 
 class RecordsCodec:
@@ -102,7 +103,8 @@ class _EncodeJob:
         if self.settings.model is not None:
             return self._named(load_circuit(self.settings.model))
         stored = self._stored()
-        if self.records.header.rows < FEW_ROWS:
+        header = self.records.header
+        if header.rows < FEW_ROWS or header.columns > MAX_COLUMNS:
             return stored
         own = self._own()
         return own if len(own) < len(stored) else stored
