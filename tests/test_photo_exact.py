@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import picture, scene
+from pictures import picture, scene, textured
 
 from laconic import codec
 from laconic.codec.lossless.photo import context, mixture, network, wave
@@ -21,12 +21,12 @@ DIGEST = """
 import hashlib, sys
 sys.path.insert(0, {tests!r})
 {setup}
-from pictures import picture
+from pictures import picture, textured
 from laconic import codec
-data = codec.encode(picture(96, 160), lossless=True, tile=64)
-print(hashlib.sha256(data).hexdigest())
-original = open(sys.argv[1], "rb").read()
-assert (codec.decode(original).pixels == picture(96, 160).pixels).all()
+for image, path in zip((textured(150, 180), picture(60, 50, bits=16)), sys.argv[1:]):
+    data = codec.encode(image, lossless=True, tile=64)
+    print(hashlib.sha256(data).hexdigest())
+    assert (codec.decode(path).pixels == image.pixels).all()
 assert "torch" not in sys.modules or {setup!r}
 """
 VARIANTS = {
@@ -42,18 +42,23 @@ VARIANTS = {
 
 
 @pytest.fixture(scope="module")
-def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("photo") / "x.lac"
-    path.write_bytes(codec.encode(picture(96, 160), lossless=True, tile=64))
-    return path
+def streams(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Streams of the circuit for 8 and 16 bits."""
+    folder = tmp_path_factory.mktemp("photo")
+    paths = []
+    for image in (textured(150, 180), picture(60, 50, bits=16)):
+        paths.append(folder / f"{image.bit_depth}.lac")
+        paths[-1].write_bytes(codec.encode(image, lossless=True, tile=64))
+        assert codec.probe(paths[-1]).settings["coded as"] == "circuit"
+    return paths
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_streams_are_byte_identical_on_other_arithmetic(name: str, stream: Path) -> None:
+def test_streams_are_byte_identical_on_other_arithmetic(name: str, streams: list[Path]) -> None:
     setup, environment = VARIANTS[name]
     code = DIGEST.format(setup=setup, tests=str(Path(__file__).parent))
     result = subprocess.run(
-        [sys.executable, "-c", code, str(stream)],
+        [sys.executable, "-c", code, *map(str, streams)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -61,7 +66,8 @@ def test_streams_are_byte_identical_on_other_arithmetic(name: str, stream: Path)
     )
 
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == hashlib.sha256(stream.read_bytes()).hexdigest()
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in streams]
+    assert result.stdout.split() == hashes
 
 
 def tiles_of(height: int, width: int, count: int = 2) -> np.ndarray:

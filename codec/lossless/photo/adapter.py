@@ -6,7 +6,7 @@ geometric distribution whose parameter is stored. Finding them is the matter of 
 
 Layout: the number of planes; for each tensor of each plane (`network.TENSORS`) a byte, high nibble
 the step as a power of two, low nibble the distribution, 255 for a tensor without changes; then one
-stream of `laconic.entropy` with the multiples of the others.
+ANS stream of `laconic.entropy` with the multiples of the others.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def change_tables() -> CdfTables:
 def pack_changes(changes: Integers, steps: Mapping[str, int], planes: int) -> bytes:
     """Bytes of `changes`, arrays of multiples of 2^steps[name], names as in the model."""
     tables = change_tables()
-    heads, encoder = bytearray(), SymbolEncoder()
+    heads, encoder = bytearray(), SymbolEncoder("ans")
     for name in _names(planes):
         multiples = changes.get(name)
         if multiples is None or not multiples.any():
@@ -79,7 +79,7 @@ def adapt(model: PhotoModel, data: bytes) -> PhotoModel:
     heads, tables = data[1 : 1 + planes * len(TENSORS)], change_tables()
     if len(heads) < planes * len(TENSORS):
         raise FormatError("the picture's changes of the model are truncated")
-    decoder = SymbolDecoder(data[1 + len(heads) :])
+    decoder = SymbolDecoder(data[1 + len(heads) :], "ans")
     tensors = dict(model.tensors)
     for name, head in zip(_names(planes), heads, strict=True):
         if head == UNCHANGED:

@@ -25,7 +25,8 @@ Floats = NDArray[np.float32]
 Indexes = NDArray[np.int32]
 Offsets = tuple[tuple[int, int], ...]
 
-SLOPE = 3  # the wavefront: sample (y, x) is coded at step x + SLOPE * y
+SLOPE = 3  # the wavefront: sample (y, x) is coded at step x + SLOPE * y ...
+LAG = 2 * SLOPE + 1  # ... and LAG steps later in the next plane, which looks two rows ahead
 ROUND = 32  # inputs of the network are multiples of 1 / ROUND ...
 LOW, HIGH = -512, 511  # ... and have ten bits
 FLOOR = 11.0  # least activity, in sixteenths of a level

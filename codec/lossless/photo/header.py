@@ -13,6 +13,7 @@ CODEC_ID = 2
 CODEC_VERSION = 1
 TILE_UNIT = 64
 DEFAULT_TILE = 512
+MAX_TILE = 1024  # bounds the memory that a decoder needs
 CIRCUIT, FILE = 0, 1  # how the samples are coded
 _ALIGN = 8  # sides of tiles, so that most tiles have one shape
 
@@ -53,7 +54,7 @@ class PhotoHeader:
         if flags >> 4:
             raise UnsupportedError("the photo codec's header uses features of a newer version")
         bits, shift = (depth >> 4) + 8, depth & 15
-        if tile == 0 or bits + shift > 16:
+        if not 1 <= tile <= MAX_TILE // TILE_UNIT or bits + shift > 16:
             raise FormatError(
                 f"the photo codec's header says tiles of {tile * TILE_UNIT} and {bits} bits shifted"
                 f" by {shift}: the file is damaged"

@@ -125,7 +125,7 @@ class MixtureTables:
             place += 0.5
             place = self._leaf.take(place.astype(np.int64), mode="clip")
         place *= mixture.weight
-        total: Doubles = place.sum(axis=0)
+        total: Doubles = np.add.reduce(place, axis=0)
         total *= (TOTAL - levels) * 2.0 ** -(_LEAF_BITS + _WEIGHT_BITS)
         np.floor(total, out=total)
         total += level
