@@ -8,6 +8,7 @@ from torch import Tensor
 from laconic.codec.image.coding import Coded, LatentCoder, Steps
 from laconic.codec.image.interface import ImageModel, stored_multiplier
 from laconic.codec.image.reference.model import SCALE_LOW, MlicPlusPlus
+from laconic.codec.image.reference.winograd import use_winograd
 from laconic.codec.models import ModelInfo
 from laconic.entropy import CdfTables
 
@@ -75,7 +76,7 @@ class ReferenceModel(ImageModel):
         self.analysis_margin, self.synthesis_margin = MARGINS[network.config.second]
         for name, part in network.named_children():
             if name not in ("g_a", "g_s", "h_a"):
-                part.double()
+                use_winograd(part.double())
         self.coder = ReferenceCoder(network, tables, z_tables)
 
     def analyse(self, x: Tensor, quality: float | None) -> Tensor:
