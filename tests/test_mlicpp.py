@@ -22,6 +22,7 @@ from laconic.codec.image.reference.config import (
     recognise,
 )
 from laconic.codec.image.reference.model import MlicPlusPlus, Pass
+from laconic.codec.image.reference.winograd import WinogradConv
 from laconic.formats.errors import ModelError
 
 NUMBERS = Path(__file__).parent / "numbers"
@@ -113,6 +114,15 @@ def test_training_sees_noise_and_reaches_every_weight_that_files_use(rule: str) 
     # Heads of two channels have one rotary pair, whose angle no base changes.
     silent = [k for k in silent if not k.endswith("log_theta")]
     assert silent in ([], ["entropy_bottleneck.quantiles"])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 6), (7, 3), (8, 5)])
+def test_fast_convolutions_equal_plain_ones(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    plain = torch.nn.Conv2d(5, 3, 3, padding=1).double()
+    x = torch.randn(1, 5, *size, dtype=torch.float64)
+
+    assert torch.allclose(WinogradConv(plain)(x), plain(x), atol=1e-13)
 
 
 @pytest.mark.skipif(not GOLDEN.is_file(), reason="LACONIC_GOLDEN names no folder of golden vectors")

@@ -8,6 +8,7 @@ from torch import Tensor
 from laconic.codec.image.coding import Coded, LatentCoder, Steps
 from laconic.codec.image.interface import ImageModel, stored_multiplier
 from laconic.codec.image.reference.model import SCALE_LOW, MlicPlusPlus
+from laconic.codec.image.reference.winograd import use_winograd
 from laconic.codec.models import ModelInfo
 from laconic.entropy import CdfTables
 
@@ -74,15 +75,17 @@ class ReferenceModel(ImageModel):
         self.channels = network.config.latent_channels
         self.analysis_margin, self.synthesis_margin = MARGINS[network.config.second]
         for name, part in network.named_children():
-            if name not in ("g_a", "g_s", "h_a"):
-                part.double()
+            if name in ("g_a", "g_s", "h_a"):
+                part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            else:
+                use_winograd(part.double())
         self.coder = ReferenceCoder(network, tables, z_tables)
 
     def analyse(self, x: Tensor, quality: float | None) -> Tensor:
-        return to_last(self.network.g_a(to_first(x)))
+        return to_last(self.network.g_a(x.permute(0, 3, 1, 2)))
 
     def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
-        return to_last(self.network.g_s(to_first(y)))
+        return to_last(self.network.g_s(y.permute(0, 3, 1, 2)))
 
     def hyper(self, y: Tensor, quality: float | None) -> Tensor:
         return to_last(self.network.h_a(to_first(y)))
