@@ -276,7 +276,9 @@ def _as_records(source: Any, limits: Limits) -> Records:
     return read_records(source.read(), limits)
 
 
-def _as_image(source: Source | Image | NDArray[Any], limits: Limits) -> Image:
+def _as_image(source: Source | Image | NDArray[Any] | Table | Records, limits: Limits) -> Image:
+    if isinstance(source, Table | Records):
+        raise ParameterError("a table is no picture: leave the codec out or choose 'records'")
     if isinstance(source, Image):
         return source
     if not isinstance(source, np.ndarray):
