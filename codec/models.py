@@ -81,7 +81,8 @@ def write_model(
 ) -> ModelInfo:
     """Write a model file atomically; ``tensors`` hold weights (float16) and tables (integers)."""
     identity, _ = manifest_id(codec, config, numerics, tensors)
-    weights = sum(a.size for a in tensors.values() if a.dtype.kind == "f")
+    floats = sum(a.size for a in tensors.values() if a.dtype.kind == "f")
+    weights = int(config.get("weights", floats))  # models in integers say how many they have
     about = {
         "name": name,
         "id": identity,

@@ -45,6 +45,7 @@ def save_circuit(
         "shape": list(shape),
         "states": int(circuit.totals.shape[1]),
         "variables": len(circuit.sizes),
+        "weights": circuit.transitions.size + circuit.leaves.size,
         "tables": circuit.to_integer().digest().hex()[:24],
     }
     return models.write_model(
