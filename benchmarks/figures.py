@@ -1,13 +1,15 @@
 """Measures every figure of the README, keeps it as JSON, and writes it into the README.
 
-    python benchmarks/figures.py measure --kodak DIR --anchors kodak_rd.json [--only NAME ...]
+    python benchmarks/figures.py measure --kodak DIR --anchors FILE --mnist DIR --tables DIR
+    python benchmarks/figures.py measure ... --only kodak image_speed
     python benchmarks/figures.py write
 
 ``measure`` runs the benchmarks one after the other and keeps what they found in
-``benchmarks/results/``. ``DIR`` holds the 24 Kodak pictures as PNG, the anchors are published
-curves ``{name: {"bpp": [...], "psnr": [...]}}``; neither is part of this repository. ``write``
-fills the blocks between ``<!-- figures: NAME -->`` and ``<!-- end -->`` from those files, so that
-no number in the README was typed; a test compares them.
+``benchmarks/results/``. Kodak means the 24 pictures as PNG, the anchors are published curves
+``{name: {"bpp": [...], "psnr": [...]}}``, MNIST its IDX files, tables are CSV files; none of them
+is part of this repository. ``write`` fills the blocks between ``<!-- figures: NAME -->`` and
+``<!-- end -->`` from what was kept, so that no number in the README was typed; a test compares
+them.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import Any
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 README = HERE.parent / "README.md"
+EFFORTS = "1,3,5"
 CURVES = "vtm,av1,bpg444,mbt2018-mean"
 KODAK = ("mlic:0,10,20,30,40,50,60,70,80,90,100", "avif", "webp", "jpeg2000", "jpeg")
 
@@ -62,6 +65,24 @@ def measure_demo() -> None:
         )  # fmt: skip
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     (RESULTS / "demo.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def measure_lossless(kodak: Path) -> None:
+    """Lossless photographs; jpeg xl needs the package imagecodecs."""
+    out = RESULTS / "kodak-lossless"
+    run(str(HERE / "lossless_photo.py"), "--data", str(kodak), "--out", str(out))
+
+
+def measure_records(mnist: Path, tables: Path) -> None:
+    """Digits and tables."""
+    folders = ("--mnist", str(mnist), "--tables", str(tables))
+    run(str(HERE / "lossless_records.py"), *folders, "--out", str(RESULTS))
+
+
+def measure_effort(kodak: Path) -> None:
+    """What encoding effort buys, on eight pictures."""
+    script = str(HERE / "sga_kodak.py")
+    run(script, "--pictures", str(kodak), "--efforts", EFFORTS, "--out", str(RESULTS / "sga"))
 
 
 def script(name: str) -> Callable[[], None]:
@@ -199,9 +220,15 @@ def toolkit() -> str:
     )
 
 
+def kept(name: str) -> Callable[[], str]:
+    """A table that a benchmark wrote itself."""
+    return lambda: (RESULTS / f"{name}.md").read_text().strip()
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "kodak-deltas": kodak_deltas, "kodak-points": kodak_points, "training": training, "demo": demo,
     "entropy": entropy, "speed": speed, "large": large, "toolkit": toolkit,
+    "lossless": kept("kodak-lossless"), "records": kept("lossless_records"), "effort": kept("sga"),
 }  # fmt: skip
 
 
@@ -222,7 +249,10 @@ def main() -> None:
     measuring = commands.add_parser("measure")
     measuring.add_argument("--kodak", type=Path, required=True)
     measuring.add_argument("--anchors", type=Path, required=True)
-    measuring.add_argument("--only", nargs="+", choices=["kodak", "demo", *SCRIPTS])
+    measuring.add_argument("--mnist", type=Path)
+    measuring.add_argument("--tables", type=Path)
+    names = ["kodak", "demo", "lossless", "records", "effort", *SCRIPTS]
+    measuring.add_argument("--only", nargs="+", choices=names)
     commands.add_parser("write")
     arguments = parser.parse_args()
     if arguments.command == "measure":
@@ -230,8 +260,14 @@ def main() -> None:
         tasks: dict[str, Callable[[], None]] = {
             "kodak": lambda: measure_kodak(arguments.kodak, arguments.anchors),
             "demo": measure_demo,
+            "lossless": lambda: measure_lossless(arguments.kodak),
+            "effort": lambda: measure_effort(arguments.kodak),
             **{name: script(name) for name in SCRIPTS},
         }
+        if arguments.mnist and arguments.tables:
+            tasks["records"] = lambda: measure_records(arguments.mnist, arguments.tables)
+        elif "records" in (arguments.only or []):
+            parser.error("records are measured on --mnist and --tables: give both")
         for name in arguments.only or tasks:
             tasks[name]()
     README.write_text(filled(README.read_text()))

@@ -11,8 +11,8 @@ import click
 
 from laconic.cli import batch
 from laconic.cli.batch import STD, Job
-from laconic.cli.options import Region, common, limits_of, wants_progress
-from laconic.cli.tables import Table
+from laconic.cli.options import Region, Rows, common, limits_of, wants_progress
+from laconic.cli.tables import Table as Report
 
 COLUMNS = [
     ("input", "input", ""),
@@ -29,17 +29,20 @@ COLUMNS = [
 @click.option(
     "--output-dir", help="Folder for the outputs; the structure of input folders is kept."
 )
-@click.option("--format", "format_", help="png, jpg, webp, avif, tiff, ppm or bmp. [default: png]")
+@click.option(
+    "--format", "format_", help="png, jpg, webp, avif, tiff, ppm, bmp; csv, npy, idx, parquet."
+)
+@click.option("--rows", type=Rows(), help="Decode only these rows of a table or array.")
 @click.option("--region", type=Region(), help="Decode only this rectangle.")
 @click.option("--partial", is_flag=True, help="Decode what is intact of a damaged file.")
 @click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Inputs at a time.")
 @click.option("-f", "--force", is_flag=True, help="Replace existing files.")
 @common
 def command(inputs: tuple[str, ...], **options: Any) -> int:
-    """Decode .lac files into pictures. INPUTS are files, folders or '-' for stdin."""
+    """Decode .lac files into pictures, tables and arrays. INPUTS are files, folders or '-' for
+    stdin."""
     from laconic.formats.image_writer import format_of
 
-    suffix = "." + (options["format_"] or "png").lower()
     files = list(batch.expand(inputs, (".lac",)))
     several = len(files) > 1
     show = wants_progress(options["progress"])
@@ -48,22 +51,28 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
         Job(
             source,
             batch.target_of(
-                source, below, suffix, options["output"], options["output_dir"], several
+                source,
+                below,
+                _suffix(source, options["format_"]),
+                options["output"],
+                options["output_dir"],
+                several,
             ),
             passed,
         )
         for source, below in files
     ]
     for job in jobs:
-        format_of(
-            job.target if job.target != STD else suffix,
-            options["format_"] or ("png" if job.target == STD else None),
-        )
+        if _records_format(job.source) is None:
+            format_of(
+                job.target if job.target != STD else ".png",
+                options["format_"] or ("png" if job.target == STD else None),
+            )
     to_stdout = any(job.target == STD for job in jobs)
     if to_stdout and sys.stdout.isatty() and not options["force"]:
         raise click.UsageError("refusing to write binary data to a terminal: use -o, a pipe, or -f")
     batch.prepare_folders(jobs)
-    table = Table(COLUMNS, as_json=options["as_json"], err=to_stdout, quiet=options["quiet"])
+    table = Report(COLUMNS, as_json=options["as_json"], err=to_stdout, quiet=options["quiet"])
     code = batch.run(jobs, decode_one, options["jobs"], table.add, progress=show)
     table.close()
     return code
@@ -80,17 +89,23 @@ def decode_one(job: Job) -> dict[str, Any]:
         check_target(job.target, options["force"])
     limits = limits_of(options["limit_pixels"])
     source: Any = sys.stdin.buffer.read() if job.source == STD else Path(job.source)
+    import numpy as np
+
     from laconic import codec
+    from laconic.formats.table import Table
 
     start = time.perf_counter()
     image = codec.decode(
         source,
+        rows=options["rows"],
         region=options["region"],
         partial=options["partial"],
         progress=batch.tile_progress(options["show_progress"], "decoding"),
         limits=limits,
     )
     seconds = time.perf_counter() - start
+    if isinstance(image, Table | np.ndarray):
+        return _write_records(job, image, seconds, source)
     target: Any = sys.stdout.buffer if job.target == STD else job.target
     lost = write_image(image, target, options["format_"], overwrite=options["force"])
     for notice in lost:
@@ -103,5 +118,63 @@ def decode_one(job: Job) -> dict[str, Any]:
         "width": image.width,
         "height": image.height,
         "bit_depth": image.bit_depth,
+        "seconds": seconds,
+    }
+
+
+def _records_format(source: str) -> str | None:
+    """Extension of the records in a file ("" for a folder of pictures), None for other media."""
+    from laconic.formats import ContainerReader, Media
+    from laconic.formats.data_header import DataHeader
+    from laconic.formats.errors import LaconicError
+    from laconic.formats.records import default_format
+
+    if source == STD:
+        return None
+    try:
+        with open(source, "rb") as file:
+            header = ContainerReader(file).header
+            if header.media != Media.DATA:
+                return None
+            return default_format(DataHeader.unpack(header.media_header).kind)
+    except (OSError, LaconicError):
+        return None  # reported when it is decoded
+
+
+def _suffix(source: str, format_: str | None) -> str:
+    if format_:
+        return "." + format_.lower()
+    kind = _records_format(source)
+    return ".png" if kind is None else f".{kind}" if kind else ""
+
+
+def _write_records(job: Job, value: Any, seconds: float, source: Any) -> dict[str, Any]:
+    """Write a table or array by the target's extension; a target without one is a folder."""
+    from laconic import codec
+    from laconic.formats.atomic import atomic_write
+    from laconic.formats.data_header import DataKind
+    from laconic.formats.picture_folder import write_folder
+    from laconic.formats.records import default_format, write_records
+
+    kind = DataKind[codec.probe(source).kind.upper()]
+    suffix = "" if job.target == STD else Path(job.target).suffix.lstrip(".").lower()
+    format_ = (job.options["format_"] or suffix).lower()
+    if job.target == STD:
+        data = write_records(kind, value, format_ or default_format(kind) or "npy")
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    elif not format_ and kind == DataKind.IMAGES:
+        write_folder(value, Path(job.target), overwrite=job.options["force"])
+    else:
+        data = write_records(kind, value, format_ or default_format(kind) or "npy")
+        with atomic_write(job.target, job.options["force"]) as file:
+            file.write(data)
+    columns = value[0].size if hasattr(value, "dtype") and len(value) else 0
+    return {
+        "input": job.source,
+        "output": job.target,
+        "width": columns or len(getattr(value, "names", ())),
+        "height": len(value),
+        "bit_depth": None,
         "seconds": seconds,
     }

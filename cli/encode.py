@@ -52,6 +52,8 @@ COLUMNS = [
 @click.option("--codec", shell_complete=complete_codec, help="Codec (default: by kind of input).")
 @click.option("--model", shell_complete=complete_model, help="Model: name, id or file.")
 @click.option("--tile", type=int, help="Side of the tiles in pixels, a multiple of 64.")
+@click.option("--states", type=click.IntRange(1, 1024), help="Latent states for records.")
+@click.option("--block", type=click.IntRange(1), help="Rows that decode on their own.")
 @click.option("--strip", is_flag=True, help="Leave out EXIF and XMP.")
 @click.option(
     "--verify/--no-verify", default=True, help="Decode once and compare.  [default: verify]"
@@ -60,15 +62,23 @@ COLUMNS = [
 @click.option("-f", "--force", is_flag=True, help="Replace existing files.")
 @common
 def command(inputs: tuple[str, ...], **options: Any) -> int:
-    """Encode pictures into .lac files. INPUTS are files, folders or '-' for stdin."""
+    """Encode pictures, tables and arrays into .lac files.
+
+    INPUTS are files, folders or '-' for stdin. Tables (.csv, .tsv, .parquet) and arrays (.npy,
+    .idx) go to the codec 'records'; so do folders of equal gray pictures with --codec records.
+    """
     given = [n for n in ("quality", "bpp", "target_size") if options[n] is not None]
     given += ["lossless"] if options["lossless"] else []
     if len(given) > 1:
         names = " and ".join("--" + n.replace("_", "-") for n in given)
         raise click.UsageError(f"{names} exclude each other: give one of them")
     from laconic.formats.image import SUFFIXES
+    from laconic.formats.records import SUFFIXES as DATA_SUFFIXES
 
-    files = list(batch.expand(inputs, SUFFIXES))
+    if options["codec"] == "records":
+        files = [(name, Path(Path(name).name)) for name in inputs]
+    else:
+        files = list(batch.expand(inputs, SUFFIXES | DATA_SUFFIXES))
     several = len(files) > 1
     show = wants_progress(options["progress"])
     passed = {**options, "show_progress": show and not several}
@@ -100,18 +110,16 @@ def encode_one(job: Job) -> dict[str, Any]:
     if job.target != STD:
         check_target(job.target, options["force"])
     limits = limits_of(options["limit_pixels"])
-    source = sys.stdin.buffer.read() if job.source == STD else Path(job.source).read_bytes()
     from laconic import codec
-    from laconic.formats.image import read_image
 
-    image = read_image(source, limits)
-    for notice in image.notices:
+    media, size = _read(job, limits)
+    for notice in getattr(media, "notices", ()):
         click.echo(f"laconic: {job.source}: note: {notice}", err=True)
     bar = batch.TileProgress("encoding")
     show = options["show_progress"]
     start = time.perf_counter()
     data = codec.encode(
-        image,
+        media,
         codec=options["codec"],
         quality=options["quality"],
         bpp=options["bpp"],
@@ -122,6 +130,8 @@ def encode_one(job: Job) -> dict[str, Any]:
         strip=options["strip"],
         verify=options["verify"],
         tile=options["tile"],
+        states=options["states"],
+        block=options["block"],
         progress=bar.draw if show else None,
         status=bar.note if show else None,
         limits=limits,
@@ -137,7 +147,7 @@ def encode_one(job: Job) -> dict[str, Any]:
     return {
         "input": job.source,
         "output": job.target,
-        "input_bytes": len(source),
+        "input_bytes": size,
         "bytes": len(data),
         "width": info.width,
         "height": info.height,
@@ -147,3 +157,21 @@ def encode_one(job: Job) -> dict[str, Any]:
         "model": info.model,
         "seconds": seconds,
     }
+
+
+def _read(job: Job, limits: Any) -> tuple[Any, int]:
+    """What an input holds, a picture or records, and its size in bytes."""
+    from laconic.formats.image import read_image
+    from laconic.formats.records import SUFFIXES, read_records
+
+    path = Path(job.source)
+    if job.options["codec"] == "records" or (
+        job.options["codec"] is None and {*path.suffixes[-2:]} & SUFFIXES
+    ):
+        if job.source != STD and path.is_dir():
+            size = sum(p.stat().st_size for p in path.iterdir() if p.is_file())
+            return read_records(path, limits), size
+        data = sys.stdin.buffer.read() if job.source == STD else path.read_bytes()
+        return read_records(data, limits), len(data)
+    data = sys.stdin.buffer.read() if job.source == STD else path.read_bytes()
+    return read_image(data, limits), len(data)

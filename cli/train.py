@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,13 +12,14 @@ from laconic.cli.options import complete_model
 
 
 @click.command("train")
-@click.argument("model", type=click.Choice(["mlic-small"]))
+@click.argument("model", type=click.Choice(["mlic-small", "photo", "records"]))
 @click.option(
     "--data",
     required=True,
     multiple=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of pictures or of .tar shards of pictures; may be repeated.",
+    type=click.Path(exists=True, path_type=Path),
+    help="Folder of pictures or of .tar shards of pictures, may be repeated; for records an array"
+    " (.npy, IDX) or a folder of gray pictures of one size.",
 )
 @click.option(
     "--out",
@@ -31,9 +33,12 @@ from laconic.cli.options import complete_model
     type=click.FloatRange(0, min_open=True),
     help="Time budget; the learning rate ends at zero.",
 )
-@click.option("--init", shell_complete=complete_model, help="Model to start from.")
-@click.option("--batch", type=click.IntRange(1), help="Crops per step.")
+@click.option("--init", shell_complete=complete_model, help="Model to start from (mlic-small).")
+@click.option("--batch", type=click.IntRange(1), help="Crops or samples per step.")
 @click.option("--threads", type=click.IntRange(1), help="Threads on a CPU.")
+@click.option("--name", default="mnist-hclt", show_default=True, help="Name of the circuit.")
+@click.option("--states", type=click.IntRange(1, 1024), help="Latent states of the circuit.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the records.")
 def command(
     model: str,
     data: tuple[Path, ...],
@@ -43,17 +48,53 @@ def command(
     init: str | None,
     batch: int | None,
     threads: int | None,
+    name: str,
+    states: int | None,
+    epochs: int | None,
 ) -> None:
-    """Train MODEL. Interrupted runs continue with --resume; several GPUs or processes with
-    torchrun."""
-    from laconic.codec.train.image import Recipe, run
+    """Train MODEL. Interrupted runs continue with --resume; mlic-small trains on several GPUs or
+    processes with torchrun."""
+    changes: dict[str, Any] = {"minutes": minutes, "batch": batch}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if model == "records":
+        _train_records(data, out, resume, name, states, epochs)
+        return
+    if model == "photo":
+        from laconic.codec.train import photo
 
-    recipe = Recipe(config=model.removeprefix("mlic-"))
-    if minutes is not None:
-        recipe = replace(recipe, minutes=minutes)
-    if batch is not None:
-        recipe = replace(recipe, batch=batch)
-    checkpoint = run(recipe, list(data), out, resume=resume, threads=threads, init=init)
+        if init is not None:
+            raise click.UsageError("--init is for mlic-small: a photo model starts from nothing")
+        checkpoint = photo.run(
+            replace(photo.PhotoRecipe(), **changes), list(data), out, resume=resume, threads=threads
+        )
+    else:
+        from laconic.codec.train import image
+
+        recipe = replace(image.Recipe(config=model.removeprefix("mlic-")), **changes)
+        checkpoint = image.run(recipe, list(data), out, resume=resume, threads=threads, init=init)
     click.echo(
         f"{checkpoint}: export it with laconic models export {checkpoint} --name NAME -o FILE"
     )
+
+
+def _train_records(
+    data: tuple[Path, ...],
+    out: Path,
+    resume: bool,
+    name: str,
+    states: int | None,
+    epochs: int | None,
+) -> None:
+    """Train a circuit; the defaults are the recipe of the shipped one."""
+    from laconic.codec.lossless.records.training import Recipe, run
+    from laconic.formats.records import read_records
+
+    if len(data) != 1:
+        raise click.UsageError("records are trained on one array: give --data once")
+    recipe = Recipe()
+    if states is not None:
+        recipe = replace(recipe, states=states)
+    if epochs is not None:
+        recipe = replace(recipe, schedule=replace(recipe.schedule, epochs=epochs))
+    info = run(recipe, read_records(data[0]), out, name=name, resume=resume, report=click.echo)
+    click.echo(f"{info.path}: {info.id}, {info.bytes:,} bytes")

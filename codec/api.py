@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -21,17 +22,22 @@ from laconic.codec import models, registry
 from laconic.codec.base import Codec, DecodeSettings, EncodeSettings, Progress, Status, VerifyReport
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
+from laconic.formats.data_header import DTYPES, TEXT, DataHeader
 from laconic.formats.errors import ModelError, ParameterError, UnsupportedError
 from laconic.formats.image import Image, read_image
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.records import SUFFIXES as DATA_SUFFIXES
+from laconic.formats.records import Records, from_array, from_table, read_records
+from laconic.formats.table import Table
 
 Source = str | PathLike[str] | bytes | BinaryIO
 DEFAULT_QUALITY = 50.0
+LOSSY_CODEC, LOSSLESS_CODEC = "mlic", "photo"
 
 
 def encode(
-    source: Source | Image | NDArray[Any],
+    source: Source | Image | NDArray[Any] | Table | Records,
     *,
     codec: str | None = None,
     quality: float | None = None,
@@ -43,27 +49,35 @@ def encode(
     strip: bool = False,
     verify: bool = True,
     tile: int | None = None,
+    states: int | None = None,
+    block: int | None = None,
     progress: Progress | None = None,
     status: Status | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
-    """Encode a picture into the bytes of a ``.lac`` file.
+    """Encode a picture, a table or an array into the bytes of a ``.lac`` file.
 
     Args:
         source: path, bytes or binary file of a picture; an :class:`Image`; or an array
-            ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16.
+            ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16. With the codec
+            "records": a :class:`Table`, an array ``[N, ...]`` of whole numbers, or a CSV, TSV,
+            .npy, IDX or Parquet file, or a folder of gray pictures of one size.
         codec: name of the codec, with a colon and a model if wanted, such as
-            ``compressai:mbt2018-mean:4``; None takes the one that ``model`` is made for.
-        quality: 0 (smallest) to 100 (best); 50 when nothing else is given.
+            ``compressai:mbt2018-mean:4``; None takes the one that ``model`` is made for, or
+            chooses by the kind of input.
+        quality: 0 (smallest) to 100 (best); 50 when nothing else is given. Lossy codecs only, as
+            are bpp and target_bytes.
         bpp: largest number of bits per pixel that the file may take, headers included.
         target_bytes: largest size of the file in bytes, headers included.
         lossless: ask for exact reconstruction.
-        effort: 0 (fastest) to 9; above 0 the picture's latents are optimised, and Ctrl-C ends
-            the search with the best found so far.
+        effort: 0 (fastest) to 9; above 0 the latents or the model are optimised for the picture,
+            and Ctrl-C ends the search with the best found so far.
         model: name, id or path of a model; None is the codec's default.
         strip: leave out EXIF and XMP (colour profiles always stay).
         verify: decode the symbols once and compare before returning.
         tile: side of the tiles in pixels, a multiple of 64.
+        states: latent states of the circuit that is learned for records; None chooses.
+        block: rows of records that are decoded independently; None chooses.
         progress: called with (done, total).
         status: called with a few words on how the search stands.
         limits: refuse pictures beyond these.
@@ -74,17 +88,19 @@ def encode(
         ModelError: the model is missing or damaged.
     """
     _check_rate(quality, bpp, target_bytes, lossless)
-    if lossless:
-        raise UnsupportedError(
-            f"no installed codec is lossless: available are {', '.join(registry.names())}"
-        )
-    image = _as_image(source, limits)
-    if codec is None:
-        codec = models.find(model).codec if model else "mlic"
-    codec, _, variant = codec.partition(":")
+    if codec is None and _is_data(source):
+        codec = "records"
+    if codec is None and model is not None:
+        codec = models.find(model).codec
+    name, _, variant = (codec or (LOSSLESS_CODEC if lossless else LOSSY_CODEC)).partition(":")
     model = model or variant or None
-    chosen = registry.get(codec)
-    if quality is None and bpp is None and target_bytes is None:
+    chosen = registry.get(name)
+    exact = getattr(chosen, "lossless", False)
+    if lossless and not exact:
+        raise ParameterError(f"the codec {name} is not lossless: choose {LOSSLESS_CODEC}")
+    of_data = getattr(chosen, "media", Media.IMAGE) == Media.DATA
+    media = _as_records(source, limits) if of_data else _as_image(source, limits)
+    if quality is None and bpp is None and target_bytes is None and not exact:
         quality = getattr(chosen, "default_quality", DEFAULT_QUALITY)
     settings = EncodeSettings(
         quality=quality,
@@ -95,26 +111,30 @@ def encode(
         strip=strip,
         verify=verify,
         tile=tile,
+        states=states,
+        block=block,
         progress=progress,
         status=status,
         limits=limits,
     )
-    return chosen.encode(image, settings)
+    return chosen.encode(media, settings)
 
 
 def decode(
     data: Source,
     *,
     region: tuple[int, int, int, int] | None = None,
+    rows: tuple[int, int] | None = None,
     partial: bool = False,
     progress: Progress | None = None,
     limits: Limits = DEFAULT_LIMITS,
-) -> Image:
-    """Decode a ``.lac`` picture.
+) -> Any:
+    """Decode a ``.lac`` file: an :class:`Image`, a :class:`Table` or an array of records.
 
     Args:
         data: bytes, path or binary file.
         region: ``(x, y, width, height)`` in pixels; only the tiles it needs are read.
+        rows: ``(first, end)`` of a table or array; only the blocks they need are read.
         partial: decode what is intact of a damaged file; missing tiles are mid-gray and a notice
             in the result names them.
         progress: called with (done, total).
@@ -126,7 +146,7 @@ def decode(
         LimitError, UnsupportedError: too large, too new or of another kind.
     """
     with _reader(data, limits, partial=partial) as reader:
-        settings = DecodeSettings(region=region, partial=partial, progress=progress, limits=limits)
+        settings = DecodeSettings(region, rows, partial, progress, limits)
         return _codec_of(reader).decode(reader, settings)
 
 
@@ -193,13 +213,18 @@ class Reader:
         """Number of tiles."""
         return len(self._reader)
 
-    def region(self, x: int, y: int, width: int, height: int) -> Image:
+    def region(self, x: int, y: int, width: int, height: int) -> Any:
         """Decode a rectangle; only the tiles it needs are read."""
         settings = DecodeSettings(region=(x, y, width, height), limits=self._limits)
         return _codec_of(self._reader).decode(self._reader, settings)
 
-    def decode(self) -> Image:
-        """Decode the whole picture."""
+    def rows(self, first: int, end: int) -> Any:
+        """Decode rows of a table or array; only the blocks they need are read."""
+        settings = DecodeSettings(rows=(first, end), limits=self._limits)
+        return _codec_of(self._reader).decode(self._reader, settings)
+
+    def decode(self) -> Any:
+        """Decode everything."""
         return _codec_of(self._reader).decode(self._reader, DecodeSettings(limits=self._limits))
 
     def close(self) -> None:
@@ -241,9 +266,32 @@ def _check_rate(
         raise ParameterError(f"the target size is {target_bytes} bytes: expected more than 0")
 
 
-def _as_image(source: Source | Image | NDArray[Any], limits: Limits) -> Image:
+def _is_data(source: Any) -> bool:
+    """Whether a source is a table or an array by its type or the extension of its path."""
+    if isinstance(source, str | PathLike):
+        return bool({*Path(fspath(source)).suffixes[-2:]} & DATA_SUFFIXES)
+    return isinstance(source, Table | Records)
+
+
+def _as_records(source: Any, limits: Limits) -> Records:
+    if isinstance(source, Records):
+        return source
+    if isinstance(source, Table):
+        return from_table(source)
+    if isinstance(source, np.ndarray):
+        return from_array(source)
+    if isinstance(source, Image):
+        raise ParameterError("a picture is no table: choose another codec")
+    if isinstance(source, bytes | str | PathLike):
+        return read_records(source, limits)
+    return read_records(source.read(), limits)
+
+
+def _as_image(source: Any, limits: Limits) -> Image:
     if isinstance(source, Image):
         return source
+    if isinstance(source, Table | Records):
+        raise ParameterError("a table is no picture: leave the codec out, or choose records")
     if not isinstance(source, np.ndarray):
         return read_image(source, limits)
     array = source[..., None] if source.ndim == 2 else source
@@ -270,9 +318,10 @@ def _reader(source: Source, limits: Limits, *, partial: bool = False) -> Iterato
 
 
 def _codec_of(reader: ContainerReader) -> Codec:
-    if reader.header.media != Media.IMAGE:
+    if reader.header.media not in (Media.IMAGE, Media.DATA):
         raise UnsupportedError(
-            f"the file holds {reader.header.media.name.lower()}: this version decodes pictures"
+            f"the file holds {reader.header.media.name.lower()}: this version decodes pictures and"
+            " records"
         )
     return registry.get(registry.name_of(reader.header.codec))
 
@@ -280,21 +329,18 @@ def _codec_of(reader: ContainerReader) -> Codec:
 def _info(reader: ContainerReader, limits: Limits) -> Info:
     header = reader.header
     name = registry.name_of(header.codec)
+    if header.media == Media.DATA:
+        return _data_info(reader, name, limits)
     if header.media != Media.IMAGE:
         raise UnsupportedError(f"the file holds {header.media.name.lower()}, not a picture")
     picture = ImageHeader.unpack(header.media_header, limits)
-    model_id = header.model.hex()
-    try:
-        model: str | None = models.find(model_id).name
-    except ModelError:
-        model = None
     size = reader.file_bytes
     return Info(
         kind="image",
         codec=name,
         codec_version=header.codec_version,
-        model_id=model_id,
-        model=model,
+        model_id=header.model.hex(),
+        model=_model_name(header.model),
         numerics=header.numerics,
         width=picture.width,
         height=picture.height,
@@ -309,9 +355,47 @@ def _info(reader: ContainerReader, limits: Limits) -> Info:
     )
 
 
+def _data_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
+    """Width is the number of columns, height of rows, bpp the bits per cell."""
+    header = reader.header
+    data = DataHeader.unpack(header.media_header, limits)
+    depth = 0 if data.dtype == TEXT else 8 * np.dtype(DTYPES[data.dtype]).itemsize
+    return Info(
+        kind=data.kind.name.lower(),
+        codec=name,
+        codec_version=header.codec_version,
+        model_id=header.model.hex(),
+        model=_model_name(header.model),
+        numerics=header.numerics,
+        width=data.columns,
+        height=data.rows,
+        channels=1,
+        bit_depth=depth,
+        alpha=False,
+        segments=len(reader),
+        file_bytes=reader.file_bytes,
+        bpp=8 * reader.file_bytes / max(1, data.columns * data.rows),
+        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
+        settings=_describe(name, header.codec_header),
+    )
+
+
+def _model_name(model: bytes) -> str | None:
+    """Name of a model that is installed; "in the file" for none."""
+    if not model:
+        return "in the file"
+    try:
+        return models.find(model.hex()).name
+    except ModelError:
+        return None
+
+
 def _describe(name: str, codec_header: bytes) -> dict[str, Any]:
     from laconic.codec.image.header import HEADERS
+    from laconic.codec.lossless.photo.header import PhotoHeader
 
     if name in HEADERS:
         return HEADERS[name].unpack(codec_header).to_dict()
+    if name == "photo":
+        return PhotoHeader.unpack(codec_header).to_dict()
     return registry.get(name).describe(codec_header)

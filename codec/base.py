@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.image import Image
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 Progress = Callable[[int, int], None]  # (done, total) in units of the codec's choice
@@ -31,6 +30,8 @@ class EncodeSettings:
     strip: bool = False  # leave out EXIF and XMP
     verify: bool = True  # decode once and compare the symbols
     tile: int | None = None  # side of the tiles in pixels
+    states: int | None = None  # latent states of a circuit; None chooses
+    block: int | None = None  # rows of records in a segment
     progress: Progress | None = None
     status: Status | None = None
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
@@ -38,9 +39,11 @@ class EncodeSettings:
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """Settings of a decoder. ``region`` is (x, y, width, height) in pixels."""
+    """Settings of a decoder. ``region`` is (x, y, width, height) in pixels, ``rows`` (first, end)
+    of a table or array."""
 
     region: tuple[int, int, int, int] | None = None
+    rows: tuple[int, int] | None = None
     partial: bool = False
     progress: Progress | None = None
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
@@ -60,17 +63,25 @@ class VerifyReport:
 
 
 class Codec(Protocol):
-    """A codec of pictures. Instances are cheap; models are loaded on first use and kept."""
+    """A codec. Those of pictures take and give an ``Image``, those of tables and arrays take
+    ``formats.records.Records`` and give an array or a ``Table``. Instances are cheap; models are
+    loaded on first use and kept.
+
+    One that reconstructs exactly also has an attribute ``lossless`` that is true; it is given
+    neither a quality nor a target size. One whose models have a single rate has an attribute
+    ``default_quality`` that is None, and is given no quality either unless its user asks for one.
+    One of another medium than pictures has an attribute ``media``.
+    """
 
     name: str
     codec_id: int
 
-    def encode(self, image: Image, settings: EncodeSettings) -> bytes:
+    def encode(self, image: Any, settings: EncodeSettings) -> bytes:
         """A complete ``.lac`` file."""
         ...
 
-    def decode(self, reader: ContainerReader, settings: DecodeSettings) -> Image:
-        """The picture, or a region of it."""
+    def decode(self, reader: ContainerReader, settings: DecodeSettings) -> Any:
+        """The picture or a region of it; the table or array, or some of its rows."""
         ...
 
     def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:

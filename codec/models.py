@@ -29,6 +29,7 @@ from laconic.formats.errors import ModelError
 
 Arrays = Mapping[str, NDArray[Any]]
 ID_BYTES = 6
+TABLE_PREFIX = "tables."  # within the names of tensors that are not learned
 DEFAULT_MODEL = "mlic-small"
 
 
@@ -81,7 +82,7 @@ def write_model(
 ) -> ModelInfo:
     """Write a model file atomically; ``tensors`` hold weights (float16) and tables (integers)."""
     identity, _ = manifest_id(codec, config, numerics, tensors)
-    weights = sum(a.size for a in tensors.values() if a.dtype.kind == "f")
+    weights = sum(a.size for key, a in tensors.items() if TABLE_PREFIX not in key)
     about = {
         "name": name,
         "id": identity,
@@ -197,8 +198,19 @@ def import_checkpoint(
 
 
 def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -> ModelInfo:
-    """Turn a training checkpoint into a model file: averaged weights in half precision and
-    tables."""
-    from laconic.codec.image.export import export_checkpoint
+    """Turn a training checkpoint into a model file: averaged weights and tables.
 
-    return export_checkpoint(checkpoint, out, name=name, overwrite=overwrite)
+    Raises ``ModelError`` if it is the checkpoint of no training of ours.
+    """
+    import torch
+
+    from laconic.codec.image.export import export_checkpoint as export_mlic
+    from laconic.codec.lossless.photo.config import CONFIGS as PHOTO_CONFIGS
+    from laconic.codec.lossless.photo.export import export_checkpoint as export_photo
+
+    try:
+        config = torch.load(checkpoint, map_location="cpu", weights_only=True)["recipe"]["config"]
+    except Exception as error:
+        raise ModelError(f"{checkpoint} is not a checkpoint of a training: {error}") from error
+    chosen = export_photo if config in PHOTO_CONFIGS else export_mlic
+    return chosen(checkpoint, out, name=name, overwrite=overwrite)

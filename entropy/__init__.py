@@ -5,7 +5,8 @@ A codec computes a table index for every symbol, then pushes symbols, indexes an
 
 * tables: `CdfTables`, from `gaussian_tables`, `factorized_tables`, `categorical_tables`,
   `logistic_mixture_tables`;
-* coders: `SymbolEncoder`, `SymbolDecoder`, `ideal_bits`;
+* coders: `SymbolEncoder`, `SymbolDecoder`, `ideal_bits`; for distributions that are computed symbol
+  by symbol `LaneEncoder`, `LaneDecoder`;
 * equal tables on every machine: `NumericsProfile`, `guard_indexes`, `push_guarded`,
   `pull_guarded`, `SymbolCheck`.
 
@@ -18,6 +19,7 @@ from laconic.entropy.coder import SymbolDecoder, SymbolEncoder, ideal_bits
 from laconic.entropy.factorized import channel_indexes, factorized_tables
 from laconic.entropy.gaussian import gaussian_boundaries, gaussian_scales, gaussian_tables
 from laconic.entropy.guard import guard_indexes, pull_guarded, push_guarded
+from laconic.entropy.lanes import LaneDecoder, LaneEncoder
 from laconic.entropy.logistic import logistic_mixture_pmf, logistic_mixture_tables
 from laconic.entropy.profiles import NumericsProfile
 from laconic.entropy.quantize import quantize_pmf
@@ -25,6 +27,8 @@ from laconic.entropy.tables import CdfTables
 
 __all__ = [
     "CdfTables",
+    "LaneDecoder",
+    "LaneEncoder",
     "NumericsProfile",
     "SymbolCheck",
     "SymbolDecoder",

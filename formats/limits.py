@@ -27,6 +27,7 @@ class Limits:
     pixels: int = 2**28
     samples: int = 2**30  # of audio, all channels together
     frames: int = 2**24  # of video
+    cells: int = 2**28  # of tables and arrays
 
     def check_pixels(self, width: int, height: int) -> None:
         """Raise ``LimitError`` for a picture that is too large."""

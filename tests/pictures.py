@@ -31,3 +31,15 @@ def picture(
         ramp = np.clip(np.linspace(-0.5, 1.5, width), 0, 1) * np.ones((height, 1))
         plane = np.rint(ramp * top).astype(np.uint8 if bits == 8 else np.uint16)
     return Image(pixels=scene(height, width, channels, bits), alpha=plane, bit_depth=bits)
+
+
+def textured(height: int, width: int, channels: int = 3) -> Image:
+    """Soft blobs of colour with grain, 8 bits: nothing that a dictionary helps to code."""
+    random = np.random.default_rng(5)
+    field = random.normal(0, 400, (height, width, 3)) + random.normal(0, 900, (height, width, 1))
+    for axis in (0, 1):
+        for _ in range(3):
+            field = sum(np.roll(field, k, axis) for k in range(-2, 3)) / 5
+    grain = random.normal(0, 1.5, (height, width, 3))
+    pixels = np.clip(np.rint(field + grain + 120), 0, 255).astype(np.uint8)
+    return Image(np.ascontiguousarray(pixels[..., :channels]))

@@ -13,7 +13,16 @@ import pytest
 import laconic.entropy
 
 MODULES = [module.name for module in pkgutil.iter_modules(laconic.entropy.__path__)]
-WITH_EXAMPLES = {"categorical", "check", "coder", "factorized", "gaussian", "guard", "logistic"}
+WITH_EXAMPLES = {
+    "categorical",
+    "check",
+    "coder",
+    "factorized",
+    "gaussian",
+    "guard",
+    "lanes",
+    "logistic",
+}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -158,7 +158,7 @@ def evaluate(
 
 def stream_name(subject: Subject, item: str, quality: float | None) -> str:
     """Where a run keeps an encoded file, below its folder ``streams``."""
-    point = "lossless" if quality is None else f"q{quality:g}"
+    point = "only" if quality is None else f"q{quality:g}"
     return f"{subject.label.replace('/', '_')}/{item}.{point}{subject.suffix}"
 
 

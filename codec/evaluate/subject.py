@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec import api, models, registry
+from laconic.codec import api, registry
 from laconic.codec.evaluate.items import Item
 from laconic.formats.audio import Audio
 from laconic.formats.container import Media
@@ -94,22 +95,31 @@ class RegisteredImageCodec:
     scale = "quality 0..100"
 
     def __init__(self, name: str, model: str | None) -> None:
-        registry.get(name)  # raises for unknown ones
         self.name, self.model = name, model
+        codec = registry.get(name)
+        if getattr(codec, "media", Media.IMAGE) != Media.IMAGE:
+            raise ParameterError(f"the codec {name} takes no pictures: it cannot be evaluated here")
+        if getattr(codec, "lossless", False):
+            self.qualities, self.scale = (None,), "lossless"
+        elif getattr(codec, "default_quality", api.DEFAULT_QUALITY) is None:
+            self.qualities, self.scale = (None,), "the model's only rate"
         self.label = name if model is None else f"{name}@{model}"
 
     def prepare(self) -> None:
-        gray = np.full((64, 64, 3), 128, np.uint8)
-        api.decode(api.encode(gray, codec=self.name, model=self.model))
+        api.decode(self._tiny)
 
     def describe(self) -> dict[str, Any]:
-        facts: dict[str, Any] = {"codec": self.name}
-        if self.name in registry.BUILT_IN:
-            info = models.find(self.model or models.DEFAULT_MODEL)
-            facts |= {"model": info.name, "model_id": info.id}
-        elif self.model is not None:
-            facts["model"] = self.model
+        info = api.probe(self._tiny)
+        facts = {"codec": self.name, "codec_version": info.codec_version}
+        if info.model is not None:
+            facts |= {"model": info.model, "model_id": info.model_id}
         return facts
+
+    @cached_property
+    def _tiny(self) -> bytes:
+        """A small file, whose header says which model the codec takes."""
+        gray = np.full((64, 64, 3), 128, np.uint8)
+        return api.encode(gray, codec=self.name, model=self.model)
 
     def encode(self, item: Item, quality: float | None) -> bytes:
         return api.encode(item.image, codec=self.name, quality=quality, model=self.model,

@@ -1,0 +1,198 @@
+"""Lossless coding of photographs: bits per sub-pixel from file bytes, and speed, of several coders.
+
+    python benchmarks/lossless_photo.py --data DIR --out benchmarks/results/kodak-lossless
+    python benchmarks/lossless_photo.py --data DIR --held-out --out benchmarks/results/held-out
+
+Writes OUT.json (per picture and mean) and OUT.md (table). Every file is decoded and compared. With
+``--held-out`` only the pictures that `laconic train photo` leaves out are measured. Rows that
+OUT.jsonl holds already are not measured again, so that a run can be continued or shared by
+processes. JPEG XL needs the package imagecodecs. MB/s are 10^6 sub-pixels (bytes of the 8-bit
+picture) per second, one picture after the other: of the wall clock for Laconic, which uses all
+cores (or as many as OMP_NUM_THREADS says), of the processor's for the others, which use one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from laconic import codec
+from laconic.formats.image import SUFFIXES, read_image
+
+Pixels = NDArray[np.uint8]
+Coder = tuple[Callable[[Pixels], bytes], Callable[[bytes], Pixels]]
+
+
+def pillow(kind: str, **options: Any) -> Coder:
+    """A format that Pillow writes."""
+
+    def encode(pixels: Pixels) -> bytes:
+        buffer = io.BytesIO()
+        Pillow.fromarray(pixels).save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    def decode(data: bytes) -> Pixels:
+        with Pillow.open(io.BytesIO(data)) as picture:
+            return np.asarray(picture)
+
+    return encode, decode
+
+
+def jpeg_xl(effort: int) -> Coder:
+    """libjxl through imagecodecs, one thread."""
+    import imagecodecs
+
+    def encode(pixels: Pixels) -> bytes:
+        data: bytes = imagecodecs.jpegxl_encode(pixels, lossless=True, effort=effort, numthreads=1)
+        return data
+
+    return encode, imagecodecs.jpegxl_decode
+
+
+def laconic(effort: int) -> Coder:
+    """The codec photo without the second decoding that --verify adds."""
+    return (
+        lambda pixels: codec.encode(pixels, lossless=True, effort=effort, verify=False),
+        lambda data: codec.decode(data).pixels,
+    )
+
+
+def coders(names: list[str]) -> dict[str, Coder]:
+    """Coders by name; those whose library is missing are left out."""
+    found: dict[str, Coder] = {}
+    for name in names:
+        family, _, effort = name.partition("-e")
+        try:
+            if family == "png":
+                found[name] = pillow("PNG", optimize=True)
+            elif family == "webp":
+                found[name] = pillow("WEBP", lossless=True, method=4, quality=75, exact=True)
+            elif family == "jpeg2000":
+                found[name] = pillow("JPEG2000", irreversible=False)
+            elif family == "jxl":
+                found[name] = jpeg_xl(int(effort))
+            elif family == "laconic":
+                found[name] = laconic(int(effort))
+            else:
+                raise SystemExit(f"there is no coder {name!r}")
+        except ImportError:
+            print(f"{name}: imagecodecs is not installed")
+    return found
+
+
+def files_of(folder: Path, held_out: bool) -> list[Path]:
+    """Pictures of a folder in order; of a training folder those held out."""
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
+    if held_out:
+        from laconic.codec.train.photo import HELD_OUT_EVERY, HELD_OUT_FIRST
+
+        files = files[HELD_OUT_FIRST::HELD_OUT_EVERY]
+    if not files:
+        raise SystemExit(f"{folder} holds no pictures")
+    return files
+
+
+def measure(file: Path, name: str, coder: Coder) -> dict[str, Any]:
+    """One row; fails unless the picture comes back as it was."""
+    pixels = read_image(file).pixels
+    clock = time.perf_counter if name.startswith("laconic") else time.process_time
+    start = clock()
+    data = coder[0](pixels)
+    middle = clock()
+    decoded = coder[1](data)
+    end = clock()
+    assert np.array_equal(decoded, pixels), f"{name} is not lossless on {file.name}"
+    return {
+        "picture": file.stem,
+        "coder": name,
+        "bytes": len(data),
+        "samples": pixels.size,
+        "bpsp": 8 * len(data) / pixels.size,
+        "encode_s": middle - start,
+        "decode_s": end - middle,
+    }
+
+
+def summary(rows: list[dict[str, Any]], names: list[str], pictures: int) -> list[dict[str, Any]]:
+    """Mean bits per sub-pixel (of pictures) and speed (of all samples) of complete coders."""
+    result = []
+    for name in names:
+        mine = [r for r in rows if r["coder"] == name]
+        if len(mine) < pictures:
+            continue
+        samples = sum(r["samples"] for r in mine)
+        result.append(
+            {
+                "coder": name,
+                "pictures": len(mine),
+                "bpsp": float(np.mean([r["bpsp"] for r in mine])),
+                "encode_mb_s": samples / 1e6 / sum(r["encode_s"] for r in mine),
+                "decode_mb_s": samples / 1e6 / sum(r["decode_s"] for r in mine),
+            }
+        )
+    return result
+
+
+def table(means: list[dict[str, Any]]) -> str:
+    """Markdown."""
+    lines = [
+        "| coder | bits per sub-pixel | encode MB/s | decode MB/s |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {m['coder']} | {m['bpsp']:.4f} | {m['encode_mb_s']:.2f} | {m['decode_mb_s']:.2f} |"
+        for m in means
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--held-out", action="store_true")
+    parser.add_argument(
+        "--coders", default="png,webp,jpeg2000,jxl-e7,jxl-e9,laconic-e0,laconic-e2,laconic-e9"
+    )
+    parser.add_argument("--backwards", action="store_true", help="begin with the last picture")
+    arguments = parser.parse_args()
+    names = arguments.coders.split(",")
+    files = files_of(arguments.data, arguments.held_out)
+    journal = arguments.out.with_suffix(".jsonl")
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    codec.decode(codec.encode(np.zeros((300, 300, 3), np.uint8), codec="photo"))
+
+    def rows() -> list[dict[str, Any]]:
+        lines = journal.read_text().splitlines() if journal.exists() else []
+        return [json.loads(line) for line in lines]
+
+    for name, coder in coders(names).items():
+        for file in reversed(files) if arguments.backwards else files:
+            if any((r["coder"], r["picture"]) == (name, file.stem) for r in rows()):
+                continue
+            row = measure(file, name, coder)
+            with journal.open("a") as log:
+                log.write(json.dumps(row) + "\n")
+            print(f"{file.stem:24} {name:12} {row['bpsp']:.4f}", flush=True)
+    unique = {(r["coder"], r["picture"]): r for r in rows()}
+    means = summary(list(unique.values()), names, len(files))
+    about = {"machine": platform.machine(), "cores": os.cpu_count(), "numpy": np.__version__}
+    result = {"about": about, "means": means, "rows": list(unique.values())}
+    arguments.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    arguments.out.with_suffix(".md").write_text(table(means))
+    print(table(means))
+
+
+if __name__ == "__main__":
+    main()

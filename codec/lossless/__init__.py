@@ -1,0 +1,1 @@
+"""Lossless codecs: hidden Chow-Liu trees for records, conditional circuits for photographs."""

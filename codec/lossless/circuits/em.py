@@ -1,0 +1,217 @@
+"""Learning by expectation maximisation: online on sufficient statistics, then over all records.
+
+Online EM (Cappe and Moulines, "On-line expectation-maximization algorithm for latent data models",
+JRSS B 71, 2009) keeps a running average S of the expected counts and sets the parameters from it
+after each batch, S <- (1 - g) S + g N / B counts. That needs far fewer passes over the data than
+EM over all records, which only polishes the end. Averages of counts do better than averages of
+parameters: a row that a batch does not visit keeps its evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.codec.lossless.circuits.hclt import HCLT, Floats, column_distribution
+from laconic.codec.lossless.circuits.passes import blocks, downward_posteriors, upward
+
+SMALL_BATCH = 50
+UPDATES = 16  # in one epoch, at least, unless batches would become too small
+
+
+@dataclass
+class Counts:
+    """Expected counts of a set of records, in the shapes of the parameters."""
+
+    prior: Floats  # [M]
+    transitions: Floats  # [D, M, M]
+    leaves: Floats  # [sum of sizes, M]
+    records: float
+    log_likelihood: float  # nats, of all records
+
+    def blend(self, other: Counts, step: float, total: float) -> None:
+        """Move towards ``other``, scaled to ``total`` records, by ``step``, in place."""
+        factor = step * total / other.records
+        for mine, theirs in (
+            (self.prior, other.prior),
+            (self.transitions, other.transitions),
+            (self.leaves, other.leaves),
+        ):
+            mine *= np.float32(1 - step)
+            theirs *= np.float32(factor)
+            mine += theirs
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """Counts that are added before normalising.
+
+    Attributes:
+        transition: spread evenly over the states of a row.
+        marginal: spread over the symbols of a leaf like the column's own distribution.
+        uniform: spread evenly over the symbols of a leaf.
+    """
+
+    transition: float = 0.1
+    marginal: float = 1.0
+    uniform: float = 0.02
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Online EM: passes over the data, records per update, and the steps g of the updates."""
+
+    epochs: int = 14
+    batch: int = 1000  # at most; fewer when the data are few
+    first: float = 0.7  # the first ``warm`` steps
+    start: float = 0.25
+    end: float = 0.02
+    warm: int = 3
+    final: int = 2  # passes of EM over all records at the end
+
+    def step(self, update: int, updates: int) -> float:
+        """g of one update, counted from 0."""
+        if update < self.warm:
+            return self.first
+        return self.start + (self.end - self.start) * update / max(1, updates - 1)
+
+
+def expected_counts(circuit: HCLT, data: NDArray[np.integer]) -> Counts:
+    """E-step: how often each parameter is used in ``data`` ``[N, D]``, in expectation."""
+    counts = Counts(
+        np.zeros_like(circuit.prior),
+        np.zeros_like(circuit.transitions),
+        np.zeros_like(circuit.leaves),
+        float(data.shape[0]),
+        0.0,
+    )
+    top = circuit.order[0]
+    starts = circuit.starts
+    for part in blocks(data.shape[0], circuit.states, circuit.variables):
+        block = np.asfortranarray(data[part])
+        up = upward(circuit, block)
+        counts.log_likelihood += float(up.log_likelihood.sum())
+        for node, posterior, ratio in downward_posteriors(circuit, up):
+            if node == top:
+                counts.prior += posterior.sum(axis=0)
+            else:
+                assert ratio is not None
+                counts.transitions[node] += ratio.T @ up.states[node]
+            _add_rows(counts.leaves[starts[node] : starts[node + 1]], block[:, node], posterior)
+    counts.transitions *= circuit.transitions
+    return counts
+
+
+def _add_rows(target: Floats, symbols: NDArray[np.integer], rows: Floats) -> None:
+    """target[symbols[n]] += rows[n] for every n with a symbol."""
+    order = np.argsort(symbols, kind="stable")
+    ordered = symbols[order]
+    first = int(np.searchsorted(ordered, 0))
+    if first == len(order):
+        return
+    ordered = ordered[first:]
+    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    target[ordered[begins]] += np.add.reduceat(rows[order[first:]], begins, axis=0)
+
+
+class Learner:
+    """Online EM on one data set; ``run`` does the whole schedule, ``epoch`` one pass.
+
+    Args:
+        circuit: where to start.
+        data: symbols ``[N, D]``, -1 where missing.
+        schedule, smoothing, seed: see the classes; the seed shuffles the records.
+    """
+
+    def __init__(
+        self,
+        circuit: HCLT,
+        data: NDArray[np.integer],
+        schedule: Schedule | None = None,
+        smoothing: Smoothing | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.circuit = circuit
+        self.schedule = schedule or Schedule()
+        self.smoothing = smoothing or Smoothing()
+        self.done = 0  # epochs
+        self.counts: Counts | None = None
+        self._data = data
+        self._seed = seed
+        batch = min(self.schedule.batch, max(SMALL_BATCH, data.shape[0] // UPDATES))
+        self._updates = -(-data.shape[0] // batch)
+        marginals = [column_distribution(data[:, i], s) for i, s in enumerate(circuit.sizes)]
+        evened = [np.full(s, self.smoothing.uniform / s) for s in circuit.sizes]
+        self._leaf_prior = (
+            np.concatenate(marginals) * self.smoothing.marginal + np.concatenate(evened)
+        ).astype(np.float32)[:, None]
+
+    def epoch(self) -> float:
+        """One pass of online EM; returns the mean log-likelihood on the way, nats per record."""
+        rng = np.random.default_rng([self._seed, self.done])
+        order = rng.permutation(self._data.shape[0])
+        total = self._updates * self.schedule.epochs
+        likelihood = 0.0
+        for n, rows in enumerate(np.array_split(order, self._updates)):
+            batch = expected_counts(self.circuit, self._data[np.sort(rows)])
+            likelihood += batch.log_likelihood
+            update = self.done * self._updates + n
+            if self.counts is None:
+                self.counts = batch
+                scale = np.float32(len(order) / batch.records)
+                for array in (batch.prior, batch.transitions, batch.leaves):
+                    array *= scale
+            else:
+                step = self.schedule.step(update, total)
+                self.counts.blend(batch, step, float(len(order)))
+            self.circuit = self.maximise(self.counts)
+        self.done += 1
+        return likelihood / len(order)
+
+    def full(self) -> float:
+        """One pass of EM over all records; returns the mean log-likelihood before it."""
+        self.counts = expected_counts(self.circuit, self._data)
+        self.circuit = self.maximise(self.counts)
+        return self.counts.log_likelihood / self.counts.records
+
+    def maximise(self, counts: Counts) -> HCLT:
+        """M-step: parameters from smoothed counts."""
+        return maximise(self.circuit, counts, self.smoothing, self._leaf_prior)
+
+    def run(self, report: Callable[[int, float], None] | None = None) -> HCLT:
+        """The rest of the schedule; ``report`` gets (pass, mean log-likelihood in nats)."""
+        while self.done < self.schedule.epochs:
+            likelihood = self.epoch()
+            if report:
+                report(self.done, likelihood)
+        for n in range(self.schedule.final):
+            likelihood = self.full()
+            if report:
+                report(self.done + n + 1, likelihood)
+        return self.circuit
+
+
+def maximise(circuit: HCLT, counts: Counts, smoothing: Smoothing, leaf_prior: Floats) -> HCLT:
+    """Normalised counts; ``leaf_prior`` ``[sum of sizes, 1]`` is added to every leaf."""
+    states = circuit.states
+    prior = counts.prior + np.float32(smoothing.transition / states)
+    transitions = counts.transitions + np.float32(smoothing.transition / states)
+    transitions /= transitions.sum(axis=2, keepdims=True)
+    leaves = counts.leaves + leaf_prior
+    sums = np.add.reduceat(leaves, circuit.starts[:-1], axis=0)  # [D, M]
+    leaves /= np.repeat(sums, circuit.sizes, axis=0)
+    return replace(circuit, prior=prior / prior.sum(), transitions=transitions, leaves=leaves)
+
+
+def learn(
+    circuit: HCLT,
+    data: NDArray[np.integer],
+    schedule: Schedule | None = None,
+    smoothing: Smoothing | None = None,
+    seed: int = 0,
+) -> HCLT:
+    """Fit a circuit to data ``[N, D]``; see :class:`Learner`."""
+    return Learner(circuit, circuit.check(data), schedule, smoothing, seed).run()

@@ -1,0 +1,175 @@
+"""Questions to a circuit: likelihoods, marginals, conditionals in any order, samples, completions.
+
+All of them accept missing values (-1, NaN or a masked array): those variables are summed out
+exactly. Names and meanings follow PyJuice where it has them; everything runs on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from laconic.codec.lossless.circuits.hclt import HCLT, MISSING
+from laconic.codec.lossless.circuits.passes import blocks, downward_posteriors, upward
+from laconic.formats.errors import ParameterError
+
+
+def log_likelihood(circuit: HCLT, data: ArrayLike) -> NDArray[np.float64]:
+    """Natural logarithm of p(x) of every record ``[N, D]``; missing variables are summed out.
+
+    Returns:
+        ``[N]``; divide by ``-D log(2)`` for bits per dimension.
+
+    Raises:
+        ParameterError: a value outside the circuit's domain, or another number of variables.
+    """
+    records = circuit.check(np.ma.asarray(data) if np.ma.isMaskedArray(data) else np.asarray(data))
+    result = np.empty(len(records))
+    for part in blocks(len(records), circuit.states, circuit.variables):
+        result[part] = upward(circuit, np.asfortranarray(records[part])).log_likelihood
+    return result
+
+
+def bits_per_dimension(circuit: HCLT, data: ArrayLike) -> float:
+    """Mean of -log2 p(x) / D, the figure of the literature on image models."""
+    return float(-log_likelihood(circuit, data).mean() / circuit.variables / np.log(2))
+
+
+def marginal(circuit: HCLT, data: ArrayLike, missing: ArrayLike) -> NDArray[np.float64]:
+    """Log-probability of the known part of every record.
+
+    Args:
+        data: records ``[N, D]``.
+        missing: True where a variable is summed out, ``[D]`` or ``[N, D]``.
+    """
+    return log_likelihood(circuit, _hide(data, missing))
+
+
+def conditional(
+    circuit: HCLT,
+    data: ArrayLike,
+    missing: ArrayLike | None = None,
+    variables: Sequence[int] | None = None,
+) -> list[NDArray[np.float64]]:
+    """Distribution of single variables given everything that is known of a record.
+
+    Args:
+        data: records ``[N, D]``; -1 where missing.
+        missing: further variables to treat as missing, ``[D]`` or ``[N, D]``.
+        variables: those asked for; all by default. One that is known gets its distribution given
+            the others.
+
+    Returns:
+        for each variable p(X_i = x | the others that are known), ``[N, sizes[i]]``, rows sum to 1.
+    """
+    records = circuit.check(np.asarray(data) if missing is None else _hide(data, missing))
+    wanted = list(range(circuit.variables)) if variables is None else list(variables)
+    if any(not 0 <= v < circuit.variables for v in wanted):
+        raise ParameterError(f"a variable is out of range: expected 0..{circuit.variables - 1}")
+    result = {v: np.empty((len(records), circuit.sizes[v])) for v in wanted}
+    for part in blocks(len(records), circuit.states, circuit.variables):
+        block = np.asfortranarray(records[part])
+        up = upward(circuit, block)
+        for node, posterior, _ in downward_posteriors(circuit, up):
+            if node not in result:
+                continue
+            weight = posterior.astype(np.float64)
+            known = block[:, node] >= 0
+            emitted = circuit.leaf(node).take(block[known, node], axis=0)
+            weight[known] /= np.maximum(emitted, 1e-30)  # without what it says of itself
+            found = weight @ circuit.leaf(node).T.astype(np.float64)
+            result[node][part] = found / found.sum(axis=1, keepdims=True)
+    return [result[v] for v in wanted]
+
+
+def joint_conditional(circuit: HCLT, query: ArrayLike, evidence: ArrayLike) -> NDArray[np.float64]:
+    """Log-probability of the known values of ``query`` given those of ``evidence``, any sets.
+
+    Both ``[N, D]`` with -1 where a variable takes no part; a variable known in both must agree.
+    """
+    asked, given = circuit.check(np.asarray(query)), circuit.check(np.asarray(evidence))
+    if asked.shape != given.shape or ((asked >= 0) & (given >= 0) & (asked != given)).any():
+        raise ParameterError("query and evidence contradict each other")
+    both = np.where(asked >= 0, asked, given)
+    return log_likelihood(circuit, both) - log_likelihood(circuit, given)
+
+
+def sample(
+    circuit: HCLT, count: int = 1, *, given: ArrayLike | None = None, seed: int = 0
+) -> NDArray[np.int64]:
+    """Records drawn from the circuit.
+
+    Args:
+        count: number of records; with ``given`` so many for each of its rows.
+        given: records ``[N, D]`` with -1 where a value is to be drawn from its conditional.
+        seed: of the random numbers.
+
+    Returns:
+        ``[count, D]``, or ``[N * count, D]`` with ``given``.
+    """
+    if count < 1:
+        raise ParameterError(f"{count} samples were asked for: expected at least 1")
+    rng = np.random.default_rng(seed)
+    if given is None:
+        known = np.full((count, circuit.variables), MISSING, np.int64)
+    else:
+        known = np.repeat(circuit.check(np.asarray(given)), count, axis=0)
+    result = known.copy()
+    for part in blocks(len(known), circuit.states, circuit.variables):
+        block = known[part]
+        up = upward(circuit, np.asfortranarray(block))
+        states: dict[int, NDArray[np.int64]] = {}
+        for node in circuit.order:
+            parent = int(circuit.parents[node])
+            if parent < 0:
+                weights = up.root
+            else:  # p(z | parent's state, evidence below)
+                weights = circuit.transitions[node][states[parent]] * up.states[node]
+            states[node] = _draw(weights, rng)
+            values = _draw(circuit.leaf(node).T[states[node]], rng)
+            result[part, node] = np.where(block[:, node] >= 0, block[:, node], values)
+    return result
+
+
+def complete(circuit: HCLT, data: ArrayLike) -> NDArray[np.int64]:
+    """Records with every missing value replaced by its most probable one, each on its own."""
+    records = circuit.check(np.asarray(data))
+    result = records.copy()
+    for variable, found in enumerate(conditional(circuit, records)):
+        gaps = records[:, variable] < 0
+        result[gaps, variable] = found[gaps].argmax(axis=1)
+    return result
+
+
+def latent(circuit: HCLT, data: ArrayLike, variable: int) -> NDArray[np.float64]:
+    """Posterior of the latent state of one variable, ``[N, M]``: a soft clustering of records."""
+    records = circuit.check(np.asarray(data))
+    result = np.empty((len(records), circuit.states))
+    for part in blocks(len(records), circuit.states, circuit.variables):
+        up = upward(circuit, np.asfortranarray(records[part]))
+        for node, posterior, _ in downward_posteriors(circuit, up):
+            if node == variable:
+                result[part] = posterior
+    return result
+
+
+def _hide(data: ArrayLike, missing: ArrayLike) -> NDArray[Any]:
+    values = np.asarray(data)
+    mask = np.asarray(missing, bool)
+    try:
+        return np.where(mask, MISSING, values.astype(np.int64))
+    except ValueError as error:
+        raise ParameterError(
+            f"the mask has shape {list(mask.shape)}: expected that of a record or of the data"
+        ) from error
+
+
+def _draw(weights: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.int64]:
+    """One index per row, with probability in proportion to the weights ``[N, K]``."""
+    cumulative = np.cumsum(weights, axis=1, dtype=np.float64)
+    target = rng.random(len(weights)) * cumulative[:, -1]
+    drawn: NDArray[np.int64] = (cumulative <= target[:, None]).sum(axis=1)
+    return np.minimum(drawn, weights.shape[1] - 1)

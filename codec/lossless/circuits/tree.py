@@ -1,0 +1,183 @@
+"""Chow-Liu trees: which variables should be neighbours in a circuit.
+
+The maximum spanning tree of the pairwise mutual informations is the tree-shaped distribution
+closest to the data (Chow and Liu, "Approximating discrete probability distributions with dependence
+trees", IEEE Trans. Information Theory 14, 1968). It is rooted at its centre, which halves its
+depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_SAMPLES = 20_000
+MAX_BINS = 16
+
+
+def mutual_information(
+    data: NDArray[np.integer],
+    sizes: Sequence[int],
+    *,
+    bins: int = MAX_BINS,
+    samples: int = MAX_SAMPLES,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Mutual information of every pair of columns in nats.
+
+    Args:
+        data: symbols ``[N, D]``, column i in 0..sizes[i]-1; negative symbols are missing.
+        sizes: number of symbols of each column.
+        bins: columns with more symbols are grouped: frequent symbols stay alone, the others share
+            bins of about equal probability in their order.
+        samples: at most so many records are used, drawn without replacement.
+        seed: of that drawing.
+
+    Returns:
+        symmetric matrix ``[D, D]``; records in which either column is missing do not count.
+    """
+    if data.shape[0] > samples:
+        rows = np.random.default_rng(seed).permutation(data.shape[0])[:samples]
+        data = data[np.sort(rows)]
+    columns, widths = [], []
+    for i, size in enumerate(sizes):
+        groups, count = _groups(data[:, i], size, bins)
+        hot = np.zeros((data.shape[0], count), np.float32)
+        present = data[:, i] >= 0
+        hot[np.flatnonzero(present), groups[data[present, i]]] = 1
+        columns.append(hot)
+        widths.append(count)
+    one_hot = np.concatenate(columns, axis=1)  # [N, sum of bins]
+    joint = (one_hot.T @ one_hot).astype(np.float64)  # counts of every pair of bins
+    starts = np.concatenate([[0], np.cumsum(widths)[:-1]])
+    # I(X; Y) = H(X) + H(Y) - H(X, Y), each from the records in which both are present.
+    total = _block_sums(joint, starts)
+    safe = np.maximum(total, 1)
+    joint_entropy = np.log(safe) - _block_sums(_xlogx(joint), starts) / safe
+    rows_of = np.add.reduceat(joint, starts, axis=1)  # count of bin b of X where Y is present
+    marginal = np.log(safe) - np.add.reduceat(_xlogx(rows_of), starts, axis=0) / safe
+    information: NDArray[np.float64] = marginal + marginal.T - joint_entropy
+    return np.maximum(information, 0)
+
+
+def chow_liu_tree(information: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Parent of every variable in the maximum spanning tree, rooted at its centre.
+
+    Args:
+        information: symmetric weights ``[D, D]``.
+
+    Returns:
+        parents ``[D]``, -1 at the root.
+
+    >>> chow_liu_tree(np.array([[0, 3, 1.0], [3, 0, 2.0], [1, 2, 0]])).tolist()
+    [1, -1, 1]
+    """
+    count = information.shape[0]
+    neighbours: list[list[int]] = [[] for _ in range(count)]
+    best = information[0].copy()  # Prim: weight of the best edge into the tree
+    via = np.zeros(count, np.int64)
+    outside = np.ones(count, bool)
+    outside[0] = False
+    for _ in range(count - 1):
+        new = int(np.argmax(np.where(outside, best, -np.inf)))
+        old = int(via[new])
+        neighbours[new].append(old)
+        neighbours[old].append(new)
+        outside[new] = False
+        better = outside & (information[new] > best)
+        best[better], via[better] = information[new][better], new
+    far, _ = _farthest(neighbours, 0)
+    end, before = _farthest(neighbours, far)
+    path = [end]
+    while path[-1] != far:
+        path.append(before[path[-1]])
+    return _rooted(neighbours, path[len(path) // 2])
+
+
+def pre_order(parents: NDArray[np.int64]) -> list[int]:
+    """Variables so that parents come first; small subtrees before large ones (ties: by number).
+
+    With the largest subtree last, the coder sends the fewest messages up the tree.
+    """
+    children = children_of(parents)
+    size = subtree_sizes(parents)
+    order, stack = [], [int(np.flatnonzero(parents < 0)[0])]
+    while stack:
+        node = stack.pop()
+        order.append(node)
+        stack += sorted(children[node], key=lambda c: (-size[c], -c))
+    return order
+
+
+def children_of(parents: NDArray[np.int64]) -> list[list[int]]:
+    """Children of every variable."""
+    children: list[list[int]] = [[] for _ in parents]
+    for node, parent in enumerate(parents.tolist()):
+        if parent >= 0:
+            children[parent].append(node)
+    return children
+
+
+def subtree_sizes(parents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of variables below and at every variable."""
+    size = np.ones(len(parents), np.int64)
+    for node in reversed(downward(parents)):
+        if parents[node] >= 0:
+            size[parents[node]] += size[node]
+    return size
+
+
+def downward(parents: NDArray[np.int64]) -> list[int]:
+    """Variables level by level from the root; raises ``ValueError`` unless they form one tree."""
+    children = children_of(parents)
+    order = np.flatnonzero(parents < 0).tolist()
+    if len(order) != 1:
+        raise ValueError(f"the tree has {len(order)} roots: expected one")
+    for node in order:
+        order += children[node]
+        if len(order) > len(parents):
+            break
+    if len(order) != len(parents):
+        raise ValueError("the parents do not form a tree")
+    return order
+
+
+def _groups(column: NDArray[np.integer], size: int, bins: int) -> tuple[NDArray[np.int64], int]:
+    """Bin of every symbol, and the number of bins."""
+    if size <= bins:
+        return np.arange(size), size
+    counts = np.bincount(column[column >= 0], minlength=size)
+    middle = np.cumsum(counts) - counts / 2
+    groups = np.minimum(middle * bins // max(1, counts.sum()), bins - 1).astype(np.int64)
+    return groups, bins
+
+
+def _xlogx(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    return counts * np.log(np.maximum(counts, 1))
+
+
+def _block_sums(matrix: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    sums: NDArray[np.float64] = np.add.reduceat(
+        np.add.reduceat(matrix, starts, axis=0), starts, axis=1
+    )
+    return sums
+
+
+def _farthest(neighbours: list[list[int]], start: int) -> tuple[int, dict[int, int]]:
+    """The last variable reached from ``start``, and the predecessor of each on the way."""
+    before, reached = {start: start}, [start]
+    for node in reached:
+        for other in neighbours[node]:
+            if other not in before:
+                before[other] = node
+                reached.append(other)
+    return reached[-1], before
+
+
+def _rooted(neighbours: list[list[int]], root: int) -> NDArray[np.int64]:
+    _, before = _farthest(neighbours, root)
+    parents = np.array([before[node] for node in range(len(neighbours))], np.int64)
+    parents[root] = -1
+    return parents

@@ -1,0 +1,236 @@
+"""Files to pictures: whole, a region, or what is intact of a damaged file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.codec.base import DecodeSettings
+from laconic.codec.image.alpha import decode_alpha
+from laconic.codec.image.tiles import Box
+from laconic.codec.lossless.photo.depth import restore
+from laconic.codec.lossless.photo.fallback import decode_file
+from laconic.codec.lossless.photo.header import (
+    CIRCUIT,
+    CODEC_VERSION,
+    FILE,
+    PhotoHeader,
+    Tiles,
+)
+from laconic.codec.lossless.photo.parts import batches_of, check_of, rounds_of
+from laconic.codec.lossless.photo.workers import Workers
+from laconic.entropy import NumericsProfile
+from laconic.formats.container import EXIF, ICC, XMP, Segment
+from laconic.formats.container_reader import ContainerReader
+from laconic.formats.errors import (
+    DesyncError,
+    FormatError,
+    ParameterError,
+    UnsupportedError,
+)
+from laconic.formats.image import Image
+from laconic.formats.image_header import ImageHeader
+from laconic.formats.varint import read_varint
+
+
+class DecodeJob:
+    """One file on its way to a picture."""
+
+    def __init__(self, reader: ContainerReader, settings: DecodeSettings) -> None:
+        header = reader.header
+        if header.codec_version != CODEC_VERSION:
+            raise UnsupportedError(
+                f"the file was made by version {header.codec_version} of the photo codec: this one"
+                f" decodes version {CODEC_VERSION}; install a newer Laconic"
+            )
+        self.reader, self.settings = reader, settings
+        self.picture = ImageHeader.unpack(header.media_header, settings.limits)
+        self.options = PhotoHeader.unpack(header.codec_header)
+        wanted = (
+            NumericsProfile.INTEGER_NETWORK
+            if self.options.kind == CIRCUIT
+            else NumericsProfile.INTEGER_TABLES
+        )
+        if header.numerics != wanted:
+            raise UnsupportedError(
+                f"the file asks for numerics profile {header.numerics}: the photo codec has profile"
+                f" {int(wanted)} for such files"
+            )
+        if self.picture.bit_depth == 8 and (self.options.bits, self.options.shift) != (8, 0):
+            raise FormatError("the file's bit depths contradict each other: it is damaged")
+        self.tiles = Tiles(self.picture.width, self.picture.height, self.options.tile)
+        self.first = int(self.options.adapted)
+        count = self.first + len(self.tiles) if self.options.kind == CIRCUIT else 1
+        if count != header.segment_count and not settings.partial:
+            raise FormatError(
+                f"the file has {header.segment_count} segments but its picture needs {count}: it"
+                " is damaged"
+            )
+        self.dtype: Any = np.uint8 if self.picture.bit_depth == 8 else np.uint16
+
+    def run(self) -> Image:
+        """Decode the region asked for."""
+        whole = self.tiles.picture
+        region = self._region(whole)
+        notices: list[str] = []
+        if self.options.kind == FILE:
+            pixels, alpha = self._file(region)
+        else:
+            pixels, alpha, notices = self._circuit(region)
+        blobs = {c.type: c.data for c in self.reader.chunks}
+        return Image(
+            pixels=pixels,
+            alpha=alpha,
+            bit_depth=self.picture.bit_depth,
+            icc=blobs.get(ICC),
+            exif=blobs.get(EXIF),
+            xmp=blobs.get(XMP),
+            color=self.picture.color,
+            notices=notices,
+        )
+
+    def _region(self, whole: Box) -> Box:
+        if self.settings.region is None:
+            return whole
+        x, y, width, height = self.settings.region
+        region = Box(x, y, x + width, y + height)
+        if width < 1 or height < 1 or region.cut(whole) != region:
+            raise ParameterError(
+                f"the region {x},{y},{width},{height} does not lie within the picture of"
+                f" {whole.width} x {whole.height} pixels"
+            )
+        return region
+
+    def _file(self, region: Box) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        picture = self.picture
+        segment = self.reader[0]
+        shape = (picture.height, picture.width, picture.channels)
+        pixels, alpha = decode_file(
+            segment.payload, shape, picture.bit_depth, picture.alpha, self.settings.limits
+        )
+        self._compare(segment, pixels, alpha, "picture")
+        at = region.within(self.tiles.picture)
+        self._progress(1, 1)
+        return pixels[at].copy(), None if alpha is None else alpha[at].copy()
+
+    def _circuit(self, region: Box) -> tuple[NDArray[Any], NDArray[Any] | None, list[str]]:
+        workers = self._workers()
+        channels = 1 if self.options.same else self.picture.channels
+        numbers = self.tiles.touching(region)
+        parts = {}
+        notices = []
+        for number in numbers:
+            try:
+                parts[number] = self._payload(number)
+            except FormatError as error:
+                if not self.settings.partial:
+                    raise
+                notices.append(f"tile {number} was left gray: {error}")
+        shape = (region.height, region.width, self.picture.channels)
+        pixels = np.full(shape, np.iinfo(self.dtype).max // 2, self.dtype)
+        alpha = None
+        if self.picture.alpha:
+            alpha = np.full(shape[:2], np.iinfo(self.dtype).max, self.dtype)
+        done = len(notices)
+        groups = batches_of(self.tiles, list(parts), channels, workers.processes)
+        for some in rounds_of(groups, workers.processes):
+            batches = [([parts[n][1] for n in g], self._shape(g[0], channels)) for g in some]
+            decoded: Sequence[Sequence[NDArray[np.uint16] | None] | NDArray[np.uint16]]
+            try:
+                decoded = workers.decode(batches, self.options.bits)
+            except FormatError:
+                if not self.settings.partial:
+                    raise
+                decoded = [self._one_by_one(workers, *batch) for batch in batches]
+            for group, samples in zip(some, decoded, strict=True):
+                for number, tile in zip(group, samples, strict=True):
+                    try:
+                        self._place(number, tile, parts[number], region, pixels, alpha)
+                    except FormatError as error:
+                        if not self.settings.partial:
+                            raise
+                        notices.append(f"tile {number} was left gray: {error}")
+                    done += 1
+                    self._progress(done, len(numbers))
+        if len(notices) == len(numbers):
+            raise FormatError("no tile of the file is intact: there is nothing to decode")
+        return pixels, alpha, notices
+
+    def _workers(self) -> Workers:
+        adapter = b""
+        if self.options.adapted:
+            if len(self.reader) == 0:
+                raise FormatError("the changes of the model are missing: the file is truncated")
+            segment = self.reader[0]
+            adapter = segment.payload
+            if not segment.matches(check_of(np.frombuffer(adapter, np.uint8), None)):
+                raise DesyncError("the changes of the model are not those that were written")
+        return Workers(self.reader.header.model.hex(), adapter)
+
+    def _shape(self, number: int, channels: int) -> tuple[int, int, int]:
+        box = self.tiles.box(number)
+        return box.height, box.width, channels
+
+    def _payload(self, number: int) -> tuple[bytes, bytes]:
+        """Alpha bytes and stream of a tile."""
+        if number + self.first >= len(self.reader):
+            raise FormatError(f"tile {number} is missing: the file is truncated")
+        payload = self.reader[number + self.first].payload
+        if not self.picture.alpha:
+            return b"", payload
+        length, offset = read_varint(payload, 0)
+        if length > len(payload) - offset:
+            raise FormatError(f"the alpha plane of tile {number} is truncated")
+        return payload[offset : offset + length], payload[offset + length :]
+
+    def _one_by_one(
+        self, workers: Workers, streams: Sequence[bytes], shape: tuple[int, int, int]
+    ) -> list[NDArray[np.uint16] | None]:
+        """Tiles of a batch of which some are damaged; None for these."""
+        result: list[NDArray[np.uint16] | None] = []
+        for stream in streams:
+            try:
+                result.append(workers.decode([([stream], shape)], self.options.bits)[0][0])
+            except FormatError:
+                result.append(None)
+        return result
+
+    def _place(
+        self,
+        number: int,
+        tile: NDArray[np.uint16] | None,
+        part: tuple[bytes, bytes],
+        region: Box,
+        pixels: NDArray[Any],
+        alpha: NDArray[Any] | None,
+    ) -> None:
+        """Check a decoded tile and copy what lies in the region."""
+        if tile is None:
+            raise FormatError("its coded samples are damaged")
+        box = self.tiles.box(number)
+        samples = restore(tile, self.options, self.picture.channels, self.dtype)
+        plane = None
+        if alpha is not None:
+            plane = decode_alpha(part[0], (box.height, box.width), self.dtype)
+        self._compare(self.reader[number + self.first], samples, plane, f"tile {number}")
+        shared = box.cut(region)
+        pixels[shared.within(region)] = samples[shared.within(box)]
+        if alpha is not None and plane is not None:
+            alpha[shared.within(region)] = plane[shared.within(box)]
+
+    @staticmethod
+    def _compare(
+        segment: Segment, pixels: NDArray[Any], alpha: NDArray[Any] | None, what: str
+    ) -> None:
+        if not segment.matches(check_of(pixels, alpha)):
+            raise DesyncError(
+                f"the {what} decodes to other samples than were encoded: the model or this"
+                " machine's arithmetic differs from the encoder's"
+            )
+
+    def _progress(self, done: int, total: int) -> None:
+        if self.settings.progress:
+            self.settings.progress(done, total)

@@ -1,0 +1,147 @@
+"""The network in exact integer arithmetic, and the model file that holds it.
+
+Weights and activations are integers of ten bits in float32 arrays. Every sum of products stays
+below 2^24 whatever the inputs (`check_bounds`, from the weights alone), so float32 matrix products
+are exact in any order, on any machine, with any BLAS; see Balle, Johnston and Minnen, "Integer
+Networks for Data Compression with Latent-Variable Models", ICLR 2019. The trainable twin is
+`learn`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.codec import models
+from laconic.codec.lossless.photo.config import (
+    EXACT,
+    HIDDEN_BITS,
+    HIDDEN_LIMIT,
+    INPUT_BITS,
+    WEIGHT_BITS,
+    WEIGHT_LIMIT,
+    PhotoConfig,
+)
+from laconic.codec.lossless.photo.context import INPUTS, LOW, Floats
+from laconic.codec.lossless.photo.mixture import MixtureTables
+from laconic.codec.models import TABLE_PREFIX
+from laconic.entropy import NumericsProfile
+from laconic.formats.errors import ModelError
+
+Integers = Mapping[str, NDArray[Any]]
+DEFAULT_MODEL = "photo"
+TENSORS = ("w1", "b1", "w2", "b2", "w3", "skip", "b3")
+_FIRST = np.float32(2.0 ** (HIDDEN_BITS - INPUT_BITS - WEIGHT_BITS))
+_SECOND = np.float32(2.0**-WEIGHT_BITS)
+
+
+def shapes(config: PhotoConfig) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor of a model, named ``<plane>.<tensor>``."""
+    result: dict[str, tuple[int, ...]] = {}
+    outputs = 3 * config.components
+    for plane, (inputs, (first, second)) in enumerate(zip(INPUTS, config.hidden, strict=True)):
+        sizes: list[tuple[int, ...]] = [
+            (first, inputs), (first,), (second, first), (second,), (outputs, second),
+            (outputs, inputs), (outputs,),
+        ]  # fmt: skip
+        result |= {f"{plane}.{name}": size for name, size in zip(TENSORS, sizes, strict=True)}
+    return result
+
+
+def check_bounds(tensors: Integers, plane: int) -> int:
+    """Largest magnitude that any sum in the network of `plane` can reach.
+
+    Raises ``ModelError`` if it is 2^24 or more, or if a weight has more than ten bits.
+    """
+    w1, b1, w2, b2, w3, skip, b3 = (
+        np.abs(tensors[f"{plane}.{name}"].astype(np.int64)) for name in TENSORS
+    )
+    for weights in (w1, w2, w3, skip):
+        if weights.max(initial=0) > WEIGHT_LIMIT:
+            raise ModelError(f"a weight of plane {plane} exceeds {WEIGHT_LIMIT}: not a valid model")
+    sums = np.concatenate(
+        (
+            w1.sum(axis=1) * -LOW + b1,
+            w2.sum(axis=1) * HIDDEN_LIMIT + b2,
+            w3.sum(axis=1) * HIDDEN_LIMIT + skip.sum(axis=1) * -LOW + b3,
+        )
+    )
+    if sums.max() >= EXACT:
+        raise ModelError(
+            f"sums in the network of plane {plane} may reach {sums.max()}: beyond {EXACT} float32"
+            " is not exact; train with smaller weights"
+        )
+    return int(sums.max())
+
+
+class IntegerNetwork:
+    """Network of one plane; raises ``ModelError`` unless it is provably exact."""
+
+    def __init__(self, tensors: Integers, plane: int) -> None:
+        check_bounds(tensors, plane)
+        self._w1, b1, self._w2, b2, self._w3, self._skip, b3 = (
+            np.ascontiguousarray(tensors[f"{plane}.{name}"], dtype=np.float32) for name in TENSORS
+        )
+        self._b1, self._b2, self._b3 = b1[:, None], b2[:, None], b3[:, None]
+
+    def __call__(self, x: Floats) -> Floats:
+        """Inputs [F, n] to outputs [3 * K, n], integers in float32."""
+        h = _activate(self._w1 @ x, self._b1, _FIRST)
+        h = _activate(self._w2 @ h, self._b2, _SECOND)
+        out: Floats = self._w3 @ h
+        out += self._skip @ x
+        out += self._b3
+        return out
+
+
+def _activate(h: Floats, bias: Floats, scale: np.float32) -> Floats:
+    """ReLU, limited and rounded down to ten bits, in place."""
+    h += bias
+    h *= scale
+    np.maximum(h, np.float32(0), out=h)
+    np.minimum(h, np.float32(HIDDEN_LIMIT), out=h)
+    np.floor(h, out=h)
+    return h
+
+
+class PhotoModel:
+    """Networks of all planes and the tables of the mixture."""
+
+    def __init__(self, tensors: Integers, tables: MixtureTables, identity: str) -> None:
+        self.tensors, self.tables, self.id = tensors, tables, identity
+        self.networks = [IntegerNetwork(tensors, plane) for plane in range(len(INPUTS))]
+
+    def adapted(self, tensors: Integers) -> PhotoModel:
+        """The same tables with other weights."""
+        return PhotoModel(tensors, self.tables, self.id)
+
+
+def load_model(name_or_id: str) -> PhotoModel:
+    """The model of that name, id or path, loaded once. Raises ``ModelError``."""
+    info = models.find(name_or_id)
+    return _load(info.id, info.path)
+
+
+@lru_cache(maxsize=4)
+def _load(identity: str, path: Path) -> PhotoModel:
+    info = models.read_info(path)
+    if info.codec != "photo" or info.numerics != NumericsProfile.INTEGER_NETWORK:
+        raise ModelError(f"model {info.name} is made for the codec {info.codec!r}, not for 'photo'")
+    config = PhotoConfig.from_dict(info.config)
+    tables, weights = {}, {}
+    for name, array in models.read_tensors(info).items():
+        if name.startswith(TABLE_PREFIX):
+            tables[name.removeprefix(TABLE_PREFIX)] = array
+        else:
+            weights[name] = array
+    expected = shapes(config)
+    if {k: v.shape for k, v in weights.items()} != expected or any(
+        v.dtype.kind != "i" for v in weights.values()
+    ):
+        raise ModelError(f"model {info.name} does not fit its configuration")
+    return PhotoModel(weights, MixtureTables(tables), identity)

@@ -1,0 +1,205 @@
+"""Columns of values <-> small symbols that a circuit can model.
+
+How a column of whole numbers (or of decimals with a fixed number of places) is coded:
+
+* PLAIN: a range of at most 256 values, each its own symbol;
+* DICTIONARY: few different values far apart, or texts;
+* BINS: many different values: bins of about equal probability are modelled, the place inside a bin
+  is coded as it is (a piecewise constant density).
+
+The differences between rows are coded instead when that is cheaper (identifiers, time stamps); an
+arithmetic sequence then costs nothing. The planner compares estimated bits, dictionary included.
+Texts with too many different values are TEXT: compressed by a general-purpose method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+BYTE = 256
+MAX_DICTIONARY = 1 << 14
+MAX_BINS = 256
+LARGEST = 1 << 60  # values beyond +- this are treated as text
+
+
+class Kind(IntEnum):
+    """How a column becomes symbols."""
+
+    PLAIN = 0
+    DICTIONARY = 1
+    BINS = 2
+    TEXT = 3
+
+
+@dataclass(frozen=True)
+class Column:
+    """Everything needed to turn symbols of a column back into its values.
+
+    Attributes:
+        kind: see the module.
+        null: symbol 0 stands for an empty cell.
+        delta: values are differences to the row before.
+        offset: smallest value (PLAIN, BINS).
+        size: symbols of a PLAIN column, without the empty cell's.
+        entries: values of a DICTIONARY of numbers, ascending, or first values of BINS, then the
+            end of the last bin, both relative to ``offset``.
+        words: texts of a DICTIONARY, most frequent first.
+    """
+
+    kind: Kind
+    null: bool = False
+    delta: bool = False
+    offset: int = 0
+    size: int = 1
+    entries: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    words: tuple[bytes, ...] = ()
+
+    @property
+    def symbols(self) -> int:
+        """Number of symbols, the empty cell's included."""
+        own = {
+            Kind.PLAIN: self.size,
+            Kind.DICTIONARY: len(self.words) or len(self.entries),
+            Kind.BINS: len(self.entries) - 1,
+            Kind.TEXT: 1,
+        }[self.kind]
+        return own + self.null
+
+    @property
+    def variables(self) -> tuple[int, ...]:
+        """Sizes of the circuit's variables for this column: none if it is constant, two digits if
+        it has more than 256 symbols."""
+        if self.symbols <= 1:
+            return ()
+        if self.symbols <= BYTE:
+            return (self.symbols,)
+        return (-(-self.symbols // BYTE), BYTE)
+
+    @property
+    def widths(self) -> Ints:
+        """Number of values that share each symbol; all 1 unless there are BINS."""
+        if self.kind != Kind.BINS:
+            return np.ones(self.symbols, np.int64)
+        return np.concatenate([np.ones(int(self.null), np.int64), np.diff(self.entries)])
+
+    def encode(self, values: Ints, empty: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+        """``(symbols, remainders)`` of values ``[N]``; differences are taken by the caller."""
+        if self.kind == Kind.PLAIN:
+            symbols, rest = values - self.offset, np.zeros_like(values)
+        elif self.kind == Kind.DICTIONARY:
+            symbols = np.searchsorted(self.entries, values - self.offset)
+            rest = np.zeros_like(values)
+        else:
+            relative = values - self.offset
+            symbols = np.searchsorted(self.entries, relative, side="right") - 1
+            rest = relative - self.entries[np.clip(symbols, 0, len(self.entries) - 2)]
+        if self.null:
+            symbols, rest = np.where(empty, 0, symbols + 1), np.where(empty, 0, rest)
+        return symbols.astype(np.int64), rest
+
+    def decode(self, symbols: Ints, rest: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+        """Inverse of :meth:`encode`: ``(values, empty)``."""
+        empty = (symbols == 0) & self.null
+        own = np.where(empty, 0, symbols - self.null)
+        if self.kind == Kind.PLAIN:
+            return own + self.offset, empty
+        return self.entries[own] + rest + self.offset, empty
+
+
+def split_digits(column: Column, symbols: Ints) -> list[Ints]:
+    """Symbols ``[N]`` as the circuit's variables."""
+    if not column.variables:
+        return []
+    return [symbols] if len(column.variables) == 1 else [symbols // BYTE, symbols % BYTE]
+
+
+def join_digits(column: Column, digits: Sequence[Ints], count: int) -> Ints:
+    """Inverse of :func:`split_digits`."""
+    if not digits:
+        return np.zeros(count, np.int64)
+    return digits[0] if len(digits) == 1 else digits[0] * BYTE + digits[1]
+
+
+def plan_numbers(
+    values: Ints, empty: NDArray[np.bool_] | None = None, *, delta: bool = True
+) -> Column:
+    """The cheapest way to code whole numbers ``[N]``; ``empty`` marks cells without a value."""
+    null = bool(empty is not None and empty.any())
+    present = values if empty is None or not null else values[~empty]
+    if present.size == 0:
+        return Column(Kind.PLAIN, null=null, size=0 if null else 1)
+    column, bits = _plan(present)
+    if delta and not null and values.size > 2:
+        step, step_bits = _plan(differences(values, first_base(values)))
+        if step_bits < 0.9 * bits - 64:
+            column = replace(step, delta=True)
+    return replace(column, null=null)
+
+
+def plan_words(codes: Ints, words: Sequence[bytes]) -> tuple[Column, Ints]:
+    """A dictionary of texts, most frequent first, and the codes ``[N]`` in its order."""
+    counts = np.bincount(codes, minlength=len(words))
+    order = np.argsort(-counts, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return Column(Kind.DICTIONARY, words=tuple(words[k] for k in order)), rank[codes]
+
+
+def first_base(values: Ints) -> int:
+    """What stands before the first row when differences are coded: one more step back."""
+    return int(values[0] - (values[1] - values[0])) if len(values) > 1 else int(values[0])
+
+
+def differences(values: Ints, base: int) -> Ints:
+    """Steps from row to row, the first from ``base``."""
+    return np.diff(values, prepend=np.int64(base))
+
+
+def _plan(values: Ints) -> tuple[Column, float]:
+    """The cheapest column without empty cells, and its estimated bits."""
+    low, high = int(values.min()), int(values.max())
+    span = high - low + 1
+    if span <= BYTE:
+        counts = np.bincount(values - low, minlength=span)
+        return Column(Kind.PLAIN, offset=low, size=span), _entropy(counts) + 4 * span
+    distinct, counts = np.unique(values - low, return_counts=True)
+    bins, bits = _plan_bins(values - low, distinct, counts, span)
+    bins = replace(bins, offset=low)
+    if len(distinct) <= MAX_DICTIONARY:
+        gap = np.log2(span / len(distinct)) + 1.5
+        dictionary = _entropy(counts) + len(distinct) * (gap + 4)
+        if dictionary < bits:
+            return Column(Kind.DICTIONARY, offset=low, entries=distinct), dictionary
+    return bins, bits
+
+
+def _plan_bins(relative: Ints, distinct: Ints, counts: Ints, span: int) -> tuple[Column, float]:
+    """Bins of about equal probability, their number chosen by estimated bits."""
+    cumulative = np.cumsum(counts)
+    best: tuple[Column, float] | None = None
+    for number in (1, 2, 4, 8, 16, 32, 64, 128, MAX_BINS):
+        targets = np.arange(1, number) * relative.size / number
+        cuts = np.unique(distinct[np.searchsorted(cumulative, targets, side="right")])
+        entries = np.concatenate([[0], cuts[cuts > 0], [span]]).astype(np.int64)
+        inside = np.bincount(
+            np.searchsorted(entries, relative, side="right") - 1, minlength=len(entries) - 1
+        )
+        bits = _entropy(inside) + float(inside @ np.log2(np.diff(entries)))
+        bits += len(entries) * (np.log2(span / len(entries)) + 6)
+        if best is None or bits < best[1]:
+            best = Column(Kind.BINS, entries=entries), bits
+    assert best is not None
+    return best
+
+
+def _entropy(counts: NDArray[np.int64]) -> float:
+    """Bits of a sequence with these counts."""
+    present = counts[counts > 0].astype(np.float64)
+    return float(present @ (np.log2(present.sum()) - np.log2(present)))

@@ -1,0 +1,60 @@
+"""The records codec's private header. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Any
+
+from laconic.codec.lossless.records.wire import Cursor
+from laconic.entropy.lanes import MAX_LANES
+from laconic.formats.errors import FormatError, UnsupportedError
+from laconic.formats.varint import write_varint
+
+CODEC_ID = 3
+CODEC_VERSION = 1
+
+
+class Method(IntEnum):
+    """Where the model of the records is."""
+
+    STORED = 0  # none: a general-purpose method was smaller
+    OWN = 1  # a circuit in the file
+    NAMED = 2  # a circuit named by the model id
+
+
+@dataclass(frozen=True)
+class RecordsHeader:
+    """``block`` rows a segment, ``lanes`` records decoded at a time, CRC-32 of the original."""
+
+    method: Method
+    block: int
+    lanes: int
+    crc: int
+
+    def pack(self) -> bytes:
+        """Method, varints of block and lanes, CRC big-endian."""
+        return (
+            bytes([self.method])
+            + write_varint(self.block)
+            + write_varint(self.lanes)
+            + self.crc.to_bytes(4, "big")
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> RecordsHeader:
+        """Inverse of :meth:`pack`; raises ``FormatError`` for impossible values."""
+        cursor = Cursor(data)
+        method = cursor.byte()
+        if method not in Method._value2member_map_:
+            raise UnsupportedError(f"the records are coded by method {method}: unknown here")
+        block, lanes = cursor.varint(), cursor.varint()
+        crc = int.from_bytes(cursor.take(4), "big")
+        cursor.end()
+        if block < 1 or not 1 <= lanes <= MAX_LANES:
+            raise FormatError(f"the records' header says blocks of {block}, {lanes} lanes: damaged")
+        return cls(Method(method), block, lanes, crc)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {**asdict(self), "method": self.method.name.lower(), "crc": f"{self.crc:08x}"}

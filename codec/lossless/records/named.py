@@ -1,0 +1,84 @@
+"""Circuits that are shipped or trained once and named by files: load, save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from laconic.codec import models
+from laconic.codec.lossless.circuits.compact import CompactCircuit, unpack
+from laconic.codec.lossless.circuits.integer import IntegerCircuit
+from laconic.entropy import NumericsProfile
+from laconic.formats.errors import FormatError, LimitError, ModelError
+
+CODEC = "records"
+
+
+@dataclass(frozen=True)
+class NamedCircuit:
+    """A circuit with a fixed domain: records of ``shape`` with values 0..sizes[i]-1."""
+
+    info: models.ModelInfo
+    circuit: IntegerCircuit
+    shape: tuple[int, ...]
+
+
+def save_circuit(
+    path: Path,
+    circuit: CompactCircuit,
+    *,
+    name: str,
+    shape: tuple[int, ...],
+    training: Mapping[str, Any],
+    overwrite: bool = False,
+) -> models.ModelInfo:
+    """Write a circuit as a model file: its compact bytes in one tensor."""
+    config = {
+        "kind": "hclt",
+        "shape": list(shape),
+        "states": int(circuit.totals.shape[1]),
+        "variables": len(circuit.sizes),
+        "tables": circuit.to_integer().digest().hex()[:24],
+    }
+    return models.write_model(
+        path,
+        name=name,
+        codec=CODEC,
+        config=config,
+        numerics=int(NumericsProfile.INTEGER_TABLES),
+        tensors={"circuit": np.frombuffer(circuit.pack(), np.uint8)},
+        training=training,
+        overwrite=overwrite,
+    )
+
+
+def load_circuit(name_or_id: str) -> NamedCircuit:
+    """The circuit of that name, id or path, loaded once.
+
+    Raises:
+        ModelError: there is none, it is damaged, or it is a model of another codec.
+    """
+    info = models.find(name_or_id)
+    return _load(info.id, info.path)
+
+
+@lru_cache(maxsize=4)
+def _load(identity: str, path: Path) -> NamedCircuit:
+    info = models.read_info(path)
+    if info.codec != CODEC or info.config.get("kind") != "hclt":
+        raise ModelError(
+            f"{info.name} is a model of the codec {info.codec!r}: expected a circuit for records"
+        )
+    try:
+        circuit = unpack(models.read_tensors(info)["circuit"].tobytes()).to_integer()
+        shape = tuple(int(n) for n in info.config["shape"])
+    except (FormatError, LimitError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} holds no circuit: {error}") from error
+    if circuit.digest().hex()[:24] != info.config.get("tables"):
+        raise ModelError(f"{path} gives other tables here than where it was made: report this")
+    return NamedCircuit(info, circuit, shape)

@@ -1,0 +1,237 @@
+"""Training of the lossless photo model: the mean code length of random samples.
+
+Samples are drawn from whole pictures with the context that the codec will see, borders included;
+pictures are turned and mirrored anew every few hundred steps. The learning rate follows the share
+of the time budget that has passed; for the last part the network is trained as the integers that it
+will be (`laconic.codec.lossless.photo.learn`). Pictures must never have been coded lossily: the
+model would learn the artefacts. Every ninth picture is held out.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from torch import Tensor
+
+from laconic.codec.lossless.photo.config import CONFIGS
+from laconic.codec.lossless.photo.learn import PhotoNetwork, bits_of
+from laconic.codec.lossless.photo.samples import Batch, Samples
+from laconic.codec.train.images import iterate_files
+from laconic.formats.errors import FormatError, ParameterError
+
+HELD_OUT_EVERY = 9
+HELD_OUT_FIRST = 4
+
+
+@dataclass(frozen=True)
+class PhotoRecipe:
+    """Everything that decides a run besides the data."""
+
+    config: str = "photo"
+    minutes: float = 80.0
+    batch: int = 4096
+    lr: float = 3e-3
+    warmup: int = 300
+    anneal: float = 0.75  # last part of the budget, in which the rate falls to zero
+    integers: float = 0.2  # last part of the budget, trained with rounded weights
+    ema: float = 0.999
+    clip: float = 1.0
+    turn_every: int = 400
+    seed: int = 0
+
+
+def load_photos(
+    folders: list[Path],
+) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+    """Training and held-out pictures, uint8 ``[H, W, 3]``. Raises ``ParameterError`` when there are
+    fewer than two."""
+    pictures = []
+    for folder in folders:
+        for data in iterate_files(folder):
+            with PillowImage.open(BytesIO(data)) as picture:
+                pictures.append(np.asarray(picture.convert("RGB")))
+    if len(pictures) < 2:
+        raise ParameterError(
+            f"{len(pictures)} pictures in {', '.join(map(str, folders))}: at least 2 are needed to"
+            " train and validate"
+        )
+    first = min(HELD_OUT_FIRST, len(pictures) - 1)
+    held_out = pictures[first::HELD_OUT_EVERY]
+    rest = [p for i, p in enumerate(pictures) if i < first or (i - first) % HELD_OUT_EVERY]
+    return rest, held_out
+
+
+def turned(
+    pictures: list[NDArray[np.uint8]], random: np.random.Generator
+) -> list[NDArray[np.uint8]]:
+    """The pictures turned and mirrored at random."""
+    return [np.rot90(p, random.integers(4))[:, :: int(random.choice([-1, 1]))] for p in pictures]
+
+
+def loss_of(network: PhotoNetwork, batch: list[Batch]) -> Tensor:
+    """Mean bits per sample of each plane, [3]."""
+    return torch.stack(
+        [
+            bits_of(plane(inputs), base, scale, value, 256).mean()
+            for plane, (inputs, base, scale, value) in zip(network.networks(), batch, strict=True)
+        ]
+    )
+
+
+class PhotoTrainer:
+    """One run: network, averaged network, optimiser, data, clock."""
+
+    def __init__(self, recipe: PhotoRecipe, data: list[Path], out: Path) -> None:
+        self.recipe, self.out = recipe, out
+        torch.manual_seed(recipe.seed)
+        self.random = np.random.default_rng(recipe.seed)
+        self.pictures, held_out = load_photos(data)
+        self.validation = Samples(held_out).draw(np.random.default_rng(1), 60_000)
+        self.network = PhotoNetwork(CONFIGS[recipe.config])
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimiser = torch.optim.Adam(
+            self.network.parameters(), lr=recipe.lr, betas=(0.9, 0.99), eps=1e-8
+        )
+        self.pool: Samples | None = None
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / "checkpoint.pt"
+
+    def save(self) -> None:
+        """Write the checkpoint atomically."""
+        state = {
+            "recipe": asdict(self.recipe),
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        temporary = self.checkpoint.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, self.checkpoint)
+
+    def load(self) -> None:
+        """Continue from the checkpoint."""
+        try:
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError) as error:
+            raise FormatError(f"{self.checkpoint} cannot be resumed from: {error}") from error
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.random = np.random.default_rng([self.recipe.seed, self.step])
+
+    def train_step(self) -> Tensor:
+        """One update; returns the bits per sample of each plane."""
+        recipe = self.recipe
+        progress = self.seconds / (60 * recipe.minutes)
+        self.network.quantise(progress >= 1 - recipe.integers)
+        if self.pool is None or self.step % recipe.turn_every == 0:
+            self.pool = Samples(turned(self.pictures, self.random))
+        bits = loss_of(self.network, self.pool.draw(self.random, recipe.batch))
+        self.optimiser.zero_grad(set_to_none=True)
+        bits.sum().backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
+        if torch.isfinite(norm):
+            falling = min(1.0, max(0.0, (1 - progress) / recipe.anneal))
+            rate = recipe.lr * falling * min(1.0, (self.step + 1) / recipe.warmup)
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            self.optimiser.step()
+            for plane in self.network.networks():
+                plane.clip()
+            decay = min(recipe.ema, (self.step + 1) / (self.step + 10))
+            with torch.no_grad():
+                pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
+                for mean, value in pairs:
+                    mean.lerp_(value, 1 - decay)
+        self.step += 1
+        return bits.detach()
+
+    @torch.no_grad()
+    def validate(self) -> list[float]:
+        """Bits per sample of each plane on held-out pictures, as integers."""
+        self.average.quantise(True)
+        return [round(b, 4) for b in loss_of(self.average, self.validation).tolist()]
+
+    def run(self, *, save_every: float = 120.0, validate_every: float = 240.0) -> None:
+        """Train until the time budget is used; prints one line per report, keeps ``log.jsonl``."""
+        last = time.monotonic()
+        saved = validated = self.seconds
+        mean: Tensor | None = None
+        while self.seconds < 60 * self.recipe.minutes:
+            bits = self.train_step()
+            mean = bits if mean is None else mean.lerp(bits, 0.005)
+            now = time.monotonic()
+            self.seconds, last = self.seconds + now - last, now
+            if self.step % 500 == 0:
+                print(
+                    f"step {self.step}  bits {' '.join(f'{b:.4f}' for b in mean.tolist())}"
+                    f"  mean {mean.mean():.4f}  {self.step / self.seconds:.1f} steps/s"
+                    f"  {self.recipe.minutes - self.seconds / 60:.1f} min left",
+                    flush=True,
+                )
+            if self.seconds - saved > save_every:
+                self.save()
+                saved = self.seconds
+            if self.seconds - validated > validate_every:
+                self.report()
+                validated = self.seconds
+        self.save()
+        self.report()
+
+    def report(self) -> None:
+        """Validate and append to the log."""
+        bits = self.validate()
+        entry = {
+            "step": self.step,
+            "minutes": round(self.seconds / 60, 1),
+            "bits": bits,
+            "mean": round(sum(bits) / len(bits), 4),
+        }
+        with (self.out / "log.jsonl").open("a") as log:
+            log.write(json.dumps(entry) + "\n")
+        print("held-out", json.dumps(entry), flush=True)
+
+
+def run(
+    recipe: PhotoRecipe,
+    data: list[Path],
+    out: Path,
+    *,
+    resume: bool = False,
+    threads: int | None = None,
+) -> Path:
+    """Train ``recipe`` on the pictures below ``data``; returns the checkpoint's path.
+
+    Raises ``ParameterError`` for an existing run without ``resume`` or too few pictures, and
+    ``FormatError`` for a checkpoint that cannot be read.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / "checkpoint.pt").exists() and not resume:
+        raise ParameterError(f"{out} holds a run already: add --resume or choose another folder")
+    trainer = PhotoTrainer(recipe, data, out)
+    if resume and trainer.checkpoint.exists():
+        trainer.load()
+    try:
+        trainer.run()
+    except KeyboardInterrupt:
+        trainer.save()
+        raise
+    return trainer.checkpoint

@@ -1,0 +1,156 @@
+"""Delimited text (CSV, TSV) taken apart so that joining the parts gives back every byte.
+
+Cells are kept as they are written, quotes included; lines that do not have the table's number of
+cells are kept aside with their places. Python's ``csv`` module cannot do this: it forgets quoting
+and line ends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from laconic.formats.errors import FormatError
+
+DELIMITERS = (b",", b"\t", b";", b"|")
+MAX_ODD = 0.1  # largest share of lines that do not fit
+
+
+@dataclass
+class CsvTable:
+    """Cells of a delimited text.
+
+    Attributes:
+        delimiter: one byte; newline: LF or CR LF.
+        header: cells of the first line, or None when it looks like data.
+        columns: cells of each column from the top, as written.
+        odd: (number among the lines after the header, line) of lines that do not fit.
+        ends: whether the last line ends with a newline.
+    """
+
+    delimiter: bytes
+    newline: bytes
+    header: list[bytes] | None
+    columns: list[list[bytes]]
+    odd: list[tuple[int, bytes]] = field(default_factory=list)
+    ends: bool = True
+
+    @property
+    def rows(self) -> int:
+        """Number of rows that fit."""
+        return len(self.columns[0]) if self.columns else 0
+
+    def join(self) -> bytes:
+        """The text."""
+        lines = [] if self.header is None else [self.delimiter.join(self.header)]
+        odd = iter([*self.odd, (-1, b"")])
+        place, line = next(odd)
+        written = 0
+        for cells in zip(*self.columns, strict=True):
+            while place == written:
+                lines.append(line)
+                place, line = next(odd)
+                written += 1
+            lines.append(self.delimiter.join(cells))
+            written += 1
+        while place >= 0:
+            lines.append(line)
+            place, line = next(odd)
+        return self.newline.join(lines) + (self.newline if self.ends else b"")
+
+    def slice(self, first: int, end: int) -> CsvTable:
+        """Rows first..end-1 with the header; lines that do not fit are left out."""
+        parts = [column[first:end] for column in self.columns]
+        return CsvTable(self.delimiter, self.newline, self.header, parts)
+
+
+def split(text: bytes) -> CsvTable:
+    """Take a delimited text apart; ``split(text).join() == text``.
+
+    Raises:
+        FormatError: the text is empty or no table: too many lines differ in their number of cells.
+    """
+    if not text:
+        raise FormatError("the table is empty: expected at least one line")
+    newline = b"\r\n" if text.count(b"\r\n") == text.count(b"\n") > 0 else b"\n"
+    ends = text.endswith(newline)
+    lines = (text[: -len(newline)] if ends else text).split(newline)
+    quoted = b'"' in text
+    if quoted:
+        lines = _merge_lines(lines, newline)
+    delimiter = _delimiter(lines[:200], quoted)
+    cells = [_cells(line, delimiter) for line in lines]
+    width = Counter(map(len, cells)).most_common(1)[0][0]
+    header = None
+    odd: list[tuple[int, bytes]] = []
+    fitting = []
+    for n, (row, line) in enumerate(zip(cells, lines, strict=True)):
+        if n == 0 and len(row) == width and not any(map(_is_number, row)):
+            header = row
+        elif len(row) == width:
+            fitting.append(row)
+        else:
+            odd.append((len(fitting) + len(odd), line))
+    if len(odd) > 1 + MAX_ODD * len(lines):
+        raise FormatError(
+            f"{len(odd)} of {len(lines)} lines do not have {width} cells: this is not a table"
+        )
+    columns = [list(column) for column in zip(*fitting, strict=True)] or [[] for _ in range(width)]
+    return CsvTable(delimiter, newline, header, columns, odd, ends)
+
+
+def _merge_lines(lines: list[bytes], newline: bytes) -> list[bytes]:
+    """Join lines that were split inside quotes."""
+    merged: list[bytes] = []
+    pending: list[bytes] = []
+    for line in lines:
+        inside = line.count(b'"') % 2 == 1
+        if pending:
+            pending.append(line)
+            if inside:
+                merged.append(newline.join(pending))
+                pending = []
+        elif inside:
+            pending = [line]
+        else:
+            merged.append(line)
+    return merged + pending  # an open quote at the end: lines as they are
+
+
+def _delimiter(lines: list[bytes], quoted: bool) -> bytes:
+    """The delimiter by which most lines have the same number of cells, more than one."""
+    best, score = DELIMITERS[0], 0
+    for candidate in DELIMITERS:
+        width, lines_of_width = Counter(len(_cells(line, candidate)) for line in lines).most_common(
+            1
+        )[0]
+        if width > 1 and lines_of_width > score:
+            best, score = candidate, lines_of_width
+    return best
+
+
+def _cells(line: bytes, delimiter: bytes) -> list[bytes]:
+    parts = line.split(delimiter)
+    if b'"' not in line:
+        return parts
+    cells: list[bytes] = []
+    pending: list[bytes] = []
+    for part in parts:
+        if pending:
+            pending.append(part)
+            if part.count(b'"') % 2 == 1:
+                cells.append(delimiter.join(pending))
+                pending = []
+        elif part.startswith(b'"') and part.count(b'"') % 2 == 1:
+            pending = [part]
+        else:
+            cells.append(part)
+    return cells + pending
+
+
+def _is_number(cell: bytes) -> bool:
+    try:
+        float(cell.strip(b'" '))
+    except ValueError:
+        return False
+    return True

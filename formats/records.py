@@ -1,0 +1,203 @@
+"""Records: what the records codec takes, from an array, a table or a file.
+
+:func:`read_records` reads files, :func:`write_records` writes them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.formats.csv_table import CsvTable
+from laconic.formats.data_header import DTYPES, TEXT, DataHeader, DataKind
+from laconic.formats.errors import FormatError, LaconicError, ParameterError, UnsupportedError
+from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.table import Table
+
+SUFFIXES = {".csv", ".tsv", ".npy", ".idx", ".idx1-ubyte", ".idx3-ubyte", ".parquet"}
+_NPY = b"\x93NUMPY"
+_PARQUET = b"PAR1"
+_IDX_TYPES = {8: "|u1", 9: "|i1", 11: "<i2", 12: "<i4"}
+
+
+@dataclass
+class Records:
+    """An array ``[N, D]`` of whole numbers with the shape of a record, or a table.
+
+    Attributes:
+        header: kind, number, shape and type.
+        array: the values, for all kinds but tables.
+        parts: the cells, for tables.
+    """
+
+    header: DataHeader
+    array: NDArray[Any] | None = None
+    parts: CsvTable | None = None
+    text: bytes = b""
+
+    def original(self) -> bytes:
+        """The bytes that decoding must give back."""
+        if self.array is None:
+            return self.text
+        return np.ascontiguousarray(self.array, DTYPES[self.header.dtype]).tobytes()
+
+
+def from_array(array: NDArray[Any], kind: DataKind = DataKind.ARRAY) -> Records:
+    """Records of an array ``[N, ...]``.
+
+    Raises:
+        ParameterError: not whole numbers, or no dimension.
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        raise ParameterError("the array is masked: fill it first")
+    array = np.asarray(array)
+    if array.ndim == 0:
+        raise ParameterError("the array has no dimension: expected records [N, ...]")
+    plain = array.dtype.newbyteorder("<").str.replace("=", "<")
+    if plain not in DTYPES[:TEXT]:
+        raise ParameterError(
+            f"the array is {array.dtype}: expected whole numbers; scale and round it first"
+        )
+    if array.ndim > 8:
+        raise ParameterError(f"the array has {array.ndim} dimensions: at most 8 are stored")
+    header = DataHeader(kind, array.shape[0], array.shape[1:], DTYPES.index(plain))
+    return Records(header, array.reshape(array.shape[0], header.columns))
+
+
+def from_table(table: Table, kind: DataKind = DataKind.TABLE) -> Records:
+    """Records of a table."""
+    parts = table.parts
+    if parts.join() != table.text:
+        raise FormatError("the table does not survive being taken apart: report this")
+    header = DataHeader(kind, parts.rows, (len(parts.columns),), TEXT)
+    return Records(header, None, parts, table.text)
+
+
+def read_records(
+    source: str | os.PathLike[str] | bytes, limits: Limits = DEFAULT_LIMITS
+) -> Records:
+    """Read .npy, IDX (also compressed by gzip), CSV or TSV, Parquet, or a folder of gray pictures.
+
+    Raises:
+        FormatError: damaged. UnsupportedError: of another kind. LimitError: too large.
+    """
+    if not isinstance(source, bytes):
+        path = Path(source)
+        if path.is_dir():
+            from laconic.formats.picture_folder import read_folder
+
+            return from_array(read_folder(path, limits), DataKind.IMAGES)
+        source = path.read_bytes()
+    if source[:2] == b"\x1f\x8b":
+        source = _gunzip(source, limits)
+    if source[:6] == _NPY:
+        return from_array(read_npy(source, limits))
+    if len(source) > 4 and source[:2] == b"\0\0" and source[2] in _IDX_TYPES and source[3]:
+        return from_array(read_idx(source, limits), DataKind.IDX)
+    if source[:4] == _PARQUET:
+        from laconic.formats.parquet import read_parquet
+
+        return from_table(read_parquet(source), DataKind.PARQUET)
+    if b"\0" in source[:4096]:
+        raise UnsupportedError(
+            "the input is neither a table nor an array: expected CSV, TSV, .npy, IDX or Parquet"
+        )
+    return from_table(Table(source))
+
+
+def write_records(kind: DataKind, value: NDArray[Any] | Table, format: str) -> bytes:
+    """A file of decoded records; ``format`` is npy, idx, csv, tsv or parquet."""
+    if isinstance(value, Table):
+        if format == "parquet":
+            from laconic.formats.parquet import write_parquet
+
+            return write_parquet(value)
+        if format not in ("csv", "tsv", "txt"):
+            raise ParameterError(f"a table cannot be written as {format}: use csv or parquet")
+        return value.text
+    if format == "idx":
+        return write_idx(value)
+    if format == "csv":
+        rows = value.reshape(len(value), -1)
+        return b"".join(b",".join(b"%d" % int(v) for v in row) + b"\n" for row in rows)
+    if format != "npy":
+        raise ParameterError(f"an array cannot be written as {format}: use npy, idx or csv")
+    buffer = io.BytesIO()
+    np.save(buffer, value, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def default_format(kind: DataKind) -> str:
+    """Extension of what decoding writes when no name is given; "" for a folder."""
+    return {
+        DataKind.ARRAY: "npy",
+        DataKind.TABLE: "csv",
+        DataKind.IDX: "idx",
+        DataKind.IMAGES: "",
+        DataKind.PARQUET: "parquet",
+    }[kind]
+
+
+def read_npy(data: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
+    """An array of whole numbers from a .npy file, its size checked before it is allocated."""
+    try:
+        stream = io.BytesIO(data)
+        version = np.lib.format.read_magic(stream)
+        reader = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            reader = np.lib.format.read_array_header_2_0
+        shape, _, kind = reader(stream)
+        limits.check("the number of cells", int(np.prod(shape, dtype=object)), limits.cells)
+        if kind.hasobject:
+            raise ParameterError("the array holds Python objects: expected whole numbers")
+        array: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    except LaconicError:
+        raise
+    except (ValueError, EOFError, SyntaxError, TypeError, KeyError) as error:
+        raise FormatError(f"the .npy file is damaged: {error}") from error
+    return array
+
+
+def read_idx(data: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
+    """An array from an IDX file, the format of MNIST."""
+    kind, dimensions = np.dtype(_IDX_TYPES[data[2]]), data[3]
+    start = 4 + 4 * dimensions
+    if len(data) < start:
+        raise FormatError("the IDX file is truncated")
+    shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dimensions, 4))
+    count = int(np.prod(shape, dtype=object))
+    limits.check("the number of cells", count, limits.cells)
+    if len(data) != start + count * kind.itemsize:
+        raise FormatError(
+            f"the IDX file has {len(data)} bytes: its header {list(shape)} asks for"
+            f" {start + count * kind.itemsize}"
+        )
+    return np.frombuffer(data, kind.newbyteorder(">"), offset=start).astype(kind).reshape(shape)
+
+
+def write_idx(array: NDArray[Any]) -> bytes:
+    """An IDX file; raises ``ParameterError`` for types that IDX lacks."""
+    codes = {v: k for k, v in _IDX_TYPES.items()}
+    plain = array.dtype.newbyteorder("<").str
+    if plain not in codes or array.ndim > 255:
+        raise ParameterError(f"IDX files do not hold {array.dtype}: write npy")
+    head = bytes([0, 0, codes[plain], array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return head + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+def _gunzip(data: bytes, limits: Limits) -> bytes:
+    try:
+        with gzip.open(io.BytesIO(data)) as file:
+            result = file.read(limits.segment_bytes + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FormatError(f"the gzip file is damaged: {error}") from error
+    limits.check("the size of the input", len(result), limits.segment_bytes)
+    return result

@@ -1,0 +1,137 @@
+"""Training of the lossless model: it learns, resumes, exports, and the export codes pictures."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pictures import textured
+from PIL import Image as Pillow
+
+from laconic import codec
+from laconic.codec import models
+from laconic.codec.lossless.photo.config import CONFIGS
+from laconic.codec.lossless.photo.context import INPUTS
+from laconic.codec.lossless.photo.export import write_photo
+from laconic.codec.lossless.photo.learn import PhotoNetwork
+from laconic.codec.lossless.photo.samples import Samples
+from laconic.codec.train.photo import PhotoRecipe, PhotoTrainer, load_photos, loss_of, run
+from laconic.formats.errors import ModelError, ParameterError
+
+SHORT = replace(PhotoRecipe(), minutes=0.02, batch=256, warmup=5)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(3):
+        Pillow.fromarray(np.roll(textured(70, 80).pixels, 9 * number, 1)).save(
+            folder / f"{number}.png"
+        )
+    return folder
+
+
+def test_training_lowers_the_code_length(photos: Path, tmp_path: Path) -> None:
+    trainer = PhotoTrainer(SHORT, [photos], tmp_path)
+    first = trainer.train_step().sum()
+
+    for _ in range(40):
+        last = trainer.train_step().sum()
+
+    assert last < first - 0.5
+
+
+def test_a_run_ends_resumes_and_exports(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = run(SHORT, [photos], tmp_path / "run", threads=1)
+    before = torch.load(checkpoint, weights_only=True)["step"]
+    with pytest.raises(ParameterError, match="--resume"):
+        run(SHORT, [photos], tmp_path / "run")
+    longer = replace(SHORT, minutes=0.04)
+    run(longer, [photos], tmp_path / "run", resume=True, threads=1)
+
+    assert torch.load(checkpoint, weights_only=True)["step"] > before
+    log = [json.loads(x) for x in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] > before
+    target = tmp_path / "models" / "mine.safetensors"
+    info = models.export(checkpoint, target, name="mine")
+    assert info.codec == "photo"
+    assert info.parameters == sum(p.numel() for p in PhotoNetwork(CONFIGS["photo"]).parameters())
+    monkeypatch.setenv("LACONIC_MODELS", str(target.parent))
+    image = textured(66, 50)
+    data = codec.encode(image, lossless=True, model="mine")
+    assert codec.probe(data).model == "mine"
+    assert np.array_equal(codec.decode(data).pixels, image.pixels)
+
+
+def test_a_file_of_another_model_is_refused_by_name(photos: Path, tmp_path: Path) -> None:
+    target = tmp_path / "other.safetensors"
+    torch.manual_seed(0)
+    write_photo(target, PhotoNetwork(CONFIGS["photo"]), name="other", training={}, overwrite=False)
+    data = codec.encode(textured(60, 60), lossless=True, model=str(target))
+
+    with pytest.raises(ModelError, match="not found"):
+        codec.decode(data)
+
+
+def test_weights_that_could_round_are_not_exported(tmp_path: Path) -> None:
+    network = PhotoNetwork(CONFIGS["photo"])
+    with torch.no_grad():
+        network.networks()[0].w2.fill_(1.9)
+
+    with pytest.raises(ModelError, match="not exact"):
+        write_photo(tmp_path / "x.safetensors", network, name="x", training={}, overwrite=False)
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_every_ninth_picture_is_held_out(tmp_path: Path) -> None:
+    for number in range(20):
+        Pillow.fromarray(np.full((4, 4, 3), number, np.uint8)).save(tmp_path / f"{number:02}.png")
+
+    train, held_out = load_photos([tmp_path])
+
+    assert [int(p[0, 0, 0]) for p in held_out] == [4, 13]
+    assert len(train) == 18
+
+
+def test_samples_see_what_the_coder_sees() -> None:
+    """Contexts drawn at random are those of the wavefront, borders included."""
+    from laconic.codec.lossless.photo.wave import _Tiles
+
+    image = textured(9, 7)
+    work = _Tiles(codec_model(), 1, image.pixels.shape, 8)
+    wide = image.pixels.reshape(-1, 3).astype(np.float32)
+    for plane, channel in enumerate((1, 0, 2)):
+        work.planes[plane][0, :-1] = wide[:, channel] - (wide[:, 1] if plane else 0)
+    batches = Samples([image.pixels]).draw(np.random.default_rng(0), 200)
+
+    for plane, (inputs, base, _, _) in enumerate(batches):
+        out = work.outputs(plane, 0, 63)
+        known = {(float(b), o.tobytes()) for b, o in zip(out.base, out.out.T, strict=True)}
+        x = np.ascontiguousarray((inputs * 32).numpy().T)
+        assert x.shape[0] == INPUTS[plane]
+        drawn = codec_model().networks[plane](x)
+        assert {(float(b), o.tobytes()) for b, o in zip(base, drawn.T, strict=True)} <= known
+
+
+def codec_model():  # type: ignore[no-untyped-def]
+    from laconic.codec.lossless.photo.network import load_model
+
+    return load_model("photo")
+
+
+def test_the_loss_is_the_length_of_the_file() -> None:
+    """What training minimises is what files take, within a percent."""
+    image = textured(120, 120)
+    network = PhotoNetwork(CONFIGS["photo"])
+    network.load_integers(codec_model().tensors)
+    network.quantise(True)
+    with torch.no_grad():
+        bits = loss_of(network, Samples([image.pixels]).draw(np.random.default_rng(0), 20_000))
+
+    size = 8 * len(codec.encode(image, lossless=True)) / image.pixels.size
+
+    assert float(bits.mean()) == pytest.approx(size, rel=0.015)
