@@ -278,3 +278,28 @@ def test_missing_published_weights_say_which_file_belongs_where(
         codec.encode(picture(64, 64), codec="compressai:vgg:1")
     with pytest.raises(ModelError, match="no cheng2020-attn of quality 8"):
         codec.encode(picture(64, 64), codec="compressai:cheng2020-attn:8")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"latent_channels": 1 << 20}, {"slices": 7}, {"window": "5"}, {"heads": 0}, {"x": 1}],
+)
+def test_model_files_with_impossible_configurations_are_refused(
+    change: dict[str, Any], rule_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = models.find("test-mlicpp")
+    tensors = models.read_tensors(info)
+    monkeypatch.setenv("LACONIC_MODELS", str(tmp_path))
+    config = {**info.config, **change}
+    models.write_model(
+        tmp_path / "forged.safetensors",
+        name="forged",
+        codec="mlic++",
+        config=config,
+        numerics=info.numerics,
+        tensors=tensors,
+        training={},
+    )
+
+    with pytest.raises(ModelError):
+        codec.encode(picture(64, 64), model="forged")

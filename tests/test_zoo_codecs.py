@@ -164,3 +164,23 @@ def test_damaged_payloads_raise_only_documented_errors(name: str) -> None:
 def test_stream_numbers_are_fixed() -> None:
     assert registry.get("compressai").codec_id == registry.BUILT_IN["compressai"][0] == 5
     assert registry.get("mlic++").codec_id == registry.BUILT_IN["mlic++"][0] == 4
+
+
+def test_a_latent_of_which_nothing_is_kept_costs_next_to_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rule_models import network
+    from safetensors.torch import save_file
+
+    weights = {k: v.contiguous() for k, v in network("test-mlicv2").state_dict().items()}
+    for key, value in weights.items():
+        if key.startswith("keep_") and ".outer." in key:
+            value.fill_(-5.0 if key.endswith("bias") else 0.0)
+    save_file(weights, tmp_path / "x.safetensors")
+    monkeypatch.setenv("LACONIC_MODELS", str(tmp_path / "store"))
+    models.import_checkpoint(tmp_path / "x.safetensors", name="sparing")
+
+    data = codec.encode(picture(128, 192), model="sparing")
+
+    assert codec.verify(data).symbols == 4 * 2 * 3  # z alone
+    assert codec.decode(data).pixels.shape == (128, 192, 3)

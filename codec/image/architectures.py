@@ -63,9 +63,8 @@ class MlicPlusPlusArchitecture:
         self.second = second
 
     def matches(self, shapes: Shapes) -> bool:
-        return ("local_context.0.norm1.weight" in shapes) and self.second == (
-            "guided.merge.weight" in shapes
-        )
+        second = "guided.merge.weight" in shapes
+        return "local_context.0.norm1.weight" in shapes and second == self.second
 
     def recognise(self, shapes: Shapes) -> dict[str, Any]:
         from laconic.codec.image.reference.config import recognise
@@ -167,15 +166,34 @@ def assemble(weights: Weights, name: str | None) -> Assembled:
     """
     shapes = {key: tuple(array.shape) for key, array in weights.items()}
     known = recognise(shapes, name)
-    architecture = ARCHITECTURES[known]
-    config = architecture.recognise(shapes)
-    network = architecture.build(config)
-    load_parameters(network, weights, f"the checkpoint is no {known}")
+    config = ARCHITECTURES[known].recognise(shapes)
+    network = build(ARCHITECTURES[known], config, weights, f"the checkpoint is no {known}")
     return Assembled(known, config, network)
 
 
-def load_parameters(network: nn.Module, weights: Weights, complaint: str) -> None:
-    """Copy arrays into the parameters of the same names; buffers stay as constructed."""
+def build(
+    architecture: Architecture, config: Mapping[str, Any], weights: Weights, complaint: str
+) -> nn.Module:
+    """The network of a configuration with these arrays as its parameters; buffers stay as
+    constructed. Nothing is allocated before names, shapes and values are known to be right.
+
+    Raises ``ModelError``, whose sentence begins with ``complaint``.
+    """
+    try:
+        with torch.device("meta"):
+            sketch = architecture.build(config)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise ModelError(f"{complaint}: {error}") from error
+    _check(sketch, weights, complaint)
+    network = architecture.build(config)
+    with torch.no_grad():
+        for key, parameter in network.named_parameters():
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(weights[key])))
+    return network
+
+
+def _check(network: nn.Module, weights: Weights, complaint: str) -> None:
+    """Raise ``ModelError`` unless the arrays can be the parameters of the network."""
     parameters = dict(network.named_parameters())
     if missing := sorted(set(parameters) - set(weights)):
         raise ModelError(f"{complaint}: it lacks {_some(missing)}")
@@ -195,8 +213,6 @@ def load_parameters(network: nn.Module, weights: Weights, complaint: str) -> Non
                 f"{complaint} that can be used: {key} has values that are not finite; its training"
                 " went wrong"
             )
-        with torch.no_grad():
-            parameter.copy_(torch.from_numpy(np.ascontiguousarray(array)))
 
 
 def _some(keys: list[str]) -> str:
@@ -230,8 +246,7 @@ def _load(identity: str, path: Path) -> ImageModel:
     for key, array in models.read_tensors(info).items():
         prefix = next((p for p in (Y_TABLES, Z_TABLES) if key.startswith(p)), "")
         parts[prefix][key.removeprefix(prefix)] = array
-    network = architecture.build(config)
-    load_parameters(network, parts[""], f"the model {info.name} is not what it says")
+    network = build(architecture, config, parts[""], f"the model {info.name} is not what it says")
     network.eval().requires_grad_(False)
     try:
         tables = [CdfTables.from_arrays(parts[p]) for p in (Y_TABLES, Z_TABLES)]

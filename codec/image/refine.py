@@ -33,7 +33,8 @@ HOLD = 0.35  # share of the steps before the temperature falls
 DECAY = 2.0  # of its logarithm over all steps: 0.001 a step for 2,000 steps
 EDGE = 1e-5  # arguments of atanh stay this far from 1
 RATE = 0.01  # learning rate of Adam, in quantisation steps
-CHECKS = 8  # evaluations with true rounding on the way
+CHECKS = 8  # evaluations with true rounding on the way, more in long searches:
+LONGEST = 50  # steps between two of them
 
 
 def temperature(progress: float) -> float:
@@ -157,7 +158,14 @@ def refine(
 
     start = true_loss()
     best = Refined(y, z, start, start)
-    checks = {round(steps * (i + 1) / CHECKS) for i in range(CHECKS)}
+    interval = max(1, min(LONGEST, steps // CHECKS))
+
+    def keep() -> None:
+        nonlocal best
+        if (now := true_loss()) < best.after:
+            kept = [v.detach().clone() for v in variables]
+            best = Refined(kept[0], kept[1] if z is not None else None, start, now)
+
     try:
         with torch.enable_grad():
             for step in range(1, steps + 1):
@@ -168,11 +176,11 @@ def refine(
                 loss = objective.loss(*current(), rounding)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
-                if step in checks and (now := true_loss()) < best.after:
-                    kept = [v.detach().clone() for v in variables]
-                    best = Refined(kept[0], kept[1] if z is not None else None, start, now)
+                if step % interval == 0 or step == steps:
+                    keep()
                 if report is not None:
                     report(step, steps, 1 - best.after / start)
     except KeyboardInterrupt:
+        keep()
         best.interrupted = True
     return best

@@ -13,6 +13,8 @@ from typing import Any
 
 from laconic.formats.errors import ModelError
 
+MAX_WIDTH, MAX_SLICES = 4096, 64
+
 
 @dataclass(frozen=True)
 class ReferenceConfig:
@@ -29,6 +31,27 @@ class ReferenceConfig:
     narrow_synthesis: bool = False  # first block of g_s goes to N channels at once
     second: bool = False  # MLICv2: token mixing, guided slice 0, reweighting, rotary positions
     selective: bool = False  # MLICv2: leave out elements that a network expects to be zero
+
+    def __post_init__(self) -> None:
+        widths = (self.transform_channels, self.latent_channels, *self.parameter_widths)
+        widths += (*self.channel_widths, *self.residual_widths)
+        sensible = (
+            all(isinstance(w, int) and 1 <= w <= MAX_WIDTH for w in widths)
+            and len(self.channel_widths) == 2
+            and len(widths) <= 16
+            and 1 <= self.slices <= MAX_SLICES
+            and self.latent_channels % self.slices == 0
+            and self.window % 2 == 1
+            and 3 <= self.window <= 15
+            and 1 <= self.heads <= self.slice_channels
+            and self.slice_channels % self.heads == 0
+        )
+        if not sensible:
+            raise ModelError(
+                f"no model of the MLIC family has {self.latent_channels} latent channels in"
+                f" {self.slices} slices, a window of {self.window}, {self.heads} heads and layers"
+                f" of {', '.join(map(str, widths[:8]))} channels"
+            )
 
     @property
     def slice_channels(self) -> int:

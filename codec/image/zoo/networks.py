@@ -27,7 +27,9 @@ from laconic.codec.image.reference.layers import (
     conv3x3,
     subpixel3x3,
 )
+from laconic.formats.errors import ModelError
 
+MAX_WIDTH = 4096
 CONTEXT = 5  # side of the serial context's window
 
 
@@ -38,6 +40,11 @@ class ZooConfig:
     kind: str
     channels: int
     latent: int
+
+    def __post_init__(self) -> None:
+        for width in (self.channels, self.latent):
+            if not isinstance(width, int) or not 2 <= width <= MAX_WIDTH:
+                raise ModelError(f"no {self.kind} has {width} channels: expected 2 to {MAX_WIDTH}")
 
 
 def conv5x5(inputs: int, outputs: int, stride: int = 2, size: int = 5) -> nn.Conv2d:
