@@ -1,0 +1,176 @@
+"""One file on its way to a picture: checks, tiles and the latents around them, regions, alpha."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from laconic.codec.base import DecodeSettings
+from laconic.codec.image.alpha import decode_alpha
+from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader
+from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.tiles import LATENT, Box, Grid
+from laconic.entropy import NumericsProfile
+from laconic.formats.container import EXIF, ICC, XMP
+from laconic.formats.container_reader import ContainerReader
+from laconic.formats.errors import (
+    DesyncError,
+    FormatError,
+    ParameterError,
+    UnsupportedError,
+)
+from laconic.formats.image import Image
+from laconic.formats.image_header import ImageHeader
+from laconic.formats.varint import read_varint
+
+
+class DecodeJob:
+    """One file on its way to a picture."""
+
+    def __init__(
+        self,
+        codec_header: type[MlicHeader] | type[TileHeader],
+        load: Callable[[str], ImageModel],
+        reader: ContainerReader,
+        settings: DecodeSettings,
+    ) -> None:
+        header = reader.header
+        if header.codec_version != CODEC_VERSION:
+            raise UnsupportedError(
+                f"the file was made by version {header.codec_version} of the image codec: this one"
+                f" decodes version {CODEC_VERSION}; install a newer Laconic"
+            )
+        if header.numerics != NumericsProfile.FLOAT64_GUARD:
+            raise UnsupportedError(
+                f"the file asks for numerics profile {header.numerics}: the image codec has profile"
+                f" {int(NumericsProfile.FLOAT64_GUARD)}"
+            )
+        self.reader, self.settings = reader, settings
+        self.picture = ImageHeader.unpack(header.media_header, settings.limits)
+        self.options = codec_header.unpack(header.codec_header)
+        self.grid = Grid(self.picture.width, self.picture.height, self.options.tile)
+        if len(self.grid) != header.segment_count and not settings.partial:
+            raise FormatError(
+                f"the file has {header.segment_count} tiles but its picture needs {len(self.grid)}:"
+                " it is damaged"
+            )
+        self.model = load(header.model.hex())
+        self.dtype = np.uint8 if self.picture.bit_depth == 8 else np.uint16
+
+    def latent(self, number: int) -> tuple[Tensor, int, bytes]:
+        """y_hat of a tile ``[1, h, w, M]`` float32, its number of symbols, its alpha bytes."""
+        if number >= len(self.reader):
+            raise FormatError(f"tile {number} is missing: the file is truncated")
+        segment = self.reader[number]
+        payload, alpha = segment.payload, b""
+        if self.picture.alpha:
+            length, offset = read_varint(payload, 0)
+            if length > len(payload) - offset:
+                raise FormatError(f"the alpha plane of tile {number} is truncated")
+            alpha, payload = payload[offset : offset + length], payload[offset + length :]
+        box = self.grid.box(number)
+        coded = self.model.decode(
+            payload, box.height // LATENT, box.width // LATENT, self.options.quality
+        )
+        if not segment.matches(coded.check.value32()):
+            raise DesyncError(
+                f"tile {number} decodes to other symbols than were encoded: the model"
+                f" {self.model.info.name} or this machine's arithmetic differs from the encoder's"
+            )
+        return coded.y_hat.float(), coded.symbols, alpha
+
+    @torch.no_grad()
+    def run(self) -> Image:
+        """Decode the region asked for."""
+        whole = Box(0, 0, self.picture.width, self.picture.height)
+        region = self._region(whole)
+        margin = self.model.synthesis_margin
+        needed = region.aligned(LATENT).grown(margin, self.grid.padded)
+        tiles = self.grid.touching(needed)
+        total = 2 * len(tiles)
+        latents: dict[int, Tensor] = {}
+        alphas: dict[int, bytes] = {}
+        notices: list[str] = []
+        for done, number in enumerate(tiles):
+            try:
+                latents[number], _, alphas[number] = self.latent(number)
+            except FormatError as error:
+                if not self.settings.partial:
+                    raise
+                notices.append(f"tile {number} was left gray: {error}")
+            self._progress(done + 1, total)
+        if not latents:
+            raise FormatError("no tile of the file is intact: there is nothing to decode")
+        channels = self.picture.channels
+        pixels = np.empty((region.height, region.width, channels), dtype=self.dtype)
+        alpha = np.empty(pixels.shape[:2], dtype=self.dtype) if self.picture.alpha else None
+        for done, number in enumerate(tiles):
+            part = self.grid.box(number).cut(region)
+            if part.width <= 0 or part.height <= 0:
+                continue
+            at = part.within(region)
+            if number not in latents:
+                pixels[at] = np.iinfo(self.dtype).max // 2
+                if alpha is not None:
+                    alpha[at] = np.iinfo(self.dtype).max
+                continue
+            pixels[at] = self._synthesise(part, latents, margin)
+            if alpha is not None:
+                alpha[at] = self._alpha(number, alphas[number], part)
+            self._progress(len(tiles) + done + 1, total)
+        blobs = {c.type: c.data for c in self.reader.chunks}
+        return Image(
+            pixels=pixels,
+            alpha=alpha,
+            bit_depth=self.picture.bit_depth,
+            icc=blobs.get(ICC),
+            exif=blobs.get(EXIF),
+            xmp=blobs.get(XMP),
+            color=self.picture.color,
+            notices=notices,
+        )
+
+    def _region(self, whole: Box) -> Box:
+        if self.settings.region is None:
+            return whole
+        x, y, width, height = self.settings.region
+        region = Box(x, y, x + width, y + height)
+        if width < 1 or height < 1 or region.cut(whole) != region:
+            raise ParameterError(
+                f"the region {x},{y},{width},{height} does not lie within the picture of"
+                f" {whole.width} x {whole.height} pixels"
+            )
+        return region
+
+    def _synthesise(self, part: Box, latents: dict[int, Tensor], margin: int) -> NDArray[Any]:
+        """Samples of ``part`` from its latents and those around it."""
+        area = part.aligned(LATENT).grown(margin, self.grid.padded)
+        y = torch.zeros(1, area.height // LATENT, area.width // LATENT, self.model.channels)
+        for number in self.grid.touching(area):
+            if number in latents:
+                box = self.grid.box(number)
+                shared = box.cut(area)
+                rows, columns = shared.within(area, LATENT)
+                y[:, rows, columns] = latents[number][(slice(None), *shared.within(box, LATENT))]
+        x = self.model.synthesise(y, self.options.quality)[0]
+        rows, columns = part.within(area)
+        x = x[rows, columns]
+        if self.picture.channels == 1:
+            x = x.mean(-1, keepdim=True)
+        top = float(np.iinfo(self.dtype).max)
+        samples: NDArray[Any] = x.clamp(0, 1).mul(top).round().numpy().astype(self.dtype)
+        return samples
+
+    def _alpha(self, number: int, data: bytes, part: Box) -> NDArray[Any]:
+        box = self.grid.box(number).cut(Box(0, 0, self.picture.width, self.picture.height))
+        plane = decode_alpha(data, (box.height, box.width), self.dtype)
+        return plane[part.within(box)]
+
+    def _progress(self, done: int, total: int) -> None:
+        if self.settings.progress:
+            self.settings.progress(done, total)

@@ -1,0 +1,163 @@
+"""One picture on its way to a file: tiles, alpha, search with effort, header, metadata."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from laconic.codec.base import EncodeSettings
+from laconic.codec.image.alpha import encode_alpha
+from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader
+from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.refine import Objective, refine
+from laconic.codec.image.target import search_quality
+from laconic.codec.image.tiles import LATENT, Box, Grid
+from laconic.entropy import NumericsProfile
+from laconic.formats.container import EXIF, ICC, XMP, Chunk, Container, Header, Media, Segment
+from laconic.formats.errors import DesyncError
+from laconic.formats.image import Image
+from laconic.formats.image_header import ImageHeader
+from laconic.formats.varint import write_varint
+
+
+class EncodeJob:
+    """One picture on its way to a file; ``run`` may be called at several qualities."""
+
+    def __init__(
+        self,
+        codec_id: int,
+        model: ImageModel,
+        image: Image,
+        settings: EncodeSettings,
+        tile: int,
+    ) -> None:
+        self.codec_id, self.model, self.image, self.settings = codec_id, model, image, settings
+        self.effort = settings.effort
+        self.relaxed = model.relaxed() if settings.effort else None
+        self.grid = Grid(image.width, image.height, tile)
+        self.header = ImageHeader(
+            image.width,
+            image.height,
+            image.channels,
+            image.bit_depth,
+            alpha=image.alpha is not None,
+            color=image.color,
+            icc=image.icc is not None,
+        )
+        self.alpha = [self._alpha(n) for n in range(len(self.grid))]
+
+    def _alpha(self, number: int) -> bytes:
+        if self.image.alpha is None:
+            return b""
+        box = self.grid.box(number).cut(Box(0, 0, self.image.width, self.image.height))
+        data = encode_alpha(self.image.alpha[box.top : box.bottom, box.left : box.right])
+        return write_varint(len(data)) + data
+
+    def pixels(self, box: Box) -> Tensor:
+        """Samples of padded pixels as ``[1, H, W, 3]`` in [0, 1]; the border is replicated."""
+        rows = np.minimum(np.arange(box.top, box.bottom), self.image.height - 1)
+        columns = np.minimum(np.arange(box.left, box.right), self.image.width - 1)
+        samples = self.image.pixels[rows[:, None], columns[None]]
+        scale = np.float32(1 / np.iinfo(samples.dtype).max)
+        x = torch.from_numpy(samples.astype(np.float32) * scale)[None]
+        return x.expand(-1, -1, -1, 3)
+
+    @torch.no_grad()
+    def run(self, quality: float | None) -> bytes:
+        """The file at a quality in tenths, or at the model's only rate."""
+        model = self.model
+        segments = []
+        for number in range(len(self.grid)):
+            box = self.grid.box(number)
+            seen = box.grown(model.analysis_margin, self.grid.padded)
+            y = model.analyse(self.pixels(seen), quality)
+            rows, columns = box.within(seen, LATENT)
+            y = y[:, rows, columns]
+            z = model.hyper(y, quality)
+            if self.effort:
+                y, z = self._refined(number, y, z, quality)
+            coded = model.encode(y, z, quality)
+            if self.settings.verify:
+                again = model.decode(coded.payload, y.shape[1], y.shape[2], quality)
+                if again.check.value32() != coded.check.value32():
+                    raise DesyncError(
+                        f"tile {number} does not decode to what was encoded: nothing was written;"
+                        " report this with the picture and the version of torch"
+                    )
+            segments.append(Segment(self.alpha[number] + coded.payload, coded.check.value32()))
+            if self.settings.progress and not self.effort:
+                self.settings.progress(number + 1, len(self.grid))
+        header = Header(
+            Media.IMAGE,
+            self.codec_id,
+            CODEC_VERSION,
+            bytes.fromhex(model.info.id),
+            int(NumericsProfile.FLOAT64_GUARD),
+            self.header.pack(),
+            self._codec_header(quality).pack(),
+        )
+        return Container(header, segments, self._chunks()).to_bytes()
+
+    def run_within(self, target: int) -> bytes:
+        """The file of the highest quality with at most ``target`` bytes; with effort the latents
+        are refined at the quality found."""
+        effort, self.effort = self.effort, 0
+        plain = search_quality(self.run, target)
+        if not effort:
+            return plain
+        quality = MlicHeader.unpack(Container.from_bytes(plain).header.codec_header).quality
+        self.effort = effort
+        # Refinement trades bits against error in both directions: a file may come out larger.
+        for lower in (0.0, 1.0, 2.5):
+            data = self.run(max(0.0, round(quality - lower, 1)))
+            if len(data) <= target:
+                return data
+        return plain
+
+    def _refined(
+        self, number: int, y: Tensor, z: Tensor | None, quality: float | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Latents of a tile after the search; its neighbours' are taken as their analysis gives
+        them."""
+        model, box = self.model, self.grid.box(number)
+        assert self.relaxed is not None
+        area = box.grown(model.synthesis_margin, self.grid.padded)
+        seen = area.grown(model.analysis_margin, self.grid.padded)
+        every = slice(None)
+        around = model.analyse(self.pixels(seen), quality)
+        around = around[(every, *area.within(seen, LATENT))].round()
+        inside, picture = (every, *box.within(area, LATENT)), (every, *box.within(area))
+
+        def synthesise(y_hat: Tensor) -> Tensor:
+            whole = around.clone()
+            whole[inside] = y_hat
+            return model.synthesise(whole, quality)[picture]
+
+        def report(step: int, steps: int, gain: float) -> None:
+            if self.settings.progress:
+                self.settings.progress(number * steps + step, len(self.grid) * steps)
+            if self.settings.status:
+                self.settings.status(f"loss {-100 * gain:+.2f} %")
+
+        objective = Objective(
+            self.relaxed, synthesise, self.pixels(box), model.multiplier(quality), quality
+        )
+        best = refine(objective, y, z, self.effort, report)
+        if best.interrupted:
+            self.effort = 0
+            if self.settings.status:
+                self.settings.status("interrupted: the best so far is kept")
+        return best.y, best.z
+
+    def _codec_header(self, quality: float | None) -> MlicHeader | TileHeader:
+        if quality is None:
+            return TileHeader(self.grid.tile)
+        return MlicHeader(quality, self.grid.tile)
+
+    def _chunks(self) -> list[Chunk]:
+        image = self.image
+        blobs = [(ICC, image.icc)]
+        if not self.settings.strip:
+            blobs += [(EXIF, image.exif), (XMP, image.xmp)]
+        return [Chunk(kind, data) for kind, data in blobs if data]
