@@ -10,8 +10,12 @@ from laconic.codec.evaluate.metrics import METRICS
 from laconic.codec.evaluate.results import RATE_TITLES, Curve
 from laconic.formats.errors import ParameterError
 
-# Okabe and Ito's palette, https://jfly.uni-koeln.de/color; yellow is too light on white.
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+# Okabe and Ito's palette, https://jfly.uni-koeln.de/color, then Tol's muted one; their yellows are
+# too light on white.
+COLOURS = (
+    "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F",
+    "#882255", "#332288", "#44AA99", "#999933",
+)  # fmt: skip
 MARKERS = "os^Dv*Px"
 LABEL_GAP = 11  # points between the centres of two labels
 

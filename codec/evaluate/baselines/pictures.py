@@ -46,14 +46,15 @@ TABLE: dict[str, Row] = {
     "avif": Row("AVIF", ".avif", "avif", {"speed": 6, "subsampling": "4:4:4", "max_threads": 2},
                 "quality", (20, 35, 50, 60, 70, 80, 90), "libavif quality 0..100",
                 {"420": {"subsampling": "4:2:0"}, "444": {"subsampling": "4:4:4"}}),
-    "jpeg2000": Row("JPEG2000", ".jp2", "jpg_2000", {"irreversible": True, "quality_mode": "dB"},
+    "jpeg2000": Row("JPEG2000", ".jp2", "jpg_2000", {"irreversible": True, "mct": 1,
+                    "quality_mode": "dB"},
                     "quality_layers", (28, 31, 34, 37, 40, 43), "target PSNR in dB"),
     "jxl": Row("JXL", ".jxl", None, {"effort": 7}, "quality", QUALITY, "libjxl quality 0..100",
                None, "pillow_jxl"),
     "png": Row("PNG", ".png", "zlib", {"optimize": True}),
     "webp-lossless": Row("WEBP", ".webp", "webp", {"lossless": True, "method": 6, "quality": 100,
                          "exact": True}),
-    "jpeg2000-lossless": Row("JPEG2000", ".jp2", "jpg_2000", {"irreversible": False}),
+    "jpeg2000-lossless": Row("JPEG2000", ".jp2", "jpg_2000", {"irreversible": False, "mct": 1}),
     "jxl-lossless": Row("JXL", ".jxl", None, {"lossless": True, "effort": 7}, needs="pillow_jxl"),
 }  # fmt: skip
 
