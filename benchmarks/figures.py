@@ -233,11 +233,15 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 
 def filled(text: str) -> str:
-    """``text`` with every block replaced by what the kept results say."""
+    """``text`` with every block replaced by what the kept results say; one that was not measured
+    stays as it is."""
 
     def fill(match: re.Match[str]) -> str:
         name = match[1]
-        return f"<!-- figures: {name} -->\n{BLOCKS[name]()}\n<!-- end -->"
+        try:
+            return f"<!-- figures: {name} -->\n{BLOCKS[name]()}\n<!-- end -->"
+        except FileNotFoundError:
+            return match[0]
 
     return re.sub(r"<!-- figures: (\S+) -->.*?<!-- end -->", fill, text, flags=re.DOTALL)
 

@@ -55,6 +55,7 @@ def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
     readme = (ROOT / "README.md").read_text()
 
     assert "<!-- figures: " in readme
+    assert not re.search(r"-->\s*<!-- end", readme)  # every block was measured
     assert filled(readme) == readme
 
 
