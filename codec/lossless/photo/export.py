@@ -43,6 +43,8 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         network = PhotoNetwork(CONFIGS[state["recipe"]["config"]])
         network.load_state_dict(state["average"])
+        for plane in network.networks():
+            plane.balance()
     except (OSError, RuntimeError, KeyError, EOFError, TypeError) as error:
         raise ModelError(
             f"{checkpoint} is not a checkpoint of a photo training: {error}"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from laconic.codec.lossless.photo.config import (
+    EXACT,
     HIDDEN_BITS,
     HIDDEN_LIMIT,
     INTEGER_BITS,
@@ -25,7 +26,7 @@ from laconic.codec.lossless.photo.config import (
     WEIGHT_LIMIT,
     PhotoConfig,
 )
-from laconic.codec.lossless.photo.context import INPUTS, scale_table
+from laconic.codec.lossless.photo.context import INPUTS, LOW, scale_table
 from laconic.codec.lossless.photo.mixture import LOG_SCALE_HIGH, LOG_SCALE_LOW
 
 
@@ -83,6 +84,23 @@ class PlaneNetwork(nn.Module):
         for w in (self.w1, self.w2, self.w3):
             w.clamp_(-WEIGHT_LIMIT / (1 << WEIGHT_BITS), WEIGHT_LIMIT / (1 << WEIGHT_BITS))
         self.skip.clamp_(-WEIGHT_LIMIT / (1 << SKIP_BITS), WEIGHT_LIMIT / (1 << SKIP_BITS))
+
+    @torch.no_grad()
+    def balance(self) -> None:
+        """Scale hidden units down whose sums could reach 2^24, and what follows them up: the same
+        function, within the limits that `network.check_bounds` proves."""
+        for w, b, after, name, limit in (
+            (self.w1, self.b1, self.w2, "w1", -2 * LOW),
+            (self.w2, self.b2, self.w3, "w2", HIDDEN_LIMIT),
+        ):
+            sums = torch.maximum(w.clamp(min=0).sum(1), (-w).clamp(min=0).sum(1))
+            reach = sums * limit * (1 << INTEGER_BITS[name])
+            reach += b.abs() * (1 << INTEGER_BITS["b" + name[1]])
+            factor = (0.95 * EXACT / reach).clamp(max=1)
+            w *= factor[:, None]
+            b *= factor
+            after /= factor
+        self.clip()
 
     @torch.no_grad()
     def load_integers(self, tensors: Mapping[str, NDArray[Any]], plane: int) -> None:

@@ -54,21 +54,22 @@ def shapes(config: PhotoConfig) -> dict[str, tuple[int, ...]]:
 
 
 def check_bounds(tensors: Integers, plane: int) -> int:
-    """Largest magnitude that any sum in the network of `plane` can reach.
+    """Largest magnitude that any sum, or part of one, in the network of `plane` can reach.
+
+    Activations are not negative: whatever the order, a sum of their products stays between the sum
+    of the negative and that of the positive ones.
 
     Raises ``ModelError`` if it is 2^24 or more, or if a weight has more than ten bits.
     """
-    w1, b1, w2, b2, w3, skip, b3 = (
-        np.abs(tensors[f"{plane}.{name}"].astype(np.int64)) for name in TENSORS
-    )
+    w1, b1, w2, b2, w3, skip, b3 = (tensors[f"{plane}.{name}"].astype(np.int64) for name in TENSORS)
     for weights in (w1, w2, w3, skip):
-        if weights.max(initial=0) > WEIGHT_LIMIT:
+        if np.abs(weights).max(initial=0) > WEIGHT_LIMIT:
             raise ModelError(f"a weight of plane {plane} exceeds {WEIGHT_LIMIT}: not a valid model")
     sums = np.concatenate(
         (
-            w1.sum(axis=1) * -LOW + b1,
-            w2.sum(axis=1) * HIDDEN_LIMIT + b2,
-            w3.sum(axis=1) * HIDDEN_LIMIT + skip.sum(axis=1) * -LOW + b3,
+            np.abs(w1).sum(axis=1) * -LOW + np.abs(b1),
+            _one_sided(w2) * HIDDEN_LIMIT + np.abs(b2),
+            _one_sided(w3) * HIDDEN_LIMIT + np.abs(skip).sum(axis=1) * -LOW + np.abs(b3),
         )
     )
     if sums.max() >= EXACT:
@@ -77,6 +78,13 @@ def check_bounds(tensors: Integers, plane: int) -> int:
             " is not exact; train with smaller weights"
         )
     return int(sums.max())
+
+
+def _one_sided(weights: NDArray[Any]) -> NDArray[Any]:
+    """The larger of the sums of positive and of negative weights of each row."""
+    both = np.stack((np.maximum(weights, 0).sum(axis=1), np.maximum(-weights, 0).sum(axis=1)))
+    result: NDArray[Any] = both.max(axis=0)
+    return result
 
 
 class IntegerNetwork:
