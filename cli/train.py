@@ -12,7 +12,7 @@ from laconic.cli.options import complete_model
 
 
 @click.command("train")
-@click.argument("model", type=click.Choice(["mlic-small", "photo", "records"]))
+@click.argument("model", type=click.Choice(["mlic-small", "photo", "records", "records-small"]))
 @click.option(
     "--data",
     required=True,
@@ -36,7 +36,7 @@ from laconic.cli.options import complete_model
 @click.option("--init", shell_complete=complete_model, help="Model to start from (mlic-small).")
 @click.option("--batch", type=click.IntRange(1), help="Crops or samples per step.")
 @click.option("--threads", type=click.IntRange(1), help="Threads on a CPU.")
-@click.option("--name", default="mnist-hclt", show_default=True, help="Name of the circuit.")
+@click.option("--name", help="Name of the model for records. [default: mnist-hclt, mnist-small]")
 @click.option("--states", type=click.IntRange(1, 1024), help="Latent states of the circuit.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the records.")
 def command(
@@ -48,7 +48,7 @@ def command(
     init: str | None,
     batch: int | None,
     threads: int | None,
-    name: str,
+    name: str | None,
     states: int | None,
     epochs: int | None,
 ) -> None:
@@ -56,8 +56,13 @@ def command(
     processes with torchrun."""
     changes: dict[str, Any] = {"minutes": minutes, "batch": batch}
     changes = {key: value for key, value in changes.items() if value is not None}
-    if model == "records":
-        _train_records(data, out, resume, name, states, epochs)
+    if model.startswith("records"):
+        if len(data) != 1:
+            raise click.UsageError("records are trained on one array: give --data once")
+        if model == "records":
+            _train_records(data[0], out, resume, name or "mnist-hclt", states, epochs)
+        else:
+            _train_small(data[0], out, resume, name or "mnist-small", threads)
         return
     if model == "photo":
         from laconic.codec.train import photo
@@ -77,8 +82,22 @@ def command(
     )
 
 
+def _train_small(data: Path, out: Path, resume: bool, name: str, threads: int | None) -> None:
+    """Train a network of the preset `small`."""
+    import torch
+
+    from laconic.codec.lossless.records.small_training import SmallRecipe, run_small
+    from laconic.formats.records import read_records
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    recipe = SmallRecipe()
+    info = run_small(recipe, read_records(data), out, name=name, resume=resume, report=click.echo)
+    click.echo(f"{info.path}: {info.id}, {info.bytes:,} bytes")
+
+
 def _train_records(
-    data: tuple[Path, ...],
+    data: Path,
     out: Path,
     resume: bool,
     name: str,
@@ -89,12 +108,10 @@ def _train_records(
     from laconic.codec.lossless.records.training import Recipe, run
     from laconic.formats.records import read_records
 
-    if len(data) != 1:
-        raise click.UsageError("records are trained on one array: give --data once")
     recipe = Recipe()
     if states is not None:
         recipe = replace(recipe, states=states)
     if epochs is not None:
         recipe = replace(recipe, schedule=replace(recipe.schedule, epochs=epochs))
-    info = run(recipe, read_records(data[0]), out, name=name, resume=resume, report=click.echo)
+    info = run(recipe, read_records(data), out, name=name, resume=resume, report=click.echo)
     click.echo(f"{info.path}: {info.id}, {info.bytes:,} bytes")

@@ -82,7 +82,8 @@ def write_model(
 ) -> ModelInfo:
     """Write a model file atomically; ``tensors`` hold weights (float16) and tables (integers)."""
     identity, _ = manifest_id(codec, config, numerics, tensors)
-    weights = sum(a.size for key, a in tensors.items() if TABLE_PREFIX not in key)
+    sizes = (a.size for key, a in tensors.items() if TABLE_PREFIX not in key)
+    weights = int(config.get("weights") or sum(sizes))  # tables of circuits stand for weights
     about = {
         "name": name,
         "id": identity,

@@ -27,7 +27,10 @@ from laconic.formats.image_header import ImageHeader
 from laconic.formats.image_reader import read
 
 FORMAT = "LACONIC"
-ENCODE_OPTIONS = ("quality", "bpp", "target_bytes", "effort", "model", "strip", "verify", "tile")
+ENCODE_OPTIONS = (
+    "codec", "quality", "bpp", "target_bytes", "lossless", "effort", "model", "strip", "verify",
+    "tile",
+)  # fmt: skip
 
 
 class LacImageFile(ImageFile.ImageFile):

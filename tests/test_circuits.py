@@ -291,7 +291,7 @@ def test_a_path_costs_the_balanced_order_quadratic_work() -> None:
     assert path.balanced_encode > 20 * star.walk
 
 
-@pytest.mark.parametrize("name", ["", ".tree"])
+@pytest.mark.parametrize("name", ["", ".tree", ".integer"])
 def test_examples_in_docstrings_run(name: str) -> None:
     module = importlib.import_module(f"laconic.codec.lossless.circuits{name}")
 

@@ -392,6 +392,15 @@ def test_the_command_line_goes_there_and_back(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(Pillow.open(back)), scene(50, 60))
 
 
+def test_pillow_saves_and_opens_losslessly(tmp_path: Path) -> None:
+    import laconic.formats.pillow  # noqa: F401
+
+    for pixels in (textured(30, 40).pixels, scene(20, 30)[..., 0]):
+        Pillow.fromarray(pixels).save(tmp_path / "x.lac", lossless=True)
+        with Pillow.open(tmp_path / "x.lac") as opened:
+            assert np.array_equal(np.asarray(opened), pixels)
+
+
 def test_evaluation_lists_one_exact_point(tmp_path: Path) -> None:
     Pillow.fromarray(scene(64, 80)).save(tmp_path / "a.png")
     arguments = ["eval", str(tmp_path), "-c", "photo", "-c", "png", "--out", str(tmp_path / "r")]

@@ -336,3 +336,11 @@ def test_parquet_values_come_back() -> None:
     from laconic.formats.parquet import write_parquet
 
     assert parquet.read_table(io.BytesIO(write_parquet(decoded))).equals(original)
+
+
+def test_the_example_of_the_table_runs() -> None:
+    import doctest
+
+    from laconic.formats import table as module
+
+    assert doctest.testmod(module).failed == 0

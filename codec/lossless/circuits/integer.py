@@ -162,7 +162,7 @@ def apportion(weights: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     largest entry (the first of several). A row of zeros becomes even.
 
     >>> apportion(np.array([[3, 1, 0], [0, 0, 0]]), 16).tolist()
-    [[12, 3, 1], [6, 5, 5]]
+    [[11, 4, 1], [6, 5, 5]]
     """
     size = weights.shape[-1]
     sums = weights.sum(axis=-1, keepdims=True)

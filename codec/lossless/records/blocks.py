@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from laconic.codec.lossless.circuits.integer import IntegerCircuit
 from laconic.codec.lossless.circuits.walk import TOTAL, find, intervals, walk
 from laconic.codec.lossless.records.columns import Column, Ints
+from laconic.codec.lossless.records.small import SmallNetwork, interval, locate
 from laconic.entropy.lanes import LaneDecoder, LaneEncoder
 
 MAX_WIDTH = 1 << 20  # of a uniform number coded in one step; wider ones send 16 bits at a time
@@ -88,7 +89,7 @@ class Intervals:
 
 
 def intervals_of(
-    circuit: IntegerCircuit | None,
+    circuit: IntegerCircuit | SmallNetwork | None,
     layout: Layout,
     rows: Rows,
     progress: Callable[[int], None] | None = None,
@@ -106,7 +107,9 @@ def intervals_of(
     return result
 
 
-def _fill(circuit: IntegerCircuit | None, layout: Layout, rows: Rows, out: Intervals) -> None:
+def _fill(
+    circuit: IntegerCircuit | SmallNetwork | None, layout: Layout, rows: Rows, out: Intervals
+) -> None:
     """Intervals of some records into ``out``, in the order of coding."""
     symbols = rows.symbols.astype(np.int64)
     step = 0
@@ -117,7 +120,14 @@ def _fill(circuit: IntegerCircuit | None, layout: Layout, rows: Rows, out: Inter
         out.widths[:, step] = widths - 1
         step += 1
 
-    if circuit is not None:
+    if isinstance(circuit, SmallNetwork):
+
+        def code_pixel(pixel: int, freqs: NDArray[np.float64]) -> Ints:
+            write(*interval(freqs, symbols[:, pixel]))
+            return symbols[:, pixel]
+
+        circuit.walk(len(symbols), code_pixel)
+    elif circuit is not None:
 
         def code(node: int, weights: NDArray[np.float64], freqs: NDArray[np.float32]) -> Ints:
             own = slice(circuit.starts[node], circuit.starts[node + 1])
@@ -132,7 +142,7 @@ def _fill(circuit: IntegerCircuit | None, layout: Layout, rows: Rows, out: Inter
 
 
 def decode_rows(
-    circuit: IntegerCircuit | None,
+    circuit: IntegerCircuit | SmallNetwork | None,
     layout: Layout,
     data: bytes,
     count: int,
@@ -164,13 +174,22 @@ def decode_rows(
 
 
 def _decode_batch(
-    circuit: IntegerCircuit | None, layout: Layout, decoder: LaneDecoder, count: int
+    circuit: IntegerCircuit | SmallNetwork | None, layout: Layout, decoder: LaneDecoder, count: int
 ) -> Rows:
     """One record of each of the first ``count`` lanes."""
     bins = layout.bins()
     symbols = np.zeros((count, circuit.variables if circuit else 0), np.int64)
     rests = np.zeros((count, len(bins)), np.int64)
-    if circuit is not None:
+    if isinstance(circuit, SmallNetwork):
+
+        def code_pixel(pixel: int, freqs: NDArray[np.float64]) -> Ints:
+            found, starts, widths = locate(freqs, decoder.slots(count).astype(np.float64))
+            decoder.advance(starts, widths)
+            symbols[:, pixel] = found
+            return found
+
+        circuit.walk(count, code_pixel)
+    elif circuit is not None:
 
         def code(node: int, weights: NDArray[np.float64], freqs: NDArray[np.float32]) -> Ints:
             own = slice(circuit.starts[node], circuit.starts[node + 1])

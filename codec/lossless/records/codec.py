@@ -34,6 +34,7 @@ from laconic.codec.lossless.records.prepare import (
     restore_cells,
 )
 from laconic.codec.lossless.records.schema import Field, TextFrame, pack_fields, read_fields
+from laconic.codec.lossless.records.small import SmallNetwork
 from laconic.codec.lossless.records.wire import Cursor, squeeze, unsqueeze, write_blob
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container import Container, Header, Media, Segment
@@ -180,7 +181,7 @@ class _EncodeJob:
         method: Method,
         model: bytes,
         first: bytes,
-        circuit: IntegerCircuit | None,
+        circuit: IntegerCircuit | SmallNetwork | None,
         layout: Layout,
         blocks: list[Rows],
         sides: list[bytes],
@@ -219,7 +220,7 @@ class _EncodeJob:
 
 @dataclass(frozen=True)
 class _Model:
-    circuit: IntegerCircuit | None
+    circuit: IntegerCircuit | SmallNetwork | None
     layout: Layout
     fields: list[Field]
     frame: TextFrame | None

@@ -13,6 +13,7 @@ import numpy as np
 from laconic.codec import models
 from laconic.codec.lossless.circuits.compact import CompactCircuit, unpack
 from laconic.codec.lossless.circuits.integer import IntegerCircuit
+from laconic.codec.lossless.records.small import SmallNetwork
 from laconic.entropy import NumericsProfile
 from laconic.formats.errors import FormatError, LimitError, ModelError
 
@@ -21,10 +22,11 @@ CODEC = "records"
 
 @dataclass(frozen=True)
 class NamedCircuit:
-    """A circuit with a fixed domain: records of ``shape`` with values 0..sizes[i]-1."""
+    """A circuit, or a network of the preset `small`, with a fixed domain: records of ``shape`` with
+    values 0..sizes[i]-1."""
 
     info: models.ModelInfo
-    circuit: IntegerCircuit
+    circuit: IntegerCircuit | SmallNetwork
     shape: tuple[int, ...]
 
 
@@ -43,6 +45,7 @@ def save_circuit(
         "shape": list(shape),
         "states": int(circuit.totals.shape[1]),
         "variables": len(circuit.sizes),
+        "weights": circuit.transitions.size + circuit.leaves.size,
         "tables": circuit.to_integer().digest().hex()[:24],
     }
     return models.write_model(
@@ -52,6 +55,32 @@ def save_circuit(
         config=config,
         numerics=int(NumericsProfile.INTEGER_TABLES),
         tensors={"circuit": np.frombuffer(circuit.pack(), np.uint8)},
+        training=training,
+        overwrite=overwrite,
+    )
+
+
+def save_network(
+    path: Path,
+    network: SmallNetwork,
+    *,
+    name: str,
+    training: Mapping[str, Any],
+    overwrite: bool = False,
+) -> models.ModelInfo:
+    """Write a network of the preset `small` as a model file of integers."""
+    config = {
+        "kind": "small",
+        "shape": [network.height, network.width],
+        "weights": int(sum(a.size for a in network.tensors.values())),
+    }
+    return models.write_model(
+        path,
+        name=name,
+        codec=CODEC,
+        config=config,
+        numerics=int(NumericsProfile.INTEGER_NETWORK),
+        tensors=network.tensors,
         training=training,
         overwrite=overwrite,
     )
@@ -70,10 +99,13 @@ def load_circuit(name_or_id: str) -> NamedCircuit:
 @lru_cache(maxsize=4)
 def _load(identity: str, path: Path) -> NamedCircuit:
     info = models.read_info(path)
-    if info.codec != CODEC or info.config.get("kind") != "hclt":
+    kind = info.config.get("kind")
+    if info.codec != CODEC or kind not in ("hclt", "small"):
         raise ModelError(
             f"{info.name} is a model of the codec {info.codec!r}: expected a circuit for records"
         )
+    if kind == "small":
+        return _load_small(info)
     try:
         circuit = unpack(models.read_tensors(info)["circuit"].tobytes()).to_integer()
         shape = tuple(int(n) for n in info.config["shape"])
@@ -82,3 +114,12 @@ def _load(identity: str, path: Path) -> NamedCircuit:
     if circuit.digest().hex()[:24] != info.config.get("tables"):
         raise ModelError(f"{path} gives other tables here than where it was made: report this")
     return NamedCircuit(info, circuit, shape)
+
+
+def _load_small(info: models.ModelInfo) -> NamedCircuit:
+    try:
+        height, width = (int(n) for n in info.config["shape"])
+        network = SmallNetwork(height, width, models.read_tensors(info)).check()
+    except (FormatError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{info.path} holds no network of the preset small: {error}") from error
+    return NamedCircuit(info, network, (height, width))
