@@ -32,7 +32,7 @@ def cases() -> dict[str, tuple[Image, dict[str, Any]]]:
     twelve.pixels >>= np.uint16(4)
     repeated = picture(30, 50, 1, 16)
     repeated.pixels[:] = (repeated.pixels >> 6) << 6 | repeated.pixels >> 10
-    gray = picture(60, 100, 1)
+    gray = textured(60, 100, 1)
     return {
         "photo-dot": (picture(1, 1), {}),
         "photo-gray16-33x70": (picture(33, 70, 1, 16), {}),
