@@ -9,7 +9,6 @@ import builtins
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
@@ -20,12 +19,11 @@ from numpy.typing import NDArray
 
 from laconic.codec import models, registry
 from laconic.codec.base import Codec, DecodeSettings, EncodeSettings, Progress, Status, VerifyReport
+from laconic.codec.info import Info, info_of
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.data_header import DTYPES, TEXT, DataHeader
-from laconic.formats.errors import ModelError, ParameterError, UnsupportedError
+from laconic.formats.errors import ParameterError, UnsupportedError
 from laconic.formats.image import Image, read_image
-from laconic.formats.image_header import ImageHeader
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.records import SUFFIXES as DATA_SUFFIXES
 from laconic.formats.records import Records, from_array, from_table, read_records
@@ -162,41 +160,10 @@ def verify(
         return _codec_of(reader).verify(reader, settings)
 
 
-@dataclass(frozen=True)
-class Info:
-    """What the header of a file says."""
-
-    kind: str
-    codec: str
-    codec_version: int
-    model_id: str
-    model: str | None  # name, when the model is installed
-    numerics: int
-    width: int
-    height: int
-    channels: int
-    bit_depth: int
-    alpha: bool
-    segments: int
-    file_bytes: int
-    bpp: float
-    chunks: list[tuple[str, int]]
-    settings: dict[str, Any]  # the codec's own header: quality, tile side
-
-    @property
-    def quality(self) -> float | None:
-        """Quality of a lossy picture, 0..100."""
-        return self.settings.get("quality")
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return {**self.__dict__, "chunks": [list(c) for c in self.chunks]}
-
-
 def probe(data: Source, *, limits: Limits = DEFAULT_LIMITS) -> Info:
     """Facts of a file from its header, without decoding and without importing torch."""
     with _reader(data, limits) as reader:
-        return _info(reader, limits)
+        return info_of(reader, limits)
 
 
 class Reader:
@@ -207,7 +174,7 @@ class Reader:
         self._limits = limits
         self._context = _reader(source, limits)
         self._reader = self._context.__enter__()
-        self.info = _info(self._reader, limits)
+        self.info = info_of(self._reader, limits)
 
     def __len__(self) -> int:
         """Number of tiles."""
@@ -324,78 +291,3 @@ def _codec_of(reader: ContainerReader) -> Codec:
             " records"
         )
     return registry.get(registry.name_of(reader.header.codec))
-
-
-def _info(reader: ContainerReader, limits: Limits) -> Info:
-    header = reader.header
-    name = registry.name_of(header.codec)
-    if header.media == Media.DATA:
-        return _data_info(reader, name, limits)
-    if header.media != Media.IMAGE:
-        raise UnsupportedError(f"the file holds {header.media.name.lower()}, not a picture")
-    picture = ImageHeader.unpack(header.media_header, limits)
-    size = reader.file_bytes
-    return Info(
-        kind="image",
-        codec=name,
-        codec_version=header.codec_version,
-        model_id=header.model.hex(),
-        model=_model_name(header.model),
-        numerics=header.numerics,
-        width=picture.width,
-        height=picture.height,
-        channels=picture.channels,
-        bit_depth=picture.bit_depth,
-        alpha=picture.alpha,
-        segments=len(reader),
-        file_bytes=size,
-        bpp=8 * size / (picture.width * picture.height),
-        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
-        settings=_describe(name, header.codec_header),
-    )
-
-
-def _data_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
-    """Width is the number of columns, height of rows, bpp the bits per cell."""
-    header = reader.header
-    data = DataHeader.unpack(header.media_header, limits)
-    depth = 0 if data.dtype == TEXT else 8 * np.dtype(DTYPES[data.dtype]).itemsize
-    return Info(
-        kind=data.kind.name.lower(),
-        codec=name,
-        codec_version=header.codec_version,
-        model_id=header.model.hex(),
-        model=_model_name(header.model),
-        numerics=header.numerics,
-        width=data.columns,
-        height=data.rows,
-        channels=1,
-        bit_depth=depth,
-        alpha=False,
-        segments=len(reader),
-        file_bytes=reader.file_bytes,
-        bpp=8 * reader.file_bytes / max(1, data.columns * data.rows),
-        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
-        settings=_describe(name, header.codec_header),
-    )
-
-
-def _model_name(model: bytes) -> str | None:
-    """Name of a model that is installed; "in the file" for none."""
-    if not model:
-        return "in the file"
-    try:
-        return models.find(model.hex()).name
-    except ModelError:
-        return None
-
-
-def _describe(name: str, codec_header: bytes) -> dict[str, Any]:
-    from laconic.codec.image.header import HEADERS
-    from laconic.codec.lossless.photo.header import PhotoHeader
-
-    if name in HEADERS:
-        return HEADERS[name].unpack(codec_header).to_dict()
-    if name == "photo":
-        return PhotoHeader.unpack(codec_header).to_dict()
-    return registry.get(name).describe(codec_header)

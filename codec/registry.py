@@ -2,7 +2,8 @@
 
 A third party registers a class under the entry-point group ``laconic.codecs``; it is imported when
 a stream or a call names it, and one that cannot be imported disturbs nobody else. Built-in codecs
-are listed here with the number that streams carry, so that ``laconic info`` needs no import at all.
+are listed here with the number that streams carry and the class of their private header, so that
+``laconic info`` imports no network.
 """
 
 from __future__ import annotations
@@ -10,18 +11,52 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NamedTuple
 
 from laconic.codec.base import Codec
 from laconic.formats.errors import ParameterError, UnsupportedError
 
 GROUP = "laconic.codecs"
+
+
+class BuiltIn(NamedTuple):
+    """A codec that ships: its number in streams, its class, the class of its private header."""
+
+    number: int
+    codec: str
+    header: str
+
+
 BUILT_IN = {
-    "mlic": (1, "laconic.codec.image.codec:MlicCodec"),
-    "photo": (2, "laconic.codec.lossless.photo.codec:PhotoCodec"),
-    "records": (3, "laconic.codec.lossless.records.codec:RecordsCodec"),
-    "mlic++": (4, "laconic.codec.image.reference.codec:MlicPlusPlusCodec"),
-    "compressai": (5, "laconic.codec.image.zoo.codec:CompressAICodec"),
+    "mlic": BuiltIn(
+        1, "laconic.codec.image.codec:MlicCodec", "laconic.codec.image.header:MlicHeader"
+    ),
+    "photo": BuiltIn(
+        2,
+        "laconic.codec.lossless.photo.codec:PhotoCodec",
+        "laconic.codec.lossless.photo.header:PhotoHeader",
+    ),
+    "records": BuiltIn(
+        3,
+        "laconic.codec.lossless.records.codec:RecordsCodec",
+        "laconic.codec.lossless.records.header:RecordsHeader",
+    ),
+    "mlic++": BuiltIn(
+        4,
+        "laconic.codec.image.reference.codec:MlicPlusPlusCodec",
+        "laconic.codec.image.header:TileHeader",
+    ),
+    "compressai": BuiltIn(
+        5,
+        "laconic.codec.image.zoo.codec:CompressAICodec",
+        "laconic.codec.image.header:TileHeader",
+    ),
 }
+
+
+def _imported(path: str) -> Any:
+    module, attribute = path.split(":")
+    return getattr(import_module(module), attribute)
 
 
 @lru_cache(maxsize=1)
@@ -39,8 +74,7 @@ def get(name: str) -> Codec:
     """The codec of that name. Raises ``ParameterError`` if there is none, ``UnsupportedError`` if
     the package that offers it cannot be imported."""
     if name in BUILT_IN:
-        module, attribute = BUILT_IN[name][1].split(":")
-        codec: Codec = getattr(import_module(module), attribute)()
+        codec: Codec = _imported(BUILT_IN[name].codec)()
         return codec
     if name not in _plugins():
         raise ParameterError(f"there is no codec {name!r}: choose one of {', '.join(names())}")
@@ -56,8 +90,8 @@ def get(name: str) -> Codec:
 
 def name_of(codec_id: int) -> str:
     """Name of the codec with a stream's number; raises ``UnsupportedError`` for unknown ones."""
-    for name, (number, _) in BUILT_IN.items():
-        if number == codec_id:
+    for name, row in BUILT_IN.items():
+        if row.number == codec_id:
             return name
     for name in _plugins():
         try:
@@ -69,3 +103,14 @@ def name_of(codec_id: int) -> str:
         f"the stream was made by codec number {codec_id}, which is not installed: known are"
         f" {', '.join(names())}; install the package that offers it or a newer Laconic"
     )
+
+
+def describe(name: str, codec_header: bytes) -> dict[str, Any]:
+    """Facts of a stream's private header for people; built-in codecs are not imported for it.
+
+    Raises ``FormatError`` for impossible values.
+    """
+    if name not in BUILT_IN:
+        return get(name).describe(codec_header)
+    facts: dict[str, Any] = _imported(BUILT_IN[name].header).unpack(codec_header).to_dict()
+    return facts

@@ -73,10 +73,3 @@ class TileHeader:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         return asdict(self)
-
-
-HEADERS: dict[str, type[MlicHeader] | type[TileHeader]] = {
-    "mlic": MlicHeader,
-    "mlic++": TileHeader,
-    "compressai": TileHeader,
-}
