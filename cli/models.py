@@ -112,7 +112,9 @@ def order(name: str, pictures: Path | None, output: Path | None, force: bool) ->
     info = models.find(name)
     codec = registry.get(info.codec)
     if not isinstance(codec, PictureCodec):
-        raise ParameterError(f"the model {name} is of the codec {info.codec}, not of pictures")
+        raise ParameterError(
+            f"the model {name} is of the codec {info.codec}, which has no latent channels to order"
+        )
     quality = 50.0 if codec.header.fixed_rate is False else None
     found = None if pictures is None else (read_image(p) for p in sorted(pictures.glob("*.png")))
     about, picture = report(codec.load(info.id), found, quality)

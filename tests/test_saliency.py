@@ -76,13 +76,16 @@ def test_rank_correlation_and_concentration() -> None:
 
 
 def test_every_kind_of_model_has_an_order(rule_models: Path) -> None:
+    seen = 0
     for info in models.list_models():
         codec = registry.get(info.codec)
         if not isinstance(codec, PictureCodec):
             continue
+        seen += 1
         model = codec.load(info.id)
         found = order(filters_of(model))
         assert sorted(found.permutation) == list(range(model.channels)), info.name
+    assert seen >= 10
 
 
 def test_pictures_too_small_to_measure_are_refused(rule_models: Path) -> None:
@@ -110,3 +113,10 @@ def test_the_command_reports_and_draws(tmp_path: Path) -> None:
     assert -1 <= about["measured"]["rank_correlation"] <= 1
     assert "rank correlation" in result.output
     assert Pillow.open(out.with_suffix(".png")).size[0] > 300
+
+
+def test_the_command_names_models_that_have_no_latent_channels() -> None:
+    result = CliRunner().invoke(cli, ["models", "order", "photo"], standalone_mode=False)
+
+    assert isinstance(result.exception, ParameterError)
+    assert "of the codec photo, which has no latent channels" in str(result.exception)
