@@ -20,7 +20,7 @@ from laconic.formats.table import Table
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from tables import clustered, table  # noqa: E402
+from tables import clustered, glyphs, table  # noqa: E402
 
 
 def main() -> None:
@@ -37,6 +37,7 @@ def main() -> None:
         "wide-integers": (wide, {"states": 3}),
         "constant": (np.full((500, 4), 7, np.uint16), {}),
         "empty": (np.zeros((0, 3), np.int32), {}),
+        "mnist-hclt": (glyphs(20), {"model": "mnist-hclt", "block": 12}),
     }
     for name, (source, options) in cases.items():
         path = folder / f"{name}.lac"

@@ -33,6 +33,21 @@ def digits(count: int = 300, side: int = 6, seed: int = 0) -> NDArray[np.uint8]:
     return pictures
 
 
+def glyphs(count: int = 20, seed: int = 0) -> NDArray[np.uint8]:
+    """Strokes like those of digits, ``[N, 28, 28]``: soft rings and bars."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:28, :28]
+    pictures = []
+    for _ in range(count):
+        cy, cx, r = rng.uniform(11, 17), rng.uniform(11, 17), rng.uniform(4, 8)
+        ring = np.abs(np.hypot(y - cy, x - cx) - r)
+        angle = rng.uniform(0, np.pi)
+        bar = np.abs((y - cy) * np.cos(angle) + (x - cx) * np.sin(angle))
+        distance = np.minimum(ring, np.where(np.hypot(y - cy, x - cx) < 9, bar, 9))
+        pictures.append(np.rint(255 * np.clip(1.8 - distance, 0, 1)).astype(np.uint8))
+    return np.stack(pictures)
+
+
 def clustered(count: int = 4000, seed: int = 0) -> NDArray[np.uint8]:
     """Records ``[N, 3, 4]`` of five kinds, each value typical of its kind four times in five."""
     rng = np.random.default_rng(seed)

@@ -1,6 +1,6 @@
 """Circuits in integers: tables of exact totals, so that every machine computes the same mixtures.
 
-    transitions   rows of about 2^16, every entry >= 1
+    transitions   rows of exactly 2^16, every entry >= 1
     leaves        rows of exactly 2^18, every entry >= 1, with their cumulative sums
 
 Mixture weights that sum to 2^14 (``walk.py``) then give distributions with a total of exactly 2^32.
@@ -51,7 +51,8 @@ class IntegerCircuit:
         parents: ``[D]``, -1 at the root.
         sizes: symbols of each variable.
         prior: weights of the root's states ``[M]``, float64 integers.
-        transitions: ``[D, M, M]`` as [i, a, z], float32 integers below 2^17.
+        transitions: ``[D, M, M]`` as [i, a, z], float32 integers;
+            rows sum to 2^16.
         freqs: leaf frequencies ``[sum of sizes, M]``, float32 integers; per variable and state they
             sum to 2^18.
     """
