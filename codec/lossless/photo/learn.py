@@ -97,9 +97,9 @@ class PlaneNetwork(nn.Module):
             reach = sums * limit * (1 << INTEGER_BITS[name])
             reach += b.abs() * (1 << INTEGER_BITS["b" + name[1]])
             factor = (0.95 * EXACT / reach).clamp(max=1)
-            w *= factor[:, None]
-            b *= factor
-            after /= factor
+            w.mul_(factor[:, None])
+            b.mul_(factor)
+            after.div_(factor)
         self.clip()
 
     @torch.no_grad()
