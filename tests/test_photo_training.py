@@ -135,3 +135,19 @@ def test_the_loss_is_the_length_of_the_file() -> None:
     size = 8 * len(codec.encode(image, lossless=True)) / image.pixels.size
 
     assert float(bits.mean()) == pytest.approx(size, rel=0.015)
+
+
+def test_balancing_changes_the_numbers_and_not_the_function() -> None:
+    torch.manual_seed(1)
+    plane = PhotoNetwork(CONFIGS["photo"]).networks()[1]
+    with torch.no_grad():
+        plane.w2[0] = -0.9
+        plane.w3.mul_(0.5)
+    x = torch.randn(200, INPUTS[1])
+    with torch.no_grad():
+        before = plane(x)
+        plane.balance()
+        after = plane(x)
+
+    assert plane.w2[0].min() > -0.9
+    assert torch.allclose(before, after, atol=1e-4)

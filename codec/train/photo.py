@@ -40,7 +40,7 @@ class PhotoRecipe:
     config: str = "photo"
     minutes: float = 80.0
     batch: int = 4096
-    lr: float = 3e-3
+    lr: float = 4e-3
     warmup: int = 300
     anneal: float = 0.75  # last part of the budget, in which the rate falls to zero
     integers: float = 0.2  # last part of the budget, trained with rounded weights
