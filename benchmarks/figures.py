@@ -1,4 +1,4 @@
-"""Measures every figure of the README, keeps it as JSON, and writes it into the README.
+"""Measures the figures of the README and of docs/, keeps them, and writes them into the pages.
 
     python benchmarks/figures.py measure --kodak DIR --anchors FILE --mnist DIR --tables DIR
     python benchmarks/figures.py measure ... --only kodak image_speed
@@ -27,8 +27,9 @@ from typing import Any
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-README = HERE.parent / "README.md"
-EFFORTS = "1,3,5"
+ROOT = HERE.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EFFORTS = "2,4"
 CURVES = "vtm,av1,bpg444,mbt2018-mean"
 KODAK = ("mlic:0,10,20,30,40,50,60,70,80,90,100", "avif", "webp", "jpeg2000", "jpeg")
 
@@ -61,7 +62,7 @@ def measure_demo() -> None:
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-m", "laconic.cli", "demo", "--json", "--out", folder, "-f"],
-            check=True, capture_output=True, text=True, cwd=HERE.parent,
+            check=True, capture_output=True, text=True, cwd=ROOT,
         )  # fmt: skip
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     (RESULTS / "demo.json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -82,7 +83,8 @@ def measure_records(mnist: Path, tables: Path) -> None:
 def measure_effort(kodak: Path) -> None:
     """What encoding effort buys, on eight pictures."""
     script = str(HERE / "sga_kodak.py")
-    run(script, "--pictures", str(kodak), "--efforts", EFFORTS, "--out", str(RESULTS / "sga"))
+    options = ("--crop", "256", "--efforts", EFFORTS, "--out", str(RESULTS / "sga"))
+    run(script, "--pictures", str(kodak), *options)
 
 
 def script(name: str) -> Callable[[], None]:
@@ -228,7 +230,7 @@ def kept(name: str) -> Callable[[], str]:
 BLOCKS: dict[str, Callable[[], str]] = {
     "kodak-deltas": kodak_deltas, "kodak-points": kodak_points, "training": training, "demo": demo,
     "entropy": entropy, "speed": speed, "large": large, "toolkit": toolkit,
-    "lossless": kept("kodak-lossless"), "records": kept("lossless_records"), "effort": kept("sga"),
+    "lossless": kept("kodak-lossless"), "records": kept("lossless_records"), "effort": kept("sga"), "held-out": kept("held-out"),
 }  # fmt: skip
 
 
@@ -274,7 +276,8 @@ def main() -> None:
             parser.error("records are measured on --mnist and --tables: give both")
         for name in arguments.only or tasks:
             tasks[name]()
-    README.write_text(filled(README.read_text()))
+    for page in PAGES:
+        page.write_text(filled(page.read_text()))
 
 
 if __name__ == "__main__":

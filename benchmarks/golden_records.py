@@ -38,6 +38,7 @@ def main() -> None:
         "constant": (np.full((500, 4), 7, np.uint16), {}),
         "empty": (np.zeros((0, 3), np.int32), {}),
         "mnist-hclt": (glyphs(20), {"model": "mnist-hclt", "block": 12}),
+        "mnist-small": (glyphs(20), {"model": "mnist-small", "block": 12}),
     }
     for name, (source, options) in cases.items():
         path = folder / f"{name}.lac"

@@ -49,14 +49,14 @@ def test_the_python_example_of_the_readme_runs(
     assert {"photo.lac", "photo.png"} <= set(os.listdir(tmp_path))
 
 
-def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
-    from figures import filled
+def test_the_figures_in_the_pages_are_those_that_were_measured() -> None:
+    from figures import PAGES, filled
 
-    readme = (ROOT / "README.md").read_text()
-
-    assert "<!-- figures: " in readme
-    assert not re.search(r"-->\s*<!-- end", readme)  # every block was measured
-    assert filled(readme) == readme
+    for page in PAGES:
+        text = page.read_text()
+        assert not re.search(r"-->\s*<!-- end", text), page  # every block was measured
+        assert filled(text) == text, page
+    assert "<!-- figures: " in PAGES[0].read_text()
 
 
 def test_the_page_on_evaluation_runs_from_a_folder_to_a_report(tmp_path: Path) -> None:
