@@ -47,6 +47,7 @@ from laconic.formats.errors import FormatError, ParameterError
 Backend = Literal["range", "ans"]
 
 _INT32 = np.iinfo(np.int32)
+_CODER_ERRORS = (ValueError, AssertionError, RuntimeError)  # of the library, for damaged data
 _MAX_PREFIX = 32
 _CHUNK_BITS = 16
 _BLOCK = 1 << 17
@@ -209,13 +210,24 @@ class SymbolDecoder:
 
     def _pull_block(self, out: NDArray[np.int32], keys: NDArray[Any], tables: CdfTables) -> None:
         order, counts, lows, escape = _sort(keys, tables)
-        runs: list[NDArray[np.int32]] = []
-        for table, start, stop in _runs(counts):
-            self._get_run(runs, stop - start, table, tables)
-        entries = np.concatenate(runs)
-        outside = np.flatnonzero(entries == escape)
+        entries = np.empty(out.size, np.int32)
+        decode = self._coder.decode
+        try:
+            for table, start, stop in _runs(counts):
+                joint = tables.joint(table) if stop - start >= JOINT_RUN else None
+                if joint is not None:
+                    groups = (stop - start) // joint.span
+                    middle = start + groups * joint.span
+                    joint.split(decode(joint.model, groups), entries[start:middle])
+                    start = middle
+                if start < stop:
+                    entries[start:stop] = decode(tables.model(table), stop - start)
+        except _CODER_ERRORS as error:
+            raise FormatError(f"entropy-coded data is damaged: {error}") from None
+        escaped = entries == escape
         entries += lows
-        if outside.size:
+        if escaped.any():
+            outside = np.flatnonzero(escaped)
             entries[outside] = self._pull_escapes(lows[outside], escape[outside])
         out[order] = entries
 
@@ -251,19 +263,9 @@ class SymbolDecoder:
     def _get(self, n: int, model: Any) -> NDArray[np.int32]:
         try:
             entries: NDArray[np.int32] = self._coder.decode(model, n)
-        except (ValueError, AssertionError, RuntimeError) as error:
+        except _CODER_ERRORS as error:
             raise FormatError(f"entropy-coded data is damaged: {error}") from None
         return entries
-
-    def _get_run(
-        self, runs: list[NDArray[np.int32]], n: int, table: int, tables: CdfTables
-    ) -> None:
-        joint = tables.joint(table) if n >= JOINT_RUN else None
-        if joint is not None:
-            groups, n = divmod(n, joint.span)
-            runs.append(joint.split(self._get(groups, joint.model)))
-        if n:
-            runs.append(self._get(n, tables.model(table)))
 
     def _pull_escapes(
         self, lows: NDArray[np.int32], escape: NDArray[np.int32]

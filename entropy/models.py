@@ -65,9 +65,10 @@ class JointModel:
             joint = joint[0::2] * np.int32(self._size**2) + joint[1::2]
         return joint
 
-    def split(self, joint: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Inverse of `merge`."""
-        return self._digits.take(joint, axis=0).reshape(-1)
+    def split(self, joint: NDArray[np.int32], out: NDArray[np.int32]) -> None:
+        """Inverse of `merge`, into the contiguous `out` [m * span]."""
+        # A decoded entry is in range; "clip" spares NumPy a second buffer.
+        self._digits.take(joint, axis=0, out=out.reshape(-1, self.span), mode="clip")
 
 
 def _pair(freqs: NDArray[np.int64]) -> NDArray[np.int64]:
