@@ -162,9 +162,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--held-out", action="store_true")
-    parser.add_argument(
-        "--coders", default="png,webp,jpeg2000,jxl-e7,jxl-e9,laconic-e0,laconic-e9"
-    )
+    parser.add_argument("--coders", default="png,webp,jpeg2000,jxl-e7,jxl-e9,laconic-e0,laconic-e9")
     parser.add_argument("--backwards", action="store_true", help="begin with the last picture")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # no helpers: their time would not be counted
