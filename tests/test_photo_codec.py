@@ -203,8 +203,9 @@ def screenshot(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize(
     "pixels",
     [screenshot(120, 200), screenshot(60, 50)[..., :1], np.zeros((300, 300, 3), np.uint8),
-     scene(1, 1), array("noise", (50, 60, 3), 8, 0), array("noise", (30, 30, 1), 16, 0)],
-    ids=["screen", "gray-screen", "flat", "dot", "noise", "noise-16"],
+     scene(1, 1), array("noise", (50, 60, 3), 8, 0), array("noise", (30, 30, 1), 16, 0),
+     np.tile(array("noise", (64, 64, 3), 8, 0), (4, 4, 1)), array("noise", (256, 256, 3), 8, 0)],
+    ids=["screen", "gray-screen", "flat", "dot", "noise", "noise-16", "tiled-noise", "large-noise"],
 )  # fmt: skip
 def test_no_file_is_larger_than_its_png(pixels: np.ndarray) -> None:
     depth = 8 * pixels.dtype.itemsize

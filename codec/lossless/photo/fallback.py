@@ -22,6 +22,7 @@ WEBP, PNG = 0, 1
 _KINDS = {WEBP: b"RIFF", PNG: b"\x89PNG"}
 _WEBP_SIDE = 16383
 _CLOSE = 1.02  # a quick attempt within this factor of the best is worth a slow one
+_CLOSE_PNG = 1.3  # the same for PNG, whose quick attempt is further from the slow one
 _SMALL = 1 << 15  # samples up to which everything is tried
 
 
@@ -37,6 +38,8 @@ def encode_file(image: Image, best: int) -> bytes | None:
         if len(found[0]) < _CLOSE * best:
             thorough = True
             found.append(_webp(samples, method=6, quality=100))
+    if not thorough:
+        thorough = len(_quick_png(samples)) < _CLOSE_PNG * best
     if thorough or not found:
         found += _pngs(image, samples)
     smallest = min(found, key=len)
@@ -64,6 +67,12 @@ def decode_file(
     if plane is None and alpha:
         plane = np.full(shape[:2], np.iinfo(pixels.dtype).max, pixels.dtype)
     return pixels, plane if alpha else None
+
+
+def _quick_png(samples: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    _picture(samples).save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
 
 
 def _webp(samples: NDArray[Any], method: int, quality: int) -> bytes:
