@@ -13,8 +13,8 @@ import click
 from laconic.cli.errors import run_guarded
 
 COMMANDS = {
-    "encode": "Encode pictures into .lac files.",
-    "decode": "Decode .lac files into pictures.",
+    "encode": "Encode pictures, tables and arrays into .lac files.",
+    "decode": "Decode .lac files.",
     "info": "Show what the header of a file says.",
     "verify": "Decode files and check every symbol.",
     "models": "List, show, import and export models.",
