@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
+from laconic.formats.image import Image
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.varint import read_varint, write_varint
 
@@ -27,6 +28,19 @@ class ImageHeader:
     alpha: bool = False
     color: tuple[int, int, int] | None = None
     icc: bool = False
+
+    @classmethod
+    def of(cls, image: Image) -> ImageHeader:
+        """The header of a picture."""
+        return cls(
+            image.width,
+            image.height,
+            image.channels,
+            image.bit_depth,
+            alpha=image.alpha is not None,
+            color=image.color,
+            icc=image.icc is not None,
+        )
 
     def pack(self) -> bytes:
         """Bytes as in SPEC.md, section 5."""

@@ -14,14 +14,13 @@ from laconic.codec.base import DecodeSettings
 from laconic.codec.image.alpha import decode_alpha
 from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader
 from laconic.codec.image.interface import ImageModel
-from laconic.codec.image.tiles import LATENT, Box, Grid
+from laconic.codec.image.tiles import LATENT, Box, Grid, region_of
 from laconic.entropy import NumericsProfile
 from laconic.formats.container import EXIF, ICC, XMP
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import (
     DesyncError,
     FormatError,
-    ParameterError,
     UnsupportedError,
 )
 from laconic.formats.image import Image
@@ -88,7 +87,7 @@ class DecodeJob:
     def run(self) -> Image:
         """Decode the region asked for."""
         whole = Box(0, 0, self.picture.width, self.picture.height)
-        region = self._region(whole)
+        region = region_of(self.settings.region, whole)
         margin = self.model.synthesis_margin
         needed = region.aligned(LATENT).grown(margin, self.grid.padded)
         tiles = self.grid.touching(needed)
@@ -134,18 +133,6 @@ class DecodeJob:
             color=self.picture.color,
             notices=notices,
         )
-
-    def _region(self, whole: Box) -> Box:
-        if self.settings.region is None:
-            return whole
-        x, y, width, height = self.settings.region
-        region = Box(x, y, x + width, y + height)
-        if width < 1 or height < 1 or region.cut(whole) != region:
-            raise ParameterError(
-                f"the region {x},{y},{width},{height} does not lie within the picture of"
-                f" {whole.width} x {whole.height} pixels"
-            )
-        return region
 
     def _synthesise(self, part: Box, latents: dict[int, Tensor], margin: int) -> NDArray[Any]:
         """Samples of ``part`` from its latents and those around it."""

@@ -36,15 +36,7 @@ class EncodeJob:
         self.effort = settings.effort
         self.relaxed = model.relaxed() if settings.effort else None
         self.grid = Grid(image.width, image.height, tile)
-        self.header = ImageHeader(
-            image.width,
-            image.height,
-            image.channels,
-            image.bit_depth,
-            alpha=image.alpha is not None,
-            color=image.color,
-            icc=image.icc is not None,
-        )
+        self.header = ImageHeader.of(image)
         self.alpha = [self._alpha(n) for n in range(len(self.grid))]
 
     def _alpha(self, number: int) -> bytes:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from laconic.codec.image.config import MlicConfig
 from laconic.codec.image.header import TILE_UNIT
+from laconic.formats.errors import ParameterError
 
 LATENT = 16  # pixels per latent
 DEFAULT_TILE = 1024
@@ -124,3 +125,20 @@ def analysis_margin(config: MlicConfig) -> int:
 def synthesis_margin(config: MlicConfig) -> int:
     """Pixels around a region whose latents it depends on."""
     return LATENT * (math.ceil(config.decoder_blocks / 2) + 1)
+
+
+def region_of(region: tuple[int, int, int, int] | None, whole: Box) -> Box:
+    """The box of ``(x, y, width, height)`` within ``whole``, all of it for None.
+
+    Raises ``ParameterError`` for a region that is empty or reaches outside.
+    """
+    if region is None:
+        return whole
+    x, y, width, height = region
+    box = Box(x, y, x + width, y + height)
+    if width < 1 or height < 1 or box.cut(whole) != box:
+        raise ParameterError(
+            f"the region {x},{y},{width},{height} does not lie within the picture of"
+            f" {whole.width} x {whole.height} pixels"
+        )
+    return box

@@ -30,6 +30,7 @@ from laconic.codec.image.model import Forward, Mlic
 from laconic.codec.image.rate import LAMBDA_LOW, LAMBDA_SPAN, lambda_of
 from laconic.codec.train.images import Crops, load_pictures, validation_batch
 from laconic.codec.train.muon import build_optimisers, has_bfloat16
+from laconic.codec.train.running import run_trainer
 from laconic.formats.errors import FormatError, ParameterError
 
 
@@ -254,17 +255,6 @@ def run(
     Raises ``ParameterError`` for an existing run without ``resume`` or too few pictures, and
     ``FormatError`` for a checkpoint that cannot be read.
     """
-    if threads:
-        torch.set_num_threads(threads)
-    out.mkdir(parents=True, exist_ok=True)
-    if (out / "checkpoint.pt").exists() and not resume:
-        raise ParameterError(f"{out} holds a run already: add --resume or choose another folder")
-    trainer = Trainer(recipe, data, out, init)
-    if resume and trainer.checkpoint.exists():
-        trainer.load()
-    try:
-        trainer.run()
-    except KeyboardInterrupt:
-        trainer.save()
-        raise
-    return trainer.checkpoint
+    return run_trainer(
+        lambda: Trainer(recipe, data, out, init), out, resume=resume, threads=threads
+    )

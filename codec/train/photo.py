@@ -27,6 +27,7 @@ from laconic.codec.lossless.photo.config import CONFIGS
 from laconic.codec.lossless.photo.learn import PhotoNetwork, bits_of
 from laconic.codec.lossless.photo.samples import Batch, Samples
 from laconic.codec.train.images import iterate_files
+from laconic.codec.train.running import run_trainer
 from laconic.formats.errors import FormatError, ParameterError
 
 HELD_OUT_EVERY = 9
@@ -221,17 +222,4 @@ def run(
     Raises ``ParameterError`` for an existing run without ``resume`` or too few pictures, and
     ``FormatError`` for a checkpoint that cannot be read.
     """
-    if threads:
-        torch.set_num_threads(threads)
-    out.mkdir(parents=True, exist_ok=True)
-    if (out / "checkpoint.pt").exists() and not resume:
-        raise ParameterError(f"{out} holds a run already: add --resume or choose another folder")
-    trainer = PhotoTrainer(recipe, data, out)
-    if resume and trainer.checkpoint.exists():
-        trainer.load()
-    try:
-        trainer.run()
-    except KeyboardInterrupt:
-        trainer.save()
-        raise
-    return trainer.checkpoint
+    return run_trainer(lambda: PhotoTrainer(recipe, data, out), out, resume=resume, threads=threads)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from laconic.codec.base import DecodeSettings
 from laconic.codec.image.alpha import decode_alpha
-from laconic.codec.image.tiles import Box
+from laconic.codec.image.tiles import Box, region_of
 from laconic.codec.lossless.photo.depth import restore
 from laconic.codec.lossless.photo.fallback import decode_file
 from laconic.codec.lossless.photo.header import (
@@ -28,7 +28,6 @@ from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import (
     DesyncError,
     FormatError,
-    ParameterError,
     UnsupportedError,
 )
 from laconic.formats.image import Image
@@ -74,7 +73,7 @@ class DecodeJob:
     def run(self) -> Image:
         """Decode the region asked for."""
         whole = self.tiles.picture
-        region = self._region(whole)
+        region = region_of(self.settings.region, whole)
         notices: list[str] = []
         if self.options.kind == FILE:
             pixels, alpha = self._file(region)
@@ -91,18 +90,6 @@ class DecodeJob:
             color=self.picture.color,
             notices=notices,
         )
-
-    def _region(self, whole: Box) -> Box:
-        if self.settings.region is None:
-            return whole
-        x, y, width, height = self.settings.region
-        region = Box(x, y, x + width, y + height)
-        if width < 1 or height < 1 or region.cut(whole) != region:
-            raise ParameterError(
-                f"the region {x},{y},{width},{height} does not lie within the picture of"
-                f" {whole.width} x {whole.height} pixels"
-            )
-        return region
 
     def _file(self, region: Box) -> tuple[NDArray[Any], NDArray[Any] | None]:
         picture = self.picture

@@ -116,15 +116,7 @@ class EncodeJob:
         self, header: PhotoHeader, segments: list[Segment], model: bytes, numerics: NumericsProfile
     ) -> bytes:
         image = self.image
-        picture = ImageHeader(
-            image.width,
-            image.height,
-            image.channels,
-            image.bit_depth,
-            alpha=image.alpha is not None,
-            color=image.color,
-            icc=image.icc is not None,
-        )
+        picture = ImageHeader.of(image)
         blobs = [(ICC, image.icc)]
         if not self.settings.strip:
             blobs += [(EXIF, image.exif), (XMP, image.xmp)]
