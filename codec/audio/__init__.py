@@ -1,0 +1,1 @@
+"""Audio codecs: sound as tokens."""
