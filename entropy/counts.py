@@ -62,9 +62,7 @@ class AdaptiveCounts:
         coder.push(start, int(freqs[symbol]), int(freqs.sum()))
         self._learn(base, place, before, symbol)
 
-    def decode(
-        self, coder: ShortDecoder, base: Weights, place: Hashable, before: Hashable
-    ) -> int:
+    def decode(self, coder: ShortDecoder, base: Weights, place: Hashable, before: Hashable) -> int:
         """Inverse of :meth:`encode`."""
         ends = np.cumsum(self._mixture(base, place, before))
         slot = coder.slot(int(ends[-1]))

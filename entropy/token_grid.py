@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from laconic.entropy.counts import AdaptiveCounts, equal_chances
 from laconic.entropy.short import ShortDecoder, ShortEncoder
-from laconic.entropy.token_prior import TokenPrior
+from laconic.entropy.token_prior import Grid, TokenPrior
 from laconic.formats.errors import ParameterError
 
 Tokens = NDArray[np.int64]  # [columns, positions, streams]
@@ -61,42 +61,59 @@ class TokenCoder:
     def encode(self, coder: ShortEncoder, tokens: Tokens) -> None:
         """Append a grid ``[columns, positions, streams]``; the number of columns and streams is
         not stored. Raises ``ParameterError`` for tokens outside their alphabets."""
+        for stream in range(tokens.shape[2]):
+            self.encode_stream(coder, tokens, stream)
+
+    def encode_stream(self, coder: ShortEncoder, tokens: Tokens, stream: int) -> None:
+        """Append one stream of a grid; streams below it have to be coded before."""
         grids = np.ascontiguousarray(tokens.transpose(2, 0, 1)).astype(np.int64)
         self._check(grids)
-        for stream, symbols in enumerate(self.vocabularies[: len(grids)]):
-            flat = grids[stream].reshape(-1).tolist()
-            if self.plain:
-                for symbol in flat:
-                    coder.push_uniform(symbol, symbols)
-                continue
-            model = AdaptiveCounts()
-            bases = None if self.prior is None else self.prior.rows(grids, stream)
-            even = equal_chances(symbols)
-            for n, symbol in enumerate(flat):
-                base = even if bases is None else bases[n]
-                before = flat[n - self.positions] if n >= self.positions else -1
-                model.encode(coder, base, n % self.positions, before, symbol)
+        symbols = self.vocabularies[stream]
+        flat = grids[stream].reshape(-1).tolist()
+        if self.plain:
+            for symbol in flat:
+                coder.push_uniform(symbol, symbols)
+            return
+        model = AdaptiveCounts()
+        bases = None
+        if self.prior is not None:
+            framed = self.prior.grid(tokens.shape[0], stream + 1)
+            framed.tokens[:] = grids[: stream + 1]
+            bases = self.prior.rows(framed, stream)
+        even = equal_chances(symbols)
+        for n, symbol in enumerate(flat):
+            base = even if bases is None else bases[n]
+            before = flat[n - self.positions] if n >= self.positions else -1
+            model.encode(coder, base, n % self.positions, before, symbol)
 
     def decode(self, coder: ShortDecoder, columns: int, streams: int) -> Tokens:
         """Inverse of :meth:`encode`."""
         grids = np.zeros((streams, columns, self.positions), np.int64)
+        framed = None if self.prior is None else self.prior.grid(columns, streams)
         for stream in range(streams):
-            symbols = self.vocabularies[stream]
-            flat = grids[stream].reshape(-1)  # a view
-            if self.plain:
-                for n in range(flat.size):
-                    flat[n] = coder.pull_uniform(symbols)
-                continue
-            model = AdaptiveCounts()
-            even = equal_chances(symbols)
-            for n in range(flat.size):
-                column, position = divmod(n, self.positions)
-                base = even
-                if self.prior is not None:
-                    base = self.prior.row(grids, stream, column, position)
-                before = int(flat[n - self.positions]) if column else -1
-                flat[n] = model.decode(coder, base, position, before)
+            grids[stream] = self._decode_stream(coder, framed, columns, stream)
         return np.ascontiguousarray(grids.transpose(1, 2, 0))
+
+    def _decode_stream(
+        self, coder: ShortDecoder, framed: Grid | None, columns: int, stream: int
+    ) -> NDArray[np.int64]:
+        symbols, positions = self.vocabularies[stream], self.positions
+        if self.plain:
+            flat = [coder.pull_uniform(symbols) for _ in range(columns * positions)]
+            return np.array(flat, np.int64).reshape(columns, positions)
+        model, even = AdaptiveCounts(), equal_chances(symbols)
+        before = [-1] * positions
+        found = np.zeros((columns, positions), np.int64)
+        for column in range(columns):
+            for position in range(positions):
+                base = even
+                if framed is not None and self.prior is not None:
+                    base = self.prior.row(framed, stream, column, position)
+                symbol = model.decode(coder, base, position, before[position])
+                before[position] = found[column, position] = symbol
+                if framed is not None:
+                    framed.tokens[stream, column, position] = symbol
+        return found
 
     def _check(self, grids: NDArray[np.int64]) -> None:
         if grids.shape[0] > len(self.vocabularies) or grids.shape[2] != self.positions:

@@ -21,7 +21,7 @@ the two are used together by :mod:`laconic.entropy.token_grid`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
@@ -37,7 +37,10 @@ EMBEDDING_SCALE, WEIGHT_SCALE, HIDDEN_SCALE, HEAD_SCALE = 5, 6, 5, 5
 SHIFT = EMBEDDING_SCALE + WEIGHT_SCALE - HIDDEN_SCALE
 LOGIT_SCALE = HIDDEN_SCALE + HEAD_SCALE
 TABLE_STEP = 6  # the exponential's table has 2^6 entries for a factor of e
+STEP = 2.0 ** (TABLE_STEP - LOGIT_SCALE)
 LIMIT = 1 << 24
+
+Floats = NDArray[np.float32]
 
 
 def below(stream: int) -> tuple[int, ...]:
@@ -50,33 +53,33 @@ class StreamPrior:
     """The network of one stream. Arrays hold whole numbers as float32.
 
     Attributes:
+        embedding: ``[V + 1, D]``; the last row stands for "outside".
         weight: ``[slots * D, H]``.
         place: ``[positions, H]``.
         head: ``[H, V]``.
         bias: ``[V]``.
     """
 
-    weight: NDArray[np.float32]
-    place: NDArray[np.float32]
-    head: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    embedding: Floats
+    weight: Floats
+    place: Floats
+    head: Floats
+    bias: Floats
 
 
 class TokenPrior:
     """Networks of all streams of a model.
 
     Args:
-        embeddings: int8 ``[V + 1, D]`` for each stream; the last row stands for "outside".
-        streams: one network for each.
+        streams: one network for each; a stream's network reads the embeddings of others.
     """
 
-    def __init__(
-        self, embeddings: Sequence[NDArray[np.float32]], streams: Sequence[StreamPrior]
-    ) -> None:
-        self.embeddings, self.streams = list(embeddings), list(streams)
+    def __init__(self, streams: Sequence[StreamPrior]) -> None:
+        self.streams = list(streams)
         self.positions = len(self.streams[0].place)
-        for table, stream in zip(self.embeddings, self.streams, strict=True):
-            _check(table, stream)
+        for stream in self.streams:
+            _check(stream)
+        self._tables: dict[int, tuple[NDArray[np.int32], NDArray[np.int64]]] = {}
 
     @property
     def vocabularies(self) -> tuple[int, ...]:
@@ -87,58 +90,103 @@ class TokenPrior:
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], prefix: str) -> TokenPrior | None:
         """The prior in a model file, whose tensors are called ``PREFIX.STREAM.PART``; None if
         there is none. Raises ``ModelError`` for impossible shapes or values."""
-        embeddings, streams = [], []
+        streams = []
         while f"{prefix}.{len(streams)}.head" in tensors:
             key = f"{prefix}.{len(streams)}"
             try:
                 parts = {
-                    name: tensors[f"{key}.{name}"].astype(np.float32)
-                    for name in ("embedding", "weight", "place", "head", "bias")
+                    part.name: tensors[f"{key}.{part.name}"].astype(np.float32)
+                    for part in fields(StreamPrior)
                 }
             except KeyError as error:
                 raise ModelError(f"the model's token prior lacks {error}") from error
-            embeddings.append(parts.pop("embedding"))
             streams.append(StreamPrior(**parts))
-        return cls(embeddings, streams) if streams else None
+        return cls(streams) if streams else None
 
-    def row(self, grids: NDArray[np.int64], stream: int, column: int, position: int) -> Weights:
-        """Base distribution ``[V]`` of one token, from the tokens coded before it.
+    def grid(self, columns: int, streams: int) -> Grid:
+        """An empty grid: its tokens are filled in in coding order."""
+        return Grid(self.vocabularies[:streams], columns, self.positions)
 
-        Args:
-            grids: ``[streams, columns, positions]``; what is not coded yet is not looked at.
-        """
-        found = self._neighbours(grids, stream, np.array([column]), np.array([position]))
-        return self._weigh(stream, found, np.array([position]))[0]
+    def row(self, grid: Grid, stream: int, column: int, position: int) -> Weights:
+        """Base distribution ``[V]`` of one token, from the tokens coded before it."""
+        table, offsets = self._first_layer(stream)
+        near = grid.flat[grid.at(column, position) + self._reach(grid, stream)]
+        pre: NDArray[np.int32] = table[near + offsets].sum(0)
+        return self._weigh(stream, pre + self.streams[stream].place[position])
 
-    def rows(self, grids: NDArray[np.int64], stream: int) -> Weights:
+    def rows(self, grid: Grid, stream: int) -> Weights:
         """Base distributions ``[columns * positions, V]`` of a stream whose tokens are known."""
-        columns, positions = grids.shape[1:]
-        time, place = (a.reshape(-1) for a in np.indices((columns, positions)))
-        return self._weigh(stream, self._neighbours(grids, stream, time, place), place)
+        table, offsets = self._first_layer(stream)
+        time, place = (a.reshape(-1) for a in np.indices((grid.columns, grid.positions)))
+        near = grid.flat[grid.at(time, place)[:, None] + self._reach(grid, stream)]
+        pre = table[near + offsets].sum(1)
+        return self._weigh(stream, pre + self.streams[stream].place[place])
 
-    def _neighbours(
-        self, grids: NDArray[np.int64], stream: int, time: NDArray[Any], place: NDArray[Any]
-    ) -> NDArray[np.float32]:
-        """Embeddings ``[N, slots * D]``."""
-        slots = [(stream, dt, df) for dt, df in OWN] + [(s, 0, 0) for s in below(stream)]
-        columns, positions = grids.shape[1:]
-        parts = []
-        for source, dt, df in slots:
-            t, f = time + dt, place + df
-            inside = (t >= 0) & (f >= 0) & (f < positions) & (t < columns)
-            table = self.embeddings[source]
-            tokens = grids[source, np.where(inside, t, 0), np.where(inside, f, 0)]
-            parts.append(table[np.where(inside, tokens, len(table) - 1)])
-        return np.concatenate(parts, axis=1)
+    def _slots(self, stream: int) -> list[tuple[int, int, int]]:
+        return [(stream, dt, df) for dt, df in OWN] + [(s, 0, 0) for s in below(stream)]
 
-    def _weigh(self, stream: int, x: NDArray[np.float32], place: NDArray[Any]) -> Weights:
+    def _reach(self, grid: Grid, stream: int) -> NDArray[np.int64]:
+        """Where the neighbours lie in the flat grid, seen from its stream 0."""
+        if stream not in grid.reach:
+            places = [grid.offset(*slot) for slot in self._slots(stream)]
+            grid.reach[stream] = np.array(places, np.int64)
+        return grid.reach[stream]
+
+    def _first_layer(self, stream: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Products of all embeddings with their slots' weights ``[sum of V + 1, H]``, and where
+        each slot begins: looking up and adding is all that is left of the first layer."""
+        if stream not in self._tables:
+            weight = self.streams[stream].weight
+            slots = self._slots(stream)
+            width = len(weight) // len(slots)
+            if len(weight) != width * len(slots):
+                raise ModelError("the model's token prior does not fit its neighbours")
+            parts = []
+            for n, (source, _, _) in enumerate(slots):
+                embedding = self.streams[source].embedding
+                if embedding.shape[1] != width:
+                    raise ModelError("the embeddings of the model's token prior differ in width")
+                parts.append((embedding @ weight[n * width : (n + 1) * width]).astype(np.int32))
+            starts = np.cumsum([0, *(len(p) for p in parts[:-1])])
+            self._tables[stream] = np.concatenate(parts), starts
+        return self._tables[stream]
+
+    def _weigh(self, stream: int, pre: Floats | NDArray[np.float64]) -> Weights:
         net = self.streams[stream]
-        pre = x @ net.weight + net.place[place]
-        hidden = np.clip(np.floor(pre / (1 << SHIFT)), 0, 127).astype(np.float32)
-        logits = (hidden @ net.head + net.bias).astype(np.int64)
-        distance = (logits.max(-1, keepdims=True) - logits) >> (LOGIT_SCALE - TABLE_STEP)
+        hidden = np.clip(pre.astype(np.int32) >> SHIFT, 0, 127).astype(np.float32)
+        logits = hidden @ net.head + net.bias
+        steps = (logits.max(-1, keepdims=True) - logits) * STEP
         table = exponentials()
-        return normalised(table[np.minimum(distance, len(table) - 1)])
+        return normalised(table[np.minimum(steps.astype(np.int32), len(table) - 1)])
+
+
+class Grid:
+    """Tokens ``[streams, columns, positions]`` with a frame that stands for "outside".
+
+    Attributes:
+        flat: all of them, for look-ups.
+    """
+
+    BEFORE, LOW, HIGH = 2, 2, 1  # width of the frame: columns before, positions below and above
+
+    def __init__(self, vocabularies: Sequence[int], columns: int, positions: int) -> None:
+        self.columns, self.positions = columns, positions
+        size = (len(vocabularies), self.BEFORE + columns, self.LOW + positions + self.HIGH)
+        framed = np.empty(size, np.int64)
+        framed[:] = np.array(vocabularies, np.int64)[:, None, None]
+        self._width = size[2]
+        self._plane = size[1] * size[2]
+        self.flat = framed.reshape(-1)
+        self.tokens = framed[:, self.BEFORE :, self.LOW : self.LOW + positions]  # a view
+        self.reach: dict[int, NDArray[np.int64]] = {}
+
+    def at(self, column: Any, position: Any) -> Any:
+        """Index of a place of stream 0 in ``flat``."""
+        return (self.BEFORE + column) * self._width + self.LOW + position
+
+    def offset(self, stream: int, columns: int, positions: int) -> int:
+        """Index of a neighbour relative to a place of stream 0."""
+        return stream * self._plane + columns * self._width + positions
 
 
 @cache
@@ -152,19 +200,20 @@ def exponentials() -> NDArray[np.int64]:
     return np.array([*values, 0], np.int64)
 
 
-def _check(table: NDArray[np.float32], net: StreamPrior) -> None:
+def _check(net: StreamPrior) -> None:
     """Raise ``ModelError`` unless all sums stay exact in float32."""
+    if net.weight.ndim != 2 or net.embedding.ndim != 2:
+        raise ModelError("the model's token prior has parts of impossible shapes")
     slots, width = net.weight.shape
-    symbols = len(net.bias)
-    shapes = (
-        net.head.shape == (width, symbols)
-        and net.place.shape[1:] == (width,)
-        and len(table) == symbols + 1
-        and slots % table.shape[1] == 0
-    )
-    if not shapes:
+    symbols = net.bias.size
+    if (
+        net.head.shape != (width, symbols)
+        or net.place.shape[1:] != (width,)
+        or len(net.embedding) != symbols + 1
+    ):
         raise ModelError("the model's token prior has parts that do not fit each other")
-    small = max(float(np.abs(a).max(initial=0)) for a in (table, net.weight, net.head)) <= 127
+    parts = (net.embedding, net.weight, net.head)
+    small = max(float(np.abs(a).max(initial=0)) for a in parts) <= 127
     first = slots * 127 * 127 + float(np.abs(net.place).max())
     second = width * 127 * 127 + float(np.abs(net.bias).max())
     if not small or max(first, second) >= LIMIT:

@@ -21,6 +21,23 @@ SUFFIXES = {
     ".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma", ".oga",
 }  # fmt: skip
 MAX_RATE = 768_000
+_BEGINNINGS = (
+    b"fLaC",
+    b"OggS",
+    b"ID3",
+    b"\xff\xfb",
+    b"\xff\xf3",
+    b"\xff\xf2",
+    b"\xff\xf1",
+    b"\xff\xf9",
+)
+
+
+def looks_like_sound(head: bytes) -> bool:
+    """Whether a file that begins so (12 bytes) is one of the usual ones for sound alone."""
+    if head[:4] in (b"RIFF", b"RF64", b"FORM"):
+        return head[8:12] in (b"WAVE", b"AIFF", b"AIFC")
+    return head.startswith(_BEGINNINGS) or head[4:11] == b"ftypM4A"
 
 
 @dataclass

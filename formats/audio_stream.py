@@ -45,6 +45,8 @@ class AudioSource:
     def __init__(self, source: str | os.PathLike[str] | bytes | BinaryIO | Audio) -> None:
         self._container: Any = None
         self._sound: Audio | None = None
+        self._blocks: Iterator[Block] | None = None
+        self._peeked: list[Block] = []
         self.tags: dict[str, str] = {}
         if isinstance(source, Audio):
             self._sound = source
@@ -89,6 +91,25 @@ class AudioSource:
     def __iter__(self) -> Iterator[Block]:
         """Blocks ``[C, n]``, nominally in -1..1. Raises ``FormatError`` for damage, a truncated
         end, values that are no numbers, or a file without samples."""
+        yield from self._peeked
+        yield from self._begun()
+
+    def peek(self, seconds: float) -> Block:
+        """The first seconds ``[C, n]``, fewer at the end; a later iteration gives them again."""
+        wanted = round(seconds * self.rate)
+        while sum(block.shape[1] for block in self._peeked) < wanted:
+            block = next(self._begun(), None)
+            if block is None:
+                break
+            self._peeked.append(block)
+        return np.concatenate(self._peeked, axis=1)[:, :wanted]
+
+    def _begun(self) -> Iterator[Block]:
+        if self._blocks is None:
+            self._blocks = self._checked()
+        return self._blocks
+
+    def _checked(self) -> Iterator[Block]:
         total = 0
         for block in self._in_memory() if self._sound is not None else self._decoded():
             if not np.isfinite(block).all():
@@ -131,6 +152,16 @@ class AudioSource:
             raise FormatError(
                 f"the sound changes its rate or channels on the way: {error}"
             ) from error
+
+    @property
+    def seconds(self) -> float | None:
+        """Duration where it is known beforehand."""
+        if self._sound is not None:
+            return self._sound.seconds
+        announced = self._announced()
+        if announced is None and self._container.duration:
+            return float(self._container.duration / 1e6)
+        return announced
 
     def _announced(self) -> float | None:
         """Seconds that the file says it has; None where it does not, or only guesses."""
