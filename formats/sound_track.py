@@ -150,7 +150,7 @@ def take_sound(
     """
     import av
 
-    spool: BinaryIO = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment]
+    spool: BinaryIO = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment]  # noqa: SIM115
     handle: Any = BytesIO(source) if isinstance(source, bytes) else source
     if isinstance(handle, os.PathLike):
         handle = os.fspath(handle)
@@ -180,7 +180,7 @@ def take_sound(
         return None, 0, notices
     tracks = [track for _, track in found.values()]
     table = _pack_table(tracks, order)
-    blob: BinaryIO = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment]
+    blob: BinaryIO = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment]  # noqa: SIM115
     blob.write(write_varint(len(table)) + table)
     spool.seek(0)
     while block := spool.read(PART_BYTES):

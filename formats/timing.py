@@ -12,6 +12,7 @@ import zlib
 from bisect import bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 from laconic.formats.varint import MAX_BYTES, read_varint, write_varint
@@ -37,7 +38,7 @@ class Timing:
             raise ParameterError("a film needs at least one frame, with one duration for each")
         if self.base <= 0 or max(self.base.numerator, self.base.denominator) > MAX_TERM:
             raise ParameterError(f"the time base is {self.base} s: expected a positive fraction")
-        if any(b <= a for a, b in zip(self.stamps, self.stamps[1:], strict=False)):
+        if any(b <= a for a, b in pairwise(self.stamps)):
             raise ParameterError("the time stamps of the frames do not increase")
 
     def __len__(self) -> int:
@@ -79,7 +80,7 @@ class Timing:
         """Part of the media header, and the data of the chunk ``TIME`` (empty for none)."""
         head = [write_varint(self.base.numerator), write_varint(self.base.denominator)]
         lists = b""
-        steps = [b - a for a, b in zip(self.stamps, self.stamps[1:], strict=False)]
+        steps = [b - a for a, b in pairwise(self.stamps)]
         found = _rounded(self.stamps)
         mode = CONSTANT if len(set(steps)) <= 1 else ROUNDED if found else LISTED
         if self.durations[:-1] == tuple(steps):
@@ -131,7 +132,7 @@ class Timing:
             last, offset = read_varint(data, offset)
             durations = (last,) * frames
             if lasting == UNTIL_NEXT:
-                steps = (b - a for a, b in zip(stamps, stamps[1:], strict=False))
+                steps = (b - a for a, b in pairwise(stamps))
                 durations = (*steps, last)
         lists.end()
         try:

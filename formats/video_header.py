@@ -59,7 +59,8 @@ class VideoHeader:
 
     def pack(self) -> tuple[bytes, list[Chunk]]:
         """Bytes as in SPEC.md, section 5, and the critical chunks that belong to them."""
-        if not (1 <= min(self.width, self.height) and max(self.width, self.height) <= MAX_SIDE):
+        sides = (self.width, self.height)
+        if min(sides) < 1 or max(sides) > MAX_SIDE:
             raise ParameterError(f"frames of {self.width} x {self.height} cannot be stored")
         if self.tracks > MAX_TRACKS:
             raise ParameterError(f"{self.tracks} audio tracks cannot be stored: at most 64")

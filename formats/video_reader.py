@@ -1,7 +1,7 @@
 """Films for a codec: what has to be known of all frames first, then the frames in order.
 
-:class:`FilmFile` reads what FFmpeg reads, :class:`FilmArray` takes frames from memory. Neither keeps
-more than one frame. Damaged frames are left out and reported, as players do; decoding runs in one
+:class:`FilmFile` reads what FFmpeg reads, :class:`FilmArray` takes frames from memory. Neither
+keeps more than one frame. Damaged frames are left out and reported, as players do; decoding runs in one
 thread, so that a second pass finds the same frames as the first.
 """
 
@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from io import BytesIO
 from typing import Any, BinaryIO, Protocol
 
@@ -203,7 +204,7 @@ class FilmFile:
                     if (frame.width, frame.height) != (info.width, info.height):
                         raise UnsupportedError(
                             f"the frames change from {info.width} x {info.height} to"
-                            f" {frame.width} x {frame.height}: expected one size; cut the film there"
+                            f" {frame.width} x {frame.height}: expected one size; cut it there"
                         )
                     yield frame
 
@@ -273,7 +274,7 @@ def _timing(
         notices.append(f"{wrong} frames are shown at or before the one before: moved behind it")
     if max(base.numerator, base.denominator) > MAX_TERM:
         raise FormatError(f"the film's time base is {base} s: impossible")
-    steps = [b - a for a, b in zip(fixed, fixed[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(fixed)]
     guesses = [*steps, steps[-1] if steps else usual]
     lasting = [
         d if 0 < d <= LONGEST_GAP else guess for d, guess in zip(durations, guesses, strict=True)
@@ -303,7 +304,6 @@ def _shrink(frame: NDArray[np.uint8]) -> NDArray[Any]:
 
 def _changes(thumbs: list[NDArray[Any]]) -> NDArray[np.float32]:
     steps = [
-        np.abs(b.astype(np.float32) - a.astype(np.float32)).mean()
-        for a, b in zip(thumbs, thumbs[1:], strict=False)
+        np.abs(b.astype(np.float32) - a.astype(np.float32)).mean() for a, b in pairwise(thumbs)
     ]
     return np.array([0.0, *steps], np.float32)
