@@ -10,18 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from weight_rule import fill, noise, rule_picture
 
-from laconic.codec.video.networks import PublishedNetwork, Shape
+from laconic.codec.video.networks import Shape
 from laconic.codec.video.widths import (
     Kernels,
-    choose_strides,
     embedding_channels,
     ladder,
     solve_width,
 )
-from laconic.formats.errors import ParameterError
 
 NUMBERS = Path(__file__).parent / "numbers" / "video.json"
 GOLDEN = Path(os.environ.get("LACONIC_GOLDEN", ""))

@@ -8,6 +8,7 @@ Neural Representations for Videos with a Conditional Decoder", CVPR 2024 (arXiv 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from laconic.codec.video.encoder import ConvNextEncoder
-from laconic.codec.video.widths import EMBEDDING_CHANNELS, LOWEST_WIDTH, Kernels, ladder
+from laconic.codec.video.widths import (
+    EMBEDDING_CHANNELS,
+    LOWEST_WIDTH,
+    PUBLISHED_KERNELS,
+    Kernels,
+    ladder,
+)
 
 TIME_WAVES = 80  # sines, and as many cosines
 TIME_RATIO = 1.25
@@ -38,7 +45,7 @@ class Shape:
     strides: tuple[int, ...]
     blocks: tuple[int, ...] = ()
     encoder_strides: tuple[int, ...] = ()
-    kernels: Kernels = Kernels()
+    kernels: Kernels = PUBLISHED_KERNELS
     channels: int = EMBEDDING_CHANNELS
     lowest: int = LOWEST_WIDTH
     sigmoid: bool = False
@@ -46,8 +53,7 @@ class Shape:
     @property
     def widening(self) -> int:
         """How much larger the stem's map is than the embedding, along each side."""
-        ratio = torch.tensor(self.encoder_strides or self.strides).prod()
-        return int(ratio // torch.tensor(self.strides).prod())
+        return math.prod(self.encoder_strides or self.strides) // math.prod(self.strides)
 
 
 class Stem(nn.Module):
@@ -92,7 +98,7 @@ class HnervBlock(nn.Module):
 
 
 class AffineTransform(nn.Module):
-    """TAT: x (1 + gamma(t)) + beta(t), one factor and one offset a channel (arXiv 2402.18152, eq. 3)."""
+    """TAT: x (1 + gamma(t)) + beta(t), per channel (arXiv 2402.18152, eq. 3)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -143,14 +149,18 @@ class PublishedNetwork(nn.Module):
         shape: widths and strides.
         boost: HNeRV-Boost instead of HNeRV.
         bases: the frequencies of the time encoding, float ``[80]``; see :func:`time_bases`.
+        encoder: with the encoder.
     """
 
-    def __init__(self, shape: Shape, boost: bool, bases: Tensor | None = None) -> None:
+    def __init__(
+        self, shape: Shape, boost: bool, bases: Tensor | None = None, encoder: bool = True
+    ) -> None:
         super().__init__()
         self.shape, self.boost = shape, boost
         strides, kernels = shape.strides, shape.kernels
         encoder_strides = shape.encoder_strides or strides
-        self.encoder = ConvNextEncoder(encoder_strides, shape.channels)
+        if encoder:
+            self.encoder = ConvNextEncoder(encoder_strides, shape.channels)
         widths = ladder(shape.width, len(strides), lowest=shape.lowest)
         stem = Stem(shape.channels, shape.width, shape.widening)
         convs: list[tuple[nn.Module, int]] = [(stem, shape.width)]
@@ -223,7 +233,5 @@ def embedding_size(height: int, width: int, strides: Sequence[int]) -> tuple[int
     >>> embedding_size(180, 320, (5, 4, 2, 2))
     (3, 4)
     """
-    step = 1
-    for stride in strides:
-        step *= stride
+    step = math.prod(strides)
     return -(-height // step), -(-width // step)

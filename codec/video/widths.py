@@ -17,9 +17,26 @@ from laconic.formats.errors import ParameterError
 REDUCTION = 1.2
 LOWEST_WIDTH = 12
 EMBEDDING_CHANNELS = 16
-STRIDES = ((5, 4, 4, 2, 2), (5, 4, 3, 2, 2), (5, 3, 3, 2, 2), (5, 4, 2, 2, 2), (5, 3, 2, 2, 2),
-           (5, 2, 2, 2, 2), (5, 4, 2, 2), (4, 4, 2, 2), (5, 3, 2, 2), (4, 3, 2, 2), (5, 2, 2, 2),
-           (4, 2, 2, 2), (3, 2, 2, 2), (5, 2, 2), (4, 2, 2), (3, 2, 2), (2, 2, 2), (2, 2), (2, 1))  # fmt: skip
+STRIDES = (
+    (5, 4, 4, 2, 2),
+    (5, 4, 3, 2, 2),
+    (5, 3, 3, 2, 2),
+    (5, 4, 2, 2, 2),
+    (5, 3, 2, 2, 2),
+    (5, 4, 2, 2),
+    (4, 4, 2, 2),
+    (5, 3, 2, 2),
+    (4, 3, 2, 2),
+    (5, 2, 2, 2),
+    (4, 2, 2, 2),
+    (3, 2, 2, 2),
+    (5, 2, 2),
+    (4, 2, 2),
+    (3, 2, 2),
+    (2, 2, 2),
+    (2, 2),
+    (2, 1),
+)
 ROWS_AIMED_AT = 2.5
 
 
@@ -33,6 +50,9 @@ class Kernels:
     def at(self, stage: int) -> int:
         """Odd kernel size of one stage."""
         return min(self.first + 2 * stage, self.largest)
+
+
+PUBLISHED_KERNELS = Kernels()
 
 
 def embedding_channels(second: float, size: float, frames: int, area: float) -> int:
@@ -51,7 +71,7 @@ def solve_width(
     *,
     embeddings: float,
     strides: Sequence[int],
-    kernels: Kernels = Kernels(),
+    kernels: Kernels = PUBLISHED_KERNELS,
     channels: int = EMBEDDING_CHANNELS,
     widening: int = 1,
     reduction: float = REDUCTION,
