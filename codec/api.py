@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec import models, registry
+from laconic.codec.audio.sources import is_sound
 from laconic.codec.base import Codec, DecodeSettings, EncodeSettings, Progress, Status, VerifyReport
 from laconic.codec.info import Info, info_of
+from laconic.formats.audio import Audio
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ParameterError, UnsupportedError
@@ -32,10 +34,11 @@ from laconic.formats.table import Table
 Source = str | PathLike[str] | bytes | BinaryIO
 DEFAULT_QUALITY = 50.0
 LOSSY_CODEC, LOSSLESS_CODEC = "mlic", "photo"
+SOUND_CODEC = "semanticodec"
 
 
 def encode(
-    source: Source | Image | NDArray[Any] | Table | Records,
+    source: Source | Image | NDArray[Any] | Table | Records | Audio,
     *,
     codec: str | None = None,
     quality: float | None = None,
@@ -49,17 +52,23 @@ def encode(
     tile: int | None = None,
     states: int | None = None,
     block: int | None = None,
+    kbps: float | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    stereo: str | None = None,
     progress: Progress | None = None,
     status: Status | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
-    """Encode a picture, a table or an array into the bytes of a ``.lac`` file.
+    """Encode a picture, a sound, a table or an array into the bytes of a ``.lac`` file.
 
     Args:
         source: path, bytes or binary file of a picture; an :class:`Image`; or an array
             ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16. With the codec
             "records": a :class:`Table`, an array ``[N, ...]`` of whole numbers, or a CSV, TSV,
-            .npy, IDX or Parquet file, or a folder of gray pictures of one size.
+            .npy, IDX or Parquet file, or a folder of gray pictures of one size. With the codec
+            "semanticodec", chosen for the usual sound files: whatever FFmpeg plays, or an
+            :class:`Audio`.
         codec: name of the codec, with a colon and a model if wanted, such as
             ``compressai:mbt2018-mean:4``; None takes the one that ``model`` is made for, or
             chooses by the kind of input.
@@ -76,6 +85,12 @@ def encode(
         tile: side of the tiles in pixels, a multiple of 64.
         states: latent states of the circuit that is learned for records; None chooses.
         block: rows of records that are decoded independently; None chooses.
+        kbps: largest number of kbit/s that the file of a sound may take, headers included.
+        steps: evaluations of the refiner that a decoder of the sound should make; 0 is the fast
+            deterministic mode.
+        seed: of the noise that the refiner starts from.
+        stereo: "joint" (one set of tokens and the levels of both channels) or "dual" (both
+            channels on their own).
         progress: called with (done, total).
         status: called with a few words on how the search stands.
         limits: refuse pictures beyond these.
@@ -85,9 +100,11 @@ def encode(
         FormatError, UnsupportedError, LimitError: the source cannot be read.
         ModelError: the model is missing or damaged.
     """
-    _check_rate(quality, bpp, target_bytes, lossless)
+    _check_rate(quality, bpp, target_bytes, lossless, kbps)
     if codec is None and _is_data(source):
         codec = "records"
+    if codec is None and model is None and not lossless and is_sound(source):
+        codec = SOUND_CODEC
     if codec is None and model is not None:
         codec = models.find(model).codec
     name, _, variant = (codec or (LOSSLESS_CODEC if lossless else LOSSY_CODEC)).partition(":")
@@ -96,8 +113,12 @@ def encode(
     exact = getattr(chosen, "lossless", False)
     if lossless and not exact:
         raise ParameterError(f"the codec {name} is not lossless: choose {LOSSLESS_CODEC}")
-    of_data = getattr(chosen, "media", Media.IMAGE) == Media.DATA
-    media = _as_records(source, limits) if of_data else _as_image(source, limits)
+    kind = getattr(chosen, "media", Media.IMAGE)
+    media: Any = source  # codecs of sounds read it as they go
+    if kind == Media.DATA:
+        media = _as_records(source, limits)
+    elif kind == Media.IMAGE:
+        media = _as_image(source, limits)
     if quality is None and bpp is None and target_bytes is None and not exact:
         quality = getattr(chosen, "default_quality", DEFAULT_QUALITY)
     settings = EncodeSettings(
@@ -111,6 +132,10 @@ def encode(
         tile=tile,
         states=states,
         block=block,
+        kbps=kbps,
+        steps=steps,
+        seed=seed,
+        stereo=stereo,
         progress=progress,
         status=status,
         limits=limits,
@@ -124,17 +149,24 @@ def decode(
     region: tuple[int, int, int, int] | None = None,
     rows: tuple[int, int] | None = None,
     partial: bool = False,
+    seconds: tuple[float, float] | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
     progress: Progress | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Any:
-    """Decode a ``.lac`` file: an :class:`Image`, a :class:`Table` or an array of records.
+    """Decode a ``.lac`` file: an :class:`Image`, an :class:`Audio`, a :class:`Table` or an array
+    of records.
 
     Args:
         data: bytes, path or binary file.
         region: ``(x, y, width, height)`` in pixels; only the tiles it needs are read.
         rows: ``(first, end)`` of a table or array; only the blocks they need are read.
         partial: decode what is intact of a damaged file; missing tiles are mid-gray and a notice
-            in the result names them.
+            in the result names them, as it does missing seconds of a sound, which are silent.
+        seconds: ``(start, end)`` of a sound; only the segments they need are read.
+        steps: evaluations of a sound's refiner, instead of the number that the file advises.
+        seed: of its noise, instead of the file's.
         progress: called with (done, total).
         limits: refuse files that claim more.
 
@@ -144,7 +176,16 @@ def decode(
         LimitError, UnsupportedError: too large, too new or of another kind.
     """
     with _reader(data, limits, partial=partial) as reader:
-        settings = DecodeSettings(region, rows, partial, progress, limits)
+        settings = DecodeSettings(
+            region=region,
+            rows=rows,
+            partial=partial,
+            seconds=seconds,
+            steps=steps,
+            seed=seed,
+            progress=progress,
+            limits=limits,
+        )
         return _codec_of(reader).decode(reader, settings)
 
 
@@ -190,6 +231,11 @@ class Reader:
         settings = DecodeSettings(rows=(first, end), limits=self._limits)
         return _codec_of(self._reader).decode(self._reader, settings)
 
+    def seconds(self, start: float, end: float) -> Any:
+        """Decode a part of a sound; only the segments it needs are read."""
+        settings = DecodeSettings(seconds=(start, end), limits=self._limits)
+        return _codec_of(self._reader).decode(self._reader, settings)
+
     def decode(self) -> Any:
         """Decode everything."""
         return _codec_of(self._reader).decode(self._reader, DecodeSettings(limits=self._limits))
@@ -216,11 +262,20 @@ def open(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Reader:
 
 
 def _check_rate(
-    quality: float | None, bpp: float | None, target_bytes: int | None, lossless: bool
+    quality: float | None,
+    bpp: float | None,
+    target_bytes: int | None,
+    lossless: bool,
+    kbps: float | None = None,
 ) -> None:
     given = [
         name
-        for name, value in (("quality", quality), ("bpp", bpp), ("target_bytes", target_bytes))
+        for name, value in (
+            ("quality", quality),
+            ("bpp", bpp),
+            ("target_bytes", target_bytes),
+            ("kbps", kbps),
+        )
         if value is not None
     ] + (["lossless"] if lossless else [])
     if len(given) > 1:
@@ -285,9 +340,9 @@ def _reader(source: Source, limits: Limits, *, partial: bool = False) -> Iterato
 
 
 def _codec_of(reader: ContainerReader) -> Codec:
-    if reader.header.media not in (Media.IMAGE, Media.DATA):
+    if reader.header.media not in (Media.IMAGE, Media.DATA, Media.AUDIO):
         raise UnsupportedError(
-            f"the file holds {reader.header.media.name.lower()}: this version decodes pictures and"
-            " records"
+            f"the file holds {reader.header.media.name.lower()}: this version decodes pictures,"
+            " sounds and records"
         )
     return registry.get(registry.name_of(reader.header.codec))

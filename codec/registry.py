@@ -51,6 +51,11 @@ BUILT_IN = {
         "laconic.codec.image.zoo.codec:CompressAICodec",
         "laconic.codec.image.header:TileHeader",
     ),
+    "semanticodec": BuiltIn(
+        7,
+        "laconic.codec.audio.codec:SemantiCodec",
+        "laconic.codec.audio.header:AudioCodecHeader",
+    ),
 }
 
 
