@@ -1,6 +1,6 @@
 """Films on the command line: real files in and out, what is printed, what survives kill -9.
 
-Fitting is replaced by one that keeps frames exactly (``stand_in.py``) but in the last tests.
+Fitting is replaced by one that keeps frames exactly (``stand_in.py``).
 """
 
 import json
@@ -22,8 +22,6 @@ from test_cli import code_of, message_of, run
 
 import laconic.codec.video
 from laconic import codec
-from laconic.codec.base import FilmSettings
-from laconic.formats.container import Container
 
 TESTS = Path(__file__).parent
 
@@ -252,23 +250,8 @@ def test_losses_are_noted_and_other_options_explained(tmp_path: Path) -> None:
     assert code_of(run("decode", picture, "--frames", "0:1", "-o", tmp_path / "p.png")) == 2
 
 
-ENCODER = """
-import sys
-sys.path.insert(0, {tests!r})
-import stand_in
-import laconic.codec.video
-sys.modules["laconic.codec.video.chunk"] = laconic.codec.video.chunk = stand_in
-from laconic.codec.video.stream import fitting
-fitting.SAVE_SECONDS = 0.2
-stand_in.pause.seconds = 0.1
-from laconic.cli.main import main
-main()
-"""
-
-
 def started(*arguments: object) -> subprocess.Popen[str]:
-    script = ENCODER.format(tests=str(TESTS))
-    command = [sys.executable, "-c", script, *map(str, arguments)]
+    command = [sys.executable, str(TESTS / "slow_encoder.py"), *map(str, arguments)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -336,16 +319,37 @@ def test_films_are_evaluated_beside_other_codecs(tmp_path: Path) -> None:
     assert ours["bpp"] == pytest.approx(8 * ours["bytes"] / (4 * 32 * 48))
 
 
-def test_several_processes_give_every_chunk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the real networks, which worker processes load by themselves."""
-    monkeypatch.undo()
-    path = films.write(tmp_path / "clip.mkv", films.moving(4, 16, 16))
+def test_the_demonstration_of_films(tmp_path: Path) -> None:
+    films.write(tmp_path / "in.mkv", films.moving(7, 32, 48))
 
-    data = codec.encode(path, film=FilmSettings(preset="fast", chunk=2, jobs=2))
+    done = run("demo", "--video", "--samples", tmp_path, "--out", tmp_path / "out", "--json")
 
-    assert len(Container.from_bytes(data).segments) == 2
-    video = codec.decode(data)
-    error = np.mean((np.asarray(video).astype(float) - films.moving(4, 16, 16)) ** 2)
-    assert error < 400
+    assert code_of(done) == 0, message_of(done)
+    row = json.loads(done.stdout)
+    assert (row["frames"], row["width"], row["height"]) == (7, 48, 32)
+    assert row["lac_bytes"] == (tmp_path / "out" / "in.lac").stat().st_size
+    sheet = Pillow.open(tmp_path / "out" / "contact-sheet.png")
+    assert sheet.size == (6 * 48, 24 + 2 * 32)
+    pixels = np.asarray(sheet)[24:]
+    assert np.array_equal(pixels[:32, :48], films.moving(7, 32, 48)[0])
+    assert np.array_equal(pixels[:32], pixels[32:])  # the stand-in loses nothing
+
+
+def test_several_processes_fit_every_chunk_and_stop_together(tmp_path: Path) -> None:
+    path = films.write(tmp_path / "clip.mkv", films.moving(6, 16, 16))
+    lac, work = path.with_suffix(".lac"), Path(f"{path.with_suffix('.lac')}.work")
+    process = started("encode", path, "--chunk", 3, "--jobs", 2)
+    until(work.exists, process)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+    assert "stopped early" in error
+    assert np.array_equal(np.asarray(codec.decode(lac)), films.moving(6, 16, 16))
+
+    process = started("encode", path, "--chunk", 3, "--jobs", 2, "-f")
+    _, error = process.communicate(timeout=300)
+
+    assert process.returncode == 0, error
+    assert "going on from" in error
+    assert np.array_equal(np.asarray(codec.decode(lac)), films.moving(6, 16, 16))
+    assert not work.exists()
