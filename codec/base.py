@@ -56,6 +56,10 @@ class EncodeSettings:
     states: int | None = None  # latent states of a circuit; None chooses
     block: int | None = None  # rows of records in a segment
     film: FilmSettings = field(default_factory=FilmSettings)
+    kbps: float | None = None  # kbit/s of the whole file, an upper bound
+    steps: int | None = None  # of an audio refiner; decoders follow it
+    seed: int | None = None  # of the noise that a decoder draws
+    stereo: str | None = None  # "joint" or "dual"
     progress: Progress | None = None
     status: Status | None = None
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
@@ -70,6 +74,9 @@ class DecodeSettings:
     rows: tuple[int, int] | None = None
     frames: tuple[int, int] | None = None
     partial: bool = False
+    seconds: tuple[float, float] | None = None  # of a sound
+    steps: int | None = None  # of an audio refiner, instead of the file's
+    seed: int | None = None  # of the noise, instead of the file's
     progress: Progress | None = None
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from laconic.codec import models, registry
+from laconic.codec.audio.sources import sound_facts
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.data_header import DTYPES, TEXT, DataHeader
@@ -37,6 +38,7 @@ class Info:
     bpp: float
     chunks: list[tuple[str, int]]
     settings: dict[str, Any]  # the codec's own header: quality, tile side
+    sound: dict[str, Any] | None = None  # rate, layout, samples, seconds, kbps, tags
 
     @property
     def quality(self) -> float | None:
@@ -56,6 +58,8 @@ def info_of(reader: ContainerReader, limits: Limits) -> Info:
         return _data_info(reader, name, limits)
     if header.media == Media.VIDEO:
         return _film_info(reader, name, limits)
+    if header.media == Media.AUDIO:
+        return _audio_info(reader, name)
     if header.media != Media.IMAGE:
         raise UnsupportedError(f"the file holds {header.media.name.lower()}, not a picture")
     picture = ImageHeader.unpack(header.media_header, limits)
@@ -135,6 +139,33 @@ def _film_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
             "audio tracks": film.tracks,
             **registry.describe(name, header.codec_header),
         },
+    )
+
+
+def _audio_info(reader: ContainerReader, name: str) -> Info:
+    """Width and height are 0, bpp the bits per sample of a channel."""
+    header = reader.header
+    sound = sound_facts(reader)
+    samples = sound["samples"]
+    channels = sound.pop("channels")
+    return Info(
+        kind="audio",
+        codec=name,
+        codec_version=header.codec_version,
+        model_id=header.model.hex(),
+        model=_model_name(header.model),
+        numerics=header.numerics,
+        width=0,
+        height=0,
+        channels=channels,
+        bit_depth=0,
+        alpha=False,
+        segments=len(reader),
+        file_bytes=reader.file_bytes,
+        bpp=8 * reader.file_bytes / max(1, samples * channels),
+        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
+        settings=registry.describe(name, header.codec_header),
+        sound=sound,
     )
 
 

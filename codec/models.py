@@ -205,6 +205,8 @@ def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -
     """
     import torch
 
+    from laconic.codec.audio.small.export import STAGES
+    from laconic.codec.audio.small.export import export_checkpoint as export_audio
     from laconic.codec.image.export import export_checkpoint as export_mlic
     from laconic.codec.lossless.photo.config import CONFIGS as PHOTO_CONFIGS
     from laconic.codec.lossless.photo.export import export_checkpoint as export_photo
@@ -213,5 +215,7 @@ def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -
         config = torch.load(checkpoint, map_location="cpu", weights_only=True)["recipe"]["config"]
     except Exception as error:
         raise ModelError(f"{checkpoint} is not a checkpoint of a training: {error}") from error
+    if config in STAGES:
+        return export_audio(checkpoint, out, name=name, overwrite=overwrite)
     chosen = export_photo if config in PHOTO_CONFIGS else export_mlic
     return chosen(checkpoint, out, name=name, overwrite=overwrite)

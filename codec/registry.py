@@ -56,6 +56,11 @@ BUILT_IN = {
         "laconic.codec.video.codec:HnervCodec",
         "laconic.codec.video.header:HnervHeader",
     ),
+    "semanticodec": BuiltIn(
+        7,
+        "laconic.codec.audio.codec:SemantiCodec",
+        "laconic.codec.audio.header:AudioCodecHeader",
+    ),
 }
 
 

@@ -120,6 +120,7 @@ class Chunk:
 ICC = b"ICCp"
 EXIF = b"eXIf"
 XMP = b"xMPd"
+TAGS = b"tAGs"
 TIME = b"TIME"
 KNOWN_CRITICAL = frozenset({ICC, TIME})
 
