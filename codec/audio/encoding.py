@@ -93,11 +93,9 @@ class AudioEncoder:
         writer = ContainerWriter(
             counting, self._header(source, 0, streams), [c for c in self._all(source) if c.critical]
         )
-        number = 0
-        for segment in self.tokens(source, streams):
+        for number, segment in enumerate(self.tokens(source, streams)):
             writer.add(self._packed(coder, segment, number, streams, source, None))
             fp.flush()
-            number += 1
         writer.finish([c for c in self._all(source) if not c.critical])
         return counting.count
 

@@ -39,16 +39,19 @@ class PromptRecipe:
 
     variant: str = "base"
     minutes: float = 600.0
-    batch: int = 12
+    steps: int | None = None  # budget in steps instead, the same on any machine
+    batch: int = 8
     columns: int = 50  # of a crop: one second
-    prompt_columns: int = 150
-    lr: float = 1e-3
-    warmup: int = 100  # steps
+    prompt_columns: int = 100
+    lr: float = 1.5e-3
+    warmup: int = 50  # steps
     anneal: float = 0.6  # share of the budget over which the learning rate falls
-    ema: float = 0.995
+    ema: float = 0.99
     clip: float = 1.0
     commitment: float = 0.25
-    adversarial_from: float = 0.8  # share of the budget
+    # Share of the budget; None is 0.5 with a GPU and never without, where it costs five times as
+    # much as everything else.
+    adversarial_from: float | None = None
     adversarial: float = 0.1
     matching: float = 0.3
     disentangle: float = 0.3  # final weight of the SSIM term, for drl-ict
@@ -141,7 +144,15 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the budget used."""
+        if self.recipe.steps is not None:
+            return min(1.0, self.step / self.recipe.steps)
         return min(1.0, self.seconds / (60 * self.recipe.minutes))
+
+    @property
+    def adversarial_from(self) -> float:
+        """Share of the budget from which on the critic plays."""
+        asked = self.recipe.adversarial_from
+        return asked if asked is not None else (0.5 if self.device.type == "cuda" else 1.0)
 
     def disentangling(self) -> float:
         """Weight of the SSIM term now: zero while a Base is trained, then growing."""
@@ -163,7 +174,7 @@ class Trainer:
         spectral = spectral_loss(result.wave, wave)
         loss = spectral + recipe.commitment * result.commitment
         loss = loss + self.disentangling() * result.similarity
-        if self.progress >= recipe.adversarial_from:
+        if self.progress >= self.adversarial_from:
             loss = loss + self._adversarial(wave, result.wave)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -180,8 +191,8 @@ class Trainer:
         self.step += 1
         return {
             "spectral": spectral.item(),
-            "commitment": float(result.commitment),
-            "similarity": float(result.similarity),
+            "commitment": result.commitment.item(),
+            "similarity": result.similarity.item(),
         }
 
     def _adversarial(self, wave: Tensor, decoded: Tensor) -> Tensor:
@@ -214,7 +225,7 @@ class Trainer:
                 self.seconds, last = self.seconds + now - last, now
                 if self.step % 50 == 0:
                     shown = "  ".join(f"{k} {v:.4f}" for k, v in losses.items())
-                    left = self.recipe.minutes - self.seconds / 60
+                    left = self.seconds / 60 * (1 / max(self.progress, 1e-9) - 1)
                     print(f"step {self.step}  {shown}  {left:.1f} min left", flush=True)
                 if self.seconds - saved > save_every:
                     self.save()

@@ -214,9 +214,7 @@ def segments_of(model: LoadedModel, files: Sequence[Path]) -> list[Grids]:
             continue
         for channel in rows if rows.ndim == 3 else rows[None]:
             grid = channel.reshape(-1, network.positions, channel.shape[-1])
-            found += [
-                grid[at : at + model.segment] for at in range(0, len(grid), model.segment)
-            ]
+            found += [grid[at : at + model.segment] for at in range(0, len(grid), model.segment)]
         if number % 100 == 99:
             print(f"{number + 1} of {len(files)} sounds", flush=True)
     return found

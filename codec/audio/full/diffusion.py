@@ -62,8 +62,11 @@ def noise(shape: tuple[int, ...], stream: np.random.RandomState) -> Tensor:
 def ddim_steps(count: int) -> list[int]:
     """Time steps of a sampler, rising: evenly spaced from 1, as in the public code.
 
-    ``count`` that does not divide 1000 gives a few more steps than asked for.
+    ``count`` that does not divide 1000 gives a few more steps than asked for. One step is the
+    noisiest, where the public code would take the least noisy.
     """
+    if count == 1:
+        return [STEPS - 1]
     return [min(t + 1, STEPS - 1) for t in range(0, STEPS, STEPS // count)]
 
 

@@ -32,14 +32,14 @@ class PromptConfig:
     disentangled: bool = False  # trained on with the SSIM term
     spectral: bool = True  # spectra and inverse STFT instead of strided convolutions
     width: int = 256  # of the code Z, of both prompts and of the decoder
-    encoder_width: int = 192  # of the spectral encoder; first layer of the waveform encoder
-    encoder_blocks: int = 6
-    decoder_width: int = 320  # of the ISTFT decoder; first layer of HiFi-GAN
-    decoder_blocks: int = 8
+    encoder_width: int = 128  # of the spectral encoder; first layer of the waveform encoder
+    encoder_blocks: int = 4
+    decoder_width: int = 192  # of the ISTFT decoder; first layer of HiFi-GAN
+    decoder_blocks: int = 6
     groups: int = 2  # of GRVQ
     layers: int = 1  # residual layers of GRVQ
     entries: int = 1024
-    prompt_width: int = 96  # of the prompt encoders
+    prompt_width: int = 64  # of the prompt encoders
     voice_codes: int = 8  # bytes of the voiceprint
     mel_codes: int = 8  # bytes of the mel prompt
     prompt_entries: int = 256
@@ -106,9 +106,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "base": {"fusion": "weighted"},
     "drl-ict": {"fusion": "weighted", "disentangled": True},
     "casan": {"fusion": "cascade"},
+    # For comparison: no prompts, and codebooks larger by what the prompts of 5 s would cost.
+    "plain": {"fusion": "none", "entries": 1223},
 }
 
 
 def config_of(variant: str, *, full: bool = False) -> PromptConfig:
-    """The configuration named ``base``, ``drl-ict`` or ``casan``."""
+    """The configuration named ``base``, ``drl-ict``, ``casan`` or ``plain``."""
     return replace(FULL if full else SMALL, **VARIANTS[variant])

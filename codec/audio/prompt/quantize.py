@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-DECAY = 0.97
+DECAY = 0.95
 DEAD = 0.3  # vectors a batch, as a running mean; entries below are moved
 
 
