@@ -61,6 +61,11 @@ COLUMNS = [
     show_default=True,
     help="How long films are fitted.",
 )
+@click.option(
+    "--network",
+    type=click.Choice(["grids", "hnerv-boost", "hnerv"]),
+    help="What is fitted to a film. [default: grids]",
+)
 @click.option("--chunk", type=click.IntRange(1), help="Frames of a film that are fitted together.")
 @click.option("--audio/--no-audio", default=True, help="Carry a film's sound.  [default: audio]")
 @click.option("--strip", is_flag=True, help="Leave out EXIF and XMP.")

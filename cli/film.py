@@ -59,7 +59,10 @@ def encode_film(job: Job) -> dict[str, Any]:
             bpp=options["bpp"],
             target_bytes=options["target_size"],
             effort=options["effort"],
-            model=options["model"] or (options["codec"] or "").partition(":")[2] or None,
+            model=options["network"]
+            or options["model"]
+            or (options["codec"] or "").partition(":")[2]
+            or None,
             verify=options["verify"],
             film=FilmSettings(
                 preset=options["preset"],
