@@ -47,10 +47,9 @@ COLUMNS = [
 def command(inputs: tuple[str, ...], **options: Any) -> int:
     """Decode .lac files into pictures, films, sounds, tables and arrays.
 
-    INPUTS are files, folders or '-' for stdin.
-
-    Films become .mkv (FFV1, the decoded samples exactly), .mp4, .mov or .webm (for players, nearly
-    without loss), .y4m, or a folder of PNG pictures (-o FOLDER), with their sound as it was.
+    INPUTS are files, folders or '-' for stdin. Films become .mkv (FFV1, the decoded samples
+    exactly), .mp4, .mov or .webm (for players, nearly without loss), .y4m, or a folder of PNG
+    pictures (-o FOLDER), with their sound as it was.
     """
     from laconic.formats.image_writer import format_of
 
@@ -100,19 +99,16 @@ def decode_one(job: Job) -> dict[str, Any]:
     from laconic.formats.image import write_image
 
     options = job.options
-    sound = sounds.is_coded_sound(job.source)
-    source: Any = Path(job.source)
-    if job.source == STD and not sound:
-        source = sys.stdin.buffer.read()
-    if not sound and film.holds_film(source):
-        return film.decode_film(job, source)
+    if film.holds_film(job.source):
+        return film.decode_film(job)
     if options["frames"] is not None:
         raise ParameterError("--frames is for films: the file holds none")
     if job.target != STD:
         check_target(job.target, options["force"])
-    if sound:
+    if sounds.is_coded_sound(job.source):
         return sounds.decode_sound(job)
     limits = limits_of(options["limit_pixels"])
+    source: Any = sys.stdin.buffer.read() if job.source == STD else Path(job.source)
     import numpy as np
 
     from laconic import codec

@@ -61,6 +61,11 @@ COLUMNS = [
     show_default=True,
     help="How long films are fitted.",
 )
+@click.option(
+    "--network",
+    type=click.Choice(["grids", "hnerv-boost", "hnerv"]),
+    help="What is fitted to a film. [default: grids]",
+)
 @click.option("--chunk", type=click.IntRange(1), help="Frames of a film that are fitted together.")
 @click.option("--audio/--no-audio", default=True, help="Carry a film's sound.  [default: audio]")
 @click.option("--strip", is_flag=True, help="Leave out EXIF and XMP.")
@@ -99,9 +104,8 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     if options["codec"] == "records":
         files = [(name, Path(Path(name).name)) for name in inputs]
     else:
-        files = list(
-            batch.expand(inputs, SUFFIXES | DATA_SUFFIXES | FILM_SUFFIXES | SOUND_SUFFIXES)
-        )
+        known = SUFFIXES | DATA_SUFFIXES | SOUND_SUFFIXES | FILM_SUFFIXES
+        files = list(batch.expand(inputs, known))
     several = len(files) > 1
     show = wants_progress(options["progress"])
     passed = {**options, "show_progress": show and not several, "alone": not several}
@@ -119,9 +123,11 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     if to_stdout and sys.stdout.isatty() and not options["force"]:
         raise click.UsageError("refusing to write binary data to a terminal: use -o, a pipe, or -f")
     batch.prepare_folders(jobs)
-    films = all(film.takes(job.source, options["codec"]) for job in jobs)
-    heard = all(sounds.is_sound(job.source, options) for job in jobs)
-    columns = film.ENCODE_COLUMNS if films else sounds.ENCODE_COLUMNS if heard else COLUMNS
+    columns = COLUMNS
+    if all(film.takes(job.source, options["codec"]) for job in jobs):
+        columns = film.ENCODE_COLUMNS
+    elif all(sounds.is_sound(job.source, options) for job in jobs):
+        columns = sounds.ENCODE_COLUMNS
     table = Table(columns, as_json=options["as_json"], err=to_stdout, quiet=options["quiet"])
     code = batch.run(jobs, encode_one, options["jobs"], table.add, progress=show)
     table.close()

@@ -59,7 +59,10 @@ def encode_film(job: Job) -> dict[str, Any]:
             bpp=options["bpp"],
             target_bytes=options["target_size"],
             effort=options["effort"],
-            model=options["model"] or (options["codec"] or "").partition(":")[2] or None,
+            model=options["network"]
+            or options["model"]
+            or (options["codec"] or "").partition(":")[2]
+            or None,
             verify=options["verify"],
             film=FilmSettings(
                 preset=options["preset"],
@@ -106,21 +109,21 @@ def encode_film(job: Job) -> dict[str, Any]:
     }
 
 
-def holds_film(source: Any) -> bool:
-    """Whether a ``.lac`` file, given by path or bytes, holds a film; false for what is none."""
-    from laconic.formats import Media
-    from laconic.formats.container_reader import read_header
-    from laconic.formats.errors import LaconicError
+def holds_film(source: str) -> bool:
+    """Whether an input of ``decode`` holds a film; damage is reported when it is decoded."""
+    from laconic.formats.container import SIGNATURE, Media
 
-    if source == STD:
-        return False  # unknown until it is read
+    length = len(SIGNATURE) + 1
     try:
-        if isinstance(source, bytes):
-            return read_header(io.BytesIO(source)).media == Media.VIDEO
-        with open(source, "rb") as file:
-            return read_header(file).media == Media.VIDEO
-    except (OSError, LaconicError):
-        return False  # reported when it is decoded
+        if source == STD:
+            stdin: Any = sys.stdin.buffer
+            head = stdin.peek(length)[:length]
+        else:
+            with open(source, "rb") as file:
+                head = file.read(length)
+    except OSError:
+        return False
+    return len(head) == length and head.startswith(SIGNATURE) and head[-1] & 15 == Media.VIDEO
 
 
 def suffix_of(format_: str | None) -> str:
@@ -142,7 +145,7 @@ def check_format(target: str, format_: str | None) -> str:
     return format_of(target, format_ or ("mkv" if target == STD else None))
 
 
-def decode_film(job: Job, source: Any) -> dict[str, Any]:
+def decode_film(job: Job) -> dict[str, Any]:
     """Decode a film frame by frame; returns a row. What is intact is written, then reported."""
     from laconic import codec
     from laconic.formats.errors import FormatError, ParameterError
@@ -150,6 +153,7 @@ def decode_film(job: Job, source: Any) -> dict[str, Any]:
 
     options = job.options
     format_ = check_format(job.target, options["format_"])
+    source: Any = sys.stdin.buffer.read() if job.source == STD else Path(job.source)
     if options["region"] is not None or options["rows"] is not None:
         raise ParameterError("films have neither regions nor rows: use --frames")
     start = time.perf_counter()

@@ -44,12 +44,12 @@ from laconic.formats.video_reader import Film, FilmArray, FilmFile
 
 Source = str | PathLike[str] | bytes | BinaryIO
 DEFAULT_QUALITY = 50.0
-LOSSY_CODEC, LOSSLESS_CODEC = "mlic", "photo"
-FILM_CODEC, SOUND_CODEC = "hnerv", "semanticodec"
+LOSSY_CODEC, LOSSLESS_CODEC, FILM_CODEC = "mlic", "photo", "hnerv"
+SOUND_CODEC = "semanticodec"
 
 
 def encode(
-    source: Source | Image | NDArray[Any] | Table | Records | Film | Audio,
+    source: Source | Image | NDArray[Any] | Table | Records | Audio | Film,
     *,
     codec: str | None = None,
     quality: float | None = None,
@@ -133,9 +133,12 @@ def encode(
         raise ParameterError(f"the codec {name} is not lossless: choose {LOSSLESS_CODEC}")
     kind = getattr(chosen, "media", Media.IMAGE)
     media: Any = source  # codecs of sounds read it as they go
-    if kind != Media.AUDIO:
-        as_media: Any = {Media.DATA: _as_records, Media.VIDEO: as_film}.get(kind, _as_image)
-        media = as_media(source, limits)
+    if kind == Media.DATA:
+        media = _as_records(source, limits)
+    elif kind == Media.VIDEO:
+        media = as_film(source, limits)
+    elif kind == Media.IMAGE:
+        media = _as_image(source, limits)
     film = film or FilmSettings()
     if quality is None and bpp is None and target_bytes is None and not exact:
         quality = getattr(chosen, "default_quality", DEFAULT_QUALITY)

@@ -55,11 +55,11 @@ class EncodeSettings:
     tile: int | None = None  # side of the tiles in pixels
     states: int | None = None  # latent states of a circuit; None chooses
     block: int | None = None  # rows of records in a segment
+    film: FilmSettings = field(default_factory=FilmSettings)
     kbps: float | None = None  # kbit/s of the whole file, an upper bound
     steps: int | None = None  # of an audio refiner; decoders follow it
     seed: int | None = None  # of the noise that a decoder draws
     stereo: str | None = None  # "joint" or "dual"
-    film: FilmSettings = field(default_factory=FilmSettings)
     progress: Progress | None = None
     status: Status | None = None
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)

@@ -56,10 +56,10 @@ def info_of(reader: ContainerReader, limits: Limits) -> Info:
     name = registry.name_of(header.codec)
     if header.media == Media.DATA:
         return _data_info(reader, name, limits)
-    if header.media == Media.AUDIO:
-        return _audio_info(reader, name)
     if header.media == Media.VIDEO:
         return _film_info(reader, name, limits)
+    if header.media == Media.AUDIO:
+        return _audio_info(reader, name)
     if header.media != Media.IMAGE:
         raise UnsupportedError(f"the file holds {header.media.name.lower()}, not a picture")
     picture = ImageHeader.unpack(header.media_header, limits)
@@ -109,33 +109,6 @@ def _data_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
     )
 
 
-def _audio_info(reader: ContainerReader, name: str) -> Info:
-    """Width and height are 0, bpp the bits per sample of a channel."""
-    header = reader.header
-    sound = sound_facts(reader)
-    samples = sound["samples"]
-    channels = sound.pop("channels")
-    return Info(
-        kind="audio",
-        codec=name,
-        codec_version=header.codec_version,
-        model_id=header.model.hex(),
-        model=_model_name(header.model),
-        numerics=header.numerics,
-        width=0,
-        height=0,
-        channels=channels,
-        bit_depth=0,
-        alpha=False,
-        segments=len(reader),
-        file_bytes=reader.file_bytes,
-        bpp=8 * reader.file_bytes / max(1, samples * channels),
-        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
-        settings=registry.describe(name, header.codec_header),
-        sound=sound,
-    )
-
-
 def _film_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
     """Width and height are those of the upright frames, bpp the bits per pixel of all frames with
     the sound."""
@@ -166,6 +139,33 @@ def _film_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
             "audio tracks": film.tracks,
             **registry.describe(name, header.codec_header),
         },
+    )
+
+
+def _audio_info(reader: ContainerReader, name: str) -> Info:
+    """Width and height are 0, bpp the bits per sample of a channel."""
+    header = reader.header
+    sound = sound_facts(reader)
+    samples = sound["samples"]
+    channels = sound.pop("channels")
+    return Info(
+        kind="audio",
+        codec=name,
+        codec_version=header.codec_version,
+        model_id=header.model.hex(),
+        model=_model_name(header.model),
+        numerics=header.numerics,
+        width=0,
+        height=0,
+        channels=channels,
+        bit_depth=0,
+        alpha=False,
+        segments=len(reader),
+        file_bytes=reader.file_bytes,
+        bpp=8 * reader.file_bytes / max(1, samples * channels),
+        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
+        settings=registry.describe(name, header.codec_header),
+        sound=sound,
     )
 
 

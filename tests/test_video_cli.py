@@ -3,6 +3,7 @@
 Fitting is replaced by one that keeps frames exactly (``stand_in.py``).
 """
 
+import io
 import json
 import os
 import signal
@@ -216,7 +217,8 @@ def test_pipes(clip: Path) -> None:
         cli, ["encode", "-", "--codec", "hnerv", "-o", "-"], input=clip.read_bytes()
     )
     assert done.stdout_bytes == lac.read_bytes()
-    piped = runner.invoke(cli, ["decode", "-", "--format", "y4m"], input=lac.read_bytes())
+    stdin = io.BufferedReader(io.BytesIO(lac.read_bytes()))  # type: ignore[arg-type]
+    piped = runner.invoke(cli, ["decode", "-", "--format", "y4m"], input=stdin)
     assert piped.stdout_bytes.startswith(b"YUV4MPEG2 W48 H32")
 
 

@@ -41,6 +41,8 @@ def _common(parts: list[str], n: NDArray[Any], shape: tuple[int, ...]) -> NDArra
         return 1 + 0.1 * n
     if last == "gamma" and len(shape) == 2:
         return 0.3 * np.eye(shape[0]) + 0.03 * np.abs(n)
+    if last == "gamma" and len(shape) == 1:
+        return 0.5 + 0.1 * n
     if last == "relative_position_table":
         return 0.5 * n
     return None
@@ -130,12 +132,27 @@ def _semanticodec(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] 
     return None
 
 
+def _hnerv(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    if key == "head_layer.weight":
+        return std
+    return 1.4 * std if key.startswith("decoder.") and key.endswith("weight") else None
+
+
+def _hnerv_boost(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    quiet = ("SFT_scale_conv1.weight", "SFT_shift_conv1.weight", "sft_block.conv1.weight")
+    if key == "head_layer.weight" or key.endswith(quiet):
+        return 0.5 * std
+    return 1.2 * std if key.startswith("decoder.") and key.endswith("weight") else None
+
+
 RULES = {
     "semanticodec": _semanticodec,
     "mlicpp": _mlicpp,
     "mlicv2": _mlicv2,
     "mbt2018-mean": _mbt2018_mean,
     "cheng2020-attn": _cheng2020_attn,
+    "hnerv": _hnerv,
+    "hnerv-boost": _hnerv_boost,
 }
 
 

@@ -84,7 +84,10 @@ class Meter:
         count, gained = len(self._task.spans), self._sum() - self._before
         left = (time.monotonic() - self._begun) * (count - self._sum()) / max(gained, 1e-6)
         eta = f"{int(left) // 3600}:{int(left) // 60 % 60:02}:{int(left) % 60:02}"
-        self._task.status(f"chunk {number + 1}/{count}: {words}, all chunks in {eta}")
+        several = count > 1
+        self._task.status(
+            f"chunk {number + 1}/{count}: {words}, all chunks in {eta}" if several else words
+        )
 
     def finish(self) -> None:
         """All chunks are done."""
