@@ -218,7 +218,8 @@ class AudioEncoder:
         return packed
 
     def _header(self, source: AudioSource, samples: int, streams: int) -> Header:
-        steps = DEFAULT_STEPS if self.settings.steps is None else self.settings.steps
+        advised = getattr(self.model.network, "advised_steps", DEFAULT_STEPS)
+        steps = advised if self.settings.steps is None else self.settings.steps
         private = AudioCodecHeader(streams, self.model.segment, steps, self.settings.seed or 0)
         media = AudioHeader(source.rate, source.channels, source.layout, samples)
         return Header(
