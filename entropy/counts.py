@@ -39,7 +39,7 @@ class AdaptiveCounts:
     """
 
     def __init__(self) -> None:
-        self._weights = START
+        self._weights: tuple[int, ...] = START
         self._seen: dict[Hashable, dict[int, int]] = {}
 
     def encode(
