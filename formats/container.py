@@ -121,7 +121,8 @@ ICC = b"ICCp"
 EXIF = b"eXIf"
 XMP = b"xMPd"
 TAGS = b"tAGs"
-KNOWN_CRITICAL = frozenset({ICC})
+TIME = b"TIME"
+KNOWN_CRITICAL = frozenset({ICC, TIME})
 
 
 def check_critical(chunks: Sequence[Chunk]) -> None:

@@ -197,5 +197,9 @@ def test_stages_are_trained_resumed_and_exported(sounds, tmp_path, monkeypatch):
     torch.testing.assert_close(
         model.tokens.quantiser.codebooks, trained["quantiser.codebooks"].half().float()
     )
+    name = "blocks.0.up.weight"
+    kept = torch.load(runs / "audio-mae" / "checkpoint.pt", weights_only=True)["average"]
+    stored = model.mae.state_dict()[name]
+    assert (stored - kept[f"encoder.{name}"]).abs().max() < 0.005 * stored.abs().max()
     with pytest.raises(ModelError, match="semanticodec"):
         read_small(replace(info, codec="mlic"))

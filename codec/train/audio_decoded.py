@@ -33,19 +33,20 @@ class DecodedTrainer(AudioTrainer):
         self.validation = validation_crops(chosen, 32 * PATCH_HOP).to(self.device)
 
     @torch.no_grad()
-    def decoded(self, wave: Tensor) -> tuple[Tensor, Tensor]:
-        """Decoded mel and hidden state of ``[B, samples]``, each sample at a random rate."""
+    def drawn(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+        """Centroids and quantised latents of ``[B, samples]``, each sample at a random rate."""
         patches = patches_of(self.analysis(wave))
         semantic, latents = self.tokens.latents(patches, self.mae(patches))
         draws = self.crops.random.random(len(wave))
         used = torch.from_numpy(1 + np.floor(self.stages * draws**2).astype(np.int64))
         quantised, _ = self.tokens.quantiser(latents, used.to(self.device))
-        mel, hidden = self.tokens.decoder(self.tokens.semantic.centroids[semantic], quantised)
-        return mel, hidden
+        return self.tokens.semantic.centroids[semantic], quantised
 
     @torch.no_grad()
-    def decoded_at(self, wave: Tensor, stages: int) -> tuple[Tensor, Tensor]:
-        """Decoded mel and hidden state with that many acoustic stages, or all there are."""
+    def drawn_at(self, wave: Tensor, stages: int) -> tuple[Tensor, Tensor]:
+        """Centroids and quantised latents with that many acoustic stages, or all there are."""
         patches = patches_of(self.analysis(wave))
         streams = 1 + min(stages, self.stages)
-        return self.tokens.decode(self.tokens.encode(patches, self.mae(patches), streams))
+        tokens = self.tokens.encode(patches, self.mae(patches), streams)
+        latents = self.tokens.quantiser.decode(tokens[..., 1:])
+        return self.tokens.semantic.centroids[tokens[..., 0]], latents

@@ -1,10 +1,11 @@
-"""Stage ``audio-sound``: the vocoder on what the decoder really makes.
+"""Stage ``audio-sound``: token decoder, bridge and vocoder together, on what the tokens hold.
 
-Vocoder and bridge are trained on decoded spectrograms of random rates; a quarter of the samples
-keep the true spectrogram, which is what a perfect refiner would deliver. First with the spectral
-losses and then, for the last part, against discriminators too:
+The vocoder learns to live with decoded spectrograms of random rates; a quarter of the samples keep
+the true spectrogram, which is what a perfect refiner would deliver. The encoder and its codebooks
+stay as they are, so tokens keep their meaning. First with the spectral losses and then, for the
+last part, against discriminators too (m is the spectrogram that the decoder passes on):
 
-    L = 5 |mel(x) - mel(y)|_1 + MR-STFT(x, y) + adversarial + matching
+    L = 5 |mel(x) - mel(y)|_1 + MR-STFT(x, y) + 2 |mel(x) - m|_1 + 0.1 adversarial + 0.3 matching
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from laconic.codec.audio.small.config import CONFIGS, MEL_HOP, SmallConfig
+from laconic.codec.audio.small.tokens import TokenDecoder
 from laconic.codec.audio.small.vocoder import Vocoder, spectral_distance
 from laconic.codec.train.adversaries import Adversaries
 from laconic.codec.train.audio_decoded import DecodedTrainer
@@ -24,18 +26,22 @@ from laconic.codec.train.audio_loop import AudioRecipe
 from laconic.codec.train.audio_stages import read_stage
 from laconic.codec.train.measures import stoi_mean
 
-RECIPE = AudioRecipe("audio-sound", minutes=25, batch=8, seconds=2.56, muon_lr=0.006, adam_lr=5e-4)
-ADVERSARIAL = 0.5  # share of the budget after which the discriminators take part
+RECIPE = AudioRecipe("audio-sound", minutes=44, batch=8, seconds=1.28)
+DECODER_LR = 3e-4
+ADVERSARIAL = 0.65  # share of the budget after which the discriminators take part
+RAMP = 0.08  # share of the budget over which their weight grows
+ADVERSARIAL_WEIGHT, MATCHING_WEIGHT = 0.1, 0.3
 HEARD = 32  # frames of every sample that the discriminators hear
 TRUE_SHARE = 0.25
 RATES = (1, 3, 5, 12)  # acoustic stages that are measured
 
 
 class Sound(nn.Module):
-    """Vocoder and the bridge that carries the decoder's hidden state into it."""
+    """Token decoder, vocoder and the bridge that carries the decoder's hidden state over."""
 
     def __init__(self, config: SmallConfig) -> None:
         super().__init__()
+        self.decoder = TokenDecoder(config)
         self.bridge = nn.Linear(config.frame_dim, config.vocoder_dim)
         self.vocoder = Vocoder(config.vocoder_dim, config.vocoder_depth)
         nn.init.zeros_(self.bridge.weight)
@@ -47,7 +53,7 @@ class Sound(nn.Module):
 
 
 class SoundTrainer(DecodedTrainer):
-    """Vocoder and bridge on decoded spectrograms."""
+    """Everything behind the tokens but the refiner."""
 
     model: Sound
     average: Sound
@@ -55,7 +61,9 @@ class SoundTrainer(DecodedTrainer):
     def __init__(self, recipe: AudioRecipe, data: list[Path], out: Path) -> None:
         sound = Sound(CONFIGS[recipe.model])
         sound.vocoder.load_state_dict(read_stage(out.parent, "audio-vocoder"))
+        sound.decoder.load_state_dict(read_stage(out.parent, "audio-tokens", "decoder."))
         super().__init__(recipe, data, out, sound)
+        self.group([(sound.decoder, DECODER_LR)])  # it is trained already: no large steps
         self.adversaries = Adversaries().to(self.device)
         self.opponent = torch.optim.Adam(self.adversaries.parameters(), lr=5e-4, betas=(0.8, 0.9))
 
@@ -70,14 +78,16 @@ class SoundTrainer(DecodedTrainer):
         self.opponent.load_state_dict(state["opponent"])
 
     def loss(self, wave: Tensor) -> tuple[Tensor, dict[str, float]]:
-        mel, hidden = self.decoded(wave)
+        target = self.synthesis(wave)
+        mel, hidden = self.model.decoder(*self.drawn(wave))
+        decoded_loss = F.l1_loss(mel, target)
         true = torch.from_numpy(self.crops.random.random(len(wave)) < TRUE_SHARE).to(self.device)
-        mel = torch.where(true[:, None, None], self.synthesis(wave), mel)
+        mel = torch.where(true[:, None, None], target, mel)
         out = self.model(mel, hidden)
-        mel_loss = F.l1_loss(self.synthesis(out), self.synthesis(wave))
+        mel_loss = F.l1_loss(self.synthesis(out), target)
         stft_loss = spectral_distance(out, wave)
-        figures = {"mel": mel_loss.item(), "stft": stft_loss.item()}
-        loss = 5 * mel_loss + stft_loss
+        loss = 5 * mel_loss + stft_loss + 2 * decoded_loss
+        figures = {"mel": mel_loss.item(), "stft": stft_loss.item(), "decoded": decoded_loss.item()}
         if self.progress() >= ADVERSARIAL:
             # Discriminators are the dearest part: they hear half a second of each sample.
             start = int(self.crops.random.integers(0, max(1, mel.shape[1] - HEARD)))
@@ -90,7 +100,8 @@ class SoundTrainer(DecodedTrainer):
             self.adversaries.requires_grad_(False)
             adversarial, matching = self.adversaries.generator_loss(real, fake)
             self.adversaries.requires_grad_(True)
-            loss = loss + adversarial + matching
+            ramp = min(1.0, (self.progress() - ADVERSARIAL) / RAMP)
+            loss = loss + ramp * (ADVERSARIAL_WEIGHT * adversarial + MATCHING_WEIGHT * matching)
             figures |= {
                 "own": own.item(),
                 "adversarial": adversarial.item(),
@@ -103,7 +114,8 @@ class SoundTrainer(DecodedTrainer):
         target = self.synthesis(self.validation)
         entry: dict[str, Any] = {}
         for stages in RATES:
-            out = self.average(*self.decoded_at(self.validation, stages))
+            mel, hidden = self.average.decoder(*self.drawn_at(self.validation, stages))
+            out = self.average(mel, hidden)
             entry[f"mel_{stages}"] = round(F.l1_loss(self.synthesis(out), target).item(), 4)
             if value := stoi_mean(self.validation, out):
                 entry[f"stoi_{stages}"] = value["stoi"]
