@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from laconic.codec import api, registry
+from laconic.codec import api
 from laconic.codec.evaluate.items import Item
 from laconic.formats.audio import Audio
 from laconic.formats.container import Media
-
-LADDER = (1, 2, 3, 5, 7, 9, 13)  # streams
 
 
 class RegisteredSoundCodec:
@@ -21,20 +19,12 @@ class RegisteredSoundCodec:
 
     media = Media.AUDIO
     suffix = ".lac"
+    qualities: Sequence[float | None] = (0, 8, 17, 33, 50, 67, 100)
     scale = "quality 0..100"
 
     def __init__(self, name: str, model: str | None) -> None:
         self.name, self.model = name, model
         self.label = name if model is None else f"{name}@{model}"
-
-    @cached_property
-    def qualities(self) -> Sequence[float | None]:
-        """One for each rung of the ladder that the model has."""
-        codec: Any = registry.get(self.name)
-        most = len(codec.load(self.model).network.vocabularies)
-        if most == 1:
-            return (0.0,)
-        return [100 * (n - 1) / (most - 1) for n in LADDER if n <= most]
 
     @cached_property
     def _tiny(self) -> bytes:
