@@ -12,8 +12,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
 from io import BytesIO
+from itertools import pairwise
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np

@@ -89,7 +89,7 @@ class AudioEncoder:
         if self.settings.kbps is not None:
             streams = self._safe(source.channels)
         coder = self._coder(source)
-        counting = _Counting(fp)
+        counting: Any = _Counting(fp)
         writer = ContainerWriter(
             counting, self._header(source, 0, streams), [c for c in self._all(source) if c.critical]
         )

@@ -5,7 +5,7 @@ the true spectrogram, which is what a perfect refiner would deliver. The encoder
 stay as they are, so tokens keep their meaning. First with the spectral losses and then, for the
 last part, against discriminators too (m is the spectrogram that the decoder passes on):
 
-    L = 5 |mel(x) - mel(y)|_1 + MR-STFT(x, y) + 5 |mel(x) - m|_1 + adversarial + matching
+    L = 5 |mel(x) - mel(y)|_1 + MR-STFT(x, y) + 2 |mel(x) - m|_1 + 0.1 adversarial + 0.3 matching
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ from laconic.codec.train.audio_loop import AudioRecipe
 from laconic.codec.train.audio_stages import read_stage
 from laconic.codec.train.measures import stoi_mean
 
-RECIPE = AudioRecipe("audio-sound", minutes=25, batch=8, seconds=2.56, muon_lr=0.006, adam_lr=5e-4)
-ADVERSARIAL = 0.5  # share of the budget after which the discriminators take part
+RECIPE = AudioRecipe("audio-sound", minutes=44, batch=8, seconds=1.28)
+DECODER_LR = 3e-4
+ADVERSARIAL = 0.65  # share of the budget after which the discriminators take part
+RAMP = 0.08  # share of the budget over which their weight grows
+ADVERSARIAL_WEIGHT, MATCHING_WEIGHT = 0.1, 0.3
 HEARD = 32  # frames of every sample that the discriminators hear
 TRUE_SHARE = 0.25
 RATES = (1, 3, 5, 12)  # acoustic stages that are measured
@@ -60,6 +63,7 @@ class SoundTrainer(DecodedTrainer):
         sound.vocoder.load_state_dict(read_stage(out.parent, "audio-vocoder"))
         sound.decoder.load_state_dict(read_stage(out.parent, "audio-tokens", "decoder."))
         super().__init__(recipe, data, out, sound)
+        self.group([(sound.decoder, DECODER_LR)])  # it is trained already: no large steps
         self.adversaries = Adversaries().to(self.device)
         self.opponent = torch.optim.Adam(self.adversaries.parameters(), lr=5e-4, betas=(0.8, 0.9))
 
@@ -82,7 +86,7 @@ class SoundTrainer(DecodedTrainer):
         out = self.model(mel, hidden)
         mel_loss = F.l1_loss(self.synthesis(out), target)
         stft_loss = spectral_distance(out, wave)
-        loss = 5 * mel_loss + stft_loss + 5 * decoded_loss
+        loss = 5 * mel_loss + stft_loss + 2 * decoded_loss
         figures = {"mel": mel_loss.item(), "stft": stft_loss.item(), "decoded": decoded_loss.item()}
         if self.progress() >= ADVERSARIAL:
             # Discriminators are the dearest part: they hear half a second of each sample.
@@ -96,7 +100,8 @@ class SoundTrainer(DecodedTrainer):
             self.adversaries.requires_grad_(False)
             adversarial, matching = self.adversaries.generator_loss(real, fake)
             self.adversaries.requires_grad_(True)
-            loss = loss + adversarial + matching
+            ramp = min(1.0, (self.progress() - ADVERSARIAL) / RAMP)
+            loss = loss + ramp * (ADVERSARIAL_WEIGHT * adversarial + MATCHING_WEIGHT * matching)
             figures |= {
                 "own": own.item(),
                 "adversarial": adversarial.item(),
