@@ -251,6 +251,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "large": large,
     "entropy": entropy,
     "toolkit": toolkit,
+    "pscodec": kept("pscodec_prompts"),
 }
 
 

@@ -11,7 +11,8 @@ import click
 from laconic.cli.options import complete_model
 
 AUDIO = ["audio-mae", "audio-vocoder", "audio-tokens", "audio-sound", "audio-refiner"]
-MODELS = ["mlic-small", "photo", "records", "records-small", *AUDIO]
+MODELS = ["mlic-small", "photo", "records", "records-small", *AUDIO, "pscodec"]
+PROMPTS = ["base", "drl-ict", "casan", "plain"]
 
 
 @click.command("train")
@@ -37,7 +38,18 @@ MODELS = ["mlic-small", "photo", "records", "records-small", *AUDIO]
     type=click.FloatRange(0, min_open=True),
     help="Time budget; the learning rate ends at zero.",
 )
-@click.option("--init", shell_complete=complete_model, help="Model to start from (mlic-small).")
+@click.option(
+    "--init",
+    shell_complete=complete_model,
+    help="Model to start from (mlic-small); checkpoint of a Base to continue (pscodec drl-ict).",
+)
+@click.option(
+    "--config",
+    type=click.Choice(PROMPTS),
+    help="What pscodec does with prompts; plain has none.  [default: base]",
+)
+@click.option("--full", is_flag=True, help="HiFi-Codec's widths for pscodec; needs a GPU.")
+@click.option("--steps", type=click.IntRange(1), help="Budget of pscodec in steps, not minutes.")
 @click.option(
     "--size",
     type=click.Choice(["small", "small-50", "small-12", "tiny"]),
@@ -55,6 +67,9 @@ def command(
     resume: bool,
     minutes: float | None,
     init: str | None,
+    config: str | None,
+    full: bool,
+    steps: int | None,
     size: str | None,
     batch: int | None,
     threads: int | None,
@@ -76,7 +91,23 @@ def command(
         else:
             _train_small(data[0], out, resume, name or "mnist-small", threads)
         return
-    if model in AUDIO:
+    if model == "pscodec":
+        from laconic.codec.audio.prompt.config import config_of
+        from laconic.codec.train import pscodec
+
+        variant = config or "base"
+        if steps is not None:
+            changes["steps"] = steps
+        checkpoint = pscodec.run(
+            pscodec.PromptRecipe(variant=variant, **changes),
+            config_of(variant, full=full),
+            list(data),
+            out,
+            resume=resume,
+            threads=threads,
+            init=None if init is None else Path(init),
+        )
+    elif model in AUDIO:
         from laconic.codec.train import audio
 
         if init is not None:

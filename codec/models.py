@@ -244,6 +244,10 @@ def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -
         config = torch.load(checkpoint, map_location="cpu", weights_only=True)["recipe"]["config"]
     except Exception as error:
         raise ModelError(f"{checkpoint} is not a checkpoint of a training: {error}") from error
+    if config == "pscodec":
+        from laconic.codec.audio.prompt.export import export_checkpoint as export_prompt
+
+        return export_prompt(checkpoint, out, name=name, overwrite=overwrite)
     if config in STAGES:
         return export_audio(checkpoint, out, name=name, overwrite=overwrite)
     chosen = export_photo if config in PHOTO_CONFIGS else export_mlic

@@ -61,6 +61,11 @@ BUILT_IN = {
         "laconic.codec.audio.codec:SemantiCodec",
         "laconic.codec.audio.header:AudioCodecHeader",
     ),
+    "pscodec": BuiltIn(
+        8,
+        "laconic.codec.audio.prompt.codec:PromptCodec",
+        "laconic.codec.audio.header:AudioCodecHeader",
+    ),
 }
 
 
