@@ -173,3 +173,15 @@ def test_the_demonstration_draws_spectrograms(work: Path) -> None:
     original, decoded = picture[30:200, 40:], picture[30 + 214 : 200 + 214, 40:]
     assert original.std() > 10
     assert np.corrcoef(original.ravel(), decoded.ravel())[0, 1] > 0.7
+
+
+def test_the_codec_is_evaluated_beside_others(work: Path) -> None:
+    result = laconic(
+        "eval", "a.wav", "-c", f"semanticodec@{NAME}-plain:0,100", "-c", "opus:12", "--metric",
+        "mel", "--out", "run", "--gallery", "0",
+    )  # fmt: skip
+
+    assert result.code == 0, result.output
+    curve = json.loads(next((work / "run" / "curves").glob("semanticodec*.json")).read_text())
+    kbps = curve["results"]["kbps"]
+    assert 0 < kbps[0] < kbps[1] < 1
