@@ -222,6 +222,55 @@ def toolkit() -> str:
     )
 
 
+def audio_rows(kind: str) -> str:
+    """Sounds of one kind: ours at every rate, then other codecs."""
+    found = load("audio_table")
+    measures = ("visqol", "pesq", "stoi", "estoi", "log_mel", "mr_stft")
+    if kind != "speech":
+        measures = ("log_mel", "mr_stft")
+    titles = {"visqol": "ViSQOL", "pesq": "PESQ", "stoi": "STOI", "estoi": "ESTOI",
+              "log_mel": "log-mel", "mr_stft": "STFT"}  # fmt: skip
+    rows = [r for r in (*found["ours"], *found["others"]) if r["kind"] == kind]
+    measures = tuple(m for m in measures if any(m in r for r in rows))
+    return table(
+        " | ".join(["codec", "bytes", "kbit/s", *(titles[m] for m in measures)]),
+        [
+            " | ".join(
+                [r["codec"], f"{r['bytes']:,}", f"{r['kbps']:.3f}"]
+                + [f"{r[m]:.{2 if m in ('visqol', 'pesq') else 3}f}" for m in measures]
+            )
+            for r in rows
+        ],
+    )
+
+
+def audio_savings() -> str:
+    """Bytes saved by the entropy coding, for each source of sounds."""
+    rows = []
+    for source in load("audio_table")["savings"]:
+        for streams, sizes in source["streams"].items():
+            share = {k: 100 * (1 - sizes[k] / sizes["fixed"]) for k in ("counts", "prior")}
+            rows.append(
+                f"{source['source']} ({source['sounds']} sounds), {streams} streams |"
+                f" {sizes['fixed']:,} | {share['counts']:.1f} % | {share['prior']:.1f} %"
+            )
+    return table("sounds | bytes at fixed length | saved by counts | by prior and counts", rows)
+
+
+def audio_speed() -> str:
+    """Factors of real time and the memory of a long sound."""
+    found = load("audio_speed")
+    rows = [f"{r['step']} | {r['factor']:.1f}" for r in found["factors"]]
+    rows += [f"Opus 64 kbit/s, {k} | {v:.0f}" for k, v in found["opus"].items()]
+    long = found["long"]
+    name = f"{long['minutes']:g} minutes, whole command"
+    rows += [
+        f"{name}: encode --no-verify ({long['encode_mib']:.0f} MiB) | {long['encode_factor']:.1f}",
+        f"{name}: decode --steps 0 ({long['decode_mib']:.0f} MiB) | {long['decode_factor']:.1f}",
+    ]
+    return table("step | times real time", rows)
+
+
 def kept(name: str) -> Callable[[], str]:
     """A table that a benchmark wrote itself."""
     return lambda: (RESULTS / f"{name}.md").read_text().strip()
@@ -252,6 +301,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "entropy": entropy,
     "toolkit": toolkit,
     "pscodec": kept("pscodec_prompts"),
+    "audio-speech": lambda: audio_rows("speech"),
+    "audio-other": lambda: audio_rows("other"),
+    "audio-savings": audio_savings,
+    "audio-speed": audio_speed,
 }
 
 
