@@ -10,9 +10,13 @@ import click
 
 from laconic.cli.options import complete_model
 
+MODELS = ["mlic-small", "photo", "photo-preview", "records", "records-small"]
+
 
 @click.command("train")
-@click.argument("model", type=click.Choice(["mlic-small", "photo", "records", "records-small"]))
+@click.argument(
+    "model", type=click.Choice(["mlic-small", "photo", "photo-preview", "records", "records-small"])
+)
 @click.option(
     "--data",
     required=True,
@@ -33,7 +37,7 @@ from laconic.cli.options import complete_model
     type=click.FloatRange(0, min_open=True),
     help="Time budget; the learning rate ends at zero.",
 )
-@click.option("--init", shell_complete=complete_model, help="Model to start from (mlic-small).")
+@click.option("--init", shell_complete=complete_model, help="Model to start from (pictures).")
 @click.option("--batch", type=click.IntRange(1), help="Crops or samples per step.")
 @click.option("--threads", type=click.IntRange(1), help="Threads on a CPU.")
 @click.option("--name", help="Name of the model for records. [default: mnist-hclt, mnist-small]")
@@ -64,14 +68,13 @@ def command(
         else:
             _train_small(data[0], out, resume, name or "mnist-small", threads)
         return
-    if model == "photo":
+    if model.startswith("photo"):
         from laconic.codec.train import photo
 
+        photos = replace(photo.PhotoRecipe(config=model), **changes)
         if init is not None:
-            raise click.UsageError("--init is for mlic-small: a photo model starts from nothing")
-        checkpoint = photo.run(
-            replace(photo.PhotoRecipe(), **changes), list(data), out, resume=resume, threads=threads
-        )
+            photos = replace(photos, lr=photos.lr / 2)
+        checkpoint = photo.run(photos, list(data), out, resume=resume, threads=threads, init=init)
     else:
         from laconic.codec.train import image
 

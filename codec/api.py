@@ -47,6 +47,7 @@ def encode(
     strip: bool = False,
     verify: bool = True,
     tile: int | None = None,
+    preview: bool = False,
     states: int | None = None,
     block: int | None = None,
     progress: Progress | None = None,
@@ -74,6 +75,8 @@ def encode(
         strip: leave out EXIF and XMP (colour profiles always stay).
         verify: decode the symbols once and compare before returning.
         tile: side of the tiles in pixels, a multiple of 64.
+        preview: begin a lossless file with a lossy picture of ``quality`` (10 if not given) that
+            can be decoded alone; costs a few percent.
         states: latent states of the circuit that is learned for records; None chooses.
         block: rows of records that are decoded independently; None chooses.
         progress: called with (done, total).
@@ -85,7 +88,7 @@ def encode(
         FormatError, UnsupportedError, LimitError: the source cannot be read.
         ModelError: the model is missing or damaged.
     """
-    _check_rate(quality, bpp, target_bytes, lossless)
+    _check_rate(quality, bpp, target_bytes, lossless and not preview)
     if codec is None and _is_data(source):
         codec = "records"
     if codec is None and model is not None:
@@ -96,6 +99,10 @@ def encode(
     exact = getattr(chosen, "lossless", False)
     if lossless and not exact:
         raise ParameterError(f"the codec {name} is not lossless: choose {LOSSLESS_CODEC}")
+    if preview and not hasattr(chosen, "preview"):
+        raise ParameterError(
+            f"files of the codec {name} hold no preview: leave it out, or add lossless"
+        )
     of_data = getattr(chosen, "media", Media.IMAGE) == Media.DATA
     media = _as_records(source, limits) if of_data else _as_image(source, limits)
     if quality is None and bpp is None and target_bytes is None and not exact:
@@ -109,6 +116,7 @@ def encode(
         strip=strip,
         verify=verify,
         tile=tile,
+        preview=preview,
         states=states,
         block=block,
         progress=progress,
@@ -146,6 +154,17 @@ def decode(
     with _reader(data, limits, partial=partial) as reader:
         settings = DecodeSettings(region, rows, partial, progress, limits)
         return _codec_of(reader).decode(reader, settings)
+
+
+def preview(
+    data: Source, *, progress: Progress | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Image:
+    """The lossy picture that a lossless file begins with, without decoding the rest.
+
+    Raises ``ParameterError`` for files without one, else the same errors as :func:`decode`.
+    """
+    with _reader(data, limits) as reader:
+        return _preview_of(reader, DecodeSettings(progress=progress, limits=limits))
 
 
 def verify(
@@ -193,6 +212,10 @@ class Reader:
     def decode(self) -> Any:
         """Decode everything."""
         return _codec_of(self._reader).decode(self._reader, DecodeSettings(limits=self._limits))
+
+    def preview(self) -> Image:
+        """The lossy picture that a lossless file begins with; see :func:`preview`."""
+        return _preview_of(self._reader, DecodeSettings(limits=self._limits))
 
     def close(self) -> None:
         """Close the file."""
@@ -282,6 +305,14 @@ def _reader(source: Source, limits: Limits, *, partial: bool = False) -> Iterato
         yield ContainerReader(source, limits, partial=partial)
     else:
         yield ContainerReader(io.BytesIO(source.read()), limits, partial=partial)
+
+
+def _preview_of(reader: ContainerReader, settings: DecodeSettings) -> Image:
+    codec = _codec_of(reader)
+    if not hasattr(codec, "preview"):
+        raise ParameterError(f"files of the codec {codec.name} hold no preview: decode the file")
+    image: Image = codec.preview(reader, settings)
+    return image
 
 
 def _codec_of(reader: ContainerReader) -> Codec:

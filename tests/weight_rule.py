@@ -107,7 +107,12 @@ def _mlicv2(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None
     return _mlicpp(key, n, std)
 
 
+def _plain(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    return None
+
+
 RULES = {
+    "mlic": _plain,
     "mlicpp": _mlicpp,
     "mlicv2": _mlicv2,
     "mbt2018-mean": _mbt2018_mean,
