@@ -16,7 +16,6 @@ from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.tiles import LATENT, Box, Grid, region_of
 from laconic.entropy import NumericsProfile
-from laconic.formats.container import EXIF, ICC, XMP
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import (
     DesyncError,
@@ -24,6 +23,7 @@ from laconic.formats.errors import (
     UnsupportedError,
 )
 from laconic.formats.image import Image
+from laconic.formats.image_chunks import with_chunks
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.varint import read_varint
 
@@ -125,17 +125,14 @@ class DecodeJob:
             if alpha is not None:
                 alpha[at] = self._alpha(number, alphas[number], part)
             self._progress(len(tiles) + done + 1, total)
-        blobs = {c.type: c.data for c in self.reader.chunks}
-        return Image(
+        image = Image(
             pixels=pixels,
             alpha=alpha,
             bit_depth=self.picture.bit_depth,
-            icc=blobs.get(ICC),
-            exif=blobs.get(EXIF),
-            xmp=blobs.get(XMP),
             color=self.picture.color,
             notices=notices,
         )
+        return with_chunks(image, self.reader.chunks)
 
     def _synthesise(self, part: Box, latents: dict[int, Tensor]) -> NDArray[Any]:
         """Samples of ``part`` from its latents and those around it."""

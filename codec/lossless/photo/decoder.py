@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from laconic.codec.lossless.photo.header import (
 )
 from laconic.codec.lossless.photo.parts import batches_of, check_of, rounds_of
 from laconic.codec.lossless.photo.workers import Workers
-from laconic.formats.container import EXIF, ICC, XMP, Segment
+from laconic.formats.container import Segment
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import (
     DesyncError,
@@ -33,6 +32,7 @@ from laconic.formats.errors import (
     UnsupportedError,
 )
 from laconic.formats.image import Image
+from laconic.formats.image_chunks import with_chunks
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.varint import read_varint
 
@@ -86,7 +86,7 @@ class DecodeJob:
             raise ParameterError(
                 "the file holds no preview: decode the picture, or encode it again with --preview"
             )
-        return self._with_metadata(self.base.decode())
+        return with_chunks(self.base.decode(), self.reader.chunks)
 
     def run(self) -> Image:
         """Decode the region asked for."""
@@ -97,18 +97,9 @@ class DecodeJob:
             pixels, alpha = self._file(region)
         else:
             pixels, alpha, notices = self._circuit(region)
-        depth = self.picture.bit_depth
-        return self._with_metadata(Image(pixels, alpha, depth, notices=notices))
-
-    def _with_metadata(self, image: Image) -> Image:
-        blobs = {c.type: c.data for c in self.reader.chunks}
-        return replace(
-            image,
-            icc=blobs.get(ICC),
-            exif=blobs.get(EXIF),
-            xmp=blobs.get(XMP),
-            color=self.picture.color,
-        )
+        picture = self.picture
+        image = Image(pixels, alpha, picture.bit_depth, color=picture.color, notices=notices)
+        return with_chunks(image, self.reader.chunks)
 
     def _file(self, region: Box) -> tuple[NDArray[Any], NDArray[Any] | None]:
         picture = self.picture

@@ -24,10 +24,11 @@ from laconic.codec.lossless.photo.header import (
 from laconic.codec.lossless.photo.network import DEFAULT_MODEL, PREVIEW_MODEL, load_model
 from laconic.codec.lossless.photo.parts import batches_of, check_of, rounds_of
 from laconic.codec.lossless.photo.workers import Workers
-from laconic.formats.container import EXIF, ICC, XMP, Chunk, Container, Header, Media, Segment
+from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import DesyncError, ParameterError
 from laconic.formats.image import Image
+from laconic.formats.image_chunks import chunks_of
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.varint import write_varint
 
@@ -181,9 +182,6 @@ class EncodeJob:
             check = check_of(np.frombuffer(self.base, np.uint8), None)
             segments = [Segment(self.base, check), *segments]
         picture = ImageHeader.of(image)
-        blobs = [(ICC, image.icc)]
-        if not self.settings.strip:
-            blobs += [(EXIF, image.exif), (XMP, image.xmp)]
         head = Header(
             Media.IMAGE,
             CODEC_ID,
@@ -193,5 +191,5 @@ class EncodeJob:
             picture.pack(),
             header.pack(),
         )
-        chunks = [Chunk(kind, data) for kind, data in blobs if data]
+        chunks = chunks_of(image, strip=self.settings.strip)
         return Container(head, segments, chunks).to_bytes()
