@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from io import BytesIO
@@ -34,8 +33,8 @@ from laconic.codec.lossless.photo.learn import PhotoNetwork, bits_of
 from laconic.codec.lossless.photo.network import load_model
 from laconic.codec.lossless.photo.samples import Batch, Samples
 from laconic.codec.train.images import iterate_files
-from laconic.codec.train.running import run_trainer
-from laconic.formats.errors import FormatError, ParameterError
+from laconic.codec.train.running import load_state, run_trainer, save_state
+from laconic.formats.errors import ParameterError
 
 HELD_OUT_EVERY = 9
 HELD_OUT_FIRST = 4
@@ -173,16 +172,11 @@ class PhotoTrainer:
             "seconds": self.seconds,
             "start": self.start,
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        save_state(self.checkpoint, state)
 
     def load(self) -> None:
         """Continue from the checkpoint."""
-        try:
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError) as error:
-            raise FormatError(f"{self.checkpoint} cannot be resumed from: {error}") from error
+        state = load_state(self.checkpoint)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
