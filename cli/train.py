@@ -10,20 +10,20 @@ import click
 
 from laconic.cli.options import complete_model
 
-MODELS = ["mlic-small", "photo", "photo-preview", "records", "records-small"]
+AUDIO = ["audio-mae", "audio-vocoder", "audio-tokens", "audio-sound", "audio-refiner"]
+MODELS = ["mlic-small", "photo", "photo-preview", "records", "records-small", *AUDIO]
 
 
 @click.command("train")
-@click.argument(
-    "model", type=click.Choice(["mlic-small", "photo", "photo-preview", "records", "records-small"])
-)
+@click.argument("model", type=click.Choice(MODELS))
 @click.option(
     "--data",
     required=True,
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
     help="Folder of pictures or of .tar shards of pictures, may be repeated; for records an array"
-    " (.npy, IDX) or a folder of gray pictures of one size.",
+    " (.npy, IDX) or a folder of gray pictures of one size; for the stages of audio a folder of"
+    " recordings in speech/, music/ and general/, those below a folder validation/ held out.",
 )
 @click.option(
     "--out",
@@ -38,6 +38,11 @@ MODELS = ["mlic-small", "photo", "photo-preview", "records", "records-small"]
     help="Time budget; the learning rate ends at zero.",
 )
 @click.option("--init", shell_complete=complete_model, help="Model to start from (pictures).")
+@click.option(
+    "--size",
+    type=click.Choice(["small", "small-50", "small-12", "tiny"]),
+    help="Size of the audio model: 25, 50 or 12.5 positions per second, or one to try recipes out.",
+)
 @click.option("--batch", type=click.IntRange(1), help="Crops or samples per step.")
 @click.option("--threads", type=click.IntRange(1), help="Threads on a CPU.")
 @click.option("--name", help="Name of the model for records. [default: mnist-hclt, mnist-small]")
@@ -50,6 +55,7 @@ def command(
     resume: bool,
     minutes: float | None,
     init: str | None,
+    size: str | None,
     batch: int | None,
     threads: int | None,
     name: str | None,
@@ -57,7 +63,9 @@ def command(
     epochs: int | None,
 ) -> None:
     """Train MODEL. Interrupted runs continue with --resume; mlic-small trains on several GPUs or
-    processes with torchrun."""
+    processes with torchrun. The stages of the audio model are trained in the order in which they
+    are listed, with --out folders side by side that bear their names; then export the checkpoint of
+    audio-sound."""
     changes: dict[str, Any] = {"minutes": minutes, "batch": batch}
     changes = {key: value for key, value in changes.items() if value is not None}
     if model.startswith("records"):
@@ -68,7 +76,14 @@ def command(
         else:
             _train_small(data[0], out, resume, name or "mnist-small", threads)
         return
-    if model.startswith("photo"):
+    if model in AUDIO:
+        from laconic.codec.train import audio
+
+        if init is not None:
+            raise click.UsageError("--init is for pictures: stages of audio find one another")
+        changes |= {} if size is None else {"model": size}
+        checkpoint = audio.run(model, changes, list(data), out, resume=resume, threads=threads)
+    elif model.startswith("photo"):
         from laconic.codec.train import photo
 
         photos = replace(photo.PhotoRecipe(config=model), **changes)
