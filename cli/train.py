@@ -11,7 +11,10 @@ import click
 from laconic.cli.options import complete_model
 
 AUDIO = ["audio-mae", "audio-vocoder", "audio-tokens", "audio-sound", "audio-refiner"]
-MODELS = ["mlic-small", "photo", "records", "records-small", *AUDIO, "audio-prior", "pscodec"]
+MODELS = [
+    "mlic-small", "photo", "photo-preview", "records", "records-small",
+    *AUDIO, "audio-prior", "pscodec",
+]  # fmt: skip
 PROMPTS = ["base", "drl-ict", "casan", "plain"]
 
 
@@ -41,7 +44,7 @@ PROMPTS = ["base", "drl-ict", "casan", "plain"]
 @click.option(
     "--init",
     shell_complete=complete_model,
-    help="Model to start from (mlic-small), or to give a prior (audio-prior); checkpoint of a Base"
+    help="Model to start from (pictures), or to give a prior (audio-prior); checkpoint of a Base"
     " to continue (pscodec drl-ict).",
 )
 @click.option(
@@ -120,17 +123,16 @@ def command(
         from laconic.codec.train import audio
 
         if init is not None:
-            raise click.UsageError("--init is for mlic-small: stages of audio find one another")
+            raise click.UsageError("--init is for pictures: stages of audio find one another")
         changes |= {} if size is None else {"model": size}
         checkpoint = audio.run(model, changes, list(data), out, resume=resume, threads=threads)
-    elif model == "photo":
+    elif model.startswith("photo"):
         from laconic.codec.train import photo
 
+        photos = replace(photo.PhotoRecipe(config=model), **changes)
         if init is not None:
-            raise click.UsageError("--init is for mlic-small: a photo model starts from nothing")
-        checkpoint = photo.run(
-            replace(photo.PhotoRecipe(), **changes), list(data), out, resume=resume, threads=threads
-        )
+            photos = replace(photos, lr=photos.lr / 2)
+        checkpoint = photo.run(photos, list(data), out, resume=resume, threads=threads, init=init)
     else:
         from laconic.codec.train import image
 

@@ -11,6 +11,9 @@ from weight_rule import fill
 from laconic.codec import models
 from laconic.codec.image.architectures import ARCHITECTURES
 from laconic.codec.image.checkpoints import import_checkpoint
+from laconic.codec.image.config import CONFIGS
+from laconic.codec.image.export import write_mlic
+from laconic.codec.image.model import Mlic
 
 TINY_MLICPP: dict[str, Any] = {
     "transform_channels": 4,
@@ -25,6 +28,7 @@ TINY_MLICPP: dict[str, Any] = {
     "second": False,
     "selective": False,
 }
+TEST_BASE = "test-mlic"
 # name of the model -> (architecture, configuration, rule of the weights)
 RULE_MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
     "test-mlicpp": ("mlic++", TINY_MLICPP, "mlicpp"),
@@ -57,7 +61,8 @@ def checkpoint(name: str, folder: Path) -> Path:
 
 
 def install(folder: Path, *names: str) -> None:
-    """Import test models (default: all) into the store, which must be ``folder``."""
+    """Import test models (default: all, and a small one of the default model's kind) into the
+    store, which must be ``folder``."""
     assert models.search_path()[-1] == folder
     for name in names or RULE_MODELS:
         plain = folder / f"{name}.plain"
@@ -66,3 +71,7 @@ def install(folder: Path, *names: str) -> None:
         save_file({k: v.contiguous() for k, v in network(name).state_dict().items()}, plain)
         import_checkpoint(plain, arch=None, name=name)
         plain.unlink()
+    if not names:
+        base = Mlic(CONFIGS["test"])
+        fill(base, "mlic")
+        write_mlic(folder / f"{TEST_BASE}.safetensors", base, name=TEST_BASE, training={})

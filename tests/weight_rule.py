@@ -145,7 +145,12 @@ def _hnerv_boost(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] |
     return 1.2 * std if key.startswith("decoder.") and key.endswith("weight") else None
 
 
+def _plain(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    return None
+
+
 RULES = {
+    "mlic": _plain,
     "semanticodec": _semanticodec,
     "mlicpp": _mlicpp,
     "mlicv2": _mlicv2,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from laconic.codec import models
-from laconic.codec.image.coding import Coded, ExactCoder
+from laconic.codec.image.coding import Coded, ExactCoder, exact
 from laconic.codec.image.config import MlicConfig
 from laconic.codec.image.export import read_mlic
 from laconic.codec.image.files import PictureCodec
@@ -38,6 +38,14 @@ class LoadedModel(ImageModel):
 
     def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
         return self.network.g_s(y, _batch(quality))
+
+    def synthesise_exactly(self, y: Tensor, quality: float | None) -> Tensor:
+        x: Tensor = self._exact_synthesis(y, _batch(quality).double())
+        return x
+
+    @cached_property
+    def _exact_synthesis(self) -> nn.Module:
+        return exact(self.network.g_s, torch.float64)
 
     def hyper(self, y: Tensor, quality: float | None) -> Tensor:
         return self.network.hyper_latent(y, _batch(quality))

@@ -73,11 +73,15 @@ class PictureCodec:
 
     def decode(self, reader: ContainerReader, settings: DecodeSettings) -> Image:
         """The picture or a region of it; see :func:`laconic.codec.decode`."""
-        return DecodeJob(self.header, self.load, reader, settings).run()
+        return self.job(reader, settings).run()
+
+    def job(self, reader: ContainerReader, settings: DecodeSettings) -> DecodeJob:
+        """The decoding of one file, step by step."""
+        return DecodeJob(self.header, self.load, reader, settings)
 
     def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:
         """Decode the symbols of all tiles and compare their checks."""
-        job = DecodeJob(self.header, self.load, reader, settings)
+        job = self.job(reader, settings)
         symbols = 0
         for number in range(len(job.grid)):
             symbols += job.latent(number)[1]

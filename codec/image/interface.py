@@ -33,6 +33,14 @@ class ImageModel(ABC):
     def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
         """y_hat ``[1, H/16, W/16, M]`` -> ``[1, H, W, 3]``, not clipped."""
 
+    def synthesise_exactly(self, y: Tensor, quality: float | None) -> Tensor:
+        """As :meth:`synthesise` in float64, where machines differ by about 1e-12 of a level.
+        Raises ``ParameterError`` for models that do not offer it."""
+        raise ParameterError(
+            f"the model {self.info.name} cannot make the preview of a lossless file: choose one of"
+            " the codec mlic"
+        )
+
     @abstractmethod
     def hyper(self, y: Tensor, quality: float | None) -> Tensor | None:
         """z of a tile's latent, channels-last; None for models without a hyperprior."""
