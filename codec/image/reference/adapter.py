@@ -78,7 +78,8 @@ class ReferenceModel(ImageModel):
             if name in ("g_a", "g_s", "h_a"):
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             else:
-                use_winograd(part.double())
+                part.double()
+            use_winograd(part)
         self.coder = ReferenceCoder(network, tables, z_tables)
 
     def analyse(self, x: Tensor, quality: float | None) -> Tensor:

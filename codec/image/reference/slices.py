@@ -24,6 +24,7 @@ from laconic.codec.image.reference.contexts import (
 )
 from laconic.codec.image.reference.guidance import GuidedContext, KeepNet, Reweighted
 from laconic.codec.image.reference.layers import conv3x3
+from laconic.codec.image.reference.winograd import Seen
 
 
 class ScaleStep(Protocol):
@@ -70,8 +71,11 @@ class ResidualPredictor(nn.Module):
         hidden = widths or tuple(inputs - quarter * i // 4 for i in (1, 2, 3))
         self.lrp_transform = _stack([inputs, *hidden, channels], conv3x3)
 
-    def forward(self, *seen: Tensor) -> Tensor:
-        return 0.5 * torch.tanh(self.lrp_transform(torch.cat(seen, 1)))
+    def forward(self, seen: Seen, current: Tensor) -> Tensor:
+        x = seen.convolved(self.lrp_transform[0], current)
+        for layer in self.lrp_transform[1:]:
+            x = layer(x)
+        return 0.5 * torch.tanh(x)
 
 
 class SliceWalk(nn.Module):
@@ -124,9 +128,10 @@ class SliceWalk(nn.Module):
         means = hyper[:, self.config.latent_channels :]
         c = self.config.slice_channels
         decoded: list[Tensor] = []
+        seen = Seen(means)
         for i in range(self.config.slices):
             first, end = c * i, c * (i + 1)
-            flat = self.known(i, hyper, decoded, board).flatten(2)  # [B, K, N]
+            flat = self.known(i, hyper, seen, board).flatten(2)  # [B, K, N]
             guide = torch.cat((hyper, *decoded), 1).flatten(2) if self.config.selective else None
 
             mean, scale = self.entropy_parameters_anchor[i](flat[..., board.anchors])
@@ -135,10 +140,10 @@ class SliceWalk(nn.Module):
                 keep = self.keep_anchor[i](guide[..., board.anchors], scale)
             values = code(board.anchors, first, end, mean, scale, keep)
             anchors = _place(values, board.anchors, board)
-            residual = self.lrp_anchor[i](means, *decoded, anchors)
+            residual = self.lrp_anchor[i](seen, anchors)
             anchors = anchors + _keep(residual, board.anchors)
 
-            local = self.local_context[i](anchors, board, board.others)
+            local = self.local_context[i](anchors, board)
             context = [self.reweight_local[i](local) if self.config.second else local]
             if decoded:
                 intra = self.global_intra_context[i](decoded[-1], anchors, board)
@@ -151,18 +156,19 @@ class SliceWalk(nn.Module):
                 keep = self.keep_nonanchor[i](guide[..., board.others], scale)
             others = code(board.others, first, end, mean, scale, keep)
             y = anchors + _place(others, board.others, board)
-            y = y + _keep(self.lrp_nonanchor[i](means, *decoded, y), board.others)
+            y = y + _keep(self.lrp_nonanchor[i](seen, y), board.others)
             decoded.append(y)
+            seen = seen.joined(y)
         return torch.cat(decoded, 1)
 
-    def known(self, i: int, hyper: Tensor, decoded: list[Tensor], board: Checkerboard) -> Tensor:
+    def known(self, i: int, hyper: Tensor, seen: Seen, board: Checkerboard) -> Tensor:
         """Everything known of each position before slice ``i``."""
-        second = self.config.second
+        second, decoded = self.config.second, seen.maps[1:]
         if not decoded:
             return torch.cat((self.guided(hyper, board), hyper), 1) if second else hyper
         previous = torch.cat(decoded, 1)
         inter = self.global_inter_context[i](previous)
-        channel = self.channel_context[i](previous)
+        channel = self.channel_context[i](seen)
         if second:
             inter, channel = self.reweight_inter[i](inter), self.reweight_channel[i](channel)
         return torch.cat((inter, channel, hyper), 1)
