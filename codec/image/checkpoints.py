@@ -64,18 +64,7 @@ def import_checkpoint(
         OutputError: a model of that name exists.
     """
     name = name or checkpoint.name.removesuffix(".tar").rsplit(".", 1)[0]
-    if not NAME.fullmatch(name):
-        raise ModelError(
-            f"{name!r} is no name for a model: use letters, digits and . _ + - (at most 64); give"
-            " one with --name"
-        )
-    path = models.search_path()[-1] / f"{name}.safetensors"
-    taken = [m for m in models.list_models() if m.name == name and m.path != path]
-    if taken or (path.exists() and not overwrite):
-        raise OutputError(
-            f"there is already a model {name}: choose another --name"
-            + ("" if taken else ", or replace it with --force")
-        )
+    path = store_path(name, overwrite=overwrite)
     weights = {
         key: array
         for old, array in read_checkpoint(checkpoint).items()
@@ -98,6 +87,26 @@ def import_checkpoint(
         },
         overwrite=overwrite,
     )
+
+
+def store_path(name: str, *, overwrite: bool) -> Path:
+    """Where a new model of that name goes in the user's store.
+
+    Raises ``ModelError`` for a name that is none, ``OutputError`` if there is one already.
+    """
+    if not NAME.fullmatch(name):
+        raise ModelError(
+            f"{name!r} is no name for a model: use letters, digits and . _ + - (at most 64); give"
+            " one with --name"
+        )
+    path = models.search_path()[-1] / f"{name}.safetensors"
+    taken = [m for m in models.list_models() if m.name == name and m.path != path]
+    if taken or (path.exists() and not overwrite):
+        raise OutputError(
+            f"there is already a model {name}: choose another --name"
+            + ("" if taken else ", or replace it with --force")
+        )
+    return path
 
 
 def _modern(key: str) -> str:

@@ -129,8 +129,9 @@ class ChannelContext(nn.Module):
         )
 
     def forward(self, seen: Seen) -> Tensor:
-        x = seen.convolved(self.fushion[0], first=1)
-        for layer in self.fushion[1:]:
+        first, *others = self.fushion
+        x = seen.convolved(first, first=1)
+        for layer in others:
             x = layer(x)
         return x
 

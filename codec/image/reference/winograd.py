@@ -186,13 +186,12 @@ class Seen:
 
     def __init__(self, *maps: Tensor) -> None:
         self.maps = maps
-        self._points: Tensor | None = None  # of the first maps
-        self._count = 0  # how many
+        self._ready: tuple[int, Tensor | None] = (0, None)  # how many are transformed, transforms
 
     def joined(self, *maps: Tensor) -> Seen:
         """These maps and more."""
         more = Seen(*self.maps, *maps)
-        more._points, more._count = self._points, self._count
+        more._ready = self._ready
         return more
 
     def convolved(self, conv: nn.Module, own: Tensor | None = None, *, first: int = 0) -> Tensor:
@@ -201,12 +200,12 @@ class Seen:
             maps = self.maps[first:] if own is None else (*self.maps[first:], own)
             out: Tensor = conv(torch.cat(maps, 1))
             return out
-        missing = [conv.points_of(x) for x in self.maps[self._count :]]
-        if missing:
-            known = [] if self._points is None else [self._points]
-            self._points = torch.cat([*known, *missing], 2)
-            self._count = len(self.maps)
-        assert self._points is not None
-        shared = self._points[:, :, sum(x.shape[1] for x in self.maps[:first]) :]
-        points = None if own is None else conv.points_of(own)
-        return conv.apply_to(shared, points, self.maps[0].shape[2:])
+        count, points = self._ready
+        if count < len(self.maps):
+            missing = [conv.points_of(x) for x in self.maps[count:]]
+            points = torch.cat(missing if points is None else [points, *missing], 2)
+            self._ready = len(self.maps), points
+        assert points is not None
+        shared = points[:, :, sum(x.shape[1] for x in self.maps[:first]) :]
+        more = None if own is None else conv.points_of(own)
+        return conv.apply_to(shared, more, self.maps[0].shape[2:])
