@@ -8,9 +8,11 @@ import torch
 from torch import nn
 from weight_rule import fill
 
-from laconic.codec import models
+from laconic.codec import models, registry
 from laconic.codec.image.architectures import ARCHITECTURES
 from laconic.codec.image.checkpoints import import_checkpoint
+from laconic.codec.image.files import PictureCodec
+from laconic.codec.image.reorder import channel_order, write_ordered
 
 TINY_MLICPP: dict[str, Any] = {
     "transform_channels": 4,
@@ -43,6 +45,14 @@ RULE_MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 
 
+# name of the ordered model -> model it is made from; the core holds half of the saliency
+ORDERED = {
+    "test-mlicpp-ordered": "test-mlicpp",
+    "test-factorized-ordered": "test-factorized",
+    "test-mean-ordered": "test-mean",
+}
+
+
 def network(name: str) -> nn.Module:
     """The network of a test model, in evaluation mode."""
     arch, config, rule = RULE_MODELS[name]
@@ -66,3 +76,16 @@ def install(folder: Path, *names: str) -> None:
         save_file({k: v.contiguous() for k, v in network(name).state_dict().items()}, plain)
         import_checkpoint(plain, arch=None, name=name)
         plain.unlink()
+    for name, source in ORDERED.items():
+        if not names or name in names:
+            write_order(source, name)
+
+
+def write_order(source: str, name: str) -> None:
+    """Put a model into the store that codes as its parameters order it."""
+    info = models.find(source)
+    codec = registry.get(info.codec)
+    assert isinstance(codec, PictureCodec)
+    order = channel_order(codec.load(info.id), share=0.5)
+    assert order.groups
+    write_ordered(info, order, name, by="parameters")

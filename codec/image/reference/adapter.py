@@ -88,6 +88,16 @@ def to_last(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).contiguous()
 
 
+def filters_of(network: MlicPlusPlus) -> tuple[Tensor, Tensor, Tensor]:
+    """What :meth:`ImageModel.filters` asks for."""
+    found = {name: p.detach() for name, p in network.named_parameters()}
+    last, layers = "g_a.analysis_transform.6.", "g_s.synthesis_transform."
+    # MLICv2's first blocks keep channels apart; the up-sampling after them is dense.
+    first = "1.subpel_conv.0.weight" if network.config.second else "0.conv1.weight"
+    synthesis = found[layers + first].transpose(0, 1).flatten(1)
+    return found[last + "weight"].flatten(1), found[last + "bias"], synthesis
+
+
 class ReferenceModel(ImageModel):
     """An imported MLIC++ in memory."""
 
@@ -97,6 +107,7 @@ class ReferenceModel(ImageModel):
         self.info, self.network = info, network
         self.channels = network.config.latent_channels
         self.analysis_margin, self.synthesis_margin = MARGINS[network.config.second]
+        self._filters = filters_of(network)  # before fast convolutions take their place
         for name, part in network.named_children():
             if name in ("g_a", "g_s", "h_a"):
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -122,12 +133,7 @@ class ReferenceModel(ImageModel):
         return stored_multiplier(self.info)
 
     def filters(self) -> tuple[Tensor, Tensor, Tensor]:
-        found = dict(self.network.named_parameters())
-        last, layers = "g_a.analysis_transform.6.", "g_s.synthesis_transform."
-        # MLICv2's first blocks keep channels apart; the up-sampling after them is dense.
-        first = "1.subpel_conv.0.weight" if self.network.config.second else "0.conv1.weight"
-        synthesis = found[layers + first].transpose(0, 1).flatten(1)
-        return found[last + "weight"].flatten(1), found[last + "bias"], synthesis
+        return self._filters
 
     def indivisible(self) -> list[int]:
         return slices_of(self.network)
