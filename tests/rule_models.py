@@ -8,12 +8,14 @@ import torch
 from torch import nn
 from weight_rule import fill
 
-from laconic.codec import models
+from laconic.codec import models, registry
 from laconic.codec.image.architectures import ARCHITECTURES
 from laconic.codec.image.checkpoints import import_checkpoint
 from laconic.codec.image.config import CONFIGS
 from laconic.codec.image.export import write_mlic
+from laconic.codec.image.files import PictureCodec
 from laconic.codec.image.model import Mlic
+from laconic.codec.image.reorder import channel_order, write_ordered
 
 TINY_MLICPP: dict[str, Any] = {
     "transform_channels": 4,
@@ -47,6 +49,14 @@ RULE_MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 
 
+# name of the ordered model -> model it is made from; the core holds half of the saliency
+ORDERED = {
+    "test-mlicpp-ordered": "test-mlicpp",
+    "test-factorized-ordered": "test-factorized",
+    "test-mean-ordered": "test-mean",
+}
+
+
 def network(name: str) -> nn.Module:
     """The network of a test model, in evaluation mode."""
     arch, config, rule = RULE_MODELS[name]
@@ -64,7 +74,7 @@ def install(folder: Path, *names: str) -> None:
     """Import test models (default: all, and a small one of the default model's kind) into the
     store, which must be ``folder``."""
     assert models.search_path()[-1] == folder
-    for name in names or RULE_MODELS:
+    for name in [n for n in names if n in RULE_MODELS] if names else RULE_MODELS:
         plain = folder / f"{name}.plain"
         from safetensors.torch import save_file
 
@@ -75,3 +85,16 @@ def install(folder: Path, *names: str) -> None:
         base = Mlic(CONFIGS["test"])
         fill(base, "mlic")
         write_mlic(folder / f"{TEST_BASE}.safetensors", base, name=TEST_BASE, training={})
+    for name, source in ORDERED.items():
+        if not names or name in names:
+            write_order(source, name)
+
+
+def write_order(source: str, name: str) -> None:
+    """Put a model into the store that codes as its parameters order it."""
+    info = models.find(source)
+    codec = registry.get(info.codec)
+    assert isinstance(codec, PictureCodec)
+    order = channel_order(codec.load(info.id), share=0.5)
+    assert order.groups
+    write_ordered(info, order, name, by="parameters")

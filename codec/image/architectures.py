@@ -19,6 +19,7 @@ from torch import nn
 
 from laconic.codec import models
 from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.order import KEY
 from laconic.codec.image.reference.bottleneck import FactorizedPrior
 from laconic.codec.image.zoo.recognise import KINDS, kind_of
 from laconic.codec.models import ModelInfo
@@ -236,6 +237,7 @@ def _load(identity: str, path: Path) -> ImageModel:
     info = models.read_info(path)
     config = dict(info.config)
     name = str(config.pop("arch", None))
+    config.pop(KEY, None)  # of channels: the adapter reads it
     if name not in ARCHITECTURES or info.numerics != NumericsProfile.FLOAT64_GUARD:
         raise ModelError(
             f"the model {info.name} is of the architecture {name!r}: known are {_names()}; install"

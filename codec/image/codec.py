@@ -16,6 +16,7 @@ from laconic.codec.image.files import PictureCodec
 from laconic.codec.image.header import CODEC_ID, MlicHeader
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.model import Mlic
+from laconic.codec.image.order import ChannelOrder
 from laconic.codec.image.rate import lambda_of
 from laconic.codec.image.tiles import analysis_margin, synthesis_margin
 
@@ -51,7 +52,7 @@ class LoadedModel(ImageModel):
         return self.network.hyper_latent(y, _batch(quality))
 
     def relaxed(self) -> ExactCoder:
-        return ExactCoder(self.network, self.coder.tables, torch.float32)
+        return ExactCoder(self.network, self.coder.tables, torch.float32, self.coder.order)
 
     def multiplier(self, quality: float | None) -> float:
         return lambda_of(_given(quality))
@@ -62,6 +63,9 @@ class LoadedModel(ImageModel):
         gain = g_a.gain(middle).exp().flatten()[:, None]  # to steps, and back in g_s
         back = g_s.gain(middle).exp().flatten()[:, None]
         return g_a.down.weight * gain, g_a.down.bias * gain[:, 0], g_s.up.weight.T * back
+
+    def indivisible(self) -> list[int]:
+        return list(self.config.slices)
 
     def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
         return self.coder.encode(y, z, _given(quality))
@@ -84,7 +88,8 @@ def _load(identity: str, path: Path) -> LoadedModel:
     info = models.read_info(path)
     network, tables = read_mlic(info)
     network.eval().requires_grad_(False)
-    return LoadedModel(info, network, ExactCoder(network, tables))
+    order = ChannelOrder.of(info.config, network.config.latent)
+    return LoadedModel(info, network, ExactCoder(network, tables, order=order))
 
 
 def load_model(name_or_id: str) -> LoadedModel:

@@ -59,6 +59,12 @@ class ImageModel(ABC):
         ``[M, K]``, its bias ``[M]``, first dense layer of g_s ``[M, L]``."""
 
     @abstractmethod
+    def indivisible(self) -> list[int]:
+        """Channels of each part of y that is coded as a whole, in the model's own order: ones where
+        channels are independent of each other given z. Raises ``ModelError`` where y is coded
+        position after position, all channels at once."""
+
+    @abstractmethod
     def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
         """Entropy coding of a tile's latent; H/16 and W/16 are multiples of 4."""
 

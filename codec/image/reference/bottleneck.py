@@ -22,6 +22,8 @@ from laconic.formats.errors import ModelError
 
 FILTERS = (1, 3, 3, 3, 3, 1)
 TAIL_MASS = 2.0**-16
+Channels = list[int] | slice  # which of the prior's channels
+EVERY = slice(None)
 MAX_REACH = 4096  # symbols on either side of the median that a table may cover
 
 
@@ -52,25 +54,25 @@ class FactorizedPrior(nn.Module):
         """Value that rounds to symbol 0, ``[C]``."""
         return self.quantiles[:, 0, 1]
 
-    def logits(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor, channels: Channels = EVERY) -> Tensor:
         """Logit of the cumulative at ``x`` ``[C, K]``, eq. 30-33."""
         x = x[:, None]  # [C, 1, K]
         for i, matrix in enumerate(self.matrices):
-            x = F.softplus(matrix) @ x + self.biases[i]
+            x = F.softplus(matrix[channels]) @ x + self.biases[i][channels]
             if i < len(self.factors):
-                x = x + torch.tanh(self.factors[i]) * torch.tanh(x)
+                x = x + torch.tanh(self.factors[i][channels]) * torch.tanh(x)
         return x[:, 0]
 
-    def likelihood(self, x: Tensor) -> Tensor:
+    def likelihood(self, x: Tensor, channels: Channels = EVERY) -> Tensor:
         """Mass of the unit bin around ``x`` ``[C, K]``."""
-        lower, upper = self.logits(x - 0.5), self.logits(x + 0.5)
+        lower, upper = self.logits(x - 0.5, channels), self.logits(x + 0.5, channels)
         sign = -torch.sign(lower + upper).detach()  # differences of small numbers, not near 1
         return (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs()
 
-    def bits(self, z: Tensor) -> Tensor:
-        """Bits of each element of ``z`` ``[B, C, H, W]``."""
+    def bits(self, z: Tensor, channels: Channels = EVERY) -> Tensor:
+        """Bits of each element of ``z`` ``[B, C, H, W]``, which has these channels."""
         columns = z.transpose(0, 1).reshape(z.shape[1], -1)
-        mass = lower_bound(self.likelihood(columns), LIKELIHOOD_FLOOR)
+        mass = lower_bound(self.likelihood(columns, channels), LIKELIHOOD_FLOOR)
         b, c, h, w = z.shape
         return -torch.log2(mass).reshape(c, b, h, w).transpose(0, 1)
 

@@ -7,6 +7,7 @@ coded in W + 3 (H - 1) wavefronts and not in H * W steps; the values are those o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -14,10 +15,12 @@ from torch import Tensor
 
 from laconic.codec.image.coding import Coded, LatentCoder, Steps
 from laconic.codec.image.interface import ImageModel, stored_multiplier
+from laconic.codec.image.order import ChannelOrder
 from laconic.codec.image.reference.adapter import hyper_shape, to_first, to_last
 from laconic.codec.image.zoo.networks import CONTEXT, ZooNetwork
 from laconic.codec.models import ModelInfo
 from laconic.entropy import CdfTables
+from laconic.formats.errors import ModelError
 
 SCALE_LOW, SCALE_HIGH = 0.11, 256.0
 # Reach of the transforms in pixels, rounded up to whole latents: (analysis, synthesis).
@@ -41,8 +44,14 @@ def wavefronts(height: int, width: int) -> list[Tensor]:
 class ZooCoder(LatentCoder):
     """Entropy coding with one model of the zoo, in the number type of its entropy networks."""
 
-    def __init__(self, network: ZooNetwork, tables: CdfTables, z_tables: CdfTables) -> None:
-        super().__init__(tables, (SCALE_LOW, SCALE_HIGH))
+    def __init__(
+        self,
+        network: ZooNetwork,
+        tables: CdfTables,
+        z_tables: CdfTables,
+        order: ChannelOrder | None,
+    ) -> None:
+        super().__init__(tables, (SCALE_LOW, SCALE_HIGH), order=order)
         self.network, self.z_tables = network, z_tables
 
     def walk(
@@ -57,15 +66,39 @@ class ZooCoder(LatentCoder):
         config, prior = network.config, network.entropy_bottleneck
         if config.kind == "bmshj2018-factorized":
             value = None if y is None else to_first(y)
-            shape = torch.Size((1, config.latent, *size))
-            return to_last(steps.factorized(value, shape, prior, self.z_tables))
+
+            def factorized(steps: Steps, channels: list[int]) -> Tensor:
+                some = None if value is None else value[:, channels]
+                shape = torch.Size((1, len(channels), *size))
+                coded = steps.factorized(some, shape, prior, self.z_tables, channels)
+                return to_last(coded)
+
+            return self._by_parts(steps, factorized)
         first = None if z is None else to_first(z)
         shape = hyper_shape(config.channels, size)
         hyper = network.h_s(steps.factorized(first, shape, prior, self.z_tables))
         if network.serial:
             return self._serial(steps, y, hyper)
         means, scales = (to_last(part) for part in network.parameters_of(hyper))
-        return steps.gaussian(y, means, scales.clamp_min(SCALE_LOW).log())
+        log_scales = scales.clamp_min(SCALE_LOW).log()
+
+        def gaussian(steps: Steps, channels: list[int]) -> Tensor:
+            some = None if y is None else y[..., channels]
+            return steps.gaussian(some, means[..., channels], log_scales[..., channels])
+
+        return self._by_parts(steps, gaussian)
+
+    def _by_parts(self, steps: Steps, code: Callable[[Steps, list[int]], Tensor]) -> Tensor:
+        """y_hat ``[1, H, W, M]`` from its channels, which are independent given z: all at once, or
+        as the order says."""
+        every = list(range(self.network.config.latent))
+        if self.order is None:
+            return code(steps, every)
+        core, groups = self.order.parts()
+        coded = [code(steps, channels) for channels in core]
+        coded += steps.parallel([lambda s, g=g: code(s, g) for g in groups])  # type: ignore[misc]
+        place = torch.argsort(torch.tensor(self.order.permutation))
+        return torch.cat(coded, -1)[..., place]
 
     def _serial(self, steps: Steps, y: Tensor | None, hyper: Tensor) -> Tensor:
         """Wavefront after wavefront given ``hyper`` ``[1, 2M, H, W]``."""
@@ -112,7 +145,10 @@ class ZooModel(ImageModel):
         for name, part in network.named_children():
             if name not in ("g_a", "g_s", "h_a"):
                 part.double()
-        self.coder = ZooCoder(network, tables, z_tables)
+        order = ChannelOrder.of(info.config, self.channels)
+        if order is not None:
+            self.indivisible()
+        self.coder = ZooCoder(network, tables, z_tables, order)
 
     def analyse(self, x: Tensor, quality: float | None) -> Tensor:
         return to_last(self.network.g_a(to_first(x)))
@@ -138,6 +174,15 @@ class ZooModel(ImageModel):
         else:  # a transposed convolution: inputs come first
             synthesis = found[first + "weight"]
         return found[last + "weight"].flatten(1), found[last + "bias"], synthesis.flatten(1)
+
+    def indivisible(self) -> list[int]:
+        if self.network.serial:
+            raise ModelError(
+                f"the model {self.info.name} ({self.network.config.kind}) codes all channels of a"
+                " position before the next position, so no channel can come before the others:"
+                " choose a model with a hyperprior alone or with slices"
+            )
+        return [1] * self.channels
 
     def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
         return self.coder.encode(y, z, quality)
