@@ -99,6 +99,7 @@ def import_(
 def order(name: str, pictures: Path | None, output: Path | None, force: bool) -> None:
     """Importance of a model's latent channels from its parameters alone (ISCS)."""
     from laconic.codec import models, registry
+    from laconic.codec.base import DEFAULT_QUALITY
     from laconic.codec.image.files import PictureCodec
     from laconic.codec.image.saliency import report
     from laconic.formats.atomic import atomic_write, check_target
@@ -115,9 +116,10 @@ def order(name: str, pictures: Path | None, output: Path | None, force: bool) ->
         raise ParameterError(
             f"the model {name} is of the codec {info.codec}, which has no latent channels to order"
         )
-    quality = 50.0 if codec.header.fixed_rate is False else None
+    model = codec.load(info.id)
+    quality = DEFAULT_QUALITY if model.variable else None
     found = None if pictures is None else (read_image(p) for p in sorted(pictures.glob("*.png")))
-    about, picture = report(codec.load(info.id), found, quality)
+    about, picture = report(model, found, quality)
     if output is not None:
         with atomic_write(output, force) as file:
             file.write((json.dumps(about) + "\n").encode())

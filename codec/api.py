@@ -18,7 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec import models, registry
-from laconic.codec.base import Codec, DecodeSettings, EncodeSettings, Progress, Status, VerifyReport
+from laconic.codec.base import (
+    DEFAULT_QUALITY,
+    Codec,
+    DecodeSettings,
+    EncodeSettings,
+    Progress,
+    Status,
+    VerifyReport,
+)
 from laconic.codec.info import Info, info_of
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
@@ -30,7 +38,6 @@ from laconic.formats.records import Records, from_array, from_table, read_record
 from laconic.formats.table import Table
 
 Source = str | PathLike[str] | bytes | BinaryIO
-DEFAULT_QUALITY = 50.0
 LOSSY_CODEC, LOSSLESS_CODEC = "mlic", "photo"
 
 
