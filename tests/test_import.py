@@ -226,6 +226,23 @@ def test_a_model_whose_weights_were_changed_is_refused(
         codec.decode(data)
 
 
+def test_streams_find_a_model_whose_name_another_one_has(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({k: v.numpy() for k, v in weights("test-mean").items()}, path)
+    import_checkpoint(path, arch=None, name="same")
+    data = codec.encode(picture(64, 64), model="same")
+    other = tmp_path / "other"
+    monkeypatch.setenv("LACONIC_MODELS", str(other))
+    save_file({k: v.numpy() for k, v in weights("test-joint").items()}, path)
+    import_checkpoint(path, arch=None, name="same")
+    (store / "same.safetensors").rename(other / "z.safetensors")
+
+    assert models.find("same").config["arch"] == "mbt2018"
+    assert codec.decode(data).pixels.shape == (64, 64, 3)
+
+
 def test_every_test_model_was_imported(rule_models: Path) -> None:
     assert set(RULE_MODELS) <= {m.name for m in models.list_models()}
     assert np.all([m.parameters > 0 for m in models.list_models()])
