@@ -87,6 +87,12 @@ def measure_effort(kodak: Path) -> None:
     run(script, "--pictures", str(kodak), *options)
 
 
+def measure_contexts(kodak: Path) -> None:
+    """What each context of the entropy model is worth."""
+    options = ("--pictures", str(kodak), "--json", str(RESULTS / "contexts.json"))
+    run(str(HERE / "context_ablation.py"), *options)
+
+
 def script(name: str) -> Callable[[], None]:
     """The measurement that ``benchmarks/NAME.py`` makes."""
     return lambda: run(str(HERE / f"{name}.py"), "--json", str(RESULTS / f"{name}.json"))
@@ -156,6 +162,38 @@ def training() -> str:
         f"{', then '.join(parts)}, on two shared CPU cores; on held-out pictures at qualities 10,"
         f" 30, 50, 70 and 90 (estimated bits, unrounded): {points}."
     )
+
+
+def training_curve() -> str:
+    """BD-rate against the shipped model at some crops of every run."""
+    found = load("training_curve")
+    rows = found["held_out"]
+    shown = []
+    for number in sorted({r["run"] for r in rows}):
+        points = [r for r in rows if r["run"] == number]
+        some = points if len(points) < 5 else [*points[:-1:4], points[-1]]
+        shown += [
+            f"{number} | {r['crops']:,} | {r['bd_rate']:+.1f} | {r['loss']:.4f}" for r in some
+        ]
+    head = "run | crops seen | BD-rate against the shipped model, % | mean loss"
+    files = [
+        f"On {k['pictures']} Kodak pictures, from bytes of files, the model after"
+        f" {k['crops']:,} crops is at {k['bd_rate']:+.1f} %."
+        for k in found["kodak"]
+    ]
+    return "\n\n".join([table(head, shown), *files])
+
+
+def contexts() -> str:
+    """Bits added by silencing a context."""
+    found = load("contexts")["parts"]
+    qualities = list(next(iter(found.values())))
+    head = " | ".join(["silenced", *(f"quality {q}, bits" for q in qualities)])
+    rows = [
+        " | ".join([name, *(f"{points[q]['bits']:+.2f} %" for q in qualities)])
+        for name, points in found.items()
+    ]
+    return table(head, rows)
 
 
 def demo() -> str:
@@ -290,6 +328,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "kodak-deltas": kodak_deltas,
     "kodak-points": kodak_points,
     "training": training,
+    "training-curve": training_curve,
+    "contexts": contexts,
     "demo": demo,
     "speed": speed,
     "effort": kept("sga"),
@@ -331,7 +371,7 @@ def main() -> None:
     measuring.add_argument("--anchors", type=Path, required=True)
     measuring.add_argument("--mnist", type=Path)
     measuring.add_argument("--tables", type=Path)
-    names = ["kodak", "demo", "lossless", "records", "effort", *SCRIPTS]
+    names = ["kodak", "demo", "lossless", "records", "effort", "contexts", *SCRIPTS]
     measuring.add_argument("--only", nargs="+", choices=names)
     commands.add_parser("write")
     arguments = parser.parse_args()
@@ -342,6 +382,7 @@ def main() -> None:
             "demo": measure_demo,
             "lossless": lambda: measure_lossless(arguments.kodak),
             "effort": lambda: measure_effort(arguments.kodak),
+            "contexts": lambda: measure_contexts(arguments.kodak),
             **{name: script(name) for name in SCRIPTS},
         }
         if arguments.mnist and arguments.tables:

@@ -145,6 +145,7 @@ def order(
     import numpy as np
 
     from laconic.codec import models, registry
+    from laconic.codec.base import DEFAULT_QUALITY
     from laconic.codec.image.files import PictureCodec
     from laconic.codec.image.reorder import channel_order, write_ordered
     from laconic.codec.image.saliency import report
@@ -164,9 +165,9 @@ def order(
         raise ParameterError(
             f"the model {name} is of the codec {info.codec}, which has no latent channels to order"
         )
-    quality = 50.0 if codec.header.fixed_rate is False else None
-    found = None if pictures is None else (read_image(p) for p in sorted(pictures.glob("*.png")))
     model = codec.load(info.id)
+    quality = DEFAULT_QUALITY if model.variable else None
+    found = None if pictures is None else (read_image(p) for p in sorted(pictures.glob("*.png")))
     if new_name is not None:
         model.indivisible()  # before anything is measured
     about, picture = report(model, found, quality)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from laconic.codec import models, registry
 from laconic.codec.audio.sources import is_sound
 from laconic.codec.base import (
+    DEFAULT_QUALITY,
     Codec,
     DecodeSettings,
     EncodeSettings,
@@ -43,7 +44,6 @@ from laconic.formats.video import SUFFIXES as FILM_SUFFIXES
 from laconic.formats.video_reader import Film, FilmArray, FilmFile
 
 Source = str | PathLike[str] | bytes | BinaryIO
-DEFAULT_QUALITY = 50.0
 LOSSY_CODEC, LOSSLESS_CODEC, FILM_CODEC = "mlic", "photo", "hnerv"
 SOUND_CODEC = "semanticodec"
 

@@ -16,6 +16,7 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 Progress = Callable[[int, int], None]  # (done, total) in units of the codec's choice
 Status = Callable[[str], None]  # a few words on how the work stands
+DEFAULT_QUALITY = 50.0
 
 
 @dataclass(frozen=True)

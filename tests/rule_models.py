@@ -31,6 +31,7 @@ TINY_MLICPP: dict[str, Any] = {
     "selective": False,
 }
 TEST_BASE = "test-mlic"
+ELIC: dict[str, Any] = {"channels": 6, "latent": 12, "groups": [2, 2, 3, 5]}
 # name of the model -> (architecture, configuration, rule of the weights)
 RULE_MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
     "test-mlicpp": ("mlic++", TINY_MLICPP, "mlicpp"),
@@ -46,6 +47,30 @@ RULE_MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
     "test-joint": ("mbt2018", {"channels": 6, "latent": 9}, "mbt2018-mean"),
     "test-anchor": ("cheng2020-anchor", {"channels": 6, "latent": 6}, "cheng2020-attn"),
     "test-attn": ("cheng2020-attn", {"channels": 6, "latent": 6}, "cheng2020-attn"),
+    "test-relu": ("bmshj2018-factorized-relu", {"channels": 6, "latent": 8}, "mbt2018-mean"),
+    "test-board": (
+        "cheng2020-anchor-checkerboard",
+        {"channels": 6, "latent": 6},
+        "cheng2020-checkerboard",
+    ),
+    "test-elic": ("elic2022-official", ELIC, "elic2022-official"),
+    "test-chandelier": ("elic2022-chandelier", ELIC, "elic2022-chandelier"),
+    "test-hyperprior-vbr": (
+        "bmshj2018-hyperprior-vbr",
+        {"channels": 6, "latent": 8, "variable_z": True},
+        "mbt2018-mean",
+    ),
+    "test-mean-vbr": (
+        "mbt2018-mean-vbr",
+        {"channels": 6, "latent": 8, "variable_z": True},
+        "mbt2018-mean",
+    ),
+    "test-mean-vbr-fixed-z": (
+        "mbt2018-mean-vbr",
+        {"channels": 6, "latent": 8},
+        "mbt2018-mean",
+    ),
+    "test-joint-vbr": ("mbt2018-vbr", {"channels": 6, "latent": 9}, "mbt2018-mean"),
 }
 
 

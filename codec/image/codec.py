@@ -24,6 +24,8 @@ from laconic.codec.image.tiles import analysis_margin, synthesis_margin
 class LoadedModel(ImageModel):
     """A model in memory: transforms in float32, the exact coder in float64."""
 
+    variable = True
+
     def __init__(self, info: models.ModelInfo, network: Mlic, coder: ExactCoder) -> None:
         self.info, self.network, self.coder = info, network, coder
         self.channels = network.config.latent

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from laconic.codec.base import DecodeSettings
 from laconic.codec.image.alpha import decode_alpha
-from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader
+from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader, ZooHeader
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.tiles import LATENT, Box, Grid, region_of
 from laconic.entropy import NumericsProfile
@@ -33,7 +33,7 @@ class DecodeJob:
 
     def __init__(
         self,
-        codec_header: type[MlicHeader] | type[TileHeader],
+        codec_header: type[MlicHeader] | type[TileHeader] | type[ZooHeader],
         load: Callable[[str], ImageModel],
         reader: ContainerReader,
         settings: DecodeSettings,
@@ -59,6 +59,10 @@ class DecodeJob:
                 " it is damaged"
             )
         self.model = load(header.model.hex())
+        if self.model.variable == (self.options.quality is None):
+            raise FormatError(
+                f"the file's header is not one of its model {self.model.info.name}: it is damaged"
+            )
         self.dtype = np.uint8 if self.picture.bit_depth == 8 else np.uint16
 
     def parts(self, number: int) -> tuple[bytes, bytes]:

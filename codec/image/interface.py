@@ -22,6 +22,7 @@ class ImageModel(ABC):
 
     info: ModelInfo
     channels: int  # of y
+    variable = False  # whether the quality can be chosen
     analysis_margin: int  # pixels around a tile that its latents depend on
     synthesis_margin: int  # pixels around a region whose latents it depends on
 

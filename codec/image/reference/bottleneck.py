@@ -7,6 +7,7 @@ network. Files are coded with integer tables made from it once (:meth:`Factorize
 
 from __future__ import annotations
 
+import copy
 import math
 from itertools import pairwise
 
@@ -28,7 +29,13 @@ MAX_REACH = 4096  # symbols on either side of the median that a table may cover
 
 
 class FactorizedPrior(nn.Module):
-    """Density of each channel of z; keys as in CompressAI 1.2.7 and later."""
+    """Density of each channel of z; keys as in CompressAI 1.2.7 and later.
+
+    Values are in steps of ``width``: one, but for models that quantise z more coarsely or finely
+    (:meth:`scaled`).
+    """
+
+    width: float | Tensor = 1.0
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -52,7 +59,13 @@ class FactorizedPrior(nn.Module):
     @property
     def medians(self) -> Tensor:
         """Value that rounds to symbol 0, ``[C]``."""
-        return self.quantiles[:, 0, 1]
+        return self.quantiles[:, 0, 1] / self.width
+
+    def scaled(self, width: Tensor) -> FactorizedPrior:
+        """The same density for values counted in steps of ``width``."""
+        other = copy.copy(self)
+        other.width = width
+        return other
 
     def logits(self, x: Tensor, channels: Channels = EVERY) -> Tensor:
         """Logit of the cumulative at ``x`` ``[C, K]``, eq. 30-33."""
@@ -64,8 +77,9 @@ class FactorizedPrior(nn.Module):
         return x[:, 0]
 
     def likelihood(self, x: Tensor, channels: Channels = EVERY) -> Tensor:
-        """Mass of the unit bin around ``x`` ``[C, K]``."""
-        lower, upper = self.logits(x - 0.5, channels), self.logits(x + 0.5, channels)
+        """Mass of the bin of one step around ``x`` ``[C, K]``."""
+        lower = self.logits((x - 0.5) * self.width, channels)
+        upper = self.logits((x + 0.5) * self.width, channels)
         sign = -torch.sign(lower + upper).detach()  # differences of small numbers, not near 1
         return (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs()
 
@@ -85,6 +99,7 @@ class FactorizedPrior(nn.Module):
         prior = {k: v.double() for k, v in self.state_dict().items()}
         exact = FactorizedPrior(self.quantiles.shape[0]).double()
         exact.load_state_dict(prior, strict=False)
+        exact.width = self.width
         reach = 8
         while True:
             steps = torch.arange(-reach, reach + 1, dtype=torch.float64)
