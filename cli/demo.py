@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,6 +25,20 @@ COLUMNS = [
     ("decode_s", "decode s", ".2f"),
 ]
 
+FILM_COLUMNS = [
+    ("name", "film", ""),
+    ("width", "width", ""),
+    ("height", "height", ""),
+    ("frames", "frames", ""),
+    ("original_bytes", "source bytes", ","),
+    ("lac_bytes", "lac bytes", ","),
+    ("bpp", "bpp", ".4f"),
+    ("psnr", "PSNR dB", ".2f"),
+    ("ms_ssim", "MS-SSIM", ".4f"),
+    ("encode_s", "encode s", ".1f"),
+    ("fps", "decode fps", ".1f"),
+]
+
 
 @click.command("demo")
 @click.option(
@@ -35,25 +50,46 @@ COLUMNS = [
 @click.option(
     "--samples",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of PNG pictures.",
+    help="Folder of PNG pictures, or of films.",
 )
+@click.option("--video", is_flag=True, help="Encode the sample film instead: some minutes.")
 @click.option("-f", "--force", is_flag=True, help="Write into an existing folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per row.")
 @click.option("--progress/--no-progress", default=None)
 def command(
-    out: Path, samples: Path | None, force: bool, as_json: bool, progress: bool | None
+    out: Path,
+    samples: Path | None,
+    video: bool,
+    force: bool,
+    as_json: bool,
+    progress: bool | None,
 ) -> None:
-    """Encode and decode the sample pictures, measure, draw them side by side."""
+    """Encode and decode the sample pictures, measure, draw them side by side.
+
+    With --video the sample film, with a contact sheet: originals above, decoded frames below.
+    """
     from laconic.formats.errors import OutputError
 
     if out.exists() and any(out.iterdir()) and not force:
         raise OutputError(f"{out} exists already: choose another folder or add -f")
-    from laconic.codec import demo
+    show = wants_progress(progress)
+    if video:
+        from laconic.codec import demo_video
 
-    result = demo.run(out, samples, batch.tile_progress(wants_progress(progress), "demo"))
-    table = Table(COLUMNS, as_json=as_json)
-    for row in result.rows:
+        bar = batch.TileProgress("fitting")
+        draw, note = (bar.draw, bar.note) if show else (None, None)
+        films = demo_video.run(out, samples, progress=draw, status=note)
+        table = Table(FILM_COLUMNS, as_json=as_json)
+        rows: list[Any] = [*films.rows]
+        said = f"contact sheet: {films.picture}"
+    else:
+        from laconic.codec import demo
+
+        result = demo.run(out, samples, batch.tile_progress(show, "demo"))
+        table = Table(COLUMNS, as_json=as_json)
+        rows, said = [*result.rows], f"side by side: {result.picture}"
+    for row in rows:
         table.add(row.to_dict())
     table.close()
     if not as_json:
-        click.echo(f"side by side: {result.picture}")
+        click.echo(said)

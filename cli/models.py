@@ -57,7 +57,13 @@ def export(checkpoint: Path, output: Path, name: str, force: bool) -> None:
 
 
 @command.command("import")
-@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "checkpoints",
+    metavar="CHECKPOINT...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
 @click.option("--arch", help="Architecture (default: recognised from the tensors' shapes).")
 @click.option("--name", help="Name of the model (default: the file's).")
 @click.option(
@@ -68,16 +74,25 @@ def export(checkpoint: Path, output: Path, name: str, force: bool) -> None:
 )
 @click.option("-f", "--force", is_flag=True, help="Replace a model of that name.")
 def import_(
-    checkpoint: Path, arch: str | None, name: str | None, multiplier: float | None, force: bool
+    checkpoints: tuple[Path, ...],
+    arch: str | None,
+    name: str | None,
+    multiplier: float | None,
+    force: bool,
 ) -> None:
-    """Put a published checkpoint (.pth.tar, .pth or safetensors) into the model store."""
+    """Put a published checkpoint (.pth.tar, .pth, .ckpt or safetensors) into the model store.
+
+    A SemantiCodec comes in three files: give encoder.ckpt, decoder.ckpt and a codebook .npy."""
     from laconic.codec import models
 
     info = models.import_checkpoint(
-        checkpoint, arch=arch, name=name, multiplier=multiplier, overwrite=force
+        checkpoints, arch=arch, name=name, multiplier=multiplier, overwrite=force
     )
+    if "licence" in info.config:
+        click.echo(f"licence of the weights: {info.config['licence']}", err=True)
+    architecture = info.config.get("arch", info.codec)
     click.echo(
-        f"{info.name} {info.id}: {info.config['arch']}, {info.parameters:,} parameters,"
+        f"{info.name} {info.id}: {architecture}, {info.parameters:,} parameters,"
         f' {info.bytes:,} bytes; use it with "laconic encode --model {info.name}"'
     )
 

@@ -19,6 +19,29 @@ Status = Callable[[str], None]  # a few words on how the work stands
 
 
 @dataclass(frozen=True)
+class FilmSettings:
+    """What only encoders of films are told.
+
+    Attributes:
+        preset: "fast", "medium" or "slow".
+        chunk: frames that are fitted together; None chooses by scenes and memory.
+        jobs: chunks fitted at a time; 1 lets each start from the one before.
+        audio: carry the audio tracks.
+        work: path of the work file that makes encoding resumable, or None.
+        fresh: replace a work file that belongs to something else.
+        note: told sentences about what is lost or resumed.
+    """
+
+    preset: str = "medium"
+    chunk: int | None = None
+    jobs: int = 1
+    audio: bool = True
+    work: str | None = None
+    fresh: bool = False
+    note: Status | None = None
+
+
+@dataclass(frozen=True)
 class EncodeSettings:
     """Settings of an encoder. At most one of ``quality``, ``bpp``, ``target_bytes`` is given."""
 
@@ -32,6 +55,11 @@ class EncodeSettings:
     tile: int | None = None  # side of the tiles in pixels
     states: int | None = None  # latent states of a circuit; None chooses
     block: int | None = None  # rows of records in a segment
+    kbps: float | None = None  # kbit/s of the whole file, an upper bound
+    steps: int | None = None  # of an audio refiner; decoders follow it
+    seed: int | None = None  # of the noise that a decoder draws
+    stereo: str | None = None  # "joint" or "dual"
+    film: FilmSettings = field(default_factory=FilmSettings)
     progress: Progress | None = None
     status: Status | None = None
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
@@ -40,11 +68,15 @@ class EncodeSettings:
 @dataclass(frozen=True)
 class DecodeSettings:
     """Settings of a decoder. ``region`` is (x, y, width, height) in pixels, ``rows`` (first, end)
-    of a table or array."""
+    of a table or array, ``frames`` (first, end) of a film."""
 
     region: tuple[int, int, int, int] | None = None
     rows: tuple[int, int] | None = None
+    frames: tuple[int, int] | None = None
     partial: bool = False
+    seconds: tuple[float, float] | None = None  # of a sound
+    steps: int | None = None  # of an audio refiner, instead of the file's
+    seed: int | None = None  # of the noise, instead of the file's
     progress: Progress | None = None
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
 
@@ -64,8 +96,9 @@ class VerifyReport:
 
 class Codec(Protocol):
     """A codec. Those of pictures take and give an ``Image``, those of tables and arrays take
-    ``formats.records.Records`` and give an array or a ``Table``. Instances are cheap; models are
-    loaded on first use and kept.
+    ``formats.records.Records`` and give an array or a ``Table``, those of films take a
+    ``formats.video_reader.Film`` and give a ``video.stream.movie.Video``. Instances are cheap;
+    models are loaded on first use and kept.
 
     One that reconstructs exactly also has an attribute ``lossless`` that is true; it is given
     neither a quality nor a target size. One whose models have a single rate has an attribute

@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from laconic.formats.atomic import atomic_write
-from laconic.formats.errors import ModelError
+from laconic.formats.errors import ModelError, OutputError, ParameterError
 
 Arrays = Mapping[str, NDArray[Any]]
 ID_BYTES = 6
 TABLE_PREFIX = "tables."  # within the names of tensors that are not learned
 DEFAULT_MODEL = "mlic-small"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,26 @@ def find(name_or_id: str) -> ModelInfo:
     )
 
 
+def store_path(name: str, *, overwrite: bool) -> Path:
+    """Where an imported model of that name goes. Raises ``ModelError`` for a name that is none and
+    ``OutputError`` when it is taken."""
+    if not NAME.fullmatch(name):
+        raise ModelError(
+            f"{name!r} is no name for a model: use letters, digits and . _ + - (at most 64); give"
+            " one with --name"
+        )
+    path = search_path()[-1] / f"{name}.safetensors"
+    taken = [m for m in list_models() if m.name == name and m.path != path]
+    if taken or (path.exists() and not overwrite):
+        raise OutputError(
+            f"there is already a model {name}: choose another --name"
+            + ("" if taken else ", or replace it with --force")
+        )
+    return path
+
+
 def import_checkpoint(
-    checkpoint: Path,
+    checkpoint: Path | Sequence[Path],
     *,
     arch: str | None = None,
     name: str | None = None,
@@ -190,9 +210,18 @@ def import_checkpoint(
     overwrite: bool = False,
 ) -> ModelInfo:
     """Put a published checkpoint into the user's store as a model; see
-    :mod:`laconic.codec.image.checkpoints`."""
+    :mod:`laconic.codec.image.checkpoints`, and :mod:`laconic.codec.audio.checkpoints` for models
+    that come in several files."""
+    files = [checkpoint] if isinstance(checkpoint, Path) else list(checkpoint)
+    if len(files) > 1 or arch == "semanticodec":
+        from laconic.codec.audio.checkpoints import import_files
+
+        if multiplier is not None:
+            raise ParameterError("a model of sounds has no --lambda: leave it out")
+        return import_files(files, arch=arch, name=name, overwrite=overwrite)
     from laconic.codec.image import checkpoints
 
+    checkpoint = files[0]
     return checkpoints.import_checkpoint(
         checkpoint, arch=arch, name=name, multiplier=multiplier, overwrite=overwrite
     )

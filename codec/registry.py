@@ -51,6 +51,16 @@ BUILT_IN = {
         "laconic.codec.image.zoo.codec:CompressAICodec",
         "laconic.codec.image.header:TileHeader",
     ),
+    "hnerv": BuiltIn(
+        6,
+        "laconic.codec.video.codec:HnervCodec",
+        "laconic.codec.video.header:HnervHeader",
+    ),
+    "semanticodec": BuiltIn(
+        7,
+        "laconic.codec.audio.codec:SemantiCodec",
+        "laconic.codec.audio.header:AudioCodecHeader",
+    ),
 }
 
 

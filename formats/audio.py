@@ -7,7 +7,7 @@ torchaudio's own readers need a package of their own, so they are not used.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -21,6 +21,23 @@ SUFFIXES = {
     ".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma", ".oga",
 }  # fmt: skip
 MAX_RATE = 768_000
+_BEGINNINGS = (
+    b"fLaC",
+    b"OggS",
+    b"ID3",
+    b"\xff\xfb",
+    b"\xff\xf3",
+    b"\xff\xf2",
+    b"\xff\xf1",
+    b"\xff\xf9",
+)
+
+
+def looks_like_sound(head: bytes) -> bool:
+    """Whether a file that begins so (12 bytes) is one of the usual ones for sound alone."""
+    if head[:4] in (b"RIFF", b"RF64", b"FORM"):
+        return head[8:12] in (b"WAVE", b"AIFF", b"AIFC")
+    return head.startswith(_BEGINNINGS) or head[4:11] == b"ftypM4A"
 
 
 @dataclass
@@ -30,10 +47,14 @@ class Audio:
     Attributes:
         samples: float32 ``[C, N]``, nominally -1..1, C channels of N samples.
         rate: samples per second and channel, in Hz.
+        tags: title, artist and so on.
+        notices: what a decoder has to say.
     """
 
     samples: NDArray[np.float32]
     rate: int
+    tags: dict[str, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or 0 in self.samples.shape:
@@ -94,12 +115,13 @@ def _decode(container: Any, stream: Any, limits: Limits) -> tuple[list[NDArray[n
     import av
 
     rate = stream.rate
-    resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
+    # Interleaved: PyAV fails at planes beyond the seventh.
+    resampler = av.AudioResampler(format="flt", layout=stream.layout, rate=rate)
     parts: list[NDArray[np.float32]] = []
     total = 0
     for frame in container.decode(stream):
         for piece in resampler.resample(frame):
-            part = piece.to_ndarray()  # [C, n]
+            part = piece.to_ndarray().reshape(-1, stream.layout.nb_channels).T  # [C, n]
             total += part.size
             limits.check("the number of audio samples", total, limits.samples)
             parts.append(part)

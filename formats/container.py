@@ -120,7 +120,9 @@ class Chunk:
 ICC = b"ICCp"
 EXIF = b"eXIf"
 XMP = b"xMPd"
-KNOWN_CRITICAL = frozenset({ICC})
+TAGS = b"tAGs"
+TIME = b"TIME"
+KNOWN_CRITICAL = frozenset({ICC, TIME})
 
 
 def check_critical(chunks: Sequence[Chunk]) -> None:

@@ -117,6 +117,11 @@ def _read_header(source: _Source, limits: Limits) -> tuple[Header, Layout, list[
     return header, layout, chunks
 
 
+def read_header(fp: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> Header:
+    """What a file says at its beginning, of which nothing is checked but that it makes sense."""
+    return _read_header(_Source(fp), limits)[0]
+
+
 def _read_chunks(source: _Source, limits: Limits) -> list[Chunk]:
     count = source.varint("its chunks")
     limits.check("the number of chunks", count, limits.chunks)

@@ -152,4 +152,8 @@ def find_subject(spec: Spec) -> Subject:
             f"there is no codec {spec.name!r}: choose among {', '.join(registry.names())} and the"
             f" baselines {', '.join(baseline_names())}"
         )
+    if getattr(registry.get(spec.name), "media", Media.IMAGE) == Media.VIDEO:
+        from laconic.codec.evaluate.films import RegisteredFilmCodec
+
+        return RegisteredFilmCodec(spec.name, spec.variant)
     return RegisteredImageCodec(spec.name, spec.variant)

@@ -1,0 +1,354 @@
+"""Fitting one chunk: frames in memory, a schedule in steps, a state that survives kill -9.
+
+First weights and latents are free and only the picture counts; then codes are rounded, rate is
+paid and steps are learned. With a target size the price of a bit is steered until the estimate
+meets it, and the last word has the coder: steps are widened until the coded bytes fit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.func import functional_call
+
+from laconic.codec.video.adan import Adan, FrameAdam
+from laconic.codec.video.film import LATENT, Film
+from laconic.codec.video.losses import LOSSES, squared
+from laconic.codec.video.plan import Plan
+from laconic.codec.video.planning import plan_network
+from laconic.codec.video.quantiser import Quantiser
+from laconic.codec.video.settings import PRESETS, RECIPES, Aim, FitSettings, Recipe
+from laconic.codec.video.symbols import Coded, encode_symbols
+from laconic.formats.errors import ParameterError
+
+Progress = Callable[[int, int], None]
+Status = Callable[[str], None]
+Stop = Callable[[], bool]
+
+WARM_UP = 0.1
+STEP_RATE = 10.0  # learning rate of logarithmic steps, as a multiple of that of weights
+STEER_EVERY = 10
+SURVEY_EVERY = 25
+STATUS_EVERY = 50
+MARGIN = 0.985  # share of the target that the estimate is steered to
+COARSER = 64  # places that steps may be widened at the end
+
+
+class Fit:
+    """A resumable fit of one chunk.
+
+    Args:
+        frames: uint8 ``[N, H, W, 3]``, RGB, at least one.
+        settings: what to fit.
+        init: :meth:`warm` of the chunk before, ignored where shapes differ.
+        recipe: how to fit, by default the best known for the network.
+        plan: which network, by default chosen from the settings.
+
+    Raises:
+        ParameterError: the frames are not as described.
+    """
+
+    def __init__(
+        self,
+        frames: NDArray[np.uint8],
+        settings: FitSettings,
+        init: Mapping[str, Any] | None = None,
+        recipe: Recipe | None = None,
+        plan: Plan | None = None,
+    ) -> None:
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
+            raise ParameterError(
+                f"frames are {list(frames.shape)} {frames.dtype}: expected [N, H, W, 3] uint8,"
+                " at least one"
+            )
+        self.settings, self.recipe = settings, recipe or RECIPES[settings.network]
+        count, rows, columns = frames.shape[:3]
+        self.pixels = count * rows * columns
+        self.aim = Aim.of(settings, self.pixels)
+        self.plan = plan or plan_network(settings.network, self.aim, count, rows, columns)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.frames = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            self.film = Film(self.plan, encoder=True)
+        self.film.to(self.device)
+        self.quantiser = Quantiser(self.film).to(self.device)
+        if init is not None:
+            self._load_warm(init)
+        self.steps = PRESETS[settings.preset]
+        self.switch = round(self.recipe.quantise_from * self.steps)
+        self.step = 0
+        self.trade = self.aim.trade
+        self.error = 0.0  # running mean of the squared error
+        self.bpp = 0.0
+        self._order: list[int] = []
+        self.frame_optimisers = [FrameAdam(stored.data) for stored in self.film.latents]
+        self.optimiser = self._optimiser()
+
+    @property
+    def quantised(self) -> bool:
+        """Whether rate is paid already."""
+        return self.step > self.switch
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        """For everything but latents, which `FrameAdam` moves."""
+        named = self.film.named_parameters()
+        weights = [p for name, p in named if not name.startswith(LATENT)]
+        groups = [
+            {"params": weights, "times": 1.0},
+            {"params": [self.quantiser.log_steps], "times": STEP_RATE},
+        ]
+        if self.recipe.optimiser == "adan":
+            return Adan(groups, lr=self.recipe.rate)
+        return torch.optim.Adam(groups, lr=self.recipe.rate)
+
+    def _schedule(self) -> float:
+        """Learning rate: linear warm-up, then half a cosine."""
+        share = self.step / self.steps
+        if share < WARM_UP:
+            return self.recipe.rate * (0.1 + 0.9 * share / WARM_UP)
+        return self.recipe.rate * 0.5 * (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP)))
+
+    def _batch(self, size: int) -> Tensor:
+        count = self.frames.shape[0]
+        chosen = []
+        for _ in range(min(size, count)):
+            if not self._order:
+                self._order = torch.randperm(count, generator=self.generator).tolist()
+            chosen.append(self._order.pop())
+        return torch.tensor(chosen, device=self.device)
+
+    def _pictures(self, indexes: Tensor) -> Tensor:
+        """Frames ``[B, 3, H, W]`` in 0..1."""
+        return self.frames[indexes].permute(0, 3, 1, 2).float() / 255
+
+    def _padded(self, pictures: Tensor) -> Tensor:
+        rows, columns = self.film.padded
+        below, right = rows - pictures.shape[2], columns - pictures.shape[3]
+        return F.pad(pictures, (0, right, 0, below), mode="replicate")
+
+    def _one_step(self) -> None:
+        torch.manual_seed(self.settings.seed * 1000003 + self.step)
+        if self.step == self.switch:
+            self._start_quantising()
+        rate = self._schedule()
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["times"]
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.step < self.switch:
+            self._free_step()
+        else:
+            self._quantised_step(rate)
+        self.optimiser.step()
+        self.step += 1
+
+    def _free_step(self) -> None:
+        """Encoder and decoder learn the picture; nothing is rounded."""
+        indexes = self._batch(self.recipe.batch)
+        target = self._pictures(indexes)
+        frames = self.film(indexes, self.film.encode(self._padded(target)))
+        loss, _ = self._distortion(frames, target)
+        loss.backward()
+
+    def _quantised_step(self, rate: float) -> None:
+        """One frame's latents and all weights, rounded, with their rate.
+
+        The gradient of the frame's latents is complete: its picture, its own bits and the bits of
+        the next frame, which is predicted from it.
+        """
+        if (self.step - self.switch) % SURVEY_EVERY == 0:
+            self.quantiser.survey(self.film)
+        indexes = self._batch(1)
+        t = int(indexes[0])
+        target = self._pictures(indexes)
+        values, weight_bits = self.quantiser.weights(self.film)
+        rows, rounded_rows = [], []
+        own = following = weight_bits.new_zeros(())
+        for i, stored in enumerate(self.film.latents):
+            row = stored[t : t + 1].detach().requires_grad_()
+            before = stored[t - 1 : t].detach() if t else None
+            after = stored[t + 1 : t + 2].detach() if t + 1 < stored.shape[0] else None
+            value, bits, next_bits = self.quantiser.latents(f"{LATENT}{i}", row, before, after)
+            rows.append(row)
+            rounded_rows.append(value)
+            own, following = own + bits, following + next_bits
+        frames = functional_call(self.film, values, (indexes, rounded_rows))
+        loss, error = self._distortion(frames, target)
+        count = self.plan.frames
+        # The rate is weighed against squared error; other losses are brought to its size.
+        scale = 1.0 if self.recipe.loss == "squared" else float(loss.detach()) / max(error, 1e-9)
+        paid = weight_bits + count * (own + following)
+        (loss + self.trade * scale / self.pixels * paid).backward()
+        for row, optimiser in zip(rows, self.frame_optimisers, strict=True):
+            assert row.grad is not None
+            optimiser.step(t, row.grad[0], rate * self.recipe.latent_rate)
+        self._steer(float(weight_bits.detach() + count * own.detach()) / self.pixels)
+
+    def _distortion(self, frames: Tensor, target: Tensor) -> tuple[Tensor, float]:
+        """The loss, and the squared error of clipped frames."""
+        frames = frames[..., : target.shape[2], : target.shape[3]]
+        loss = LOSSES[self.recipe.loss](frames, target)
+        error = float(squared(frames.detach().clamp(0, 1), target))
+        self.error = self.error + 0.05 * (error - self.error) if self.step else error
+        return loss, error
+
+    def _steer(self, bpp: float) -> None:
+        self.bpp = bpp if not self.bpp else self.bpp + 0.05 * (bpp - self.bpp)
+        target = self.aim.target_bytes
+        if target is not None and self.step % STEER_EVERY == 0:
+            ratio = self.bpp * self.pixels / 8 / (MARGIN * target)
+            self.trade *= min(max(ratio, 0.5), 2.0) ** 0.2
+
+    @torch.no_grad()
+    def _start_quantising(self) -> None:
+        for index in range(self.plan.frames):
+            indexes = torch.tensor([index], device=self.device)
+            found = self.film.encode(self._padded(self._pictures(indexes)))
+            for stored, latent in zip(self.film.latents, found, strict=True):
+                stored[index] = latent[0]
+        self.quantiser.start(self.film)
+        self.bpp = 0.0
+        if self.aim.target_bytes is not None:
+            self.trade = 0.7 * self.error / self.aim.bpp
+
+    def run(
+        self,
+        seconds: float | None = None,
+        progress: Progress | None = None,
+        status: Status | None = None,
+        stop: Stop | None = None,
+    ) -> bool:
+        """Work until done, or until the slice of time is over or ``stop()`` is true.
+
+        Returns:
+            whether the fit is finished.
+        """
+        begun, first = time.monotonic(), self.step
+        while self.step < self.steps:
+            self._one_step()
+            spent = time.monotonic() - begun
+            if progress is not None:
+                progress(self.step, self.steps)
+            if status is not None and self.step % STATUS_EVERY == 0:
+                left = spent / (self.step - first) * (self.steps - self.step)
+                bpp = f"{self.bpp:.4f} bpp, " if self.bpp else ""
+                status(f"{-10 * math.log10(max(self.error, 1e-10)):.2f} dB, {bpp}{left:.0f} s left")
+            if (seconds is not None and spent >= seconds) or (stop is not None and stop()):
+                break
+        return self.step >= self.steps
+
+    def coded(self) -> Coded:
+        """The integers of the best stream so far; within the target if there is one."""
+        if not self.quantised:
+            self._start_quantising()
+        target = self.aim.target_bytes
+        head = len(self.plan.to_bytes())
+        coded = self.quantiser.integers(self.film)
+        if target is None or head + len(encode_symbols(coded)[0]) <= target:
+            return coded
+        low, high = 0, COARSER  # the least widening that fits
+        while high - low > 1:
+            middle = (low + high) // 2
+            coded = self.quantiser.integers(self.film, middle)
+            if head + len(encode_symbols(coded)[0]) <= target:
+                high = middle
+            else:
+                low = middle
+        return self.quantiser.integers(self.film, high)
+
+    def payload(self) -> bytes:
+        """The chunk as a self-contained payload.
+
+        Raises:
+            ParameterError: not even the coarsest steps fit in the target.
+        """
+        data = self.plan.to_bytes() + encode_symbols(self.coded())[0]
+        target = self.aim.target_bytes
+        if target is not None and len(data) > target:
+            raise ParameterError(
+                f"{self.frames.shape[0]} frames need at least {len(data)} bytes: the target is"
+                f" {target}"
+            )
+        return data
+
+    def warm(self) -> dict[str, Any]:
+        """Weights that the next chunk may start from, by name."""
+        return {n: p.detach().cpu().numpy().copy() for n, p in self.film.named_parameters()}
+
+    def _load_warm(self, init: Mapping[str, Any]) -> None:
+        own = dict(self.film.named_parameters())
+        with torch.no_grad():
+            for name, value in init.items():
+                if name in own and tuple(own[name].shape) == tuple(np.shape(value)):
+                    own[name].copy_(torch.from_numpy(np.asarray(value)))
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on: arrays and plain values, see :meth:`resume`."""
+        saved: dict[str, Any] = {
+            "plan": [self.plan.width, *self.plan.stages],
+            "step": self.step,
+            "trade": self.trade,
+            "error": self.error,
+            "bpp": self.bpp,
+            "order": list(self._order),
+            "recipe": asdict(self.recipe),
+            "generator": self.generator.get_state().numpy().copy(),
+            "log_steps": self.quantiser.log_steps.detach().cpu().numpy().copy(),
+        }
+        for name, p in self.film.named_parameters():
+            saved[f"film/{name}"] = p.detach().cpu().numpy().copy()
+        for place, entries in self.optimiser.state_dict()["state"].items():
+            for key, value in entries.items():
+                array = value.detach().cpu().numpy().copy() if torch.is_tensor(value) else value
+                saved[f"optimiser/{place}/{key}"] = array
+        for place, frame_optimiser in enumerate(self.frame_optimisers):
+            for key, tensor in frame_optimiser.state().items():
+                saved[f"frames/{place}/{key}"] = tensor.cpu().numpy().copy()
+        return saved
+
+    @classmethod
+    def resume(
+        cls, frames: NDArray[np.uint8], settings: FitSettings, state: Mapping[str, Any]
+    ) -> Fit:
+        """A fit that goes on where :meth:`state` was taken, to the same result."""
+        width, *stages = state["plan"]
+        count, rows, columns = frames.shape[:3]
+        plan = Plan(settings.network, int(width), tuple(map(int, stages)), count, rows, columns)
+        fit = cls(frames, settings, recipe=Recipe(**state["recipe"]), plan=plan)
+        fit.step, fit.trade = int(state["step"]), float(state["trade"])
+        fit.error, fit.bpp = float(state["error"]), float(state["bpp"])
+        fit._order = [int(i) for i in state["order"]]
+        fit.generator.set_state(torch.from_numpy(np.asarray(state["generator"])))
+        own = dict(fit.film.named_parameters())
+        with torch.no_grad():
+            fit.quantiser.log_steps.copy_(torch.from_numpy(np.asarray(state["log_steps"])))
+            for place, frame_optimiser in enumerate(fit.frame_optimisers):
+                for key, tensor in frame_optimiser.state().items():
+                    tensor.copy_(torch.from_numpy(np.asarray(state[f"frames/{place}/{key}"])))
+            for name, p in own.items():
+                p.copy_(torch.from_numpy(np.asarray(state[f"film/{name}"])))
+        fit.optimiser.load_state_dict(
+            {**fit.optimiser.state_dict(), "state": _optimiser_state(state)}
+        )
+        return fit
+
+
+def _optimiser_state(state: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    entries: dict[int, dict[str, Any]] = {}
+    for name, value in state.items():
+        if name.startswith("optimiser/"):
+            _, place, key = name.split("/")
+            array = np.asarray(value)
+            entry = torch.from_numpy(array.copy()) if array.ndim or key == "step" else value
+            entries.setdefault(int(place), {})[key] = entry
+    return entries

@@ -1,0 +1,237 @@
+"""The published decoders, HNeRV and HNeRV-Boost, with their state-dict names.
+
+A frame is ``decoder(embedding, time)``; HNeRV ignores the time. Choose HNeRV to compare with the
+literature, HNeRV-Boost for fewer bits at the same quality, and `grids` for short clips, whose bits
+are mostly weights. Chen et al., "HNeRV", CVPR 2023 (arXiv 2304.02633); Zhang et al., "Boosting
+Neural Representations for Videos with a Conditional Decoder", CVPR 2024 (arXiv 2402.18152).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from laconic.codec.video.encoder import ConvNextEncoder
+from laconic.codec.video.widths import (
+    EMBEDDING_CHANNELS,
+    LOWEST_WIDTH,
+    PUBLISHED_KERNELS,
+    Kernels,
+    ladder,
+)
+
+TIME_WAVES = 80  # sines, and as many cosines
+TIME_RATIO = 1.25
+TIME_HIDDEN, TIME_CHANNELS = 64, 32
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What determines a published network.
+
+    Attributes:
+        width: channels of the stem.
+        strides: of the decoder stages.
+        blocks: blocks of each stage; HNeRV has one.
+        encoder_strides: where they differ, the stem widens the embedding.
+    """
+
+    width: int
+    strides: tuple[int, ...]
+    blocks: tuple[int, ...] = ()
+    encoder_strides: tuple[int, ...] = ()
+    kernels: Kernels = PUBLISHED_KERNELS
+    channels: int = EMBEDDING_CHANNELS
+    lowest: int = LOWEST_WIDTH
+    sigmoid: bool = False
+
+    @property
+    def widening(self) -> int:
+        """How much larger the stem's map is than the embedding, along each side."""
+        return math.prod(self.encoder_strides or self.strides) // math.prod(self.strides)
+
+
+class Stem(nn.Module):
+    """1 x 1 convolution of the embedding, widened ``factor`` times along each side."""
+
+    def __init__(self, channels: int, width: int, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.downconv = nn.Conv2d(channels, width * factor * factor, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, q = self.downconv(x), self.factor
+        if q == 1:
+            return x
+        b, c, h, w = x.shape
+        x = x.view(b, c // (q * q), q, q, h, w).permute(0, 1, 4, 2, 5, 3)
+        return x.reshape(b, c // (q * q), h * q, w * q)
+
+
+class UpConv(nn.Module):
+    """Convolution to s^2 times the channels, then PixelShuffle(s): the HNeRV block."""
+
+    def __init__(self, before: int, after: int, stride: int, kernel: int) -> None:
+        super().__init__()
+        conv = nn.Conv2d(before, after * stride * stride, kernel, padding=kernel // 2)
+        self.upconv = nn.Sequential(conv, nn.PixelShuffle(stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.upconv(x)
+        return out
+
+
+class HnervBlock(nn.Module):
+    """A stem or an upsampling convolution, and GELU."""
+
+    def __init__(self, conv: nn.Module) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor, time: Tensor | None) -> Tensor:
+        return F.gelu(self.conv(x))
+
+
+class AffineTransform(nn.Module):
+    """TAT: x (1 + gamma(t)) + beta(t), per channel (arXiv 2402.18152, eq. 3)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.SFT_scale_conv0 = nn.Conv2d(TIME_CHANNELS, TIME_CHANNELS, 1)
+        self.SFT_scale_conv1 = nn.Conv2d(TIME_CHANNELS, channels, 1)
+        self.SFT_shift_conv0 = nn.Conv2d(TIME_CHANNELS, TIME_CHANNELS, 1)
+        self.SFT_shift_conv1 = nn.Conv2d(TIME_CHANNELS, channels, 1)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        gamma = self.SFT_scale_conv1(F.relu(self.SFT_scale_conv0(time)))  # [B, C, 1, 1]
+        beta = self.SFT_shift_conv1(F.relu(self.SFT_shift_conv0(time)))
+        return x * (1 + gamma) + beta
+
+
+class TatResidual(nn.Module):
+    """Residual block of two 3 x 3 convolutions, each after a TAT."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.sft0 = AffineTransform(channels)
+        self.conv0 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.sft1 = AffineTransform(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        y = F.gelu(self.conv0(self.sft0(x, time)))
+        return x + self.conv1(self.sft1(y, time))
+
+
+class BoostBlock(nn.Module):
+    """SNeRV block: a convolution and sine; then a residual block that knows the time."""
+
+    def __init__(self, conv: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.conv = conv
+        self.sft_block = TatResidual(channels)
+
+    def forward(self, x: Tensor, time: Tensor | None) -> Tensor:
+        assert time is not None
+        out: Tensor = self.sft_block(torch.sin(self.conv(x)), time)
+        return out
+
+
+class PublishedNetwork(nn.Module):
+    """Encoder, decoder and head of HNeRV, and the parts that HNeRV-Boost adds.
+
+    Args:
+        shape: widths and strides.
+        boost: HNeRV-Boost instead of HNeRV.
+        bases: the frequencies of the time encoding, float ``[80]``; see :func:`time_bases`.
+        encoder: with the encoder.
+    """
+
+    def __init__(
+        self, shape: Shape, boost: bool, bases: Tensor | None = None, encoder: bool = True
+    ) -> None:
+        super().__init__()
+        self.shape, self.boost = shape, boost
+        strides, kernels = shape.strides, shape.kernels
+        encoder_strides = shape.encoder_strides or strides
+        if encoder:
+            self.encoder = ConvNextEncoder(encoder_strides, shape.channels)
+        widths = ladder(shape.width, len(strides), lowest=shape.lowest)
+        stem = Stem(shape.channels, shape.width, shape.widening)
+        convs: list[tuple[nn.Module, int]] = [(stem, shape.width)]
+        before = shape.width
+        for stage, (stride, width) in enumerate(zip(strides, widths[1:], strict=True)):
+            count = shape.blocks[stage] if boost else 1
+            kernel = min(kernels.at(stage), 3) if boost else kernels.at(stage)
+            for block in range(count):
+                convs.append((UpConv(before, width, 1 if block else stride, kernel), width))
+                before = width
+        if boost:
+            self.stem_t = nn.Sequential(
+                nn.Conv2d(2 * TIME_WAVES, TIME_HIDDEN, 1),
+                nn.Identity(),
+                nn.Conv2d(TIME_HIDDEN, TIME_CHANNELS, 1),
+            )
+            frequencies = time_bases() if bases is None else bases
+            self.register_buffer("bases", frequencies.double(), persistent=False)
+        self.decoder = nn.ModuleList(
+            BoostBlock(conv, width) if boost else HnervBlock(conv) for conv, width in convs
+        )
+        self.head_layer = nn.Conv2d(before, 3, 3, padding=1)
+
+    def time_encoding(self, times: Tensor) -> Tensor:
+        """80 sines and 80 cosines of the times in (0, 1]: ``[B]`` -> ``[B, 160, 1, 1]``."""
+        bases = self.bases
+        assert isinstance(bases, Tensor)
+        phase = times.double()[:, None] * bases  # [B, 80]
+        waves = torch.cat([phase.sin(), phase.cos()], 1).float()
+        return waves.to(self.head_layer.weight.dtype)[:, :, None, None]
+
+    def condition(self, times: Tensor) -> Tensor:
+        """What every block knows of the time: ``[B]`` -> ``[B, 32, 1, 1]``."""
+        first, _, second = self.stem_t
+        return torch.sin(second(torch.sin(first(self.time_encoding(times)))))
+
+    def stages(self, embedding: Tensor, times: Tensor) -> list[Tensor]:
+        """Outputs of the stem and of every block."""
+        condition = self.condition(times) if self.boost else None
+        outputs, x = [], embedding
+        for block in self.decoder:
+            x = block(x, condition)
+            outputs.append(x)
+        return outputs
+
+    def forward(self, embedding: Tensor, times: Tensor) -> Tensor:
+        """Frames ``[B, 3, H, W]`` in (0, 1) from embeddings ``[B, d, h, w]`` and times ``[B]``."""
+        x = self.head_layer(self.stages(embedding, times)[-1])
+        return torch.sigmoid(x) if self.shape.sigmoid else 0.5 * torch.tanh(x) + 0.5
+
+
+def time_bases(ratio: float = TIME_RATIO, count: int = TIME_WAVES) -> Tensor:
+    """The published frequencies pi ratio^k in float32, ``[count]``.
+
+    From k = 41 on one unit in the last place changes the encoding visibly, and libraries differ by
+    one: files use a smaller ratio, whose frequencies stay small.
+    """
+    powers = torch.tensor([ratio**k for k in range(count)], dtype=torch.float32)
+    return powers * torch.pi
+
+
+def boost_blocks(stages: int) -> tuple[int, ...]:
+    """Blocks of each stage as published: one in the first two, then two."""
+    return tuple(1 if stage < 2 else 2 for stage in range(stages))
+
+
+def embedding_size(height: int, width: int, strides: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of an embedding; the padded picture is that times the strides.
+
+    >>> embedding_size(180, 320, (5, 4, 2, 2))
+    (3, 4)
+    """
+    step = math.prod(strides)
+    return -(-height // step), -(-width // step)

@@ -1,0 +1,166 @@
+"""Learned steps and the rate of a chunk while it is fitted: consistent entropy minimisation.
+
+The rate is that of the very Gaussians the file will use: mean and deviation of the codes, one
+Gaussian a group, predicted from frame to frame for latents. Noise stands for rounding in the rate,
+straight-through rounding is used in the picture. Zhang et al., arXiv 2402.18152, section 3.4.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from laconic.codec.video.film import LATENT, Film
+from laconic.codec.video.gaussians import PHASES, scale_of
+from laconic.codec.video.symbols import Coded, group_of, step_index, step_size
+
+LOWEST_DEVIATION = scale_of(0)
+FIRST_LEVELS = 2**6  # steps that span a tensor's range when quantisation starts
+SMALLEST_MASS = 2.0**-24
+
+
+class Quantiser(nn.Module):
+    """One logarithmic step for every group of weights and every latent tensor of a film."""
+
+    def __init__(self, film: Film) -> None:
+        super().__init__()
+        sent = film.sent()
+        self.group = {
+            name: name if name.startswith(LATENT) else group_of(name, p.shape)
+            for name, p in sent.items()
+        }
+        keys = list(dict.fromkeys(self.group.values()))
+        self.place = {key: i for i, key in enumerate(keys)}
+        self.log_steps = nn.Parameter(torch.zeros(len(keys)))
+        self.models: dict[str, LatentModel] = {}
+
+    @torch.no_grad()
+    def start(self, film: Film, levels: float = FIRST_LEVELS) -> None:
+        """Steps from the range of every group: eight deviations span ``levels`` of them."""
+        members: dict[str, list[Tensor]] = {}
+        for name, p in film.sent().items():
+            members.setdefault(self.group[name], []).append(p.flatten())
+        for key, parts in members.items():
+            joined = torch.cat(parts)
+            spread = max(float(joined.std(correction=0)), 1e-4)
+            self.log_steps[self.place[key]] = math.log2(8 * spread / levels)
+
+    def step(self, name: str) -> Tensor:
+        """Step of one tensor, a scalar."""
+        return torch.exp2(self.log_steps[self.place[self.group[name]]])
+
+    def weights(self, film: Film) -> tuple[dict[str, Tensor], Tensor]:
+        """Rounded weights by name (straight-through), and the bits of all of them."""
+        steps = torch.exp2(self.log_steps)
+        members: dict[str, list[Tensor]] = {}
+        values: dict[str, Tensor] = {}
+        for name, p in film.sent().items():
+            if name.startswith(LATENT):
+                continue
+            step = steps[self.place[self.group[name]]]
+            code = p / step
+            values[name] = rounded(code) * step
+            members.setdefault(self.group[name], []).append(code.flatten())
+        total = self.log_steps.new_zeros(())
+        for parts in members.values():
+            joined = torch.cat(parts)
+            total = total + gaussian_bits(
+                joined + _noise(joined), joined.mean(), joined.std(correction=0)
+            )
+        return values, total
+
+    @torch.no_grad()
+    def survey(self, film: Film) -> None:
+        """Measure how latents are predicted, from all frames; needed before ``latents``."""
+        self.models = {
+            name: LatentModel.of(p / self.step(name))
+            for name, p in film.sent().items()
+            if name.startswith(LATENT)
+        }
+
+    def latents(
+        self, name: str, row: Tensor, before: Tensor | None, after: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One frame's latents of one tensor: rounded values, its bits, bits of the next frame.
+
+        Args:
+            row: ``[1, C, h, w]``, with gradient.
+            before, after: latents of the frames beside it, None at the ends of the chunk.
+        """
+        step, model = self.step(name), self.models[name]
+        code = row / step
+        if before is None:
+            own = gaussian_bits(code + _noise(code), model.first_mean, model.first_deviation)
+        else:
+            mean = model.share * (before / step).round() + model.mean
+            own = gaussian_bits(code + _noise(code), mean, model.deviation)
+        following = own.new_zeros(())
+        if after is not None:
+            mean = model.share * rounded(code) + model.mean
+            code_after = (after / step).detach()
+            following = gaussian_bits(code_after + _noise(row), mean, model.deviation)
+        return rounded(code) * step, own, following
+
+    @torch.no_grad()
+    def integers(self, film: Film, shift: int = 0) -> Coded:
+        """What is written: steps on their grid (``shift`` places coarser), parameters rounded."""
+        indexes = {
+            key: step_index(float(torch.exp2(self.log_steps[place]))) + shift
+            for key, place in self.place.items()
+        }
+        weights: dict[str, NDArray[np.int32]] = {}
+        latents: dict[str, NDArray[np.int32]] = {}
+        for name, p in film.sent().items():
+            size = step_size(indexes[self.group[name]])
+            symbols = np.rint(p.double().cpu().numpy() / size).astype(np.int32)
+            (latents if name.startswith(LATENT) else weights)[name] = symbols
+        return Coded(weights, latents, indexes)
+
+
+def gaussian_bits(codes: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Bits of noisy codes under a Gaussian integrated over unit bins (arXiv 2402.18152, eq. 8)."""
+    scale = (deviation.clamp_min(LOWEST_DEVIATION) * math.sqrt(2)).reciprocal()
+    x = (codes - mean).abs()
+    mass = 0.5 * (torch.erfc((x - 0.5) * scale) - torch.erfc((x + 0.5) * scale))
+    return -(mass.clamp_min(0) + SMALLEST_MASS).log2().sum()
+
+
+@dataclass
+class LatentModel:
+    """Gaussians of one latent tensor's channels, ``[1, C, 1, 1]`` each, in steps."""
+
+    first_mean: Tensor
+    first_deviation: Tensor
+    share: Tensor  # of the latent before, in quarters as files have it
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, codes: Tensor) -> LatentModel:
+        """From the codes ``[N, C, h, w]`` of all frames."""
+        axes = (0, 2, 3)
+        first = codes[:1].mean(axes, True), codes[:1].std(axes, correction=0, keepdim=True)
+        if codes.shape[0] == 1:
+            return cls(*first, torch.zeros_like(first[0]), *first)
+        now, before = codes[1:], codes[:-1].round()
+        centred = before - before.mean(axes, keepdim=True)
+        power = centred.square().sum(axes, keepdim=True).clamp_min(1e-9)
+        share = (now * centred).sum(axes, keepdim=True) / power
+        share = (share * PHASES).round().clamp(0, PHASES) / PHASES
+        residual = now - share * before
+        mean, deviation = residual.mean(axes, True), residual.std(axes, correction=0, keepdim=True)
+        return cls(*first, share, mean, deviation)
+
+
+def rounded(codes: Tensor) -> Tensor:
+    """Nearest integers, with the gradient of the identity."""
+    return codes + (codes.round() - codes).detach()
+
+
+def _noise(like: Tensor) -> Tensor:
+    return torch.rand_like(like) - 0.5

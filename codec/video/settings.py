@@ -1,0 +1,105 @@
+"""What a user chooses about a fit, and what the presets make of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from laconic.codec.video.plan import KINDS
+from laconic.formats.errors import ParameterError
+
+DEFAULT_QUALITY = 50.0
+PRESETS = {"fast": 1500, "medium": 6000, "slow": 30000}
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Settings of the fit of one chunk.
+
+    Attributes:
+        network: "hnerv", "hnerv-boost" or "grids".
+        preset: "fast", "medium" or "slow": steps of the optimiser, see ``PRESETS``.
+        target_bytes: of this chunk's payload, an upper bound.
+        quality: 0..100, when no target is given; 50 by default.
+        seed: of the initial weights, the order of frames and the noise.
+    """
+
+    network: str = "grids"
+    preset: str = "medium"
+    target_bytes: int | None = None
+    quality: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.network not in KINDS:
+            raise ParameterError(
+                f"there is no network {self.network!r}: expected one of {', '.join(KINDS)}"
+            )
+        if self.preset not in PRESETS:
+            raise ParameterError(
+                f"there is no preset {self.preset!r}: expected one of {', '.join(PRESETS)}"
+            )
+        if self.target_bytes is not None and self.quality is not None:
+            raise ParameterError("a target size and a quality were given: give one of them")
+        if self.target_bytes is not None and self.target_bytes < 1:
+            raise ParameterError(f"the target is {self.target_bytes} bytes: expected 1 or more")
+        if self.quality is not None and not 0 <= self.quality <= 100:
+            raise ParameterError(f"the quality is {self.quality}: expected 0 to 100")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is fitted; the values that measured best for each kind.
+
+    Attributes:
+        loss: a key of ``losses.LOSSES``.
+        optimiser: "adan" or "adam".
+        rate: learning rate of weights; latents and steps have multiples of it.
+        latent_rate: of latents, as a multiple.
+        quantise_from: share of the steps after which codes are rounded and rate is paid.
+        batch: frames a step.
+    """
+
+    loss: str = "squared"
+    optimiser: str = "adan"
+    rate: float = 3e-3
+    latent_rate: float = 4.0
+    quantise_from: float = 0.5
+    batch: int = 1
+
+
+RECIPES = {
+    "hnerv": Recipe(optimiser="adam", rate=1e-3, batch=2),
+    "hnerv-boost": Recipe(loss="boosted"),
+    "grids": Recipe(),
+}
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a fit steers to: a weight of the rate, or a number of bytes.
+
+    Attributes:
+        bpp: expected bits per pixel, from which widths are chosen.
+        trade: squared error (of samples in 0..1) that one bit per pixel may save; fixed unless
+            there is a target.
+        target_bytes: upper bound, or None.
+    """
+
+    bpp: float
+    trade: float
+    target_bytes: int | None
+
+    @classmethod
+    def of(cls, settings: FitSettings, pixels: int) -> Aim:
+        """From settings, for a chunk of ``pixels`` in all frames together.
+
+        A quality q expects 26 + 0.14 q dB at 0.03 x 2^(q / 20) bits per pixel; on such a
+        curve one more bit per pixel is worth 0.7 x squared error / bits per pixel.
+        """
+        quality = DEFAULT_QUALITY if settings.quality is None else settings.quality
+        bpp = 0.03 * 2 ** (quality / 20)
+        error = 10 ** -((26 + 0.14 * quality) / 10)
+        if settings.target_bytes is not None:
+            bpp = settings.target_bytes * 8 / pixels
+            error = 1e-3
+        return cls(bpp, 0.7 * error / bpp, settings.target_bytes)
