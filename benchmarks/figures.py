@@ -196,6 +196,22 @@ def contexts() -> str:
     return table(head, rows)
 
 
+def audio_training() -> str:
+    """Stages, steps, minutes and last held-out figures of the shipped audio model."""
+    from laconic.codec import models
+
+    rows = []
+    for stage, run in models.find("semanticodec-small").training.items():
+        recipe = run["recipe"]
+        figures = {k: v for k, v in run["held_out"].items() if k not in ("step", "minutes", "used")}
+        shown = ", ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in figures.items())
+        rows.append(
+            f"{stage} | {run['steps']:,} | {recipe['batch']} x {recipe['seconds']} s |"
+            f" {run['minutes']:.0f} | {shown}"
+        )
+    return table("stage | steps | batch | minutes | on held-out sounds", rows)
+
+
 def demo() -> str:
     """Sizes and times of the samples."""
     return table(
@@ -330,6 +346,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "training": training,
     "training-curve": training_curve,
     "contexts": contexts,
+    "audio-training": audio_training,
     "demo": demo,
     "speed": speed,
     "effort": kept("sga"),
