@@ -29,14 +29,14 @@ class _Numbers(Sequence[int]):
     """Numbers that follow from a formula, so that a header that claims millions of frames takes no
     memory. Equal to any sequence of the same numbers."""
 
-    count: int
+    size: int
 
     def number(self, n: int) -> int:
-        """Number ``n``, 0 <= n < count."""
+        """Number ``n``, 0 <= n < size."""
         raise NotImplementedError
 
     def __len__(self) -> int:
-        return self.count
+        return self.size
 
     @overload
     def __getitem__(self, index: int) -> int: ...
@@ -45,13 +45,13 @@ class _Numbers(Sequence[int]):
     def __getitem__(self, index: slice) -> tuple[int, ...]: ...
 
     def __getitem__(self, index: int | slice) -> int | tuple[int, ...]:
-        chosen = range(self.count)[index]
+        chosen = range(self.size)[index]
         return self.number(chosen) if isinstance(chosen, int) else tuple(map(self.number, chosen))
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Sequence)
-            and len(other) == self.count
+            and len(other) == self.size
             and all(a == b for a, b in zip(self, other, strict=True))
         )
 
@@ -59,10 +59,10 @@ class _Numbers(Sequence[int]):
 
 
 class Grid(_Numbers):
-    """``start + floor((n p + q) / r)`` for n in 0..count - 1."""
+    """``start + floor((n p + q) / r)`` for n in 0..size - 1."""
 
-    def __init__(self, start: int, p: int, q: int, r: int, count: int) -> None:
-        self.start, self.p, self.q, self.r, self.count = start, p, q, r, count
+    def __init__(self, start: int, p: int, q: int, r: int, size: int) -> None:
+        self.start, self.p, self.q, self.r, self.size = start, p, q, r, size
 
     def number(self, n: int) -> int:
         return self.start + (n * self.p + self.q) // self.r
@@ -72,10 +72,10 @@ class _Gaps(_Numbers):
     """Differences of successive stamps, then ``last``."""
 
     def __init__(self, stamps: Sequence[int], last: int) -> None:
-        self.stamps, self.last, self.count = stamps, last, len(stamps)
+        self.stamps, self.last, self.size = stamps, last, len(stamps)
 
     def number(self, n: int) -> int:
-        return self.stamps[n + 1] - self.stamps[n] if n + 1 < self.count else self.last
+        return self.stamps[n + 1] - self.stamps[n] if n + 1 < self.size else self.last
 
 
 @dataclass(frozen=True)

@@ -283,6 +283,19 @@ def test_gray_films_are_gray_again(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(video), frames)
 
 
+def test_films_without_usable_times_get_a_rate(tmp_path: Path) -> None:
+    path = films.write(
+        tmp_path / "raw.h264", films.moving(9, 32, 32), codec="libx264", layout="yuv420p"
+    )
+    notes: list[str] = []
+
+    video = codec.decode(codec.encode(path, codec="hnerv", film=FilmSettings(note=notes.append)))
+
+    assert video.rate == 25
+    assert video.timestamps == [n / 25 for n in range(9)]
+    assert notes == ["the film has no usable time stamps: it gets 25 frames a second"]
+
+
 def test_ten_bits_and_transparency_are_reported(tmp_path: Path) -> None:
     path = films.write(tmp_path / "deep.mkv", films.moving(3, 32, 32), layout="yuv444p10le")
     notes: list[str] = []
