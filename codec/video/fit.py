@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
 
-from laconic.codec.video.adan import Adan, FrameAdam
+from laconic.codec.video.adan import Adan, FrameDescent
 from laconic.codec.video.film import LATENT, Film
 from laconic.codec.video.losses import LOSSES, squared
 from laconic.codec.video.plan import Plan
@@ -41,7 +41,7 @@ FURTHEST = 8.0  # that a price may be from the one expected at the target
 SURVEY_EVERY = 25
 STATUS_EVERY = 50
 LATENT_SHARE = 0.8  # of the target, when a pyramid starts
-TRAVEL = 8.0  # steps that a latent may move in all its updates together
+TRAVEL, FURTHEST_MOVE = 6.0, 0.1  # steps that latents move in all updates together, in one
 MARGIN = 0.97  # share of the target that the estimate is steered to
 COARSER = 64  # places that steps may be widened at the end
 
@@ -91,13 +91,13 @@ class Fit:
         self.steps = PRESETS[settings.preset]
         self.switch = round(self.recipe.quantise_from * self.steps)
         visits = (self.steps - self.switch) / self.plan.frames
-        self.travel = min(max(TRAVEL / visits, 0.03), 0.5)
+        self.travel = min(TRAVEL / visits, FURTHEST_MOVE)
         self.step = 0
         self.trade, self.correction = self.aim.trade, 1.0
         self.error = 0.0  # running mean of the squared error
         self.bpp = 0.0
         self._order: list[int] = []
-        self.frame_optimisers = [FrameAdam(stored.data) for stored in self.film.latents]
+        self.frame_optimisers = [FrameDescent(stored.data) for stored in self.film.latents]
         self.optimiser = self._optimiser()
 
     @property
@@ -106,7 +106,7 @@ class Fit:
         return self.step > self.switch or self.switch == 0 < self.step
 
     def _optimiser(self) -> torch.optim.Optimizer:
-        """For everything but latents, which `FrameAdam` moves."""
+        """For everything but latents, which `FrameDescent` moves."""
         named = self.film.named_parameters()
         weights = [p for name, p in named if not name.startswith(LATENT)]
         groups = [
@@ -224,7 +224,7 @@ class Fit:
             found = self.film.encode(self._padded(self._pictures(indexes)))
             for stored, latent in zip(self.film.latents, found, strict=True):
                 stored[index] = latent[0]
-        self.quantiser.start(self.film)
+        self.quantiser.start(self.film, self.recipe.levels)
         if self.settings.network == "grids":
             self.quantiser.start_pyramid(self._first_step(), self.film)
         self.bpp = 0.0
