@@ -51,14 +51,14 @@ class Quantiser(nn.Module):
         self.models: dict[str, LatentModel] = {}
 
     @torch.no_grad()
-    def start(self, film: Film, levels: float) -> None:
-        """Steps from the range of every group: eight deviations span ``levels`` of them."""
+    def start(self, film: Film, levels: float, weights: bool = True, latents: bool = True) -> None:
+        """Steps from the spread of every group: eight deviations span ``levels`` of them."""
         members: dict[str, list[Tensor]] = {}
         for name, p in film.sent().items():
-            members.setdefault(self.group[name], []).append(p.flatten())
+            if latents if name.startswith(LATENT) else weights:
+                members.setdefault(self.group[name], []).append(p.flatten())
         for key, parts in members.items():
-            joined = torch.cat(parts)
-            spread = max(float(joined.std(correction=0)), LEAST_SPREAD)
+            spread = max(float(torch.cat(parts).std(correction=0)), LEAST_SPREAD)
             self.log_steps[self.place[key]] = math.log2(8 * spread / levels)
 
     @torch.no_grad()
@@ -199,6 +199,17 @@ class LatentModel:
             variance = (squares * chosen).sum(axes, keepdim=True) / members.clamp_min(1)
             deviations.append(variance.sqrt())
         return cls(*first, share, mean, deviations)
+
+    def state(self) -> Tensor:
+        """All numbers in one tensor, ``[4 + grades, C]``."""
+        parts = [self.first_mean, self.first_deviation, self.share, self.mean, *self.deviations]
+        return torch.stack([part.flatten() for part in parts])
+
+    @classmethod
+    def restored(cls, state: Tensor) -> LatentModel:
+        """From :meth:`state`."""
+        first_mean, first_deviation, share, mean, *deviations = state[:, None, :, None, None]
+        return cls(first_mean, first_deviation, share, mean, deviations)
 
     def deviation(self, before: Tensor) -> Tensor:
         """Of each residual, from the rounded codes of the frame before, ``[1, C, h, w]``."""

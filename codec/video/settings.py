@@ -55,6 +55,8 @@ class Recipe:
         optimiser: "adan" or "adam".
         rate: learning rate of weights.
         quantise_from: share of the steps after which codes are rounded and rate is paid.
+        weights_from: share of the steps after which weights too are rounded and paid, if later:
+            weights that start at zero never grow when they cost from the beginning.
         levels: steps that span eight deviations of a tensor when quantisation starts.
         batch: frames a step, until then.
     """
@@ -63,6 +65,7 @@ class Recipe:
     optimiser: str = "adan"
     rate: float = 3e-3
     quantise_from: float = 0.5
+    weights_from: float = 0.0
     levels: float = 24.0
     batch: int = 1
 
@@ -70,7 +73,7 @@ class Recipe:
 RECIPES = {
     "hnerv": Recipe(optimiser="adam", rate=1e-3),
     "hnerv-boost": Recipe(loss="boosted"),
-    "grids": Recipe(rate=1.5e-3, quantise_from=0.0, levels=12.0),
+    "grids": Recipe(rate=3e-3, quantise_from=0.0, weights_from=0.5, levels=16.0),
 }
 
 
