@@ -48,21 +48,22 @@ HEADER = 64  # bytes of a one-chunk file around its payload
 QUALITIES = (22.0, 27.0, 32.0, 37.0)
 PLAN: list[tuple[str, str, str, int]] = [  # (clip, network, preset, payload bytes)
     ("bunny-16", "grids", "fast", 14000),
+    ("bunny-16", "grids", "fast", 7000),
+    ("bunny-16", "grids", "fast", 4000),
     ("bunny-16", "hnerv", "fast", 28000),
-    ("bunny-16", "hnerv-boost", "fast", 20000),
     ("bunny-16", "hnerv", "fast", 14000),
-    ("bunny-16", "grids", "fast", 25000),
-    ("bunny-16", "hnerv-boost", "fast", 35000),
+    ("bunny-16", "hnerv-boost", "fast", 20000),
+    ("cars-32", "grids", "fast", 14000),
+    ("bedroom-32", "grids", "fast", 14000),
+    ("cars-32", "hnerv", "fast", 28000),
     ("bunny-64", "grids", "fast", 40000),
     ("bunny-64", "hnerv", "fast", 40000),
-    ("cars-32", "grids", "fast", 14000),
-    ("cars-32", "hnerv", "fast", 28000),
-    ("bedroom-32", "grids", "fast", 14000),
-    ("bedroom-32", "hnerv", "fast", 28000),
     ("bunny-132", "grids", "fast", 70000),
+    ("bedroom-32", "hnerv", "fast", 28000),
+    ("cars-32", "grids", "fast", 7000),
+    ("bedroom-32", "grids", "fast", 7000),
+    ("bunny-64", "grids", "fast", 20000),
     ("bunny-132", "hnerv", "fast", 70000),
-    ("bunny-64", "grids", "fast", 80000),
-    ("bunny-132", "grids", "fast", 130000),
 ]
 
 
