@@ -39,6 +39,7 @@ class Decoder:
                 size = step_size(coded.steps[name if latent else group_of(name, p.shape)])
                 p.copy_(torch.from_numpy(symbols.astype(np.float64) * size))
         self.film.requires_grad_(False).to(self.device)
+        self.film.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def frame(self, index: int) -> NDArray[np.uint8]:
         """One frame, ``[H, W, 3]`` RGB; IndexError outside 0..N - 1."""
