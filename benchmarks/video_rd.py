@@ -157,15 +157,15 @@ def measure_theirs(frames: NDArray[np.uint8], name: str, crf: float) -> dict[str
 def table(points: list[dict[str, Any]]) -> str:
     """All points as Markdown."""
     lines = [
-        "| clip | codec | steps | bytes | bpp | PSNR dB | MS-SSIM dB | encode CPU min | decode fps |",
+        "| clip | codec | steps | bytes | bpp | PSNR dB | MS-SSIM dB | CPU min | decode fps |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     order = list(CLIPS)
     for p in sorted(points, key=lambda p: (order.index(p["clip"]), p["codec"], p["bytes"])):
         minutes = p.get("encode_cpu_s", p["encode_s"]) / 60
         lines.append(
-            f"| {p['clip']} | {p['codec']} | {p.get('steps', '')} | {p['bytes']:,} | {p['bpp']:.4f} | {p['psnr']:.2f} |"
-            f" {decibels(p['ms_ssim']):.2f} | {minutes:.2f} | {p['decode_fps']:.0f} |"
+            f"| {p['clip']} | {p['codec']} | {p.get('steps', '')} | {p['bytes']:,} |"
+            f" {p['bpp']:.4f} | {p['psnr']:.2f} | {decibels(p['ms_ssim']):.2f} | {minutes:.2f} | {p['decode_fps']:.0f} |"
         )
     return "\n".join(lines)
 

@@ -72,7 +72,7 @@ def decode(
     limits.check("the number of frames", frames, limits.frames)
     limits.check_pixels(width, height)
     plan, offset = Plan.read(payload, frames, height, width)
-    limits.check("the number of latents", count_latents(plan), limits.samples)
+    limits.check("the number of latents", count_latents(plan), limits.cells)
     with torch.device("meta"):
         shapes = {name: tuple(p.shape) for name, p in Film(plan).sent().items()}
     weights = {name: shape for name, shape in shapes.items() if not name.startswith(LATENT)}
