@@ -163,9 +163,11 @@ def table(points: list[dict[str, Any]]) -> str:
     order = list(CLIPS)
     for p in sorted(points, key=lambda p: (order.index(p["clip"]), p["codec"], p["bytes"])):
         minutes = p.get("encode_cpu_s", p["encode_s"]) / 60
+        similar = decibels(p["ms_ssim"])
         lines.append(
             f"| {p['clip']} | {p['codec']} | {p.get('steps', '')} | {p['bytes']:,} |"
-            f" {p['bpp']:.4f} | {p['psnr']:.2f} | {decibels(p['ms_ssim']):.2f} | {minutes:.2f} | {p['decode_fps']:.0f} |"
+            f" {p['bpp']:.4f} | {p['psnr']:.2f} | {similar:.2f} | {minutes:.2f} |"
+            f" {p['decode_fps']:.0f} |"
         )
     return "\n".join(lines)
 
