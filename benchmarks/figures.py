@@ -251,6 +251,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "large": large,
     "entropy": entropy,
     "toolkit": toolkit,
+    "video": kept("video_rd"),
+    "video-parts": kept("video_parts"),
 }
 
 

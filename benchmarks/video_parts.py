@@ -1,6 +1,7 @@
 """What each part of the coder of a film chunk saves: one fit, its integers coded with parts off.
 
-    python benchmarks/video_parts.py --clips DIR [--clip bunny-16] [--bytes 14000] [--json FILE]
+    python benchmarks/video_parts.py --clips DIR [--clip bunny-16] [--bytes 14000] [--steps 300]
+        [--json FILE]
 
 Every size is that of real coded bytes of the same integers, so pictures are equal in all rows.
 """
@@ -20,6 +21,7 @@ from video_rd import HERE, frames_of
 
 from laconic.codec.video import symbols
 from laconic.codec.video.chunk import Fit, FitSettings
+from laconic.codec.video.settings import PRESETS
 
 
 @contextmanager
@@ -44,9 +46,11 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--clip", default="bunny-16")
     parser.add_argument("--bytes", type=int, default=14000)
+    parser.add_argument("--steps", type=int, default=300, help="of the fit")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "video_parts.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    PRESETS["fast"] = arguments.steps
     frames = frames_of(arguments.clips, arguments.clip)
     fit = Fit(frames, FitSettings(preset="fast", target_bytes=arguments.bytes))
     fit.run(status=lambda text: print(f"\r{fit.step} {text}   ", end="", flush=True))
@@ -63,9 +67,11 @@ def main() -> None:
             rows.append({"without": part, "bytes": len(symbols.encode_symbols(coded)[0])})
     arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
     whole = rows[0]["bytes"]
-    print("\n| without | bytes | |\n|---|--:|--:|")
+    lines = ["| coder without | bytes | |", "|---|--:|--:|"]
     for row in rows:
-        print(f"| {row['without']} | {row['bytes']:,} | {row['bytes'] / whole - 1:+.1%} |")
+        lines.append(f"| {row['without']} | {row['bytes']:,} | {row['bytes'] / whole - 1:+.1%} |")
+    arguments.json.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    print("\n" + "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -157,15 +157,17 @@ def measure_theirs(frames: NDArray[np.uint8], name: str, crf: float) -> dict[str
 def table(points: list[dict[str, Any]]) -> str:
     """All points as Markdown."""
     lines = [
-        "| clip | codec | bytes | bpp | PSNR dB | MS-SSIM dB | encode CPU min | decode fps |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
+        "| clip | codec | steps | bytes | bpp | PSNR dB | MS-SSIM dB | CPU min | decode fps |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     order = list(CLIPS)
     for p in sorted(points, key=lambda p: (order.index(p["clip"]), p["codec"], p["bytes"])):
         minutes = p.get("encode_cpu_s", p["encode_s"]) / 60
+        similar = decibels(p["ms_ssim"])
         lines.append(
-            f"| {p['clip']} | {p['codec']} | {p['bytes']:,} | {p['bpp']:.4f} | {p['psnr']:.2f} |"
-            f" {decibels(p['ms_ssim']):.2f} | {minutes:.2f} | {p['decode_fps']:.0f} |"
+            f"| {p['clip']} | {p['codec']} | {p.get('steps', '')} | {p['bytes']:,} |"
+            f" {p['bpp']:.4f} | {p['psnr']:.2f} | {similar:.2f} | {minutes:.2f} |"
+            f" {p['decode_fps']:.0f} |"
         )
     return "\n".join(lines)
 
@@ -179,10 +181,11 @@ def deltas(points: list[dict[str, Any]]) -> str:
         curves.setdefault((p["clip"], name), []).append((p["bpp"], p["psnr"]))
     for (clip, name), curve in curves.items():
         for anchor in ("hnerv", "x264"):
-            if name in ("x264", "x265", anchor) or (clip, anchor) not in curves:
+            known = curves.get((clip, anchor), [])
+            if name in ("x264", "x265", anchor) or min(len(curve), len(known)) < 2:
                 continue
             try:
-                value = f"{bd_rate(curves[clip, anchor], curve).value:+.0f} %"
+                value = f"{bd_rate(known, curve).value:+.0f} %"
             except ParameterError:
                 value = "curves do not overlap"
             lines.append(f"| {clip} | {name} | {anchor} | {value} |")

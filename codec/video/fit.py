@@ -85,6 +85,7 @@ class Fit:
             torch.manual_seed(settings.seed)
             self.film = Film(self.plan, encoder=True)
         self.film.to(self.device)
+        self.film.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.quantiser = Quantiser(self.film).to(self.device)
         if init is not None:
             self._load_warm(init)
