@@ -39,6 +39,7 @@ COLUMNS = [
 @click.option("--audio/--no-audio", default=True, help="Write a film's sound.  [default: audio]")
 @click.option("--rows", type=Rows(), help="Decode only these rows of a table or array.")
 @click.option("--region", type=Region(), help="Decode only this rectangle.")
+@click.option("--preview", is_flag=True, help="Only the lossy picture that the file begins with.")
 @click.option("--partial", is_flag=True, help="Decode what is intact of a damaged file.")
 @sounds.decode_options
 @click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Inputs at a time.")
@@ -53,6 +54,9 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     """
     from laconic.formats.image_writer import format_of
 
+    if options["preview"] and (options["rows"] or options["region"] or options["partial"]):
+        raise click.UsageError("--preview decodes the whole preview: leave --region, --rows and"
+                               " --partial out")  # fmt: skip
     files = list(batch.expand(inputs, (".lac",)))
     several = len(files) > 1
     show = wants_progress(options["progress"])
@@ -115,14 +119,18 @@ def decode_one(job: Job) -> dict[str, Any]:
     from laconic.formats.table import Table
 
     start = time.perf_counter()
-    image = codec.decode(
-        source,
-        rows=options["rows"],
-        region=options["region"],
-        partial=options["partial"],
-        progress=batch.tile_progress(options["show_progress"], "decoding"),
-        limits=limits,
-    )
+    progress = batch.tile_progress(options["show_progress"], "decoding")
+    if options["preview"]:
+        image = codec.preview(source, progress=progress, limits=limits)
+    else:
+        image = codec.decode(
+            source,
+            rows=options["rows"],
+            region=options["region"],
+            partial=options["partial"],
+            progress=progress,
+            limits=limits,
+        )
     seconds = time.perf_counter() - start
     if isinstance(image, Table | np.ndarray):
         return _write_records(job, image, seconds, source)

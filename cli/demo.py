@@ -40,7 +40,22 @@ FILM_COLUMNS = [
 ]
 
 
+SOUND_COLUMNS = [
+    ("name", "sound", ""),
+    ("seconds", "length, s", ".2f"),
+    ("channels", "channels", ""),
+    ("streams", "streams", ""),
+    ("original_bytes", "FLAC bytes", ","),
+    ("lac_bytes", "lac bytes", ","),
+    ("kbps", "kbit/s", ".3f"),
+    ("mel_distance", "mel distance", ".3f"),
+    ("encode_s", "encode s", ".2f"),
+    ("decode_s", "decode s", ".2f"),
+]
+
+
 @click.command("demo")
+@click.option("--audio", is_flag=True, help="Sounds instead of pictures.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -50,13 +65,14 @@ FILM_COLUMNS = [
 @click.option(
     "--samples",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of PNG pictures, or of films.",
+    help="Folder of PNG pictures, of films or of sounds.",
 )
 @click.option("--video", is_flag=True, help="Encode the sample film instead: some minutes.")
 @click.option("-f", "--force", is_flag=True, help="Write into an existing folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per row.")
 @click.option("--progress/--no-progress", default=None)
 def command(
+    audio: bool,
     out: Path,
     samples: Path | None,
     video: bool,
@@ -66,28 +82,36 @@ def command(
 ) -> None:
     """Encode and decode the sample pictures, measure, draw them side by side.
 
-    With --video the sample film, with a contact sheet: originals above, decoded frames below.
+    With --video the sample film, with a contact sheet: originals above, decoded frames below; with
+    --audio the sample sounds, with spectrograms.
     """
-    from laconic.formats.errors import OutputError
+    from laconic.formats.errors import OutputError, ParameterError
 
+    if video and audio:
+        raise ParameterError("--video and --audio exclude each other: give one of them")
     if out.exists() and any(out.iterdir()) and not force:
         raise OutputError(f"{out} exists already: choose another folder or add -f")
     show = wants_progress(progress)
+    rows: list[Any]
     if video:
         from laconic.codec import demo_video
 
         bar = batch.TileProgress("fitting")
         draw, note = (bar.draw, bar.note) if show else (None, None)
         films = demo_video.run(out, samples, progress=draw, status=note)
-        table = Table(FILM_COLUMNS, as_json=as_json)
-        rows: list[Any] = [*films.rows]
-        said = f"contact sheet: {films.picture}"
+        columns, rows, said = FILM_COLUMNS, [*films.rows], f"contact sheet: {films.picture}"
+    elif audio:
+        from laconic.codec.audio import demo as demo_audio
+
+        heard = demo_audio.run(out, samples, batch.tile_progress(show, "demo"))
+        columns, rows = SOUND_COLUMNS, [*heard.rows]
+        said = f"spectrograms: {', '.join(map(str, heard.pictures))}"
     else:
         from laconic.codec import demo
 
         result = demo.run(out, samples, batch.tile_progress(show, "demo"))
-        table = Table(COLUMNS, as_json=as_json)
-        rows, said = [*result.rows], f"side by side: {result.picture}"
+        columns, rows, said = COLUMNS, [*result.rows], f"side by side: {result.picture}"
+    table = Table(columns, as_json=as_json)
     for row in rows:
         table.add(row.to_dict())
     table.close()

@@ -44,6 +44,9 @@ COLUMNS = [
 @click.option("--target-size", type=ByteSize(), help="Largest size of the file, such as 40kB.")
 @click.option("--lossless", is_flag=True, help="Exact reconstruction.")
 @click.option(
+    "--preview", is_flag=True, help="Begin a lossless file with a lossy picture of quality -q."
+)
+@click.option(
     "--effort",
     type=click.IntRange(0, 9),
     default=0,
@@ -92,7 +95,7 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     Sounds (.wav, .flac, .mp3, .opus, ...) go to 'semanticodec'.
     """
     given = [n for n in ("quality", "bpp", "target_size", "kbps") if options[n] is not None]
-    given += ["lossless"] if options["lossless"] else []
+    given += ["lossless"] if options["lossless"] and not options["preview"] else []
     if len(given) > 1:
         names = " and ".join("--" + n.replace("_", "-") for n in given)
         raise click.UsageError(f"{names} exclude each other: give one of them")
@@ -166,6 +169,7 @@ def encode_one(job: Job) -> dict[str, Any]:
         strip=options["strip"],
         verify=options["verify"],
         tile=options["tile"],
+        preview=options["preview"],
         states=options["states"],
         block=options["block"],
         progress=bar.draw if show else None,

@@ -150,12 +150,13 @@ def encode_sound(job: Job) -> dict[str, Any]:
 
 def is_coded_sound(source: str) -> bool:
     """Whether an input of ``decode`` holds a sound; damage is reported when it is decoded."""
+    from laconic.codec.audio.sources import head_of
     from laconic.formats.container import SIGNATURE, Media
 
     length = len(SIGNATURE) + 1
     try:
         if source == STD:
-            head = sys.stdin.buffer.peek(length)[:length]  # type: ignore[attr-defined]
+            head = head_of(sys.stdin.buffer, length)
         else:
             with open(source, "rb") as file:
                 head = file.read(length)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from laconic.codec import models, registry
 from laconic.codec.audio.sources import is_sound
 from laconic.codec.base import (
+    DEFAULT_QUALITY,
     Codec,
     DecodeSettings,
     EncodeSettings,
@@ -43,7 +44,6 @@ from laconic.formats.video import SUFFIXES as FILM_SUFFIXES
 from laconic.formats.video_reader import Film, FilmArray, FilmFile
 
 Source = str | PathLike[str] | bytes | BinaryIO
-DEFAULT_QUALITY = 50.0
 LOSSY_CODEC, LOSSLESS_CODEC, FILM_CODEC = "mlic", "photo", "hnerv"
 SOUND_CODEC = "semanticodec"
 
@@ -61,6 +61,7 @@ def encode(
     strip: bool = False,
     verify: bool = True,
     tile: int | None = None,
+    preview: bool = False,
     states: int | None = None,
     block: int | None = None,
     film: FilmSettings | None = None,
@@ -97,6 +98,8 @@ def encode(
         strip: leave out EXIF and XMP (colour profiles always stay).
         verify: decode the symbols once and compare before returning.
         tile: side of the tiles in pixels, a multiple of 64.
+        preview: begin a lossless file with a lossy picture of ``quality`` (10 if not given) that
+            can be decoded alone; costs a few percent.
         states: latent states of the circuit that is learned for records; None chooses.
         block: rows of records that are decoded independently; None chooses.
         film: what only films have: length of chunks, sound, work file.
@@ -116,7 +119,7 @@ def encode(
         FormatError, UnsupportedError, LimitError: the source cannot be read.
         ModelError: the model is missing or damaged.
     """
-    _check_rate(quality, bpp, target_bytes, lossless, kbps)
+    _check_rate(quality, bpp, target_bytes, lossless and not preview, kbps)
     if codec is None and _is_data(source):
         codec = "records"
     if codec is None and is_film(source):
@@ -131,6 +134,10 @@ def encode(
     exact = getattr(chosen, "lossless", False)
     if lossless and not exact:
         raise ParameterError(f"the codec {name} is not lossless: choose {LOSSLESS_CODEC}")
+    if preview and not hasattr(chosen, "preview"):
+        raise ParameterError(
+            f"files of the codec {name} hold no preview: leave it out, or add lossless"
+        )
     kind = getattr(chosen, "media", Media.IMAGE)
     media: Any = source  # codecs of sounds read it as they go
     if kind == Media.DATA:
@@ -151,6 +158,7 @@ def encode(
         strip=strip,
         verify=verify,
         tile=tile,
+        preview=preview,
         states=states,
         block=block,
         film=film if preset is None else replace(film, preset=preset),
@@ -221,6 +229,17 @@ def decode(
         return decoded
 
 
+def preview(
+    data: Source, *, progress: Progress | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Image:
+    """The lossy picture that a lossless file begins with, without decoding the rest.
+
+    Raises ``ParameterError`` for files without one, else the same errors as :func:`decode`.
+    """
+    with _reader(data, limits) as reader:
+        return _preview_of(reader, DecodeSettings(progress=progress, limits=limits))
+
+
 def verify(
     data: Source, *, progress: Progress | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> VerifyReport:
@@ -271,6 +290,10 @@ class Reader:
     def decode(self) -> Any:
         """Decode everything."""
         return _codec_of(self._reader).decode(self._reader, DecodeSettings(limits=self._limits))
+
+    def preview(self) -> Image:
+        """The lossy picture that a lossless file begins with; see :func:`preview`."""
+        return _preview_of(self._reader, DecodeSettings(limits=self._limits))
 
     def close(self) -> None:
         """Close the file."""
@@ -396,6 +419,14 @@ def _reader(source: Source, limits: Limits, *, partial: bool = False) -> Iterato
         yield ContainerReader(source, limits, partial=partial)
     else:
         yield ContainerReader(io.BytesIO(source.read()), limits, partial=partial)
+
+
+def _preview_of(reader: ContainerReader, settings: DecodeSettings) -> Image:
+    codec = _codec_of(reader)
+    if not hasattr(codec, "preview"):
+        raise ParameterError(f"files of the codec {codec.name} hold no preview: decode the file")
+    image: Image = codec.preview(reader, settings)
+    return image
 
 
 def _codec_of(reader: ContainerReader) -> Codec:

@@ -16,6 +16,7 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 Progress = Callable[[int, int], None]  # (done, total) in units of the codec's choice
 Status = Callable[[str], None]  # a few words on how the work stands
+DEFAULT_QUALITY = 50.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class EncodeSettings:
     strip: bool = False  # leave out EXIF and XMP
     verify: bool = True  # decode once and compare the symbols
     tile: int | None = None  # side of the tiles in pixels
+    preview: bool = False  # begin a lossless file with a lossy picture
     states: int | None = None  # latent states of a circuit; None chooses
     block: int | None = None  # rows of records in a segment
     film: FilmSettings = field(default_factory=FilmSettings)
@@ -101,7 +103,8 @@ class Codec(Protocol):
     models are loaded on first use and kept.
 
     One that reconstructs exactly also has an attribute ``lossless`` that is true; it is given
-    neither a quality nor a target size. One whose models have a single rate has an attribute
+    neither a quality nor a target size. Its files may begin with a lossy picture, which ``preview``
+    then decodes alone. One whose models have a single rate has an attribute
     ``default_quality`` that is None, and is given no quality either unless its user asks for one.
     One of another medium than pictures has an attribute ``media``.
     """

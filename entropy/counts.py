@@ -22,9 +22,9 @@ from laconic.entropy.short import ShortDecoder, ShortEncoder
 Weights = NDArray[np.int64]  # [V], any total: likelihoods of the symbols
 
 SCALE = 20  # bits of the base distribution's total, and of probabilities in general
-START = (57344, 4096, 4096)  # weights of base, order 0, order 1, in 2^-16
+START = (49152, 8192, 8192)  # weights of base, order 0, order 1, in 2^-16
 LEAST = 512  # no expert's weight falls below this
-BACK_OFF = (6, 2)  # K of order 0 and order 1
+BACK_OFF = (12, 4)  # K of order 0 and order 1
 
 
 class AdaptiveCounts:
@@ -35,11 +35,11 @@ class AdaptiveCounts:
     >>> for symbol in [7] * 100:
     ...     model.encode(encoder, equal_chances(1000), "a place", 0, symbol)
     >>> len(encoder.finish())
-    4
+    5
     """
 
     def __init__(self) -> None:
-        self._weights = START
+        self._weights: tuple[int, ...] = START
         self._seen: dict[Hashable, dict[int, int]] = {}
 
     def encode(

@@ -77,8 +77,13 @@ class TokenPrior:
     def __init__(self, streams: Sequence[StreamPrior]) -> None:
         self.streams = list(streams)
         self.positions = len(self.streams[0].place)
-        for stream in self.streams:
+        for number, stream in enumerate(self.streams):
             _check(stream)
+            width = stream.embedding.shape[1]
+            if width != self.streams[0].embedding.shape[1] or len(stream.weight) != width * len(
+                self._slots(number)
+            ):
+                raise ModelError("the model's token prior does not fit its neighbours")
         self._tables: dict[int, tuple[NDArray[np.int32], NDArray[np.int64]]] = {}
 
     @property
@@ -90,7 +95,7 @@ class TokenPrior:
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], prefix: str) -> TokenPrior | None:
         """The prior in a model file, whose tensors are called ``PREFIX.STREAM.PART``; None if
         there is none. Raises ``ModelError`` for impossible shapes or values."""
-        streams = []
+        streams: list[StreamPrior] = []
         while f"{prefix}.{len(streams)}.head" in tensors:
             key = f"{prefix}.{len(streams)}"
             try:
@@ -139,13 +144,9 @@ class TokenPrior:
             weight = self.streams[stream].weight
             slots = self._slots(stream)
             width = len(weight) // len(slots)
-            if len(weight) != width * len(slots):
-                raise ModelError("the model's token prior does not fit its neighbours")
             parts = []
             for n, (source, _, _) in enumerate(slots):
                 embedding = self.streams[source].embedding
-                if embedding.shape[1] != width:
-                    raise ModelError("the embeddings of the model's token prior differ in width")
                 parts.append((embedding @ weight[n * width : (n + 1) * width]).astype(np.int32))
             starts = np.cumsum([0, *(len(p) for p in parts[:-1])])
             self._tables[stream] = np.concatenate(parts), starts

@@ -122,7 +122,8 @@ EXIF = b"eXIf"
 XMP = b"xMPd"
 TAGS = b"tAGs"
 TIME = b"TIME"
-KNOWN_CRITICAL = frozenset({ICC, TIME})
+PROMPT = b"PRMT"
+KNOWN_CRITICAL = frozenset({ICC, PROMPT, TIME})
 
 
 def check_critical(chunks: Sequence[Chunk]) -> None:

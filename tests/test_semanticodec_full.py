@@ -146,7 +146,7 @@ def test_a_perfect_network_is_sampled_to_the_latent_it_knows() -> None:
         assert (found - truth).square().mean() < 4 * float(1 - alphas[0])
 
 
-@pytest.mark.parametrize("count", [1, 9, 10, 37, 50, 333, 1000])
+@pytest.mark.parametrize("count", [9, 10, 37, 50, 333, 1000])
 def test_time_steps_rise_and_stay_in_range(count: int) -> None:
     steps = ddim_steps(count)
 
@@ -154,6 +154,7 @@ def test_time_steps_rise_and_stay_in_range(count: int) -> None:
     assert steps == sorted(steps)
     assert steps[0] == 1
     assert steps[-1] < STEPS
+    assert ddim_steps(1) == [STEPS - 1]
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tiny_prior import POSITIONS, VOCABULARIES, prior_tensors
 from torch import Tensor
 
 from laconic.codec import models
 from laconic.codec.audio import loading
-from laconic.entropy.token_prior import OWN, below
 from laconic.formats.audio import Audio
 
 NAME = "tiny-tones"
-VOCABULARIES = (24, 8, 4)
 TONES = (300.0, 900.0, 2100.0, 5000.0)  # whole numbers of periods in a column
 RANGE = 12.0  # natural logarithms that the first stream covers
 
@@ -24,7 +23,7 @@ RANGE = 12.0  # natural logarithms that the first stream covers
 class TinyTones:
     """Implements :class:`laconic.codec.audio.interface.AudioModel`."""
 
-    rate, hop, positions, window = 16000, 2560, 4, 64
+    rate, hop, positions, window = 16000, 2560, POSITIONS, 64
     vocabularies = VOCABULARIES
 
     def __init__(self) -> None:
@@ -57,26 +56,6 @@ class TinyTones:
             noise = torch.randn(sound.shape, generator=torch.Generator().manual_seed(seed))
             sound = sound + 0.001 * steps * noise
         return sound.clamp(-1, 1)
-
-
-def prior_tensors(seed: int = 0) -> dict[str, NDArray[Any]]:
-    """An arbitrary token prior of the right shapes."""
-    rng = np.random.default_rng(seed)
-    width, hidden = 6, 10
-    tensors: dict[str, NDArray[Any]] = {}
-    for stream, symbols in enumerate(VOCABULARIES):
-        slots = len(OWN) + len(below(stream))
-        key = f"tables.prior.{stream}"
-        shape = {
-            "embedding": (symbols + 1, width),
-            "weight": (slots * width, hidden),
-            "place": (TinyTones.positions, hidden),
-            "head": (hidden, symbols),
-        }
-        for name, size in shape.items():
-            tensors[f"{key}.{name}"] = rng.integers(-40, 41, size).astype(np.int8)
-        tensors[f"{key}.bias"] = rng.integers(-999, 999, symbols).astype(np.int32)
-    return tensors
 
 
 def install(folder: Path, patch: pytest.MonkeyPatch, *, prior: bool = True) -> None:

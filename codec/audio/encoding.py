@@ -89,7 +89,7 @@ class AudioEncoder:
         if self.settings.kbps is not None:
             streams = self._safe(source.channels)
         coder = self._coder(source)
-        counting = _Counting(fp)
+        counting: Any = _Counting(fp)
         writer = ContainerWriter(
             counting, self._header(source, 0, streams), [c for c in self._all(source) if c.critical]
         )
@@ -218,7 +218,8 @@ class AudioEncoder:
         return packed
 
     def _header(self, source: AudioSource, samples: int, streams: int) -> Header:
-        steps = DEFAULT_STEPS if self.settings.steps is None else self.settings.steps
+        advised = getattr(self.model.network, "advised_steps", DEFAULT_STEPS)
+        steps = advised if self.settings.steps is None else self.settings.steps
         private = AudioCodecHeader(streams, self.model.segment, steps, self.settings.seed or 0)
         media = AudioHeader(source.rate, source.channels, source.layout, samples)
         return Header(

@@ -18,6 +18,8 @@ from laconic.formats.errors import ModelError
 # The setting "architecture" of a model -> the function that makes its network.
 ARCHITECTURES = {
     "small": "laconic.codec.audio.small.export:read_small",
+    "full": "laconic.codec.audio.full.export:read_full",
+    "prompt": "laconic.codec.audio.prompt.export:read_prompt",
 }
 PRIOR = models.TABLE_PREFIX + "prior"
 MARGIN = 0.32  # seconds of its neighbours that a segment is coded with
@@ -69,5 +71,7 @@ def _load(path: str, identity: str, changed: int) -> LoadedModel:
         )
     module, function = ARCHITECTURES[architecture].split(":")
     network: AudioModel = getattr(import_module(module), function)(info)
+    if architecture == "full":  # gigabytes, without a prior: not to be read twice
+        return LoadedModel(info, network, None)
     tensors = models.read_tensors(info)
     return LoadedModel(info, network, TokenPrior.from_tensors(tensors, PRIOR))

@@ -21,14 +21,22 @@ def is_sound(source: Any) -> bool:
         return Path(fspath(source)).suffix.lower() in SUFFIXES
     if isinstance(source, bytes):
         return looks_like_sound(source[:12])
-    if hasattr(source, "peek"):
-        return looks_like_sound(source.peek(12)[:12])
-    if hasattr(source, "seekable") and source.seekable():
-        at = source.tell()
-        head = source.read(12)
-        source.seek(at)
-        return looks_like_sound(head)
+    if hasattr(source, "read"):
+        return looks_like_sound(head_of(source, 12))
     return isinstance(source, Audio)
+
+
+def head_of(stream: Any, count: int) -> bytes:
+    """The next bytes of a binary stream, which stay in it; b"" where that cannot be done."""
+    if hasattr(stream, "peek"):
+        head: bytes = stream.peek(count)[:count]
+        return head
+    if not (hasattr(stream, "seekable") and stream.seekable()):
+        return b""
+    at = stream.tell()
+    head = stream.read(count)
+    stream.seek(at)
+    return head
 
 
 def sound_facts(reader: ContainerReader) -> dict[str, Any]:

@@ -186,8 +186,9 @@ class Trainer:
             pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
             for mean, value in pairs:
                 mean.lerp_(value, 1 - decay)
-            for mean, value in zip(self.average.buffers(), self.model.buffers(), strict=True):
-                mean.copy_(value)
+            buffers = zip(self.average.buffers(), self.model.buffers(), strict=True)
+            for kept, now in buffers:
+                kept.copy_(now)
         self.step += 1
         return {
             "spectral": spectral.item(),
@@ -209,7 +210,7 @@ class Trainer:
         """Spectral loss of the averaged weights on held-out recordings and codebook use."""
         wave, prompt = self.checks
         decoded = self.average(wave, prompt).wave
-        tokens = self.average.tokens(wave, len(self.config.vocabularies))
+        tokens = self.average.tokens(wave)
         used = [len(s.unique()) for s in tokens.unbind(-1)]
         return {"spectral": round(spectral_loss(decoded, wave).item(), 4), "codes_used": used}
 

@@ -90,7 +90,8 @@ class PromptedCrops:
 
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
         """Crops ``[B, crop]`` and prompts ``[B, prompt]``, at one random gain per pair."""
-        crops, prompts = [], []
+        crops: list[NDArray[np.float32]] = []
+        prompts: list[NDArray[np.float32]] = []
         while len(crops) < size:
             recording = self.recordings[self.random.choice(len(self.recordings), p=self.weight)]
             crop = self._piece(recording, self.crop)

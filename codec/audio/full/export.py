@@ -7,7 +7,7 @@ decodes with the other one).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def read_codebook(path: Path) -> NDArray[np.float32]:
 
 
 def import_parts(
-    paths: list[Path], parts: list[Weights], *, name: str | None, overwrite: bool
+    paths: list[Path], parts: Sequence[Weights], *, name: str | None, overwrite: bool
 ) -> ModelInfo:
     """Write the model that three files make, given in any order: the encoder's and the decoder's
     tensors, and the codebook as one tensor. Without a name it is named by rate and vocabulary.
@@ -85,15 +85,15 @@ def import_parts(
     encoder, decoder = ({k: tuple(v.shape) for k, v in found[p].items()}
                         for p in ("encoder", "decoder"))  # fmt: skip
     config = recognise(encoder, decoder, centroids.shape)
-    tensors: dict[str, NDArray[Any]] = {CENTROIDS: centroids}
+    stored: dict[str, NDArray[Any]] = {CENTROIDS: centroids}
     with torch.device("meta"):
         sketches: dict[str, tuple[str, nn.Module]] = {
             "encoder": (ENCODER, FullEncoder(config)),
             "decoder": (DECODER, FullDecoder(config)),
         }
     for kind, (prefix, sketch) in sketches.items():
-        for key, array in _needed(sketch, found[kind], f"the {kind}").items():
-            tensors[prefix + key] = array
+        kept = _needed(sketch, found[kind], f"the {kind}")
+        stored |= {prefix + key: array for key, array in kept.items()}
     name = name or f"semanticodec-{config.token_rate}-{config.semantic}"
     return models.write_model(
         models.store_path(name, overwrite=overwrite),
@@ -101,7 +101,7 @@ def import_parts(
         codec=CODEC,
         config={"architecture": ARCHITECTURE, "licence": LICENCE, **config.to_dict()},
         numerics=int(NumericsProfile.INTEGER_TABLES),
-        tensors=tensors,
+        tensors=stored,
         training={"imported": [p.name for p in paths]},
         overwrite=overwrite,
     )

@@ -25,6 +25,7 @@ class FullModel:
     """
 
     rate = RATE
+    advised_steps = 50  # of a decoder, as published
 
     def __init__(self, config: FullConfig, encoder: FullEncoder, decoder: FullDecoder) -> None:
         time, frequency = STACKS[config.stack]

@@ -84,7 +84,10 @@ class Resampler(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of one resolution and the way to the next."""
+    """Residual blocks of one resolution and, where it is set, the way to the next."""
+
+    downsample: nn.Module
+    upsample: nn.Module
 
     def __init__(self, inputs: int, outputs: int, blocks: int) -> None:
         super().__init__()
@@ -120,6 +123,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv_in(x)
         for level in self.down:
+            assert isinstance(level, Level)
             x = level(x)
             if hasattr(level, "downsample"):
                 x = level.downsample(x)
@@ -149,6 +153,7 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         x = self.mid(self.conv_in(z))
         for level in reversed(list(self.up)):
+            assert isinstance(level, Level)
             x = level(x)
             if hasattr(level, "upsample"):
                 x = level.upsample(x)

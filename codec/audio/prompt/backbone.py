@@ -29,6 +29,21 @@ def frames_of(wave: Tensor) -> Tensor:
     return torch.stft(padded, FFT, HOP, window=window, center=False, return_complex=True)
 
 
+def sound_of(spectra: Tensor) -> Tensor:
+    """Inverse of :func:`frames_of` by overlap and addition: ``[B, columns * HOP]``."""
+    window = torch.hann_window(FFT, device=spectra.device)
+    frames = torch.fft.irfft(spectra, FFT, dim=1) * window[:, None]  # [B, FFT, columns]
+    columns = frames.shape[2]
+    length = (columns - 1) * HOP + FFT
+
+    def overlap(x: Tensor) -> Tensor:
+        return F.fold(x, (1, length), (1, FFT), stride=(1, HOP))[:, 0, 0]
+
+    weight = overlap((window**2)[None, :, None].expand(1, FFT, columns))
+    side = (FFT - HOP) // 2
+    return (overlap(frames) / weight.clamp_min(1e-3))[:, side : side + columns * HOP]
+
+
 class SpectralEncoder(nn.Module):
     """Log magnitudes of STFT frames through ConvNeXt blocks."""
 
@@ -61,18 +76,7 @@ class SpectralDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         x = self.last(self.blocks(self.norm(self.enter(z))))
         log, phase = self.head(x).transpose(1, 2).chunk(2, 1)
-        spectra = torch.polar(log.clamp(max=LOUDEST).exp(), phase)
-        window = torch.hann_window(FFT, device=z.device)
-        frames = torch.fft.irfft(spectra, FFT, dim=1) * window[:, None]  # [B, FFT, columns]
-        columns = frames.shape[2]
-        length = (columns - 1) * HOP + FFT
-
-        def overlap(x: Tensor) -> Tensor:
-            return F.fold(x, (1, length), (1, FFT), stride=(1, HOP))[:, 0, 0]
-
-        weight = overlap((window**2)[None, :, None].expand(1, FFT, columns))
-        side = (FFT - HOP) // 2
-        return (overlap(frames) / weight.clamp_min(1e-3))[:, side : side + columns * HOP]
+        return sound_of(torch.polar(log.clamp(max=LOUDEST).exp(), phase))
 
 
 class WaveEncoder(nn.Module):

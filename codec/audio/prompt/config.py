@@ -42,7 +42,7 @@ class PromptConfig:
     prompt_width: int = 64  # of the prompt encoders
     voice_codes: int = 8  # bytes of the voiceprint
     mel_codes: int = 8  # bytes of the mel prompt
-    prompt_entries: int = 256
+    prompt_entries: int = 256  # at most: files have a byte for each code
 
     def __post_init__(self) -> None:
         widths = (self.width, self.encoder_width, self.decoder_width, self.prompt_width)
@@ -50,12 +50,12 @@ class PromptConfig:
             self.fusion in ("weighted", "cascade", "none")
             and all(1 <= w <= 4096 for w in widths)
             and 1 <= self.groups <= 8
-            and self.width % (self.groups * max(1, self.voice_codes) * max(1, self.mel_codes)) == 0
             and 1 <= self.layers <= 16
             and 2 <= self.entries <= 1 << 16
-            and 2 <= self.prompt_entries <= 1 << 16
+            and 2 <= self.prompt_entries <= 256
             and 1 <= self.voice_codes <= 64
             and 1 <= self.mel_codes <= 64
+            and all(self.width % n == 0 for n in (4, self.groups, self.voice_codes, self.mel_codes))
             and 1 <= self.encoder_blocks <= 64
             and 1 <= self.decoder_blocks <= 64
             and (self.spectral or self.decoder_width % 16 == 0)

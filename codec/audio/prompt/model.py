@@ -75,10 +75,9 @@ class PsCodec(nn.Module):
         return F.interpolate(flat.transpose(1, 2), size=columns, mode="linear").transpose(1, 2)
 
     @torch.no_grad()
-    def tokens(self, wave: Tensor, streams: int) -> Tensor:
+    def tokens(self, wave: Tensor) -> Tensor:
         """int64 ``[B, columns, streams]``."""
-        layers = streams // self.config.groups
-        return self.quantizer(self.encoder(wave), layers)[1]
+        return self.quantizer(self.encoder(wave))[1]
 
     @torch.no_grad()
     def prompt_codes(self, wave: Tensor) -> Tensor:
@@ -91,7 +90,7 @@ class PsCodec(nn.Module):
 
     @torch.no_grad()
     def synthesise(self, tokens: Tensor, codes: Tensor) -> Tensor:
-        """int64 ``[B, columns, streams]`` and prompt codes -> ``[B, samples]``."""
+        """int64 ``[B, columns, streams]`` and prompt codes ``[B, codes]`` -> ``[B, samples]``."""
         z = self.quantizer.decode(tokens)
         if self.config.fusion != "none":
             voice, mel = codes.split([self.config.voice_codes, self.config.mel_codes], 1)

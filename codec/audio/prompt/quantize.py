@@ -86,32 +86,29 @@ class GroupResidual(nn.Module):
         assert isinstance(found, Codebook)
         return found
 
-    def forward(self, z: Tensor, layers: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``[B, T, width]`` -> quantised, int64 ``[B, T, streams]``, commitment loss."""
-        outputs, streams, loss = [], [], z.new_zeros(())
-        used = layers or self.layers
+        outputs, loss = [], z.new_zeros(())
         indices: dict[tuple[int, int], Tensor] = {}
         for group, part in enumerate(z.chunk(self.groups, -1)):
             residual, known = part, torch.zeros_like(part)
-            for layer in range(used):
+            for layer in range(self.layers):
                 y, chosen, commitment = self.book(layer, group)(residual)
                 indices[layer, group] = chosen
-                loss = loss + commitment / (used * self.groups)
+                loss = loss + commitment / len(self.books)
                 known, residual = known + y, residual - y.detach()
             outputs.append(known)
-        streams = [indices[la, g] for la in range(used) for g in range(self.groups)]
+        streams = [indices[la, g] for la in range(self.layers) for g in range(self.groups)]
         return torch.cat(outputs, -1), torch.stack(streams, -1), loss
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """int64 ``[B, T, streams]`` -> ``[B, T, width]``; whole layers only."""
-        parts = []
-        for group in range(self.groups):
-            part = [
-                self.book(layer, group).lookup(tokens[..., layer * self.groups + group])
-                for layer in range(tokens.shape[-1] // self.groups)
-            ]
-            parts.append(torch.stack(part).sum(0))
-        return torch.cat(parts, -1)
+        """int64 ``[B, T, streams]`` -> ``[B, T, width]``; streams that are missing add nothing."""
+        parts = [torch.zeros(()).to(self.book(0, 0).embed)] * self.groups
+        width = self.book(0, 0).embed.shape[1]
+        for stream, chosen in enumerate(tokens.unbind(-1)):
+            layer, group = divmod(stream, self.groups)
+            parts[group] = parts[group] + self.book(layer, group).lookup(chosen)
+        return torch.cat([p.expand(*tokens.shape[:-1], width) for p in parts], -1)
 
 
 class Product(nn.Module):
