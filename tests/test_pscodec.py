@@ -1,5 +1,6 @@
 """PSCodec: prompts are heard and paid for, codebooks live, files keep their length, runs resume."""
 
+import json
 import os
 import signal
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from prompt_models import GOLDEN, TINY, golden_sound, install
 from weight_rule import rule_sound
 
 from laconic import codec
@@ -28,19 +30,6 @@ from laconic.formats.audio import Audio
 from laconic.formats.container import PROMPT, Chunk, Container
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import FormatError, ModelError, ParameterError
-
-TINY = PromptConfig(
-    width=32,
-    encoder_width=16,
-    encoder_blocks=1,
-    decoder_width=16,
-    decoder_blocks=1,
-    entries=16,
-    prompt_width=16,
-    voice_codes=2,
-    mel_codes=4,
-    prompt_entries=8,
-)
 
 
 def tiny(variant: str, **changes: object) -> PromptConfig:
@@ -157,7 +146,7 @@ def test_critic_scores_are_trained_apart() -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
 
     assert losses[-1] < losses[0]
 
@@ -232,6 +221,30 @@ def test_damaged_prompts_are_found(store: Path, prompt: bytes, message: str) -> 
 
     with pytest.raises(FormatError, match=message):
         codec.decode(data)
+
+
+def test_the_golden_stream_decodes_and_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LACONIC_MODELS", str(tmp_path))
+    about = json.loads((GOLDEN / "prompted.json").read_text())
+    data = (GOLDEN / "prompted.lac").read_bytes()
+    install(tmp_path)
+
+    decoded = codec.decode(data)
+    again = ContainerReader(codec.encode(golden_sound(), codec="pscodec"))
+    container = ContainerReader(data)
+
+    assert [segment.check for segment in container] == about["checks"]
+    assert container.header.model.hex() == about["model"]
+    assert [list(c.data) for c in container.chunks] == about["prompt"]
+    assert decoded.samples.shape == (1, about["samples"])
+    assert decoded.samples[0, ::5000].tolist() == pytest.approx(about["every_5000"], abs=1e-4)
+    # An encoder's networks run in float32, where a close call may fall either way.
+    assert again.header == container.header
+    for cut in range(0, len(data), 37):
+        with pytest.raises(FormatError):
+            codec.verify(data[:cut])
 
 
 def test_a_model_of_another_kind_is_named(store: Path) -> None:
