@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from prompt_models import GOLDEN, TINY, golden_sound, install
 from weight_rule import rule_sound
 
 from laconic import codec
+from laconic.cli.main import cli
 from laconic.codec import models
 from laconic.codec.audio.prompt.adapter import PromptModel
 from laconic.codec.audio.prompt.backbone import FFT, HOP, frames_of, sound_of
@@ -276,6 +278,28 @@ def test_runs_resume_where_they_ended(speech: Path, tmp_path: Path) -> None:
         run(long, tiny("casan"), [speech], tmp_path, resume=True)
     run(replace(long, steps=first + 2), config, [speech], tmp_path, resume=True)
     assert torch.load(checkpoint, weights_only=True)["step"] == first + 2
+
+
+def test_one_command_trains_and_one_exports(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LACONIC_MODELS", str(tmp_path))
+    out, model = tmp_path / "run", tmp_path / "casan.safetensors"
+    train = ["train", "pscodec", "--config", "casan", "--steps", "1", "--batch", "2"]
+
+    trained = CliRunner().invoke(cli, [*train, "--data", str(speech), "--out", str(out)])
+    again = CliRunner().invoke(cli, [*train, "--data", str(speech), "--out", str(out)])
+    export = ["models", "export", str(out / "checkpoint.pt"), "--name", "casan", "-o", str(model)]
+    exported = CliRunner().invoke(cli, export)
+
+    assert trained.exit_code == 0, trained.output
+    assert again.exit_code != 0
+    assert "--resume" in str(again.exception)
+    assert exported.exit_code == 0, exported.output
+    info = models.find("casan")
+    assert (info.codec, info.config["fusion"], info.training["steps"]) == ("pscodec", "cascade", 1)
+    decoded = codec.decode(codec.encode(sound(9_000), model="casan"))
+    assert decoded.samples.shape == (1, 9_000)
 
 
 def test_disentangling_follows_a_base(speech: Path, trained: Path, tmp_path: Path) -> None:
