@@ -141,9 +141,10 @@ def measure(
                 continue
     rows = []
     for kind, values in found.items():
+        sounds = len(values["bytes"])
         size, seconds = sum(values.pop("bytes")), sum(values.pop("seconds"))
         means = {k: float(np.mean(v)) for k, v in values.items()}
-        rows.append({"codec": name, "kind": kind, "sounds": len(items), "bytes": int(size),
+        rows.append({"codec": name, "kind": kind, "sounds": sounds, "bytes": int(size),
                      "kbps": 8 * size / seconds / 1000, **means})  # fmt: skip
         print(json.dumps(rows[-1]), flush=True)
     return rows

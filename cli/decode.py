@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from laconic.cli import batch, sounds
+from laconic.cli import batch, film, sounds
 from laconic.cli.batch import STD, Job
-from laconic.cli.options import Region, Rows, common, limits_of, wants_progress
+from laconic.cli.options import Frames, Region, Rows, common, limits_of, wants_progress
 from laconic.cli.tables import Table as Report
 
 COLUMNS = [
@@ -32,23 +32,31 @@ COLUMNS = [
 @click.option(
     "--format",
     "format_",
-    help="png, jpg, webp, avif, tiff, ppm, bmp; wav, wav24, wav32f, flac,"
+    help="png, jpg, webp, avif, tiff, ppm, bmp; mkv, mp4, mov, webm, y4m; wav, wav24, wav32f, flac,"
     " flac24, opus, mp3, m4a; csv, npy, idx, parquet.",
 )
+@click.option("--frames", type=Frames(), help="Decode only these frames of a film.")
+@click.option("--audio/--no-audio", default=True, help="Write a film's sound.  [default: audio]")
 @click.option("--rows", type=Rows(), help="Decode only these rows of a table or array.")
 @click.option("--region", type=Region(), help="Decode only this rectangle.")
+@click.option("--preview", is_flag=True, help="Only the lossy picture that the file begins with.")
 @click.option("--partial", is_flag=True, help="Decode what is intact of a damaged file.")
 @sounds.decode_options
 @click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Inputs at a time.")
 @click.option("-f", "--force", is_flag=True, help="Replace existing files.")
 @common
 def command(inputs: tuple[str, ...], **options: Any) -> int:
-    """Decode .lac files into pictures, sounds, tables and arrays.
+    """Decode .lac files into pictures, films, sounds, tables and arrays.
 
-    INPUTS are files, folders or '-' for stdin.
+    INPUTS are files, folders or '-' for stdin. Films become .mkv (FFV1, the decoded samples
+    exactly), .mp4, .mov or .webm (for players, nearly without loss), .y4m, or a folder of PNG
+    pictures (-o FOLDER), with their sound as it was.
     """
     from laconic.formats.image_writer import format_of
 
+    if options["preview"] and (options["rows"] or options["region"] or options["partial"]):
+        raise click.UsageError("--preview decodes the whole preview: leave --region, --rows and"
+                               " --partial out")  # fmt: skip
     files = list(batch.expand(inputs, (".lac",)))
     several = len(files) > 1
     show = wants_progress(options["progress"])
@@ -70,7 +78,9 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     ]
     heard = [sounds.is_coded_sound(job.source) for job in jobs]
     for job, sound in zip(jobs, heard, strict=True):
-        if _records_format(job.source) is None and not sound:
+        if film.is_format(options["format_"]) or film.holds_film(job.source):
+            film.check_format(job.target, options["format_"])
+        elif _records_format(job.source) is None and not sound:
             format_of(
                 job.target if job.target != STD else ".png",
                 options["format_"] or ("png" if job.target == STD else None),
@@ -89,10 +99,14 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
 def decode_one(job: Job) -> dict[str, Any]:
     """Decode one input; returns a row of the table. A partial picture is written, then reported."""
     from laconic.formats.atomic import check_target
-    from laconic.formats.errors import FormatError
+    from laconic.formats.errors import FormatError, ParameterError
     from laconic.formats.image import write_image
 
     options = job.options
+    if film.holds_film(job.source):
+        return film.decode_film(job)
+    if options["frames"] is not None:
+        raise ParameterError("--frames is for films: the file holds none")
     if job.target != STD:
         check_target(job.target, options["force"])
     if sounds.is_coded_sound(job.source):
@@ -105,14 +119,18 @@ def decode_one(job: Job) -> dict[str, Any]:
     from laconic.formats.table import Table
 
     start = time.perf_counter()
-    image = codec.decode(
-        source,
-        rows=options["rows"],
-        region=options["region"],
-        partial=options["partial"],
-        progress=batch.tile_progress(options["show_progress"], "decoding"),
-        limits=limits,
-    )
+    progress = batch.tile_progress(options["show_progress"], "decoding")
+    if options["preview"]:
+        image = codec.preview(source, progress=progress, limits=limits)
+    else:
+        image = codec.decode(
+            source,
+            rows=options["rows"],
+            region=options["region"],
+            partial=options["partial"],
+            progress=progress,
+            limits=limits,
+        )
     seconds = time.perf_counter() - start
     if isinstance(image, Table | np.ndarray):
         return _write_records(job, image, seconds, source)
@@ -152,6 +170,8 @@ def _records_format(source: str) -> str | None:
 
 
 def _suffix(source: str, format_: str | None) -> str:
+    if film.holds_film(source):
+        return film.suffix_of(format_)
     if format_:
         from laconic.formats.audio_writer import FORMATS
 

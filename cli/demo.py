@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,6 +23,20 @@ COLUMNS = [
     ("ms_ssim", "MS-SSIM", ".4f"),
     ("encode_s", "encode s", ".2f"),
     ("decode_s", "decode s", ".2f"),
+]
+
+FILM_COLUMNS = [
+    ("name", "film", ""),
+    ("width", "width", ""),
+    ("height", "height", ""),
+    ("frames", "frames", ""),
+    ("original_bytes", "source bytes", ","),
+    ("lac_bytes", "lac bytes", ","),
+    ("bpp", "bpp", ".4f"),
+    ("psnr", "PSNR dB", ".2f"),
+    ("ms_ssim", "MS-SSIM", ".4f"),
+    ("encode_s", "encode s", ".1f"),
+    ("fps", "decode fps", ".1f"),
 ]
 
 
@@ -50,8 +65,9 @@ SOUND_COLUMNS = [
 @click.option(
     "--samples",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of PNG pictures, or of sounds.",
+    help="Folder of PNG pictures, of films or of sounds.",
 )
+@click.option("--video", is_flag=True, help="Encode the sample film instead: some minutes.")
 @click.option("-f", "--force", is_flag=True, help="Write into an existing folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per row.")
 @click.option("--progress/--no-progress", default=None)
@@ -59,34 +75,45 @@ def command(
     audio: bool,
     out: Path,
     samples: Path | None,
+    video: bool,
     force: bool,
     as_json: bool,
     progress: bool | None,
 ) -> None:
-    """Encode and decode the sample pictures, measure, draw them side by side; with --audio the
-    sample sounds, with spectrograms."""
-    from laconic.formats.errors import OutputError
+    """Encode and decode the sample pictures, measure, draw them side by side.
 
+    With --video the sample film, with a contact sheet: originals above, decoded frames below; with
+    --audio the sample sounds, with spectrograms.
+    """
+    from laconic.formats.errors import OutputError, ParameterError
+
+    if video and audio:
+        raise ParameterError("--video and --audio exclude each other: give one of them")
     if out.exists() and any(out.iterdir()) and not force:
         raise OutputError(f"{out} exists already: choose another folder or add -f")
-    show = batch.tile_progress(wants_progress(progress), "demo")
-    if audio:
-        from laconic.codec.audio import demo as sounds
+    show = wants_progress(progress)
+    rows: list[Any]
+    if video:
+        from laconic.codec import demo_video
 
-        heard = sounds.run(out, samples, show)
-        table = Table(SOUND_COLUMNS, as_json=as_json)
-        for sound in heard.rows:
-            table.add(sound.to_dict())
-        table.close()
-        if not as_json:
-            click.echo(f"spectrograms: {', '.join(map(str, heard.pictures))}")
-        return
-    from laconic.codec import demo
+        bar = batch.TileProgress("fitting")
+        draw, note = (bar.draw, bar.note) if show else (None, None)
+        films = demo_video.run(out, samples, progress=draw, status=note)
+        columns, rows, said = FILM_COLUMNS, [*films.rows], f"contact sheet: {films.picture}"
+    elif audio:
+        from laconic.codec.audio import demo as demo_audio
 
-    result = demo.run(out, samples, show)
-    table = Table(COLUMNS, as_json=as_json)
-    for row in result.rows:
+        heard = demo_audio.run(out, samples, batch.tile_progress(show, "demo"))
+        columns, rows = SOUND_COLUMNS, [*heard.rows]
+        said = f"spectrograms: {', '.join(map(str, heard.pictures))}"
+    else:
+        from laconic.codec import demo
+
+        result = demo.run(out, samples, batch.tile_progress(show, "demo"))
+        columns, rows, said = COLUMNS, [*result.rows], f"side by side: {result.picture}"
+    table = Table(columns, as_json=as_json)
+    for row in rows:
         table.add(row.to_dict())
     table.close()
     if not as_json:
-        click.echo(f"side by side: {result.picture}")
+        click.echo(said)

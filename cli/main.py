@@ -13,7 +13,7 @@ import click
 from laconic.cli.errors import run_guarded
 
 COMMANDS = {
-    "encode": "Encode pictures, sounds, tables and arrays into .lac files.",
+    "encode": "Encode pictures, films, sounds, tables and arrays into .lac files.",
     "decode": "Decode .lac files.",
     "info": "Show what the header of a file says.",
     "verify": "Decode files and check every symbol.",

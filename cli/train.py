@@ -11,7 +11,10 @@ import click
 from laconic.cli.options import complete_model
 
 AUDIO = ["audio-mae", "audio-vocoder", "audio-tokens", "audio-sound", "audio-refiner"]
-MODELS = ["mlic-small", "photo", "records", "records-small", *AUDIO, "pscodec"]
+MODELS = [
+    "mlic-small", "photo", "photo-preview", "records", "records-small",
+    *AUDIO, "audio-prior", "pscodec",
+]  # fmt: skip
 PROMPTS = ["base", "drl-ict", "casan", "plain"]
 
 
@@ -41,7 +44,8 @@ PROMPTS = ["base", "drl-ict", "casan", "plain"]
 @click.option(
     "--init",
     shell_complete=complete_model,
-    help="Model to start from (mlic-small); checkpoint of a Base to continue (pscodec drl-ict).",
+    help="Model to start from (pictures), or to give a prior (audio-prior); checkpoint of a Base"
+    " to continue (pscodec drl-ict).",
 )
 @click.option(
     "--config",
@@ -80,7 +84,7 @@ def command(
     """Train MODEL. Interrupted runs continue with --resume; mlic-small trains on several GPUs or
     processes with torchrun. The stages of the audio model are trained in the order in which they
     are listed, with --out folders side by side that bear their names; then export the checkpoint of
-    audio-sound."""
+    audio-sound. audio-prior trains the prior of an exported model's tokens."""
     changes: dict[str, Any] = {"minutes": minutes, "batch": batch}
     changes = {key: value for key, value in changes.items() if value is not None}
     if model.startswith("records"):
@@ -90,6 +94,14 @@ def command(
             _train_records(data[0], out, resume, name or "mnist-hclt", states, epochs)
         else:
             _train_small(data[0], out, resume, name or "mnist-small", threads)
+        return
+    if model == "audio-prior":
+        from laconic.codec.train.token_prior import PriorRecipe, add_prior
+
+        info = add_prior(
+            init or "semanticodec-small", list(data), out, PriorRecipe(), minutes=minutes
+        )
+        click.echo(f"{info.path}: {info.id}, {info.bytes:,} bytes")
         return
     if model == "pscodec":
         from laconic.codec.audio.prompt.config import config_of
@@ -111,17 +123,16 @@ def command(
         from laconic.codec.train import audio
 
         if init is not None:
-            raise click.UsageError("--init is for mlic-small: stages of audio find one another")
+            raise click.UsageError("--init is for pictures: stages of audio find one another")
         changes |= {} if size is None else {"model": size}
         checkpoint = audio.run(model, changes, list(data), out, resume=resume, threads=threads)
-    elif model == "photo":
+    elif model.startswith("photo"):
         from laconic.codec.train import photo
 
+        photos = replace(photo.PhotoRecipe(config=model), **changes)
         if init is not None:
-            raise click.UsageError("--init is for mlic-small: a photo model starts from nothing")
-        checkpoint = photo.run(
-            replace(photo.PhotoRecipe(), **changes), list(data), out, resume=resume, threads=threads
-        )
+            photos = replace(photos, lr=photos.lr / 2)
+        checkpoint = photo.run(photos, list(data), out, resume=resume, threads=threads, init=init)
     else:
         from laconic.codec.train import image
 

@@ -8,7 +8,7 @@ Importing this package does not import torch; encoding and decoding do.
 """
 
 from laconic.codec import audio, models, registry
-from laconic.codec.api import Info, Reader, decode, encode, open, probe, verify
+from laconic.codec.api import Info, Reader, decode, encode, open, preview, probe, verify
 from laconic.codec.base import VerifyReport
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "encode",
     "models",
     "open",
+    "preview",
     "probe",
     "registry",
     "verify",

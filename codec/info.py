@@ -15,6 +15,7 @@ from laconic.formats.data_header import DTYPES, TEXT, DataHeader
 from laconic.formats.errors import ModelError, UnsupportedError
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.limits import Limits
+from laconic.formats.video_header import VideoHeader
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ def info_of(reader: ContainerReader, limits: Limits) -> Info:
     name = registry.name_of(header.codec)
     if header.media == Media.DATA:
         return _data_info(reader, name, limits)
+    if header.media == Media.VIDEO:
+        return _film_info(reader, name, limits)
     if header.media == Media.AUDIO:
         return _audio_info(reader, name)
     if header.media != Media.IMAGE:
@@ -103,6 +106,39 @@ def _data_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
         bpp=8 * reader.file_bytes / max(1, data.columns * data.rows),
         chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
         settings=registry.describe(name, header.codec_header),
+    )
+
+
+def _film_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
+    """Width and height are those of the upright frames, bpp the bits per pixel of all frames with
+    the sound."""
+    header = reader.header
+    film = VideoHeader.unpack(header.media_header, reader.chunks, limits)
+    width, height = film.shown
+    return Info(
+        kind="video",
+        codec=name,
+        codec_version=header.codec_version,
+        model_id=header.model.hex(),
+        model=_model_name(header.model),
+        numerics=header.numerics,
+        width=width,
+        height=height,
+        channels=film.channels,
+        bit_depth=film.bit_depth,
+        alpha=False,
+        segments=len(reader),
+        file_bytes=reader.file_bytes,
+        bpp=8 * reader.file_bytes / (width * height * film.frames),
+        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
+        settings={
+            "frames": film.frames,
+            "rate": f"{float(film.timing.rate):g}",
+            "time base": str(film.timing.base),
+            "seconds": round(film.timing.seconds, 3),
+            "audio tracks": film.tracks,
+            **registry.describe(name, header.codec_header),
+        },
     )
 
 

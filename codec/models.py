@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,16 +151,22 @@ def search_path() -> list[Path]:
     return [*sorted(Path(__file__).parent.glob("*/weights")), Path(user) if user else default]
 
 
-def list_models() -> list[ModelInfo]:
-    """Every readable model on the search path, by name; unreadable files are left out."""
-    found: dict[str, ModelInfo] = {}
+def _readable() -> Iterator[ModelInfo]:
+    """Every readable model on the search path, in order of preference."""
     for folder in search_path():
         for path in sorted(folder.glob("*.safetensors")):
             try:
-                info = read_info(path)
+                yield read_info(path)
             except ModelError:
                 continue
-            found.setdefault(info.name, info)
+
+
+def list_models() -> list[ModelInfo]:
+    """The models that names stand for, by name; unreadable files are left out. A second model of a
+    name has to be called by its id."""
+    found: dict[str, ModelInfo] = {}
+    for info in _readable():
+        found.setdefault(info.name, info)
     return sorted(found.values(), key=lambda m: m.name)
 
 
@@ -170,7 +176,7 @@ def find(name_or_id: str) -> ModelInfo:
     Raises ``ModelError`` naming the models at hand when there is none.
     """
     models = list_models()
-    for info in models:
+    for info in (*models, *_readable()):
         if name_or_id in (info.name, info.id):
             return info
     path = Path(name_or_id)

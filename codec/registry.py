@@ -49,7 +49,12 @@ BUILT_IN = {
     "compressai": BuiltIn(
         5,
         "laconic.codec.image.zoo.codec:CompressAICodec",
-        "laconic.codec.image.header:TileHeader",
+        "laconic.codec.image.header:ZooHeader",
+    ),
+    "hnerv": BuiltIn(
+        6,
+        "laconic.codec.video.codec:HnervCodec",
+        "laconic.codec.video.header:HnervHeader",
     ),
     "semanticodec": BuiltIn(
         7,

@@ -19,6 +19,7 @@ from laconic.formats.varint import MAX_BYTES, read_varint, write_varint
 
 CONSTANT, ROUNDED, LISTED = 0, 1, 2  # of time stamps
 UNTIL_NEXT, EQUAL = 0, 1  # of durations; 2 is LISTED
+USUAL = tuple(Fraction(n * 1000, d) for d in (1001, 1000) for n in (24, 25, 30, 48, 50, 60, 120))
 MAX_TERM = 2**31 - 1  # numerator and denominator of a time base, as in FFmpeg
 
 
@@ -54,7 +55,7 @@ class Timing:
         """Mean number of frames a second: exact for a constant rate."""
         if len(self.stamps) == 1:
             return 1 / (max(1, self.durations[0]) * self.base)
-        found = _rounded(self.stamps)
+        found = _rounded(self.stamps, self.base)
         if found is not None:
             return 1 / (Fraction(found[0], found[2]) * self.base)
         return (len(self.stamps) - 1) / ((self.stamps[-1] - self.stamps[0]) * self.base)
@@ -81,7 +82,7 @@ class Timing:
         head = [write_varint(self.base.numerator), write_varint(self.base.denominator)]
         lists = b""
         steps = [b - a for a, b in pairwise(self.stamps)]
-        found = _rounded(self.stamps)
+        found = _rounded(self.stamps, self.base)
         mode = CONSTANT if len(set(steps)) <= 1 else ROUNDED if found else LISTED
         if self.durations[:-1] == tuple(steps):
             lasting = UNTIL_NEXT
@@ -141,23 +142,26 @@ class Timing:
             raise FormatError(f"{error}: the file is damaged") from error
 
 
-def _rounded(stamps: tuple[int, ...]) -> tuple[int, int, int] | None:
+def _rounded(stamps: tuple[int, ...], base: Fraction) -> tuple[int, int, int] | None:
     """``(p, q, r)`` with ``stamps[n] = stamps[0] + floor((n p + q) / r)`` for all n, or None.
 
-    Frames m apart lie less than one unit from m p / r, which bounds the rate; rates are simple
-    fractions that a container rounded, so the simplest one between the bounds is tried.
+    Frames m apart lie less than one unit from m p / r, which bounds the step; a usual rate between
+    the bounds is tried, else the simplest fraction.
     """
     last = len(stamps) - 1
     if last < 1:
         return None
+    if len({b - a for a, b in pairwise(stamps)}) == 1:
+        return stamps[1] - stamps[0], 0, 1
     low, high = Fraction(0), Fraction(stamps[-1] - stamps[0] + 1)
     for n in range(1, last + 1):
         for span in (stamps[n] - stamps[0], stamps[last] - stamps[last - n]):
             low, high = max(low, Fraction(span - 1, n)), min(high, Fraction(span + 1, n))
     if low >= high:
         return None
-    rate = _simplest(low, high)
-    p, r = rate.numerator, rate.denominator
+    usual = (step for step in (1 / (rate * base) for rate in USUAL) if low < step < high)
+    step = next(usual, None) or _simplest(low, high)
+    p, r = step.numerator, step.denominator
     least, most = 0, r - 1
     for n, stamp in enumerate(stamps):
         exact = (stamp - stamps[0]) * r - n * p  # q lies in exact .. exact + r - 1

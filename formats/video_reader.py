@@ -1,8 +1,8 @@
 """Films for a codec: what has to be known of all frames first, then the frames in order.
 
 :class:`FilmFile` reads what FFmpeg reads, :class:`FilmArray` takes frames from memory. Neither
-keeps more than one frame. Damaged frames are left out and reported, as players do; decoding runs in one
-thread, so that a second pass finds the same frames as the first.
+keeps more than one frame. Damaged frames are left out and reported, as players do; decoding runs
+in one thread, so that a second pass finds the same frames as the first.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class FilmArray:
     def digest(self) -> str:
         found = hashlib.sha256(f"{self._frames.shape} {self._rate}".encode())
         for frame in self._frames:
-            found.update(np.ascontiguousarray(frame))
+            found.update(frame.tobytes())
         return found.hexdigest()
 
 
@@ -171,7 +171,9 @@ class FilmFile:
         source: Any = BytesIO(self._source) if isinstance(self._source, bytes) else self._source
         try:
             container = av.open(source)
-        except av.error.InvalidDataError as error:
+        except av.error.FFmpegError as error:
+            if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+                raise
             raise UnsupportedError(
                 "the input is no film that FFmpeg reads, or it is damaged at its beginning"
             ) from error

@@ -10,6 +10,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image as Pillow
 from tiny_audio import NAME, install, melody
 
 from laconic.cli.errors import describe
@@ -155,3 +156,32 @@ def test_folders_mix_sounds_and_other_media(work: Path) -> None:
 def test_help_is_quick() -> None:
     assert "--kbps" in laconic("encode", "--help").output
     assert "--seconds" in laconic("decode", "--help").output
+
+
+def test_the_demonstration_draws_spectrograms(work: Path) -> None:
+    (work / "sounds").mkdir()
+    write_audio(melody(3, 44100, 2), work / "sounds" / "tones.flac")
+
+    found = rows(laconic("demo", "--audio", "--samples", "sounds", "--out", "out", "--json"))
+
+    assert [row["lac_bytes"] for row in found] == sorted(row["lac_bytes"] for row in found)
+    for row in found:
+        stem = work / "out" / f"tones-{row['streams']}"
+        assert stem.with_suffix(".lac").stat().st_size == row["lac_bytes"]
+        assert read_audio(stem.with_suffix(".wav")).samples.shape == (2, 3 * 44100)
+    picture = np.asarray(Pillow.open(work / "out" / "tones.png").convert("L"))
+    original, decoded = picture[30:200, 40:], picture[30 + 214 : 200 + 214, 40:]
+    assert original.std() > 10
+    assert np.corrcoef(original.ravel(), decoded.ravel())[0, 1] > 0.7
+
+
+def test_the_codec_is_evaluated_beside_others(work: Path) -> None:
+    result = laconic(
+        "eval", "a.wav", "-c", f"semanticodec@{NAME}-plain:0,100", "-c", "opus:12", "--metric",
+        "mel", "--out", "run", "--gallery", "0",
+    )  # fmt: skip
+
+    assert result.code == 0, result.output
+    curve = json.loads(next((work / "run" / "curves").glob("semanticodec*.json")).read_text())
+    kbps = curve["results"]["kbps"]
+    assert 0 < kbps[0] < kbps[1] < 1

@@ -10,6 +10,7 @@ import torch
 
 from laconic.codec import models
 from laconic.codec.audio.small.config import CONFIGS, SmallConfig
+from laconic.codec.audio.small.consistency import Consistency
 from laconic.codec.audio.small.export import read_small
 from laconic.codec.audio.small.frontend import FFT, Synthesis
 from laconic.codec.audio.small.kmeans import kmeans, merged, nearest
@@ -116,6 +117,24 @@ def test_inverse_stft_undoes_the_spectrogram():
     assert Synthesis()(sound).shape == (2, 16, 80)
 
 
+def test_samples_are_brought_to_the_spectrogram_that_was_asked_for():
+    time = torch.arange(16_384) / 16_000
+    sound = 0.3 * torch.sin(2 * torch.pi * 300 * time * (1 + time))[None]
+    mel = Synthesis()(sound)
+    edge = (FFT - 256) // 2
+    spectrum = torch.stft(
+        torch.nn.functional.pad(sound, (edge, edge)), FFT, 256,
+        window=torch.hann_window(FFT), center=False, return_complex=True,
+    ).transpose(1, 2)  # fmt: skip
+    wrong = InverseStft()(spectrum * torch.exp(2j * torch.pi * torch.rand(spectrum.shape)))
+    before = (Synthesis()(wrong) - mel).abs().mean()
+    after = (Synthesis()(Consistency()(wrong, mel)) - mel).abs().mean()
+    assert after < 0.5 * before
+    kept = Consistency()(sound, mel)
+    torch.testing.assert_close(kept, sound, atol=1e-3, rtol=0)
+    assert torch.isfinite(Consistency()(torch.zeros(1, 2_560), mel[:, :10])).all()
+
+
 def test_kmeans_finds_clusters_and_shares_the_codebook():
     centres = 10 * torch.randn(4, 3)
     points = centres[torch.arange(400) % 4] + 0.1 * torch.randn(400, 3)
@@ -203,3 +222,21 @@ def test_stages_are_trained_resumed_and_exported(sounds, tmp_path, monkeypatch):
     assert (stored - kept[f"encoder.{name}"]).abs().max() < 0.005 * stored.abs().max()
     with pytest.raises(ModelError, match="semanticodec"):
         read_small(replace(info, codec="mlic"))
+
+
+def test_the_shipped_model_is_small_and_keeps_more_with_more_streams():
+    info = models.find("semanticodec-small")
+    assert info.bytes <= 30_000_000
+    assert info.parameters <= 30_000_000
+    model = read_small(info)
+    time = torch.arange(48_000) / 16_000
+    pitch = 2 * torch.pi * (120 * time + 6 * torch.sin(5 * time))
+    voice = sum(torch.sin(k * pitch) / k for k in range(1, 20))
+    sound = (0.1 * voice * (0.6 + 0.4 * torch.sin(20 * time)))[None]
+    mel = Synthesis()(torch.nn.functional.pad(sound, (0, -sound.shape[1] % model.hop)))
+    distances = []
+    for streams in (2, 6, 13):
+        decoded = model.decode(model.encode(sound, streams), steps=0, seed=0)
+        distances.append(float((Synthesis()(decoded) - mel).abs().mean()))
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 1.0  # silence is further off than 4

@@ -10,14 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from weight_rule import fill, noise, rule_picture
 
-from laconic.codec.video.networks import Shape
+from laconic.codec.video.networks import PublishedNetwork, Shape
 from laconic.codec.video.widths import (
     Kernels,
+    choose_strides,
     embedding_channels,
     ladder,
     solve_width,
 )
+from laconic.formats.errors import ParameterError
 
 NUMBERS = Path(__file__).parent / "numbers" / "video.json"
 GOLDEN = Path(os.environ.get("LACONIC_GOLDEN", ""))
@@ -73,3 +77,95 @@ def test_sizes_give_the_published_widths(row: dict[str, Any]) -> None:
     assert channels == row["embed_channels"]
     assert width == row["fc_dim"]
     assert ladder(width, len(shape.strides), row["reduce"], shape.lowest) == row["ladder"]
+
+
+def test_a_size_that_embeddings_fill_is_refused() -> None:
+    with pytest.raises(ParameterError, match="fewer than the embeddings need"):
+        solve_width(0.01, embeddings=16896, strides=(5, 4, 4, 2, 2))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 900), (160, 320), (180, 320), (1080, 1920), (97, 61)])
+def test_strides_leave_little_padding(size: tuple[int, int]) -> None:
+    step = int(np.prod(choose_strides(*size)))
+    padded = [-(-side // step) * step for side in size]
+
+    assert all(pad - side < step for pad, side in zip(padded, size, strict=True))
+    if min(size) >= 60:
+        assert np.prod(padded) <= 1.15 * np.prod(size)
+
+
+def built(row: dict[str, Any], bases: torch.Tensor | None = None) -> PublishedNetwork:
+    boost = "dec_blocks" in row
+    network = PublishedNetwork(shape_of(row), boost, bases)
+    return fill(network, "hnerv-boost" if boost else "hnerv", 0).double()  # type: ignore[return-value]
+
+
+def inputs(row: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Pictures, times and the embedding of the rule."""
+    times = torch.tensor(row.get("time_values", [0.0] * row.get("batch", 1)), dtype=torch.float64)
+    pictures = [rule_picture(row["height"], row["width"], 0, e) for e in range(len(times))]
+    step = int(np.prod(row["enc_strides"]))
+    count = len(times) if "dec_blocks" in row else 1
+    size = (count, row["embed_channels"], row["height"] // step, row["width"] // step)
+    embedding = torch.from_numpy(noise("test.embedding", size, 0).astype(np.float32)).double()
+    return torch.cat(pictures).double(), times, embedding
+
+
+def small(boost: bool) -> dict[str, Any]:
+    row = {
+        "fc_dim": 20,
+        "height": 24,
+        "width": 36,
+        "enc_strides": [3, 2, 2],
+        "dec_strides": [3, 2, 2],
+        "ks": "0_1_5",
+        "embed_channels": 16,
+        "lower_width": 12,
+        "time_values": [0.25],
+    }
+    return {**row, "dec_blocks": [1, 2, 2]} if boost else row
+
+
+@pytest.mark.parametrize("boost", [False, True])
+def test_small_networks_keep_their_numbers(boost: bool) -> None:
+    row = small(boost)
+    bases = torch.tensor([np.pi * 1.07**k for k in range(80)])
+    network = built(row, bases if boost else None)
+    pictures, times, _ = inputs(row)
+
+    embedding = network.encoder(pictures)
+    frame = network(embedding, times)
+
+    found = [float(f(x)) for x in (embedding, frame) for f in (torch.mean, torch.std, torch.amax)]
+    found += frame[0, :, 5, 7].tolist()
+    expected = json.loads(NUMBERS.read_text())["boost" if boost else "hnerv"]
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_frames_equal_the_golden_vectors(case: str) -> None:
+    path = GOLDEN / (CASES[case] + ".json")
+    if not path.is_file():
+        pytest.skip("LACONIC_GOLDEN names no folder of golden vectors")
+    row = json.loads(path.read_text())
+    wanted = np.load(path.with_suffix(".npz"))
+    bases = wanted.get("time_bases_float32")
+    network = built(row, None if bases is None else torch.from_numpy(bases))
+    pictures, times, embedding = inputs(row)
+
+    found = {
+        "embed": network.encoder(pictures),
+        "frame": network(network.encoder(pictures), times),
+        "frame_from_test_embedding": network(embedding, times[: len(embedding)]),
+    }
+    stages = network.stages(found["embed"], times)
+    found |= {f"stage{i}": stage[:1] for i, stage in enumerate(stages) if f"stage{i}" in wanted}
+    if bases is not None:
+        found["time_encoding"] = network.time_encoding(times)
+        found["time_condition"] = network.condition(times)
+
+    listing = {name: list(p.shape) for name, p in network.state_dict().items()}
+    assert list(listing.items()) == [(name, shape) for name, shape in row["state_dict"]]
+    for key, value in found.items():
+        tolerance = 2e-6 * max(1.0, float(np.abs(wanted[key]).max()))
+        assert np.abs(value.numpy() - wanted[key]).max() <= tolerance, key

@@ -35,12 +35,16 @@ def _common(parts: list[str], n: NDArray[Any], shape: tuple[int, ...]) -> NDArra
         return 0.25 * n
     if before == "factors":
         return 0.1 * n
+    if last == "Gain":  # a quantisation step is no noise: about 10 to 1
+        return 0.1 ** (1 - np.arange(n.size) / (n.size - 1)) * (1 + 0.01 * n)
     if last == "quantiles":
         return np.array([-8.0, 0.0, 8.0]) + 0.3 * n
     if last == "beta":
         return 1 + 0.1 * n
     if last == "gamma" and len(shape) == 2:
         return 0.3 * np.eye(shape[0]) + 0.03 * np.abs(n)
+    if last == "gamma" and len(shape) == 1:
+        return 0.5 + 0.1 * n
     if last == "relative_position_table":
         return 0.5 * n
     return None
@@ -100,6 +104,34 @@ def _cheng2020_attn(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any
     return None
 
 
+def _elic2022(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    """Scales come first."""
+    exact = {
+        "g_s.14.weight": lambda: 0.03 * std,
+        "g_s.14.bias": lambda: 0.5 + 0.05 * n,
+        "g_a.13.weight": lambda: 3.0 * std,
+    }
+    if key in exact:
+        return exact[key]()
+    if key.endswith("entropy_parameters.4.bias"):
+        return _shifted(n, 3)
+    if key.startswith(("g_a", "g_s")) and key.endswith("weight"):
+        return (0.6 if "conv" in key else 1.0) * std
+    return None
+
+
+def _elic2022_means_first(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    if key.endswith("entropy_parameters.4.bias"):
+        return _shifted(n, 3)[::-1]
+    return _elic2022(key, n, std)
+
+
+def _checkerboard(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    if key.endswith("entropy_parameters.4.bias"):
+        return _shifted(n, 3)
+    return _cheng2020_attn(key.replace("g_s.7.", "g_s.9."), n, std)
+
+
 def _mlicv2(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
     """As MLIC++; the selection keeps about half of the elements."""
     if key.endswith("log_theta"):
@@ -130,12 +162,35 @@ def _semanticodec(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] 
     return None
 
 
+def _hnerv(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    if key == "head_layer.weight":
+        return std
+    return 1.4 * std if key.startswith("decoder.") and key.endswith("weight") else None
+
+
+def _hnerv_boost(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    quiet = ("SFT_scale_conv1.weight", "SFT_shift_conv1.weight", "sft_block.conv1.weight")
+    if key == "head_layer.weight" or key.endswith(quiet):
+        return 0.5 * std
+    return 1.2 * std if key.startswith("decoder.") and key.endswith("weight") else None
+
+
+def _plain(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    return None
+
+
 RULES = {
+    "mlic": _plain,
     "semanticodec": _semanticodec,
     "mlicpp": _mlicpp,
     "mlicv2": _mlicv2,
     "mbt2018-mean": _mbt2018_mean,
     "cheng2020-attn": _cheng2020_attn,
+    "hnerv": _hnerv,
+    "hnerv-boost": _hnerv_boost,
+    "cheng2020-checkerboard": _checkerboard,
+    "elic2022-official": _elic2022,
+    "elic2022-chandelier": _elic2022_means_first,
 }
 
 

@@ -70,8 +70,9 @@ def run(
 
     Every number comes from the files written: sizes from the disk, distances from the WAV.
     """
-    files = sample_sounds()
-    if samples is not None:
+    if samples is None:
+        files = sample_sounds()
+    else:
         files = sorted(p for p in samples.iterdir() if p.suffix.lower() in SUFFIXES)
     if not files:
         raise ParameterError(f"{samples} holds no sounds")

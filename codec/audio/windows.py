@@ -153,8 +153,8 @@ class WindowDecoder:
                 if tail is not None and own - at >= half:
                     ramp = (np.arange(2 * half, dtype=np.float32) + 0.5) / (2 * half)
                     start = own - half - at
-                    mixed: Block = tail * (1 - ramp) + wave[:, start : start + 2 * half] * ramp
-                    yield own - half, mixed
+                    mixed = tail * (1 - ramp) + wave[:, start : start + 2 * half] * ramp
+                    yield own - half, np.asarray(mixed, np.float32)
                     own += half
                 elif tail is not None:
                     yield own - half, tail[:, :half]

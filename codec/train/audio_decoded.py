@@ -16,6 +16,8 @@ from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
 from laconic.codec.train.audio_stages import read_stage
 from laconic.codec.train.sounds import validation_crops
 
+SEMANTIC_ONLY = 0.08  # share of the samples that are decoded from the semantic stream alone
+
 
 class DecodedTrainer(AudioTrainer):
     """Draws decoded spectrograms from the frozen token stages."""
@@ -38,8 +40,9 @@ class DecodedTrainer(AudioTrainer):
         patches = patches_of(self.analysis(wave))
         semantic, latents = self.tokens.latents(patches, self.mae(patches))
         draws = self.crops.random.random(len(wave))
-        used = torch.from_numpy(1 + np.floor(self.stages * draws**2).astype(np.int64))
-        quantised, _ = self.tokens.quantiser(latents, used.to(self.device))
+        used = 1 + np.floor(self.stages * draws**2).astype(np.int64)
+        used[self.crops.random.random(len(wave)) < SEMANTIC_ONLY] = 0
+        quantised, _ = self.tokens.quantiser(latents, torch.from_numpy(used).to(self.device))
         return self.tokens.semantic.centroids[semantic], quantised
 
     @torch.no_grad()

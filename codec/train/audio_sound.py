@@ -33,7 +33,7 @@ RAMP = 0.08  # share of the budget over which their weight grows
 ADVERSARIAL_WEIGHT, MATCHING_WEIGHT = 0.1, 0.3
 HEARD = 32  # frames of every sample that the discriminators hear
 TRUE_SHARE = 0.25
-RATES = (1, 3, 5, 12)  # acoustic stages that are measured
+RATES = (0, 1, 3, 5, 12)  # acoustic stages that are measured
 
 
 class Sound(nn.Module):

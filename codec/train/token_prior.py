@@ -1,10 +1,11 @@
 """Training the integer network that predicts tokens (:mod:`laconic.entropy.token_prior`).
 
-    laconic train token-prior --data DIR --model MODEL --out FILE
+    laconic train audio-prior --init MODEL --data DIR --out DIR
 
-The model's tokens of all sounds below ``--data`` are computed (and kept beside the output), the
-network is trained with rounded weights (straight-through gradients), and the model is written again
-with the prior in it, under a new id: streams of the old one stay readable with the old one.
+The model's tokens of all sounds below ``--data`` are computed and kept in ``--out``, the network is
+trained with rounded weights (straight-through gradients), and the model is written again with the
+prior in it, under a new id: streams of the old one stay readable with the old one. A model that has
+a prior already starts from it.
 """
 
 from __future__ import annotations
@@ -36,9 +37,16 @@ from laconic.entropy.token_prior import (
     below,
 )
 from laconic.formats.audio import SUFFIXES
-from laconic.formats.errors import LaconicError, ParameterError
+from laconic.formats.errors import LaconicError, ModelError, ParameterError
 
 Grids = NDArray[np.int64]  # [columns, positions, streams]
+SCALES = {
+    "embedding": EMBEDDING_SCALE,
+    "weight": WEIGHT_SCALE,
+    "place": EMBEDDING_SCALE + WEIGHT_SCALE,
+    "head": HEAD_SCALE,
+    "bias": LOGIT_SCALE,
+}
 HELD_OUT = 20  # one segment in so many measures the progress
 
 
@@ -52,6 +60,8 @@ class PriorRecipe:
     hidden: int = 48
     rate: float = 4e-3  # of Adam
     dropout: float = 0.15  # of neighbours
+    first: int = 5  # streams that every step trains
+    others: int = 2  # of the streams after them, drawn for each step
     seed: int = 0
 
 
@@ -95,21 +105,34 @@ class PriorNetwork(nn.Module):
         hidden = _rounded(pre.clamp(0, 127 / 2**HIDDEN_SCALE), HIDDEN_SCALE)
         return hidden @ _rounded(self.head[stream], HEAD_SCALE) + self.bias[stream]
 
+    @torch.no_grad()
+    def start_from_counts(self, tokens: Tensor) -> None:
+        """Begin with the frequencies of the symbols in ``[N, streams]``."""
+        for stream, symbols in enumerate(self.vocabularies):
+            counts = torch.bincount(tokens[:, stream], minlength=symbols).float() + 0.5
+            self.bias[stream].copy_((counts / counts.sum()).log().clamp(min=-12))
+
+    @torch.no_grad()
+    def start_from(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Take over integers of :meth:`tensors`. Raises ``ModelError`` for other shapes."""
+        for stream in range(len(self.vocabularies)):
+            for name, scale in SCALES.items():
+                own = getattr(self, name)[stream]
+                values = torch.from_numpy(tensors[f"{PRIOR}.{stream}.{name}"]).float() / 2.0**scale
+                if own.shape != values.shape:
+                    raise ModelError("the model has a token prior of another size")
+                own.copy_(values)
+
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The integers that ship."""
         found: dict[str, NDArray[Any]] = {}
         for stream in range(len(self.vocabularies)):
-            for name, scale in (
-                ("embedding", EMBEDDING_SCALE),
-                ("weight", WEIGHT_SCALE),
-                ("head", HEAD_SCALE),
-            ):
-                values = getattr(self, name)[stream].detach() * 2.0**scale
-                integers = values.round().clamp(-127, 127).to(torch.int8)
+            for name, scale in SCALES.items():
+                values = (getattr(self, name)[stream].detach() * 2.0**scale).round()
+                integers = values.to(torch.int32)
+                if name in ("embedding", "weight", "head"):
+                    integers = values.clamp(-127, 127).to(torch.int8)
                 found[f"{PRIOR}.{stream}.{name}"] = integers.numpy()
-            for name, scale in (("place", EMBEDDING_SCALE + WEIGHT_SCALE), ("bias", LOGIT_SCALE)):
-                values = getattr(self, name)[stream].detach() * 2.0**scale
-                found[f"{PRIOR}.{stream}.{name}"] = values.round().to(torch.int32).numpy()
         return found
 
 
@@ -144,21 +167,23 @@ def train(
     vocabularies: Sequence[int],
     recipe: PriorRecipe,
     *,
+    start: Mapping[str, NDArray[Any]] | None = None,
     deadline: float | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Train on segments and return the integers; prints the progress.
 
     Args:
+        start: integers to start from.
         deadline: ``time.monotonic()`` at which to stop early; the rate falls to zero towards it.
     """
     torch.manual_seed(recipe.seed)
     test = [g for n, g in enumerate(grids) if n % HELD_OUT == 0]
     near, place, own = neighbours([g for n, g in enumerate(grids) if n % HELD_OUT], vocabularies)
     network = PriorNetwork(vocabularies, grids[0].shape[1], recipe)
-    with torch.no_grad():  # begin with the frequencies of the symbols
-        for stream, symbols in enumerate(vocabularies):
-            counts = torch.bincount(own[:, stream], minlength=symbols).float() + 0.5
-            network.bias[stream].copy_((counts / counts.sum()).log().clamp(min=-12))
+    if start is not None:
+        network.start_from(start)
+    else:
+        network.start_from_counts(own)
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.rate)
     began = time.monotonic()
     running = 0.0
@@ -172,7 +197,7 @@ def train(
             group["lr"] = recipe.rate * min(1.0, (step + 1) / 50) * (1 - done)
         picked = torch.randint(len(own), (recipe.batch,))
         loss = torch.zeros(())
-        for stream in range(len(vocabularies)):
+        for stream in drawn(len(vocabularies), recipe):
             logits = network.logits(stream, near[stream][picked].long(), place[picked])
             loss = loss + F.cross_entropy(logits, own[picked, stream])
         optimiser.zero_grad(set_to_none=True)
@@ -187,6 +212,12 @@ def train(
                 flush=True,
             )
     return network.tensors()
+
+
+def drawn(streams: int, recipe: PriorRecipe) -> list[int]:
+    """The streams that a step trains: the first ones, and some of the rest."""
+    rest = recipe.first + torch.randperm(max(0, streams - recipe.first))[: recipe.others]
+    return [*range(min(streams, recipe.first)), *rest.tolist()]
 
 
 def held_out_bits(network: PriorNetwork, grids: Sequence[Grids]) -> list[float]:
@@ -222,32 +253,41 @@ def segments_of(model: LoadedModel, files: Sequence[Path]) -> list[Grids]:
 
 def add_prior(
     model: str | Path,
-    data: Path,
+    data: Sequence[Path],
     out: Path,
     recipe: PriorRecipe,
     *,
-    codec: str = "semanticodec",
     minutes: float | None = None,
 ) -> models.ModelInfo:
-    """Train a prior for a model on the sounds below ``data`` and write both into ``out``.
+    """Train a prior for a model on the sounds below ``data`` and write both into the folder
+    ``out``; sounds in folders called "validation" are left out.
 
-    Raises ``ParameterError`` for a folder without sounds.
+    Raises ``ParameterError`` for folders without sounds.
     """
-    loaded = load(str(model), codec)
-    files = sorted(p for p in data.rglob("*") if p.suffix.lower() in SUFFIXES)
+    info = models.find(str(model))
+    loaded = load(str(model), info.codec)
+    files = sorted(
+        path
+        for folder in data
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and "validation" not in path.parts
+    )
     if not files:
-        raise ParameterError(f"{data} holds no sounds")
-    kept = out.with_suffix(".tokens.npz")
+        raise ParameterError(f"{', '.join(map(str, data))} hold no sounds")
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / f"tokens-{info.id}.npz"
     if kept.exists():
         with np.load(kept) as file:
-            grids = [file[name].astype(np.int64) for name in file.files]
+            grids = [file[key].astype(np.int64) for key in file.files]
     else:
         grids = segments_of(loaded, files)
         small = {str(n): g.astype(np.int16) for n, g in enumerate(grids)}
         np.savez_compressed(kept, **small)  # type: ignore[arg-type]
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    prior = train(grids, loaded.network.vocabularies, recipe, deadline=deadline)
-    return write_with_prior(loaded.info, prior, out)
+    stored = models.read_tensors(info)
+    start = stored if f"{PRIOR}.0.head" in stored else None
+    prior = train(grids, loaded.network.vocabularies, recipe, start=start, deadline=deadline)
+    return write_with_prior(info, prior, out / f"{info.name}.safetensors")
 
 
 def write_with_prior(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from laconic.codec.video.encoder import ConvNextEncoder
-from laconic.codec.video.grids import GridEncoder, GridNetwork, level_sizes
+from laconic.codec.video.grids import GridNetwork, level_sizes, pyramid
 from laconic.codec.video.networks import (
     PublishedNetwork,
     Shape,
@@ -33,7 +33,7 @@ class Film(nn.Module):
 
     Args:
         plan: what to build.
-        encoder: with HNeRV's encoder, which fitting needs and files do not hold.
+        encoder: with HNeRV's encoder, which fitting needs and files do not hold; grids have none.
     """
 
     def __init__(self, plan: Plan, encoder: bool = False) -> None:
@@ -45,8 +45,6 @@ class Film(nn.Module):
         self.encoder: nn.Module | None = None
         if plan.network == "grids":
             self.network = GridNetwork(plan.width, plan.stages, plan.rows, plan.columns)
-            if encoder:
-                self.encoder = GridEncoder(plan.stages, self.network.sizes)
         else:
             boost = plan.network == "hnerv-boost"
             lowest = min(plan.width, LOWEST_WIDTH)
@@ -67,10 +65,11 @@ class Film(nn.Module):
         return rows * step, columns * step
 
     def encode(self, frames: Tensor) -> list[Tensor]:
-        """Latents of padded frames ``[B, 3, H, W]``, by the encoder."""
+        """Latents of padded frames ``[B, 3, H, W]``: by the encoder, or of a Laplacian pyramid."""
+        if isinstance(self.network, GridNetwork):
+            return pyramid(frames, self.plan.stages, self.network.sizes)
         assert self.encoder is not None
-        found = self.encoder(frames)
-        return list(found) if isinstance(found, list) else [found]
+        return [self.encoder(frames)]
 
     def forward(self, indexes: Tensor, latents: Sequence[Tensor] | None = None) -> Tensor:
         """Frames ``[B, 3, H, W]``, padded, nominally in 0..1, from their indexes ``[B]``.
@@ -84,8 +83,7 @@ class Film(nn.Module):
             times = (indexes + 1).double() / self.plan.frames
             out: Tensor = self.network(latents[0], times)
             return out
-        maps = iter(latents)
-        out = self.network([next(maps) if d else None for d in self.plan.stages])
+        out = self.network(latents)
         return out
 
     def sent(self) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from laconic.codec.video.film import LATENT, Film
 from laconic.codec.video.losses import LOSSES, squared
 from laconic.codec.video.plan import Plan
 from laconic.codec.video.planning import plan_network
-from laconic.codec.video.quantiser import Quantiser
+from laconic.codec.video.quantiser import Quantiser, rounded
 from laconic.codec.video.settings import PRESETS, RECIPES, Aim, FitSettings, Recipe
 from laconic.codec.video.symbols import Coded, encode_symbols
 from laconic.formats.errors import ParameterError
@@ -35,11 +35,14 @@ Status = Callable[[str], None]
 Stop = Callable[[], bool]
 
 WARM_UP = 0.1
-STEP_RATE = 10.0  # learning rate of logarithmic steps, as a multiple of that of weights
-STEER_EVERY = 10
+STEP_RATE = 5.0  # learning rate of logarithmic steps, as a multiple of that of weights
+STEER_EVERY, STEERING = 10, 0.15  # steps between corrections, exponent of one
+FURTHEST = 8.0  # that a price may be from the one expected at the target
 SURVEY_EVERY = 25
 STATUS_EVERY = 50
-MARGIN = 0.985  # share of the target that the estimate is steered to
+LATENT_SHARE = 0.8  # of the target, when a pyramid starts
+TRAVEL = 8.0  # steps that a latent may move in all its updates together
+MARGIN = 0.97  # share of the target that the estimate is steered to
 COARSER = 64  # places that steps may be widened at the end
 
 
@@ -87,8 +90,10 @@ class Fit:
             self._load_warm(init)
         self.steps = PRESETS[settings.preset]
         self.switch = round(self.recipe.quantise_from * self.steps)
+        visits = (self.steps - self.switch) / self.plan.frames
+        self.travel = min(max(TRAVEL / visits, 0.03), 0.5)
         self.step = 0
-        self.trade = self.aim.trade
+        self.trade, self.correction = self.aim.trade, 1.0
         self.error = 0.0  # running mean of the squared error
         self.bpp = 0.0
         self._order: list[int] = []
@@ -98,7 +103,7 @@ class Fit:
     @property
     def quantised(self) -> bool:
         """Whether rate is paid already."""
-        return self.step > self.switch
+        return self.step > self.switch or self.switch == 0 < self.step
 
     def _optimiser(self) -> torch.optim.Optimizer:
         """For everything but latents, which `FrameAdam` moves."""
@@ -138,7 +143,6 @@ class Fit:
         return F.pad(pictures, (0, right, 0, below), mode="replicate")
 
     def _one_step(self) -> None:
-        torch.manual_seed(self.settings.seed * 1000003 + self.step)
         if self.step == self.switch:
             self._start_quantising()
         rate = self._schedule()
@@ -189,9 +193,11 @@ class Fit:
         scale = 1.0 if self.recipe.loss == "squared" else float(loss.detach()) / max(error, 1e-9)
         paid = weight_bits + count * (own + following)
         (loss + self.trade * scale / self.pixels * paid).backward()
-        for row, optimiser in zip(rows, self.frame_optimisers, strict=True):
+        travel = self.travel * rate / self.recipe.rate
+        for i, (row, optimiser) in enumerate(zip(rows, self.frame_optimisers, strict=True)):
             assert row.grad is not None
-            optimiser.step(t, row.grad[0], rate * self.recipe.latent_rate)
+            size = float(self.quantiser.step(f"{LATENT}{i}").detach())
+            optimiser.step(t, row.grad[0], travel * size)
         self._steer(float(weight_bits.detach() + count * own.detach()) / self.pixels)
 
     def _distortion(self, frames: Tensor, target: Tensor) -> tuple[Tensor, float]:
@@ -199,7 +205,7 @@ class Fit:
         frames = frames[..., : target.shape[2], : target.shape[3]]
         loss = LOSSES[self.recipe.loss](frames, target)
         error = float(squared(frames.detach().clamp(0, 1), target))
-        self.error = self.error + 0.05 * (error - self.error) if self.step else error
+        self.error = self.error + 0.05 * (error - self.error) if self.error else error
         return loss, error
 
     def _steer(self, bpp: float) -> None:
@@ -207,7 +213,9 @@ class Fit:
         target = self.aim.target_bytes
         if target is not None and self.step % STEER_EVERY == 0:
             ratio = self.bpp * self.pixels / 8 / (MARGIN * target)
-            self.trade *= min(max(ratio, 0.5), 2.0) ** 0.2
+            self.correction *= min(max(ratio, 0.5), 2.0) ** STEERING
+            self.correction = min(max(self.correction, 1 / FURTHEST), FURTHEST)
+            self.trade = 0.7 * self.error / self.aim.bpp * self.correction
 
     @torch.no_grad()
     def _start_quantising(self) -> None:
@@ -217,9 +225,46 @@ class Fit:
             for stored, latent in zip(self.film.latents, found, strict=True):
                 stored[index] = latent[0]
         self.quantiser.start(self.film)
+        if self.settings.network == "grids":
+            self.quantiser.start_pyramid(self._first_step(), self.film)
         self.bpp = 0.0
         if self.aim.target_bytes is not None:
+            self.error = self._mean_error()
             self.trade = 0.7 * self.error / self.aim.bpp
+
+    def _first_step(self) -> float:
+        """Step of the finest latents with which a pyramid takes its share of the bits."""
+        if self.aim.target_bytes is None:
+            # Squared error step^2 / 12 falls by 2 ln 2 times itself with each bit.
+            return math.sqrt(6 * self.aim.trade / math.log(2))
+        low, high = -10.0, 0.0  # octaves
+        while high - low > 0.25:
+            middle = (low + high) / 2
+            self.quantiser.start_pyramid(2**middle, self.film)
+            latents = replace(self.quantiser.integers(self.film), weights={})
+            if encode_symbols(latents)[1] <= LATENT_SHARE * self.aim.target_bytes * 8:
+                high = middle
+            else:
+                low = middle
+        return 2**high
+
+    def _mean_error(self) -> float:
+        """Squared error over a few frames of what would be decoded now."""
+        values, _ = self.quantiser.weights(self.film)
+        count = self.plan.frames
+        errors = []
+        for index in sorted({0, count // 2, count - 1}):
+            indexes = torch.tensor([index], device=self.device)
+            rows = [
+                rounded(stored[index : index + 1] / self.quantiser.step(f"{LATENT}{i}"))
+                * self.quantiser.step(f"{LATENT}{i}")
+                for i, stored in enumerate(self.film.latents)
+            ]
+            frames = functional_call(self.film, values, (indexes, rows))
+            target = self._pictures(indexes)
+            frames = frames[..., : target.shape[2], : target.shape[3]]
+            errors.append(float(squared(frames.detach().clamp(0, 1), target)))
+        return sum(errors) / len(errors)
 
     def run(
         self,
@@ -298,6 +343,7 @@ class Fit:
             "plan": [self.plan.width, *self.plan.stages],
             "step": self.step,
             "trade": self.trade,
+            "correction": self.correction,
             "error": self.error,
             "bpp": self.bpp,
             "order": list(self._order),
@@ -326,6 +372,7 @@ class Fit:
         plan = Plan(settings.network, int(width), tuple(map(int, stages)), count, rows, columns)
         fit = cls(frames, settings, recipe=Recipe(**state["recipe"]), plan=plan)
         fit.step, fit.trade = int(state["step"]), float(state["trade"])
+        fit.correction = float(state["correction"])
         fit.error, fit.bpp = float(state["error"]), float(state["bpp"])
         fit._order = [int(i) for i in state["order"]]
         fit.generator.set_state(torch.from_numpy(np.asarray(state["generator"])))

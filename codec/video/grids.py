@@ -1,27 +1,28 @@
-"""The toolkit's own decoder: latents at several resolutions, and very few weights.
+"""The toolkit's own decoder: a Laplacian pyramid of latents, and very few weights.
 
 On a short clip the weights of HNeRV are most of the file, and they cost the same for one frame as
 for a hundred. Here a frame is a pyramid of small latent maps, coded against those of the frame
-before; the network that turns them into a picture has some ten thousand weights, works at half
-resolution at most and upsamples bilinearly, so that it is also fast. The pyramid is that of
-COOL-CHIC (Ladune et al., ICCV 2023) and C3 (Kim et al., CVPR 2024); bilinear upsampling between
-residual blocks comes from HiNeRV (Kwan et al., NeurIPS 2023).
+before. A picture is built from coarse to fine: upsample bilinearly, add the latents of the level,
+add what a few convolutions make of them. The convolutions start at zero, so that a fit starts from
+Burt and Adelson's pyramid ("The Laplacian Pyramid as a Compact Image Code", 1983) and not from
+noise. Fitted latents at several resolutions come from COOL-CHIC (Ladune et al., ICCV 2023) and C3
+(Kim et al., CVPR 2024), bilinear upsampling between residual blocks from HiNeRV (Kwan et al.,
+NeurIPS 2023). Nothing but the last addition works at full resolution.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from laconic.codec.video.widths import REDUCTION
-
-ENCODER_WIDTHS = (16, 24, 32)  # finest level first; the last for all coarser ones
-
 HEAD = 2  # pixels along each side that one position of the finest level makes
-NARROWEST = 8
+COLOURS = 3
+# Luma and two colour differences of BT.601 at full range, as JPEG has them.
+TO_COLOUR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+FROM_COLOUR = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 
 def level_sizes(rows: int, columns: int, levels: int) -> list[tuple[int, int]]:
@@ -37,13 +38,40 @@ def level_sizes(rows: int, columns: int, levels: int) -> list[tuple[int, int]]:
     return sizes[::-1]
 
 
-def level_widths(width: int, levels: int) -> list[int]:
-    """Channels of each level, coarsest first."""
-    return [max(NARROWEST, round(width / REDUCTION**level)) for level in range(levels)]
+def pyramid(
+    frames: Tensor, channels: Sequence[int], sizes: Sequence[tuple[int, int]]
+) -> list[Tensor]:
+    """Laplacian pyramids of frames ``[B, 3, H, W]`` in 0..1: where a fit starts.
+
+    Args:
+        channels, sizes: of each level, coarsest first.
+
+    Returns:
+        ``[B, d, h, w]`` of each level that has latents; channels beyond luma and the two colour
+        differences are zero.
+    """
+    matrix = frames.new_tensor(TO_COLOUR)
+    picture = torch.einsum("ij,bjhw->bihw", matrix, frames - 0.5)
+    found, built = [], None
+    for d, size in zip(channels, sizes, strict=True):
+        wanted = F.adaptive_avg_pool2d(picture, size)
+        before = torch.zeros_like(wanted) if built is None else _resize(built, size)
+        built = before.clone()
+        if d:
+            kept = min(d, COLOURS)
+            latent = wanted.new_zeros(wanted.shape[0], d, *size)
+            latent[:, :kept] = (wanted - before)[:, :kept]
+            built[:, :kept] = wanted[:, :kept]
+            found.append(latent)
+    return found
+
+
+def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with GELU between them, added to the input."""
+    """Two 3 x 3 convolutions with GELU between them, added to the input; starts as identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -60,7 +88,7 @@ class GridNetwork(nn.Module):
     """Latent pyramids to frames.
 
     Args:
-        width: channels at the coarsest level.
+        width: feature channels.
         channels: latent channels of each level, coarsest first; 0 for a level without.
         rows, columns: of the picture.
     """
@@ -68,64 +96,43 @@ class GridNetwork(nn.Module):
     def __init__(self, width: int, channels: Sequence[int], rows: int, columns: int) -> None:
         super().__init__()
         self.size = (rows, columns)
+        self.channels = tuple(channels)
         self.sizes = level_sizes(rows, columns, len(channels))
-        widths = level_widths(width, len(channels))
-        self.inputs = nn.ModuleList(
-            nn.Conv2d(d, c, 1) if d else nn.Identity()
-            for d, c in zip(channels, widths, strict=True)
-        )
-        self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))
-        self.blocks = nn.ModuleList(ResidualBlock(c) for c in widths)
-        self.head = nn.Conv2d(widths[-1], 3 * HEAD * HEAD, 3, padding=1)
+        self.reads = nn.ModuleList(nn.Conv2d(COLOURS + d, width, 1) for d in channels)
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in channels)
+        self.writes = nn.ModuleList(nn.Conv2d(width, COLOURS, 1) for _ in channels)
+        self.head = nn.Conv2d(width, COLOURS * HEAD * HEAD, 3, padding=1)
+        for conv in (self.head, *self.writes):
+            assert isinstance(conv, nn.Conv2d)
+            assert conv.bias is not None
+            nn.init.zeros_(conv.weight)
+            nn.init.zeros_(conv.bias)
+        self.register_buffer("to_rgb", torch.tensor(FROM_COLOUR), persistent=False)
 
-    def forward(self, latents: Sequence[Tensor | None]) -> Tensor:
-        """Frames ``[B, 3, H, W]``, unclipped, from one ``[B, d, h, w]`` a level."""
-        x: Tensor | None = None
-        for level, (latent, size) in enumerate(zip(latents, self.sizes, strict=True)):
-            if x is not None:
-                x = F.interpolate(
-                    self.narrow[level - 1](x), size=size, mode="bilinear", align_corners=False
-                )
-            if latent is not None:
-                added = self.inputs[level](latent)
-                x = added if x is None else x + added
-            assert x is not None
-            x = self.blocks[level](x)
-        picture = F.pixel_shuffle(self.head(x), HEAD) + 0.5
-        return picture[..., : self.size[0], : self.size[1]]
-
-
-class GridEncoder(nn.Module):
-    """Frames to latent pyramids while fitting; never sent.
-
-    Args:
-        channels: latent channels of each level, coarsest first; 0 for a level without.
-        sizes: rows and columns of each level, coarsest first.
-    """
-
-    def __init__(self, channels: Sequence[int], sizes: Sequence[tuple[int, int]]) -> None:
-        super().__init__()
-        self.sizes = list(sizes)[::-1]
-        finest_first = list(channels)[::-1]
-        last = len(ENCODER_WIDTHS) - 1
-        widths = [ENCODER_WIDTHS[min(i, last)] for i in range(len(finest_first))]
-        before = [3 * HEAD * HEAD, *widths]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(before, widths, strict=False)
-        )
-        self.outputs = nn.ModuleList(
-            nn.Conv2d(c, d, 1) if d else nn.Identity()
-            for c, d in zip(widths, finest_first, strict=True)
-        )
-
-    def forward(self, frames: Tensor) -> list[Tensor]:
-        """``[B, d, h, w]`` of each level with latents, coarsest first."""
-        rows, columns = self.sizes[0]
-        below, right = HEAD * rows - frames.shape[2], HEAD * columns - frames.shape[3]
-        x = F.pixel_unshuffle(F.pad(frames, (0, right, 0, below), mode="replicate") - 0.5, HEAD)
-        found = []
-        for conv, output, size in zip(self.convs, self.outputs, self.sizes, strict=True):
-            x = F.gelu(conv(F.adaptive_avg_pool2d(x, size) if x.shape[-2:] != size else x))
-            if isinstance(output, nn.Conv2d):
-                found.append(output(x))
-        return found[::-1]
+    def forward(self, latents: Sequence[Tensor]) -> Tensor:
+        """Frames ``[B, 3, H, W]``, unclipped, from ``[B, d, h, w]`` of each level that has any."""
+        batch = latents[0].shape[0]
+        picture = latents[0].new_zeros(batch, COLOURS, *self.sizes[0])
+        features: Tensor | None = None
+        maps = iter(latents)
+        for level, (d, size) in enumerate(zip(self.channels, self.sizes, strict=True)):
+            if level:
+                assert features is not None
+                picture, features = _resize(picture, size), _resize(features, size)
+            seen = picture
+            if d:
+                latent = next(maps)
+                added = latent[:, :COLOURS]
+                if d < COLOURS:
+                    added = F.pad(added, (0, 0, 0, 0, 0, COLOURS - d))
+                picture = picture + added
+                seen = torch.cat([picture, latent], 1)
+            read = self.reads[level](seen)
+            features = self.blocks[level](read if features is None else features + read)
+            picture = picture + self.writes[level](features)
+        rows, columns = self.sizes[-1]
+        full = _resize(picture, (HEAD * rows, HEAD * columns))
+        full = full + F.pixel_shuffle(self.head(features), HEAD)
+        full = full[..., : self.size[0], : self.size[1]]
+        assert isinstance(self.to_rgb, Tensor)
+        return torch.einsum("ij,bjhw->bihw", self.to_rgb, full) + 0.5

@@ -31,7 +31,7 @@ class Plan:
         width: channels, see above.
         stages: strides of the published networks, coarsest first; for "grids" the channels of the
             latents of each level, coarsest first.
-        frames, height, width_pixels: of the chunk; known from the film's header.
+        frames, rows, columns: of the chunk; known from the film's header, not in the payload.
     """
 
     network: str

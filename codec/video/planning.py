@@ -13,7 +13,9 @@ from laconic.codec.video.widths import choose_strides
 
 BITS_PER_WEIGHT = {"hnerv": 6.0, "hnerv-boost": 4.0}
 NARROWEST = 4
-GRID_LEVELS = 5
+GRID_CHANNELS = (3, 3, 3, 3, 1)  # luma alone at half resolution
+GRID_SHARE, GRID_BITS_PER_WEIGHT = 0.25, 3.0
+WIDEST_GRID = 24
 
 
 def plan_network(network: str, aim: Aim, frames: int, rows: int, columns: int) -> Plan:
@@ -39,10 +41,11 @@ def plan_network(network: str, aim: Aim, frames: int, rows: int, columns: int) -
 
 
 def _plan_grids(bits: float, frames: int, rows: int, columns: int) -> Plan:
-    levels = min(GRID_LEVELS, max(1, math.floor(math.log2(max(2, min(rows, columns)))) - 1))
-    channels = (8, 6, 4, 2, 0)[-levels:]
-    width = round(math.sqrt(bits / 3 / 60))
-    return Plan("grids", min(max(width, 8), 96), channels, frames, rows, columns)
+    levels = min(len(GRID_CHANNELS), max(1, math.floor(math.log2(min(rows, columns) + 1)) - 1))
+    weights = GRID_SHARE * bits / GRID_BITS_PER_WEIGHT
+    width = round(math.sqrt(weights / (18 * levels)))  # two 3 x 3 convolutions a level
+    width = min(max(width, NARROWEST), WIDEST_GRID)
+    return Plan("grids", width, GRID_CHANNELS[-levels:], frames, rows, columns)
 
 
 def count_sent(plan: Plan) -> int:

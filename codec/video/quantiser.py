@@ -1,8 +1,9 @@
 """Learned steps and the rate of a chunk while it is fitted: consistent entropy minimisation.
 
 The rate is that of the very Gaussians the file will use: mean and deviation of the codes, one
-Gaussian a group, predicted from frame to frame for latents. Noise stands for rounding in the rate,
-straight-through rounding is used in the picture. Zhang et al., arXiv 2402.18152, section 3.4.
+Gaussian a group, predicted from frame to frame for latents. Codes are rounded in the picture and in
+the rate, straight-through; noise in place of rounding claims a tenth of a bit for every zero, and
+most codes of a small file are zeros. Zhang et al., arXiv 2402.18152, section 3.4.
 """
 
 from __future__ import annotations
@@ -12,15 +13,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from laconic.codec.video.film import LATENT, Film
 from laconic.codec.video.gaussians import PHASES, scale_of
-from laconic.codec.video.symbols import Coded, group_of, step_index, step_size
+from laconic.codec.video.symbols import (
+    BEFORE_BOUNDS,
+    Coded,
+    group_of,
+    step_index,
+    step_size,
+)
 
 LOWEST_DEVIATION = scale_of(0)
-FIRST_LEVELS = 2**6  # steps that span a tensor's range when quantisation starts
+FIRST_LEVELS = 24.0  # steps that span a range of eight deviations when quantisation starts
+LEAST_SPREAD = 0.02  # of weights that start at zero
+COARSE_GAIN = 0.5  # octaves a level
 SMALLEST_MASS = 2.0**-24
 
 
@@ -47,8 +57,18 @@ class Quantiser(nn.Module):
             members.setdefault(self.group[name], []).append(p.flatten())
         for key, parts in members.items():
             joined = torch.cat(parts)
-            spread = max(float(joined.std(correction=0)), 1e-4)
+            spread = max(float(joined.std(correction=0)), LEAST_SPREAD)
             self.log_steps[self.place[key]] = math.log2(8 * spread / levels)
+
+    @torch.no_grad()
+    def start_pyramid(self, finest: float, film: Film) -> None:
+        """Steps of a pyramid's latents: ``finest`` at half resolution, less below.
+
+        An error at a coarse level spreads over more pixels, but finer levels mend part of it.
+        """
+        names = [name for name in film.sent() if name.startswith(LATENT)]
+        for level, name in enumerate(reversed(names)):
+            self.log_steps[self.place[name]] = math.log2(finest) - COARSE_GAIN * level
 
     def step(self, name: str) -> Tensor:
         """Step of one tensor, a scalar."""
@@ -65,20 +85,18 @@ class Quantiser(nn.Module):
             step = steps[self.place[self.group[name]]]
             code = p / step
             values[name] = rounded(code) * step
-            members.setdefault(self.group[name], []).append(code.flatten())
+            members.setdefault(self.group[name], []).append(rounded(code).flatten())
         total = self.log_steps.new_zeros(())
         for parts in members.values():
             joined = torch.cat(parts)
-            total = total + gaussian_bits(
-                joined + _noise(joined), joined.mean(), joined.std(correction=0)
-            )
+            total = total + gaussian_bits(joined, joined.mean(), joined.std(correction=0))
         return values, total
 
     @torch.no_grad()
     def survey(self, film: Film) -> None:
         """Measure how latents are predicted, from all frames; needed before ``latents``."""
         self.models = {
-            name: LatentModel.of(p / self.step(name))
+            name: LatentModel.of((p / self.step(name)).round())
             for name, p in film.sent().items()
             if name.startswith(LATENT)
         }
@@ -95,15 +113,16 @@ class Quantiser(nn.Module):
         step, model = self.step(name), self.models[name]
         code = row / step
         if before is None:
-            own = gaussian_bits(code + _noise(code), model.first_mean, model.first_deviation)
+            own = gaussian_bits(rounded(code), model.first_mean, model.first_deviation)
         else:
-            mean = model.share * (before / step).round() + model.mean
-            own = gaussian_bits(code + _noise(code), mean, model.deviation)
+            code_before = (before / step).detach().round()
+            mean = model.share * code_before + model.mean
+            own = gaussian_bits(rounded(code), mean, model.deviation(code_before))
         following = own.new_zeros(())
         if after is not None:
             mean = model.share * rounded(code) + model.mean
-            code_after = (after / step).detach()
-            following = gaussian_bits(code_after + _noise(row), mean, model.deviation)
+            code_after = (after / step).detach().round()
+            following = gaussian_bits(code_after, mean, model.deviation(code.detach().round()))
         return rounded(code) * step, own, following
 
     @torch.no_grad()
@@ -123,7 +142,7 @@ class Quantiser(nn.Module):
 
 
 def gaussian_bits(codes: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Bits of noisy codes under a Gaussian integrated over unit bins (arXiv 2402.18152, eq. 8)."""
+    """Bits of codes under a Gaussian integrated over unit bins (arXiv 2402.18152, eq. 8)."""
     scale = (deviation.clamp_min(LOWEST_DEVIATION) * math.sqrt(2)).reciprocal()
     x = (codes - mean).abs()
     mass = 0.5 * (torch.erfc((x - 0.5) * scale) - torch.erfc((x + 0.5) * scale))
@@ -138,29 +157,47 @@ class LatentModel:
     first_deviation: Tensor
     share: Tensor  # of the latent before, in quarters as files have it
     mean: Tensor
-    deviation: Tensor
+    deviations: list[Tensor]  # by activity around the place in the frame before
 
     @classmethod
     def of(cls, codes: Tensor) -> LatentModel:
-        """From the codes ``[N, C, h, w]`` of all frames."""
+        """From the rounded codes ``[N, C, h, w]`` of all frames."""
         axes = (0, 2, 3)
         first = codes[:1].mean(axes, True), codes[:1].std(axes, correction=0, keepdim=True)
         if codes.shape[0] == 1:
-            return cls(*first, torch.zeros_like(first[0]), *first)
-        now, before = codes[1:], codes[:-1].round()
+            return cls(*first, torch.zeros_like(first[0]), first[0], [first[1]])
+        now, before = codes[1:], codes[:-1]
         centred = before - before.mean(axes, keepdim=True)
         power = centred.square().sum(axes, keepdim=True).clamp_min(1e-9)
         share = (now * centred).sum(axes, keepdim=True) / power
         share = (share * PHASES).round().clamp(0, PHASES) / PHASES
         residual = now - share * before
-        mean, deviation = residual.mean(axes, True), residual.std(axes, correction=0, keepdim=True)
-        return cls(*first, share, mean, deviation)
+        mean = residual.mean(axes, keepdim=True)
+        squares, grades = (residual - mean).square(), activity(before)
+        deviations = []
+        for grade in range(len(BEFORE_BOUNDS) + 1):
+            chosen = (grades == grade).float()
+            members = chosen.sum(axes, keepdim=True)
+            variance = (squares * chosen).sum(axes, keepdim=True) / members.clamp_min(1)
+            deviations.append(variance.sqrt())
+        return cls(*first, share, mean, deviations)
+
+    def deviation(self, before: Tensor) -> Tensor:
+        """Of each residual, from the rounded codes of the frame before, ``[1, C, h, w]``."""
+        grades = activity(before)
+        found = torch.zeros_like(before)
+        for grade, deviation in enumerate(self.deviations):
+            found += (grades == grade) * deviation
+        return found
+
+
+def activity(before: Tensor) -> Tensor:
+    """Grade of the magnitudes around each place, as in `symbols`: ``[B, C, h, w]``."""
+    sums = 9 * F.avg_pool2d(before.abs(), 3, 1, 1)
+    bounds = before.new_tensor(BEFORE_BOUNDS) - 0.5
+    return torch.bucketize(sums, bounds)
 
 
 def rounded(codes: Tensor) -> Tensor:
     """Nearest integers, with the gradient of the identity."""
     return codes + (codes.round() - codes).detach()
-
-
-def _noise(like: Tensor) -> Tensor:
-    return torch.rand_like(like) - 0.5

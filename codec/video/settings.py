@@ -20,7 +20,7 @@ class FitSettings:
         preset: "fast", "medium" or "slow": steps of the optimiser, see ``PRESETS``.
         target_bytes: of this chunk's payload, an upper bound.
         quality: 0..100, when no target is given; 50 by default.
-        seed: of the initial weights, the order of frames and the noise.
+        seed: of the initial weights and the order of frames.
     """
 
     network: str = "grids"
@@ -53,8 +53,7 @@ class Recipe:
     Attributes:
         loss: a key of ``losses.LOSSES``.
         optimiser: "adan" or "adam".
-        rate: learning rate of weights; latents and steps have multiples of it.
-        latent_rate: of latents, as a multiple.
+        rate: learning rate of weights.
         quantise_from: share of the steps after which codes are rounded and rate is paid.
         batch: frames a step.
     """
@@ -62,15 +61,14 @@ class Recipe:
     loss: str = "squared"
     optimiser: str = "adan"
     rate: float = 3e-3
-    latent_rate: float = 4.0
     quantise_from: float = 0.5
     batch: int = 1
 
 
 RECIPES = {
-    "hnerv": Recipe(optimiser="adam", rate=1e-3, batch=2),
+    "hnerv": Recipe(optimiser="adam", rate=1e-3),
     "hnerv-boost": Recipe(loss="boosted"),
-    "grids": Recipe(),
+    "grids": Recipe(rate=2e-3, quantise_from=0.0),
 }
 
 

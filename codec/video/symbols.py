@@ -1,19 +1,22 @@
 """Integers of a fitted chunk to bytes and back; all side information is coded with them.
 
 Weights are coded group by group: a group has one step and one Gaussian. Latents are coded frame by
-frame, each map against the map before it: residual = latent - predictor x latent before, with one
-predictor (in quarters), one Gaussian for the first frame and one for the others per channel. The
-tables follow from integers in the stream alone (`gaussians`), so any device decodes the same.
+frame and level by level, each map against the map before it: residual = latent - predictor x latent
+before, with one predictor (in quarters) a channel. Most latents are zero and the others come in
+clusters, so the scale of a residual follows from its surroundings: from the magnitudes around the
+same place in the frame before, and in the coarser level of the same frame. All of that is integer
+arithmetic, and the tables follow from integers in the stream alone (`gaussians`), so any device
+decodes the same.
 
 Stream, in the coder's order: for each group and then each latent tensor its step, scales and means
 (as differences to the one before, in fixed Gaussian tables), then all weights in one step, then
-one step per frame.
+one step per frame and level.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +37,10 @@ Ints = NDArray[np.int32]
 STEPS_PER_OCTAVE = 8  # a step is 2^(index / 8)
 MAX_STEP = 40 * STEPS_PER_OCTAVE
 MAX_SYMBOL = 1 << 20
+BEFORE_BOUNDS, PARENT_BOUNDS = (1, 3, 7), (1, 3)  # of sums of magnitudes
+CLASSES = (len(BEFORE_BOUNDS) + 1) * (len(PARENT_BOUNDS) + 1)
+NO_CLASSES = 255  # in place of a class where a map is too small for them
+CLUSTERED_AREA = 256  # positions
 OWN_GROUP = 256  # tensors with fewer elements share a group
 SMALL, BIASES = "small", "biases"
 _SIDE_TABLES, _SIDE_STARTS = tables_for([24, 28])  # deviations of 4 and 8
@@ -115,13 +122,14 @@ def encode_symbols(coded: Coded) -> tuple[bytes, float]:
         before, scale = coded.steps[group], found.scale
         gauss.append(found)
     channels: list[_Channel] = []
-    for name, array in coded.latents.items():
+    found_classes = _all_classes(list(coded.latents.values()))
+    for (name, array), classes in zip(coded.latents.items(), found_classes, strict=True):
         writer.side(coded.steps[name] - before, _WIDE)
         before = coded.steps[name]
-        for channel in range(array.shape[1]):
-            channels.append(_Channel.fit(array[:, channel]))
+        for c in range(array.shape[1]):
+            channels.append(_Channel.fit(array[:, c], classes[:, c]))
             channels[-1].write(writer, scale)
-            scale = channels[-1].first.scale
+            scale = channels[-1].first[0]
     tables, starts = _tables(gauss, channels)
     if joined:
         sizes = [symbols.size for symbols in joined.values()]
@@ -129,7 +137,9 @@ def encode_symbols(coded: Coded) -> tuple[bytes, float]:
         writer.push(np.concatenate(list(joined.values())) - shifts, keys, tables)
     arrays = list(coded.latents.values())
     for t in range(arrays[0].shape[0] if arrays else 0):
-        _frame_step(arrays, channels, t, starts, tables, writer=writer)
+        for level, model in enumerate(_by_level(arrays, channels)):
+            symbols, shifts, keys = _level_step(arrays, model, t, level, starts)
+            writer.push(symbols - shifts, keys, tables)
     return writer.coder.finish(), writer.bits
 
 
@@ -160,8 +170,8 @@ def decode_symbols(
     for name, shape in latents.items():
         steps[name] = before = _in_range("step", before + side(_WIDE), -MAX_STEP, MAX_STEP)
         for _ in range(shape[1]):
-            channels.append(_Channel.read(side, scale))
-            scale = channels[-1].first.scale
+            channels.append(_Channel.read(side, scale, _is_clustered(shape)))
+            scale = channels[-1].first[0]
     tables, starts = _tables(gauss, channels)
     check = SymbolCheck()
     values: dict[str, Ints] = {}
@@ -178,7 +188,13 @@ def decode_symbols(
                 place += count
     arrays = [np.zeros(tuple(shape), np.int32) for shape in latents.values()]
     for t in range(arrays[0].shape[0] if arrays else 0):
-        check.update(_frame_step(arrays, channels, t, starts, tables, coder=coder))
+        for level, model in enumerate(_by_level(arrays, channels)):
+            _, shifts, keys = _level_step(arrays, model, t, level, starts)
+            symbols = (coder.pull(keys, tables).astype(np.int64) + shifts).astype(np.int32)
+            if symbols.size and max(-int(symbols.min()), int(symbols.max())) > MAX_SYMBOL:
+                raise FormatError("a latent of a film chunk is out of range: the file is damaged")
+            arrays[level][t] = symbols.reshape(arrays[level][t].shape)
+            check.update(symbols)
     coder.finish()
     in_order = {name: values[name] for name in weights}
     return Coded(in_order, dict(zip(latents, arrays, strict=True)), steps), check.value32()
@@ -192,7 +208,8 @@ def symbols_check(coded: Coded) -> int:
             check.update(coded.weights[name])
     arrays = list(coded.latents.values())
     for t in range(arrays[0].shape[0] if arrays else 0):
-        check.update(np.concatenate([array[t].reshape(-1) for array in arrays]))
+        for array in arrays:
+            check.update(array[t])
     return check.value32()
 
 
@@ -200,26 +217,27 @@ def fit_gauss(symbols: Ints) -> _Gauss:
     """The Gaussian whose table costs least, among those near the sample's moments."""
     if symbols.size == 0:
         return _Gauss(0, 0)
-    deviation = float(symbols.std())
     wanted = float(symbols.mean())
     means = {round(PHASES * wanted), PHASES * round(wanted)}
-    values, counts = np.unique(symbols, return_counts=True)
-    best, cost = _Gauss(0, 0), math.inf
-    middle = nearest_scale(deviation)
-    for mean in means:
-        for scale in range(max(0, middle - 4), min(SCALES, middle + 3)):
-            bits = _cost(values, counts, scale, mean)
-            if bits < cost:
-                best, cost = _Gauss(scale, mean), bits
-    return best
+    found = [(*_best_scale(PHASES * symbols - mean), mean) for mean in sorted(means)]
+    _, scale, mean = min(found)
+    return _Gauss(scale, mean)
 
 
-def _cost(values: Ints, counts: NDArray[np.int64], scale: int, mean: int) -> float:
-    """Bits of symbols under a Gaussian, in closed form (float): for choosing, not for coding."""
+def _best_scale(residual: Ints) -> tuple[float, int]:
+    """Least bits, and the scale index that has them, of residuals in quarters."""
+    values, counts = np.unique(residual, return_counts=True)
+    middle = nearest_scale(float(residual.std()) / PHASES)
+    tried = range(max(0, middle - 4), min(SCALES, middle + 3))
+    return min((_cost(values, counts, scale), scale) for scale in tried)
+
+
+def _cost(quarters: Ints, counts: NDArray[np.int64], scale: int) -> float:
+    """Bits of residuals under a Gaussian, in closed form (float): for choosing, not for coding."""
     root = scale_of(scale) * math.sqrt(2)
     total = 0.0
-    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-        x = abs(value - mean / PHASES)
+    for value, count in zip(quarters.tolist(), counts.tolist(), strict=True):
+        x = abs(value) / PHASES
         mass = 0.5 * (math.erfc((x - 0.5) / root) - math.erfc((x + 0.5) / root))
         total += count * (-math.log2(mass + 2.0**-24) if mass > 2.0**-30 else 24 + 2 * math.log2(x))
     return total
@@ -236,7 +254,7 @@ def _groups(shapes: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:
 def _tables(gauss: list[_Gauss], channels: list[_Channel]) -> tuple[CdfTables, dict[int, int]]:
     scales = [g.scale for g in gauss]
     for channel in channels:
-        scales += [channel.first.scale, channel.later.scale]
+        scales += [*channel.first, *channel.later]
     return tables_for(scales)
 
 
@@ -253,42 +271,55 @@ def _weight_models(
 class _Channel:
     """How one latent channel is coded: first frame, and residuals of the others."""
 
-    first: _Gauss
-    later: _Gauss
+    first: list[int]  # scale of each class
+    later: list[int]
+    first_mean: int  # in quarters
+    later_mean: int
     predictor: int  # in quarters, 0..4
 
     @classmethod
-    def fit(cls, maps: Ints) -> _Channel:
-        """From ``[frames, rows, columns]``."""
+    def fit(cls, maps: Ints, classes: NDArray[np.uint8]) -> _Channel:
+        """From latents and classes, ``[frames, rows, columns]`` each."""
         first = fit_gauss(maps[0])
+        count = int(classes[0, 0, 0] != NO_CLASSES) * (CLASSES - 1) + 1
+        classes = np.where(classes == NO_CLASSES, 0, classes)
+        firsts = _class_scales(PHASES * maps[0] - first.mean, classes[0], count)
         if maps.shape[0] == 1:
-            return cls(first, _Gauss(first.scale, 0), 0)
+            return cls(firsts, [firsts[0]] * count, first.mean, 0, 0)
         predictor = choose_predictor(maps)
         residual = maps[1:] * PHASES - predictor * maps[:-1]  # in quarters
-        deviation, mean = float(residual.std()) / PHASES, round(float(residual.mean()))
-        # The floor of the table's quarter grid: sixteen deviations tried by cost, not by moments.
-        best = min(
-            range(SCALES),
-            key=lambda s: _quarter_cost(residual - mean, s) if _near(s, deviation) else math.inf,
-        )
-        return cls(first, _Gauss(best, mean), predictor)
+        mean = round(float(residual.mean()))
+        later = _class_scales(residual - mean, classes[1:], count)
+        return cls(firsts, later, first.mean, mean, predictor)
 
     def write(self, writer: _Writer, scale: int) -> None:
-        writer.side(self.first.scale - scale, _NARROW)
-        writer.side(self.first.mean, _WIDE)
-        writer.side(self.later.scale - self.first.scale, _NARROW)
-        writer.side(self.later.mean, _NARROW)
+        writer.side(self.first_mean, _WIDE)
+        writer.side(self.later_mean, _NARROW)
         writer.side(self.predictor - PHASES, _NARROW)
+        for value in (*self.first, *self.later):
+            writer.side(value - scale, _NARROW)
+            scale = value
 
     @classmethod
-    def read(cls, side: object, scale: int) -> _Channel:
-        assert callable(side)
-        first = _in_range("scale", scale + side(_NARROW), 0, SCALES - 1)
-        mean = _in_range("mean", side(_WIDE), -MAX_SYMBOL, MAX_SYMBOL)
-        later = _in_range("scale", first + side(_NARROW), 0, SCALES - 1)
-        drift = _in_range("mean", side(_NARROW), -MAX_SYMBOL, MAX_SYMBOL)
+    def read(cls, side: Callable[[int], int], scale: int, clustered: bool) -> _Channel:
+        first_mean = _in_range("mean", side(_WIDE), -MAX_SYMBOL, MAX_SYMBOL)
+        later_mean = _in_range("mean", side(_NARROW), -MAX_SYMBOL, MAX_SYMBOL)
         predictor = _in_range("predictor", side(_NARROW) + PHASES, 0, PHASES)
-        return cls(_Gauss(first, mean), _Gauss(later, drift), predictor)
+        count = CLASSES if clustered else 1
+        scales = []
+        for _ in range(2 * count):
+            scale = _in_range("scale", scale + side(_NARROW), 0, SCALES - 1)
+            scales.append(scale)
+        return cls(scales[:count], scales[count:], first_mean, later_mean, predictor)
+
+
+def _class_scales(residual: Ints, classes: NDArray[np.uint8], count: int) -> list[int]:
+    """Best scale of each class; a class without members repeats the one before."""
+    scales = [_best_scale(residual)[1]]
+    for k in range(count):
+        members = residual[classes == k]
+        scales.append(_best_scale(members)[1] if members.size else scales[-1])
+    return scales[1:]
 
 
 def choose_predictor(maps: Ints) -> int:
@@ -300,58 +331,78 @@ def choose_predictor(maps: Ints) -> int:
     return min(max(round(PHASES * share), 0), PHASES)
 
 
-def _near(scale: int, deviation: float) -> bool:
-    return abs(scale - nearest_scale(deviation)) <= 4
-
-
-def _quarter_cost(residual: Ints, scale: int) -> float:
-    values, counts = np.unique(residual, return_counts=True)
-    root = scale_of(scale) * math.sqrt(2)
-    total = 0.0
-    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-        x = abs(value) / PHASES
-        mass = 0.5 * (math.erfc((x - 0.5) / root) - math.erfc((x + 0.5) / root))
-        total += count * (-math.log2(mass + 2.0**-24) if mass > 2.0**-30 else 24 + 2 * math.log2(x))
-    return total
-
-
-def _frame_step(
-    arrays: list[Ints],
-    channels: list[_Channel],
-    t: int,
-    starts: dict[int, int],
-    tables: CdfTables,
-    writer: _Writer | None = None,
-    coder: SymbolDecoder | None = None,
-) -> Ints:
-    """Encode or decode the latents of frame ``t``; returns them, flat, in coding order."""
-    means, keys, place = [], [], 0
+def _by_level(arrays: list[Ints], channels: list[_Channel]) -> Iterator[list[_Channel]]:
+    place = 0
     for array in arrays:
-        _, count, rows, columns = array.shape
-        for c in range(count):
-            channel = channels[place]
-            place += 1
-            model = channel.later if t else channel.first
-            mean = np.full((rows, columns), model.mean, np.int32)
-            if t:
-                mean += channel.predictor * array[t - 1, c]
-            means.append(mean.reshape(-1))
-            keys.append((starts[model.scale] + mean.reshape(-1) % PHASES).astype(np.uint8))
-    shifts, indexes = np.concatenate(means) // PHASES, np.concatenate(keys)
-    if writer is not None:
-        symbols = np.concatenate([array[t].reshape(-1) for array in arrays])
-        writer.push((symbols - shifts).astype(np.int32), indexes, tables)
-        return symbols
-    assert coder is not None
-    symbols = (coder.pull(indexes, tables) + shifts).astype(np.int32)
-    if symbols.size and max(-int(symbols.min()), int(symbols.max())) > MAX_SYMBOL:
-        raise FormatError("a latent of a film chunk is out of range: the file is damaged")
-    start = 0
-    for array in arrays:
-        size = array[t].size
-        array[t] = symbols[start : start + size].reshape(array[t].shape)
-        start += size
-    return symbols
+        yield channels[place : place + array.shape[1]]
+        place += array.shape[1]
+
+
+def _level_step(
+    arrays: list[Ints], channels: list[_Channel], t: int, level: int, starts: dict[int, int]
+) -> tuple[Ints, Ints, NDArray[np.uint8]]:
+    """Latents of one level of frame ``t``, integer parts of their means, and table indexes.
+
+    The last two depend on what is coded before only.
+    """
+    array = arrays[level]
+    classes = _classes(arrays, t, level)
+    means, keys = np.empty(array.shape[1:], np.int32), np.empty(array.shape[1:], np.uint8)
+    for c, channel in enumerate(channels):
+        if t:
+            means[c] = channel.later_mean + channel.predictor * array[t - 1, c]
+        else:
+            means[c] = channel.first_mean
+        scales = channel.later if t else channel.first
+        chosen = np.array([starts[scale] for scale in scales], np.uint8)
+        keys[c] = chosen[np.where(classes[c] == NO_CLASSES, 0, classes[c])]
+    keys += (means % PHASES).astype(np.uint8)
+    return array[t].reshape(-1), (means // PHASES).reshape(-1), keys.reshape(-1)
+
+
+def _is_clustered(shape: Sequence[int]) -> bool:
+    """Whether a latent tensor is large enough for classes."""
+    return shape[2] * shape[3] >= CLUSTERED_AREA
+
+
+def _all_classes(arrays: list[Ints]) -> list[NDArray[np.uint8]]:
+    """Classes of all latents, shaped like them."""
+    return [
+        np.stack([_classes(arrays, t, level) for t in range(array.shape[0])])
+        for level, array in enumerate(arrays)
+    ]
+
+
+def _classes(arrays: list[Ints], t: int, level: int) -> NDArray[np.uint8]:
+    """Class of each latent of one level of frame ``t``, ``[C, h, w]``, from what is coded before:
+    the magnitudes around the place in the frame before, and those in the coarser level."""
+    array = arrays[level]
+    count, rows, columns = array.shape[1:]
+    if not _is_clustered(array.shape):
+        return np.full((count, rows, columns), NO_CLASSES, np.uint8)
+    classes = np.zeros((count, rows, columns), np.uint8)
+    if t:
+        classes += _graded(_around(array[t - 1]), BEFORE_BOUNDS)
+    if level:
+        parent = _around(arrays[level - 1][t])
+        y = np.arange(rows) * parent.shape[1] // rows
+        x = np.arange(columns) * parent.shape[2] // columns
+        c = np.minimum(np.arange(count), parent.shape[0] - 1)
+        grade = _graded(parent, PARENT_BOUNDS)[c][:, y][:, :, x]
+        classes += np.uint8(len(BEFORE_BOUNDS) + 1) * grade
+    return classes
+
+
+def _around(maps: Ints) -> Ints:
+    """Sum of magnitudes over 3 x 3 places, ``[C, h, w]``."""
+    padded = np.pad(np.minimum(np.abs(maps), 255), ((0, 0), (1, 1), (1, 1)))
+    across = padded[:, :, :-2] + padded[:, :, 1:-1] + padded[:, :, 2:]
+    summed: Ints = across[:, :-2] + across[:, 1:-1] + across[:, 2:]
+    return summed
+
+
+def _graded(sums: Ints, bounds: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.searchsorted(np.array(bounds), sums, side="right").astype(np.uint8)
 
 
 def _in_range(name: str, value: int, low: int, high: int) -> int:

@@ -1,7 +1,7 @@
 """The whole small model behind the interface of :mod:`laconic.codec.audio.interface`.
 
-    samples -> analysis spectrogram -> masked autoencoder -> tokens            (encode)
-    tokens -> decoder -> log-mel [-> refiner] -> vocoder -> samples            (decode)
+    samples -> analysis spectrogram -> masked autoencoder -> tokens                     (encode)
+    tokens -> decoder -> log-mel [-> refiner] -> vocoder -> consistency -> samples     (decode)
 
 The token stages carry what there is to know; the refiner and the vocoder invent the rest. Use the
 full-size architecture of :mod:`laconic.codec.audio` to run published checkpoints; this one is some
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from laconic.codec.audio.small.config import RATE, SmallConfig
+from laconic.codec.audio.small.consistency import Consistency
 from laconic.codec.audio.small.frontend import Analysis
 from laconic.codec.audio.small.mae import MaskedAutoencoder, patches_of
 from laconic.codec.audio.small.refiner import Refiner
@@ -39,6 +40,7 @@ class SmallSemantiCodec(nn.Module):
         self.refiner = Refiner(config)
         self.bridge = nn.Linear(config.frame_dim, config.vocoder_dim)
         self.vocoder = Vocoder(config.vocoder_dim, config.vocoder_depth)
+        self.consistency = Consistency()
         nn.init.zeros_(self.bridge.weight)
         nn.init.zeros_(self.bridge.bias)
 
@@ -71,7 +73,7 @@ class SmallSemantiCodec(nn.Module):
         mel, hidden = self.tokens.decode(tokens)
         if steps:
             mel = self.refiner.refine(mel, hidden, steps, seed)
-        wave: Tensor = self.vocoder(mel, self.bridge(hidden))
+        wave: Tensor = self.consistency(self.vocoder(mel, self.bridge(hidden)), mel)
         return wave.clamp(-1, 1)
 
     def _check(self, columns: int, streams: int) -> None:

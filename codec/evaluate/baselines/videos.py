@@ -121,6 +121,8 @@ class FfmpegVideo:
                         dst_color_range=2 if clip.full_range else 1,
                     )
                     converted.pts, converted.time_base = index, 1 / clip.rate
+                    # An encoder would repeat the source's frame types: all intra for FFV1.
+                    converted.pict_type = av.video.frame.PictureType.NONE
                     container.mux(stream.encode(converted))
                 container.mux(stream.encode(None))
         except av.error.FFmpegError as error:

@@ -1,0 +1,231 @@
+"""Our video networks against x264 and x265 (medium) on the same small frames.
+
+    python benchmarks/video_rd.py --clips DIR [--only NAME ..] [--codecs NAME ..] [--json FILE]
+
+Clips are made from the films in DIR (see CLIPS): reduced to a size that a processor fits in
+minutes and kept as lossless FFV1. Every point is a real payload: fitted, decoded afresh, compared
+with the frames. Bytes of x264 and x265 are those of their MP4 files, ours are those of the chunk's
+payload and HEADER bytes for the file around it. Points that are in the JSON already are kept, so
+that a run which was cut goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from laconic.codec.evaluate.baselines import videos
+from laconic.codec.evaluate.bd_rate import bd_rate
+from laconic.codec.evaluate.distortion import decibels, psnr
+from laconic.codec.evaluate.items import Item
+from laconic.codec.video.chunk import Fit, FitSettings, decode
+from laconic.codec.video.losses import ms_ssim
+from laconic.codec.video.symbols import encode_symbols
+from laconic.formats.container import Media
+from laconic.formats.errors import ParameterError
+
+HERE = Path(__file__).parent
+CLIPS = {
+    "bunny-16": ("bunny_1280x640_rgb.mkv", 16, 160, 320),
+    "bunny-64": ("bunny_1280x640_rgb.mkv", 64, 160, 320),
+    "bunny-132": ("bunny_1280x640_rgb.mkv", 132, 160, 320),
+    "cars-32": ("cars_384x216.mkv", 32, 180, 320),
+    "bedroom-32": ("bedroom_480x270.mkv", 32, 180, 320),
+}
+HEADER = 64  # bytes of a one-chunk file around its payload
+QUALITIES = (22.0, 27.0, 32.0, 37.0)
+PLAN: list[tuple[str, str, str, int]] = [  # (clip, network, preset, payload bytes)
+    ("bunny-16", "grids", "fast", 14000),
+    ("bunny-16", "hnerv", "fast", 28000),
+    ("bunny-16", "hnerv-boost", "fast", 20000),
+    ("bunny-16", "hnerv", "fast", 14000),
+    ("bunny-16", "grids", "fast", 25000),
+    ("bunny-16", "hnerv-boost", "fast", 35000),
+    ("bunny-64", "grids", "fast", 40000),
+    ("bunny-64", "hnerv", "fast", 40000),
+    ("cars-32", "grids", "fast", 14000),
+    ("cars-32", "hnerv", "fast", 28000),
+    ("bedroom-32", "grids", "fast", 14000),
+    ("bedroom-32", "hnerv", "fast", 28000),
+    ("bunny-132", "grids", "fast", 70000),
+    ("bunny-132", "hnerv", "fast", 70000),
+    ("bunny-64", "grids", "fast", 80000),
+    ("bunny-132", "grids", "fast", 130000),
+]
+
+
+def frames_of(folder: Path, name: str) -> NDArray[np.uint8]:
+    """The frames ``[N, H, W, 3]`` of a clip, reduced by area."""
+    source, count, rows, columns = CLIPS[name]
+    found = []
+    with av.open(str(folder / source)) as container:
+        for frame in container.decode(video=0):
+            x = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)[None].float()
+            y = F.interpolate(x, size=(rows, columns), mode="area").round().byte()
+            found.append(y[0].permute(1, 2, 0).numpy())
+            if len(found) == count:
+                break
+    return np.stack(found)
+
+
+def lossless(frames: NDArray[np.uint8], path: Path) -> Item:
+    """The frames as a file for the other encoders."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=24)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "bgr0"
+        for index, array in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(array, "rgb24").reformat(format="bgr0")
+            frame.pts, frame.time_base = index, Fraction(1, 24)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return Item(path, path.name, Media.VIDEO)
+
+
+def quality(frames: NDArray[np.uint8], decoded: Iterable[NDArray[np.uint8]]) -> dict[str, float]:
+    """Means over frames of PSNR and MS-SSIM."""
+    values, similar = [], []
+    for a, b in zip(frames, decoded, strict=True):
+        values.append(psnr(a, b))
+        x, y = (torch.from_numpy(p.copy()).permute(2, 0, 1)[None].float() / 255 for p in (a, b))
+        similar.append(float(ms_ssim(x, y)))
+    return {"psnr": float(np.mean(values)), "ms_ssim": float(np.mean(similar))}
+
+
+def measure_ours(
+    frames: NDArray[np.uint8], network: str, preset: str, target: int
+) -> dict[str, Any]:
+    """Fit, write, read, compare."""
+    settings = FitSettings(network=network, preset=preset, target_bytes=target)
+    begun, worked = time.monotonic(), time.process_time()
+    fit = Fit(frames, settings)
+    fit.run(status=lambda text: print(f"\r{fit.step} {text}   ", end="", flush=True))
+    payload = fit.payload()
+    encode_s, encode_cpu_s = time.monotonic() - begun, time.process_time() - worked
+    count, rows, columns = frames.shape[:3]
+    worked = time.process_time()
+    decoder = decode(payload, count, columns, rows)
+    decoded = [decoder.frame(index) for index in range(count)]
+    decode_cpu_s = time.process_time() - worked
+    _, ideal = encode_symbols(fit.coded())
+    total = len(payload) + HEADER
+    return {
+        "bytes": total,
+        "bpp": total * 8 / (count * rows * columns),
+        **quality(frames, decoded),
+        "encode_s": encode_s,
+        "encode_cpu_s": encode_cpu_s,
+        "decode_fps": count / decode_cpu_s,
+        "steps": fit.steps,
+        "over_ideal": len(payload) * 8 / ideal,
+    }
+
+
+def measure_theirs(frames: NDArray[np.uint8], name: str, crf: float) -> dict[str, Any]:
+    """One point of x264 or x265."""
+    baseline = videos.make(name, "medium")
+    with tempfile.TemporaryDirectory() as folder:
+        item = lossless(frames, Path(folder) / "clip.mkv")
+        begun = time.monotonic()
+        data = baseline.encode(item, crf)
+        encode_s, begun = time.monotonic() - begun, time.monotonic()
+        decoded = list(baseline.decode(data, item))
+        decode_s = time.monotonic() - begun
+    pixels = frames.shape[0] * frames.shape[1] * frames.shape[2]
+    return {
+        "bytes": len(data),
+        "bpp": len(data) * 8 / pixels,
+        **quality(frames, decoded),
+        "encode_s": encode_s,
+        "decode_fps": len(frames) / decode_s,
+    }
+
+
+def table(points: list[dict[str, Any]]) -> str:
+    """All points as Markdown."""
+    lines = [
+        "| clip | codec | bytes | bpp | PSNR dB | MS-SSIM dB | encode CPU min | decode fps |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    order = list(CLIPS)
+    for p in sorted(points, key=lambda p: (order.index(p["clip"]), p["codec"], p["bytes"])):
+        minutes = p.get("encode_cpu_s", p["encode_s"]) / 60
+        lines.append(
+            f"| {p['clip']} | {p['codec']} | {p['bytes']:,} | {p['bpp']:.4f} | {p['psnr']:.2f} |"
+            f" {decibels(p['ms_ssim']):.2f} | {minutes:.2f} | {p['decode_fps']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def deltas(points: list[dict[str, Any]]) -> str:
+    """BD-rates between curves that overlap, as Markdown."""
+    lines = ["| clip | codec | against | bits at equal PSNR |", "|---|---|---|--:|"]
+    curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for p in points:
+        name = p["codec"].split(" ")[0]
+        curves.setdefault((p["clip"], name), []).append((p["bpp"], p["psnr"]))
+    for (clip, name), curve in curves.items():
+        for anchor in ("hnerv", "x264"):
+            if name in ("x264", "x265", anchor) or (clip, anchor) not in curves:
+                continue
+            try:
+                value = f"{bd_rate(curves[clip, anchor], curve).value:+.0f} %"
+            except ParameterError:
+                value = "curves do not overlap"
+            lines.append(f"| {clip} | {name} | {anchor} | {value} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure what is missing, print, keep."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=Path, help="folder of the films; none only prints")
+    parser.add_argument("--only", nargs="*", help="names of clips")
+    parser.add_argument("--codecs", nargs="*", help="x264, x265 or names of networks")
+    parser.add_argument("--json", type=Path, default=HERE / "results" / "video_rd.json")
+    arguments = parser.parse_args()
+    points = json.loads(arguments.json.read_text()) if arguments.json.exists() else []
+    torch.set_num_threads(1)
+    jobs = [
+        (clip, f"{name} medium", crf)
+        for clip in CLIPS
+        for name in ("x264", "x265")
+        for crf in QUALITIES
+    ]
+    jobs += [(clip, f"{network} {preset}", size) for clip, network, preset, size in PLAN]
+    for clip, codec, setting in jobs if arguments.clips else ():
+        if arguments.only and clip not in arguments.only:
+            continue
+        if arguments.codecs and codec.split(" ")[0] not in arguments.codecs:
+            continue
+        if any((p["clip"], p["codec"], p["setting"]) == (clip, codec, setting) for p in points):
+            continue
+        frames = frames_of(arguments.clips, clip)
+        name, preset = codec.split(" ")
+        if name in videos.names():
+            found = measure_theirs(frames, name, setting)
+        else:
+            found = measure_ours(frames, name, preset, int(setting))
+        points = json.loads(arguments.json.read_text()) if arguments.json.exists() else []
+        points.append({"clip": clip, "codec": codec, "setting": setting, **found})
+        print("\r", points[-1], flush=True)
+        arguments.json.write_text(json.dumps(points, indent=1) + "\n")
+    report = table(points) + "\n\n" + deltas(points)
+    arguments.json.with_suffix(".md").write_text(report + "\n")
+    print(report)
+
+
+if __name__ == "__main__":
+    main()
