@@ -74,6 +74,26 @@ def measure_lossless(kodak: Path) -> None:
     run(str(HERE / "lossless_photo.py"), "--data", str(kodak), "--out", str(out))
 
 
+def measure_rendered() -> None:
+    """Lossless coding of the sample pictures."""
+    out = RESULTS / "samples-lossless"
+    options = ("--coders", "png,webp,laconic-e0", "--out", str(out))
+    run(str(HERE / "lossless_photo.py"), "--data", str(ROOT / "samples"), *options)
+
+
+def measure_preview(kodak: Path) -> None:
+    """What a preview in a lossless file costs."""
+    out = RESULTS / "lossless_preview"
+    run(str(HERE / "lossless_preview.py"), "--data", str(kodak), "--out", str(out))
+
+
+def measure_photos(photos: Path) -> None:
+    """Colour transforms, and circuits for latents, on the training pictures' held-out part."""
+    for name in ("colour_transforms", "latent_circuits"):
+        steps = ("--steps", "500") if name == "colour_transforms" else ()
+        run(str(HERE / f"{name}.py"), "--data", str(photos), "--out", str(RESULTS / name), *steps)
+
+
 def measure_records(mnist: Path, tables: Path) -> None:
     """Digits and tables."""
     folders = ("--mnist", str(mnist), "--tables", str(tables))
@@ -352,6 +372,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "effort": kept("sga"),
     "lossless": kept("kodak-lossless"),
     "held-out": kept("held-out"),
+    "samples-lossless": kept("samples-lossless"),
+    "lossless-preview": kept("lossless_preview"),
+    "latent-circuits": kept("latent_circuits"),
+    "colour-transforms": kept("colour_transforms"),
     "records": records,
     "records-orders": orders,
     "large": large,
@@ -390,7 +414,19 @@ def main() -> None:
     measuring.add_argument("--anchors", type=Path, required=True)
     measuring.add_argument("--mnist", type=Path)
     measuring.add_argument("--tables", type=Path)
-    names = ["kodak", "demo", "lossless", "records", "effort", "contexts", *SCRIPTS]
+    measuring.add_argument("--photos", type=Path, help="pictures of `laconic train photo`")
+    names = [
+        "kodak",
+        "demo",
+        "lossless",
+        "rendered",
+        "preview",
+        "photos",
+        "records",
+        "effort",
+        "contexts",
+        *SCRIPTS,
+    ]
     measuring.add_argument("--only", nargs="+", choices=names)
     commands.add_parser("write")
     arguments = parser.parse_args()
@@ -400,6 +436,8 @@ def main() -> None:
             "kodak": lambda: measure_kodak(arguments.kodak, arguments.anchors),
             "demo": measure_demo,
             "lossless": lambda: measure_lossless(arguments.kodak),
+            "rendered": measure_rendered,
+            "preview": lambda: measure_preview(arguments.kodak),
             "effort": lambda: measure_effort(arguments.kodak),
             "contexts": lambda: measure_contexts(arguments.kodak),
             **{name: script(name) for name in SCRIPTS},
@@ -408,6 +446,10 @@ def main() -> None:
             tasks["records"] = lambda: measure_records(arguments.mnist, arguments.tables)
         elif "records" in (arguments.only or []):
             parser.error("records are measured on --mnist and --tables: give both")
+        if arguments.photos:
+            tasks["photos"] = lambda: measure_photos(arguments.photos)
+        elif "photos" in (arguments.only or []):
+            parser.error("photos are measured on --photos: give their folder")
         for name in arguments.only or tasks:
             tasks[name]()
     for page in PAGES:
