@@ -92,7 +92,16 @@ def script(name: str) -> Callable[[], None]:
     return lambda: run(str(HERE / f"{name}.py"), "--json", str(RESULTS / f"{name}.json"))
 
 
-SCRIPTS = ("entropy_speed", "image_speed", "large_picture", "toolkit_speed")
+def measure_order(kodak: Path) -> None:
+    """Files of the default model in several orders of its channels, on four pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in (1, 5, 20, 23):
+            shutil.copy(kodak / f"kodim{number:02}.png", folder)
+        script = str(HERE / "channel_order.py")
+        run(script, "--pictures", folder, "--out", str(RESULTS / "channel_order"))
+
+
+SCRIPTS = ("entropy_speed", "image_speed", "large_picture", "toolkit_speed", "mlicpp_speed")
 
 
 def load(name: str) -> Any:
@@ -222,6 +231,29 @@ def toolkit() -> str:
     )
 
 
+def mlicpp() -> str:
+    """MLIC++ beside a forward pass of its own, and the authors' code beside theirs."""
+    figures = load("mlicpp_speed")
+    return table(
+        "768 x 512, one thread | CPU seconds | of a forward pass | authors' code, of theirs",
+        [
+            f"{name} | {seconds:.1f} | {seconds / figures['seconds']['forward']:.2f} |"
+            f" {figures['authors'].get(name, 1.0):.2f}"
+            for name, seconds in figures["seconds"].items()
+        ],
+    )
+
+
+def order_ranks() -> str:
+    """Orders of the channels against measurement."""
+    return kept("channel_order")().split("\n\n")[0]
+
+
+def order_files() -> str:
+    """What orders do to files."""
+    return kept("channel_order")().split("\n\n")[1]
+
+
 def kept(name: str) -> Callable[[], str]:
     """A table that a benchmark wrote itself."""
     return lambda: (RESULTS / f"{name}.md").read_text().strip()
@@ -244,6 +276,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "demo": demo,
     "speed": speed,
     "effort": kept("sga"),
+    "mlicpp-speed": mlicpp,
+    "order-ranks": order_ranks,
+    "order-files": order_files,
     "lossless": kept("kodak-lossless"),
     "held-out": kept("held-out"),
     "records": records,
@@ -277,7 +312,7 @@ def main() -> None:
     measuring.add_argument("--anchors", type=Path, required=True)
     measuring.add_argument("--mnist", type=Path)
     measuring.add_argument("--tables", type=Path)
-    names = ["kodak", "demo", "lossless", "records", "effort", *SCRIPTS]
+    names = ["kodak", "demo", "lossless", "records", "effort", "order", *SCRIPTS]
     measuring.add_argument("--only", nargs="+", choices=names)
     commands.add_parser("write")
     arguments = parser.parse_args()
@@ -288,6 +323,7 @@ def main() -> None:
             "demo": measure_demo,
             "lossless": lambda: measure_lossless(arguments.kodak),
             "effort": lambda: measure_effort(arguments.kodak),
+            "order": lambda: measure_order(arguments.kodak),
             **{name: script(name) for name in SCRIPTS},
         }
         if arguments.mnist and arguments.tables:
