@@ -107,6 +107,15 @@ def measure_effort(kodak: Path) -> None:
     run(script, "--pictures", str(kodak), *options)
 
 
+def measure_order(kodak: Path) -> None:
+    """Files of the default model in several orders of its channels, on four pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in (1, 5, 20, 23):
+            shutil.copy(kodak / f"kodim{number:02}.png", folder)
+        script = str(HERE / "channel_order.py")
+        run(script, "--pictures", folder, "--out", str(RESULTS / "channel_order"))
+
+
 def measure_contexts(kodak: Path) -> None:
     """What each context of the entropy model is worth."""
     options = ("--pictures", str(kodak), "--json", str(RESULTS / "contexts.json"))
@@ -118,7 +127,7 @@ def script(name: str) -> Callable[[], None]:
     return lambda: run(str(HERE / f"{name}.py"), "--json", str(RESULTS / f"{name}.json"))
 
 
-SCRIPTS = ("entropy_speed", "image_speed", "large_picture", "toolkit_speed")
+SCRIPTS = ("entropy_speed", "image_speed", "large_picture", "toolkit_speed", "mlicpp_speed")
 
 
 def load(name: str) -> Any:
@@ -345,6 +354,29 @@ def audio_speed() -> str:
     return table("step | times real time", rows)
 
 
+def mlicpp() -> str:
+    """MLIC++ beside a forward pass of its own, and the authors' code beside theirs."""
+    figures = load("mlicpp_speed")
+    return table(
+        "768 x 512, one thread | CPU seconds | of a forward pass | authors' code, of theirs",
+        [
+            f"{name} | {seconds:.1f} | {seconds / figures['seconds']['forward']:.2f} |"
+            f" {figures['authors'].get(name, 1.0):.2f}"
+            for name, seconds in figures["seconds"].items()
+        ],
+    )
+
+
+def order_ranks() -> str:
+    """Orders of the channels against measurement."""
+    return kept("channel_order")().split("\n\n")[0]
+
+
+def order_files() -> str:
+    """What orders do to files."""
+    return kept("channel_order")().split("\n\n")[1]
+
+
 def kept(name: str) -> Callable[[], str]:
     """A table that a benchmark wrote itself."""
     return lambda: (RESULTS / f"{name}.md").read_text().strip()
@@ -370,6 +402,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "demo": demo,
     "speed": speed,
     "effort": kept("sga"),
+    "mlicpp-speed": mlicpp,
+    "order-ranks": order_ranks,
+    "order-files": order_files,
     "lossless": kept("kodak-lossless"),
     "held-out": kept("held-out"),
     "samples-lossless": kept("samples-lossless"),
@@ -425,6 +460,7 @@ def main() -> None:
         "records",
         "effort",
         "contexts",
+        "order",
         *SCRIPTS,
     ]
     measuring.add_argument("--only", nargs="+", choices=names)
@@ -440,6 +476,7 @@ def main() -> None:
             "preview": lambda: measure_preview(arguments.kodak),
             "effort": lambda: measure_effort(arguments.kodak),
             "contexts": lambda: measure_contexts(arguments.kodak),
+            "order": lambda: measure_order(arguments.kodak),
             **{name: script(name) for name in SCRIPTS},
         }
         if arguments.mnist and arguments.tables:
