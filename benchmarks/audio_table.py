@@ -2,7 +2,7 @@
 
     python benchmarks/audio_table.py --data DIR --json benchmarks/results/audio_table.json
         [--model MODEL] [--limit N] [--metrics pesq,stoi,...] [--streams 1,2,...] [--steps 0,4]
-        [--only ours | others | savings]
+        [--only ours | others | savings] [--kind speech | other]
 
 ``DIR`` holds sounds whose names begin with the source before the first dash; those of SPEECH are
 speech, the rest music or effects. PESQ, STOI, ESTOI and ViSQOL (speech mode, polynomial map, 16
@@ -202,6 +202,7 @@ def main() -> None:
     parser.add_argument("--model", default="semanticodec-small")
     parser.add_argument("--limit", type=int, help="sounds of each source")
     parser.add_argument("--metrics", default=",".join(MEASURES))
+    parser.add_argument("--kind", choices=["speech", "other"])
     parser.add_argument("--streams", default=",".join(map(str, LADDER)))
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
     parser.add_argument("--only", choices=["ours", "others", "savings"])
@@ -217,6 +218,8 @@ def main() -> None:
             if seen[source] <= arguments.limit:
                 kept.append(item)
         items = kept
+    if arguments.kind:
+        items = [item for item in items if kind_of(item) == arguments.kind]
     if not items:
         sys.exit(f"{arguments.data} holds none of {', '.join(sorted(SUFFIXES))}")
     wanted = arguments.metrics.split(",")
