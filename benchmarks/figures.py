@@ -253,6 +253,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "toolkit": toolkit,
     "video": kept("video_rd"),
     "video-parts": kept("video_parts"),
+    "video-ablation": kept("video_ablation"),
 }
 
 
