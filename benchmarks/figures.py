@@ -359,6 +359,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "toolkit": toolkit,
     "video": kept("video_rd"),
     "video-parts": kept("video_parts"),
+    "video-ablation": kept("video_ablation"),
     "pscodec": kept("pscodec_prompts"),
     "audio-speech": lambda: audio_rows("speech"),
     "audio-other": lambda: audio_rows("other"),
