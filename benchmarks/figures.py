@@ -57,15 +57,15 @@ def measure_kodak(kodak: Path, anchors: Path) -> None:
         shutil.copyfile(curve, target / curve.name)
 
 
-def measure_demo() -> None:
-    """The demonstration on the sample pictures."""
+def measure_demo(name: str, *options: str) -> None:
+    """The demonstration on the sample pictures, or with ``--video`` on the sample film."""
     with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "laconic.cli", "demo", "--json", "--out", folder, "-f"]
         done = subprocess.run(
-            [sys.executable, "-m", "laconic.cli", "demo", "--json", "--out", folder, "-f"],
-            check=True, capture_output=True, text=True, cwd=ROOT,
-        )  # fmt: skip
+            [*command, *options], check=True, capture_output=True, text=True, cwd=ROOT
+        )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    (RESULTS / "demo.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def measure_lossless(kodak: Path) -> None:
@@ -224,6 +224,19 @@ def demo() -> str:
     )
 
 
+def demo_film() -> str:
+    """The sample film."""
+    return table(
+        "film | frames | size | bytes | .lac bytes | bpp | PSNR, dB | encode, s (CPU) | decode, fps",
+        [
+            f"{r['name']} | {r['frames']} | {r['width']} x {r['height']} |"
+            f" {r['original_bytes']:,} | {r['lac_bytes']:,} | {r['bpp']:.4f} | {r['psnr']:.2f} |"
+            f" {r['encode_s']:.0f} ({r['cpu_s']:.0f}) | {r['fps']:.0f}"
+            for r in load("demo_film")
+        ],
+    )
+
+
 def entropy() -> str:
     """Coders side by side."""
     figures = load("entropy_speed")
@@ -348,6 +361,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "contexts": contexts,
     "audio-training": audio_training,
     "demo": demo,
+    "demo-film": demo_film,
     "speed": speed,
     "effort": kept("sga"),
     "lossless": kept("kodak-lossless"),
@@ -391,7 +405,7 @@ def main() -> None:
     measuring.add_argument("--anchors", type=Path, required=True)
     measuring.add_argument("--mnist", type=Path)
     measuring.add_argument("--tables", type=Path)
-    names = ["kodak", "demo", "lossless", "records", "effort", "contexts", *SCRIPTS]
+    names = ["kodak", "demo", "demo_film", "lossless", "records", "effort", "contexts", *SCRIPTS]
     measuring.add_argument("--only", nargs="+", choices=names)
     commands.add_parser("write")
     arguments = parser.parse_args()
@@ -399,7 +413,8 @@ def main() -> None:
         RESULTS.mkdir(exist_ok=True)
         tasks: dict[str, Callable[[], None]] = {
             "kodak": lambda: measure_kodak(arguments.kodak, arguments.anchors),
-            "demo": measure_demo,
+            "demo": lambda: measure_demo("demo"),
+            "demo_film": lambda: measure_demo("demo_film", "--video"),
             "lossless": lambda: measure_lossless(arguments.kodak),
             "effort": lambda: measure_effort(arguments.kodak),
             "contexts": lambda: measure_contexts(arguments.kodak),
