@@ -227,7 +227,7 @@ def demo() -> str:
 def demo_film() -> str:
     """The sample film."""
     return table(
-        "film | frames | size | bytes | .lac bytes | bpp | PSNR, dB | encode, s (CPU) | decode, fps",
+        "film | frames | size | bytes | .lac bytes | bpp | PSNR, dB | encode s (CPU) | decode fps",
         [
             f"{r['name']} | {r['frames']} | {r['width']} x {r['height']} |"
             f" {r['original_bytes']:,} | {r['lac_bytes']:,} | {r['bpp']:.4f} | {r['psnr']:.2f} |"
