@@ -36,7 +36,8 @@ Stop = Callable[[], bool]
 
 WARM_UP = 0.1
 STEP_RATE = 5.0  # learning rate of logarithmic steps, as a multiple of that of weights
-STEER_EVERY, STEERING = 10, 0.15  # steps between corrections, exponent of one
+STEER_EVERY, STEERING = 10, 0.25  # steps between corrections, exponent of one
+CALIBRATIONS, CALIBRATION_RANGE = 20, 1.5  # in a fit; the factor they may find
 FURTHEST = 8.0  # that a price may be from the one expected at the target
 SURVEY_EVERY = 25
 STATUS_EVERY = 50
@@ -95,7 +96,7 @@ class Fit:
         visits = (self.steps - self.switch) / self.plan.frames
         self.travel = min(TRAVEL / visits, FURTHEST_MOVE)
         self.step = 0
-        self.trade, self.correction = self.aim.trade, 1.0
+        self.trade, self.correction, self.calibration = self.aim.trade, 1.0, 1.0
         self.error = 0.0  # running mean of the squared error
         self.bpp = 0.0
         self._order: list[int] = []
@@ -224,10 +225,19 @@ class Fit:
         self.bpp = bpp if not self.bpp else self.bpp + 0.05 * (bpp - self.bpp)
         target = self.aim.target_bytes
         if target is not None and self.step % STEER_EVERY == 0:
-            ratio = self.bpp * self.pixels / 8 / (MARGIN * target)
+            if self.step % max(STEER_EVERY, self.steps // CALIBRATIONS) < STEER_EVERY:
+                self._calibrate()
+            ratio = self.calibration * self.bpp * self.pixels / 8 / (MARGIN * target)
             self.correction *= min(max(ratio, 0.5), 2.0) ** STEERING
             self.correction = min(max(self.correction, 1 / FURTHEST), FURTHEST)
             self.trade = 0.7 * self.error / self.aim.bpp * self.correction
+
+    def _calibrate(self) -> None:
+        """What the coder makes of an estimated bit, once weights are rounded too."""
+        if self.step > self.weights_switch:
+            coded = 8 * len(encode_symbols(self.quantiser.integers(self.film))[0])
+            ratio = coded / max(self.bpp * self.pixels, 1)
+            self.calibration = min(max(ratio, 1 / CALIBRATION_RANGE), CALIBRATION_RANGE)
 
     @torch.no_grad()
     def _start_quantising(self) -> None:
@@ -358,6 +368,7 @@ class Fit:
             "step": self.step,
             "trade": self.trade,
             "correction": self.correction,
+            "calibration": self.calibration,
             "error": self.error,
             "bpp": self.bpp,
             "order": list(self._order),
@@ -389,6 +400,7 @@ class Fit:
         fit = cls(frames, settings, recipe=Recipe(**state["recipe"]), plan=plan)
         fit.step, fit.trade = int(state["step"]), float(state["trade"])
         fit.correction = float(state["correction"])
+        fit.calibration = float(state["calibration"])
         fit.error, fit.bpp = float(state["error"]), float(state["bpp"])
         fit._order = [int(i) for i in state["order"]]
         fit.generator.set_state(torch.from_numpy(np.asarray(state["generator"])))

@@ -21,6 +21,7 @@ from laconic.codec.video.film import LATENT, Film
 from laconic.codec.video.gaussians import PHASES, scale_of
 from laconic.codec.video.symbols import (
     BEFORE_BOUNDS,
+    MAX_SYMBOL,
     STEPS_PER_OCTAVE,
     Coded,
     group_of,
@@ -142,7 +143,8 @@ class Quantiser(nn.Module):
         latents: dict[str, NDArray[np.int32]] = {}
         for name, p in film.sent().items():
             size = step_size(indexes[self.group[name]])
-            symbols = np.rint(p.double().cpu().numpy() / size).astype(np.int32)
+            codes = np.rint(p.double().cpu().numpy() / size)
+            symbols = codes.clip(-MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
             (latents if name.startswith(LATENT) else weights)[name] = symbols
         return Coded(weights, latents, indexes)
 
