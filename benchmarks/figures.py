@@ -74,6 +74,26 @@ def measure_lossless(kodak: Path) -> None:
     run(str(HERE / "lossless_photo.py"), "--data", str(kodak), "--out", str(out))
 
 
+def measure_rendered() -> None:
+    """Lossless coding of the sample pictures."""
+    out = RESULTS / "samples-lossless"
+    options = ("--coders", "png,webp,laconic-e0", "--out", str(out))
+    run(str(HERE / "lossless_photo.py"), "--data", str(ROOT / "samples"), *options)
+
+
+def measure_preview(kodak: Path) -> None:
+    """What a preview in a lossless file costs."""
+    out = RESULTS / "lossless_preview"
+    run(str(HERE / "lossless_preview.py"), "--data", str(kodak), "--out", str(out))
+
+
+def measure_photos(photos: Path) -> None:
+    """Colour transforms, and circuits for latents, on the training pictures' held-out part."""
+    for name in ("colour_transforms", "latent_circuits"):
+        steps = ("--steps", "500") if name == "colour_transforms" else ()
+        run(str(HERE / f"{name}.py"), "--data", str(photos), "--out", str(RESULTS / name), *steps)
+
+
 def measure_records(mnist: Path, tables: Path) -> None:
     """Digits and tables."""
     folders = ("--mnist", str(mnist), "--tables", str(tables))
@@ -87,12 +107,27 @@ def measure_effort(kodak: Path) -> None:
     run(script, "--pictures", str(kodak), *options)
 
 
+def measure_order(kodak: Path) -> None:
+    """Files of the default model in several orders of its channels, on four pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in (1, 5, 20, 23):
+            shutil.copy(kodak / f"kodim{number:02}.png", folder)
+        script = str(HERE / "channel_order.py")
+        run(script, "--pictures", folder, "--out", str(RESULTS / "channel_order"))
+
+
+def measure_contexts(kodak: Path) -> None:
+    """What each context of the entropy model is worth."""
+    options = ("--pictures", str(kodak), "--json", str(RESULTS / "contexts.json"))
+    run(str(HERE / "context_ablation.py"), *options)
+
+
 def script(name: str) -> Callable[[], None]:
     """The measurement that ``benchmarks/NAME.py`` makes."""
     return lambda: run(str(HERE / f"{name}.py"), "--json", str(RESULTS / f"{name}.json"))
 
 
-SCRIPTS = ("entropy_speed", "image_speed", "large_picture", "toolkit_speed")
+SCRIPTS = ("entropy_speed", "image_speed", "large_picture", "toolkit_speed", "mlicpp_speed")
 
 
 def load(name: str) -> Any:
@@ -156,6 +191,54 @@ def training() -> str:
         f"{', then '.join(parts)}, on two shared CPU cores; on held-out pictures at qualities 10,"
         f" 30, 50, 70 and 90 (estimated bits, unrounded): {points}."
     )
+
+
+def training_curve() -> str:
+    """BD-rate against the shipped model at some crops of every run."""
+    found = load("training_curve")
+    rows = found["held_out"]
+    shown = []
+    for number in sorted({r["run"] for r in rows}):
+        points = [r for r in rows if r["run"] == number]
+        some = points if len(points) < 5 else [*points[:-1:4], points[-1]]
+        shown += [
+            f"{number} | {r['crops']:,} | {r['bd_rate']:+.1f} | {r['loss']:.4f}" for r in some
+        ]
+    head = "run | crops seen | BD-rate against the shipped model, % | mean loss"
+    files = [
+        f"On {k['pictures']} Kodak pictures, from bytes of files, the model after"
+        f" {k['crops']:,} crops is at {k['bd_rate']:+.1f} %."
+        for k in found["kodak"]
+    ]
+    return "\n\n".join([table(head, shown), *files])
+
+
+def contexts() -> str:
+    """Bits added by silencing a context."""
+    found = load("contexts")["parts"]
+    qualities = list(next(iter(found.values())))
+    head = " | ".join(["silenced", *(f"quality {q}, bits" for q in qualities)])
+    rows = [
+        " | ".join([name, *(f"{points[q]['bits']:+.2f} %" for q in qualities)])
+        for name, points in found.items()
+    ]
+    return table(head, rows)
+
+
+def audio_training() -> str:
+    """Stages, steps, minutes and last held-out figures of the shipped audio model."""
+    from laconic.codec import models
+
+    rows = []
+    for stage, run in models.find("semanticodec-small").training.items():
+        recipe = run["recipe"]
+        figures = {k: v for k, v in run["held_out"].items() if k not in ("step", "minutes", "used")}
+        shown = ", ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in figures.items())
+        rows.append(
+            f"{stage} | {run['steps']:,} | {recipe['batch']} x {recipe['seconds']} s |"
+            f" {run['minutes']:.0f} | {shown}"
+        )
+    return table("stage | steps | batch | minutes | on held-out sounds", rows)
 
 
 def demo() -> str:
@@ -222,6 +305,78 @@ def toolkit() -> str:
     )
 
 
+def audio_rows(kind: str) -> str:
+    """Sounds of one kind: ours at every rate, then other codecs."""
+    found = load("audio_table")
+    measures = ("visqol", "pesq", "stoi", "estoi", "log_mel", "mr_stft")
+    if kind != "speech":
+        measures = ("log_mel", "mr_stft")
+    titles = {"visqol": "ViSQOL", "pesq": "PESQ", "stoi": "STOI", "estoi": "ESTOI",
+              "log_mel": "log-mel", "mr_stft": "STFT"}  # fmt: skip
+    rows = [r for r in (*found["ours"], *found["others"]) if r["kind"] == kind]
+    measures = tuple(m for m in measures if any(m in r for r in rows))
+    return table(
+        " | ".join(["codec", "bytes", "kbit/s", *(titles[m] for m in measures)]),
+        [
+            " | ".join(
+                [r["codec"], f"{r['bytes']:,}", f"{r['kbps']:.3f}"]
+                + [f"{r[m]:.{2 if m in ('visqol', 'pesq') else 3}f}" for m in measures]
+            )
+            for r in rows
+        ],
+    )
+
+
+def audio_savings() -> str:
+    """Bytes saved by the entropy coding, for each source of sounds."""
+    rows = []
+    for source in load("audio_table")["savings"]:
+        for streams, sizes in source["streams"].items():
+            share = {k: 100 * (1 - sizes[k] / sizes["fixed"]) for k in ("counts", "prior")}
+            rows.append(
+                f"{source['source']} ({source['sounds']} sounds), {streams} streams |"
+                f" {sizes['fixed']:,} | {share['counts']:.1f} % | {share['prior']:.1f} %"
+            )
+    return table("sounds | bytes at fixed length | saved by counts | by prior and counts", rows)
+
+
+def audio_speed() -> str:
+    """Factors of real time and the memory of a long sound."""
+    found = load("audio_speed")
+    rows = [f"{r['step']} | {r['factor']:.1f}" for r in found["factors"]]
+    rows += [f"Opus 64 kbit/s, {k} | {v:.0f}" for k, v in found["opus"].items()]
+    long = found["long"]
+    name = f"{long['minutes']:g} minutes, whole command"
+    rows += [
+        f"{name}: encode --no-verify ({long['encode_mib']:.0f} MiB) | {long['encode_factor']:.1f}",
+        f"{name}: decode --steps 0 ({long['decode_mib']:.0f} MiB) | {long['decode_factor']:.1f}",
+    ]
+    return table("step | times real time", rows)
+
+
+def mlicpp() -> str:
+    """MLIC++ beside a forward pass of its own, and the authors' code beside theirs."""
+    figures = load("mlicpp_speed")
+    return table(
+        "768 x 512, one thread | CPU seconds | of a forward pass | authors' code, of theirs",
+        [
+            f"{name} | {seconds:.1f} | {seconds / figures['seconds']['forward']:.2f} |"
+            f" {figures['authors'].get(name, 1.0):.2f}"
+            for name, seconds in figures["seconds"].items()
+        ],
+    )
+
+
+def order_ranks() -> str:
+    """Orders of the channels against measurement."""
+    return kept("channel_order")().split("\n\n")[0]
+
+
+def order_files() -> str:
+    """What orders do to files."""
+    return kept("channel_order")().split("\n\n")[1]
+
+
 def kept(name: str) -> Callable[[], str]:
     """A table that a benchmark wrote itself."""
     return lambda: (RESULTS / f"{name}.md").read_text().strip()
@@ -241,11 +396,21 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "kodak-deltas": kodak_deltas,
     "kodak-points": kodak_points,
     "training": training,
+    "training-curve": training_curve,
+    "contexts": contexts,
+    "audio-training": audio_training,
     "demo": demo,
     "speed": speed,
     "effort": kept("sga"),
+    "mlicpp-speed": mlicpp,
+    "order-ranks": order_ranks,
+    "order-files": order_files,
     "lossless": kept("kodak-lossless"),
     "held-out": kept("held-out"),
+    "samples-lossless": kept("samples-lossless"),
+    "lossless-preview": kept("lossless_preview"),
+    "latent-circuits": kept("latent_circuits"),
+    "colour-transforms": kept("colour_transforms"),
     "records": records,
     "records-orders": orders,
     "large": large,
@@ -254,6 +419,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "video": kept("video_rd"),
     "video-parts": kept("video_parts"),
     "video-ablation": kept("video_ablation"),
+    "pscodec": kept("pscodec_prompts"),
+    "audio-speech": lambda: audio_rows("speech"),
+    "audio-other": lambda: audio_rows("other"),
+    "audio-savings": audio_savings,
+    "audio-speed": audio_speed,
 }
 
 
@@ -280,7 +450,20 @@ def main() -> None:
     measuring.add_argument("--anchors", type=Path, required=True)
     measuring.add_argument("--mnist", type=Path)
     measuring.add_argument("--tables", type=Path)
-    names = ["kodak", "demo", "lossless", "records", "effort", *SCRIPTS]
+    measuring.add_argument("--photos", type=Path, help="pictures of `laconic train photo`")
+    names = [
+        "kodak",
+        "demo",
+        "lossless",
+        "rendered",
+        "preview",
+        "photos",
+        "records",
+        "effort",
+        "contexts",
+        "order",
+        *SCRIPTS,
+    ]
     measuring.add_argument("--only", nargs="+", choices=names)
     commands.add_parser("write")
     arguments = parser.parse_args()
@@ -290,13 +473,21 @@ def main() -> None:
             "kodak": lambda: measure_kodak(arguments.kodak, arguments.anchors),
             "demo": measure_demo,
             "lossless": lambda: measure_lossless(arguments.kodak),
+            "rendered": measure_rendered,
+            "preview": lambda: measure_preview(arguments.kodak),
             "effort": lambda: measure_effort(arguments.kodak),
+            "contexts": lambda: measure_contexts(arguments.kodak),
+            "order": lambda: measure_order(arguments.kodak),
             **{name: script(name) for name in SCRIPTS},
         }
         if arguments.mnist and arguments.tables:
             tasks["records"] = lambda: measure_records(arguments.mnist, arguments.tables)
         elif "records" in (arguments.only or []):
             parser.error("records are measured on --mnist and --tables: give both")
+        if arguments.photos:
+            tasks["photos"] = lambda: measure_photos(arguments.photos)
+        elif "photos" in (arguments.only or []):
+            parser.error("photos are measured on --photos: give their folder")
         for name in arguments.only or tasks:
             tasks[name]()
     for page in PAGES:

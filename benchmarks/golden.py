@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from pictures import picture  # noqa: E402
-from rule_models import RULE_MODELS, install  # noqa: E402
+from rule_models import ORDERED, RULE_MODELS, install  # noqa: E402
 
 Cases = dict[str, tuple[Image, dict[str, Any]]]
 
@@ -56,7 +56,7 @@ def imported_cases(codec_name: str) -> Cases:
 
     return {
         name.removeprefix("test-"): (picture(50, 100, alpha=True), {"model": name, "tile": 64})
-        for name in RULE_MODELS
+        for name in (*RULE_MODELS, *ORDERED)
         if models.find(name).codec == codec_name
     }
 

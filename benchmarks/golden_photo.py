@@ -1,19 +1,25 @@
 """Writes golden streams of the codec photo into ``tests/golden/photo-1``; existing ones are kept.
 
-python benchmarks/golden_photo.py
+    python benchmarks/golden_photo.py
+
+Previews are made by a tiny model of the default model's kind whose weights follow from a public
+rule (``tests/rule_models.py``).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from laconic import codec
+from laconic.codec import models
 from laconic.formats.container import Container
 from laconic.formats.image import Image
 
@@ -21,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from pictures import picture, textured  # noqa: E402
+from rule_models import TEST_BASE, install  # noqa: E402
 
 
 def cases() -> dict[str, tuple[Image, dict[str, Any]]]:
@@ -33,6 +40,7 @@ def cases() -> dict[str, tuple[Image, dict[str, Any]]]:
     repeated = picture(30, 50, 1, 16)
     repeated.pixels[:] = (repeated.pixels >> 6) << 6 | repeated.pixels >> 10
     gray = textured(60, 100, 1)
+    checks = Image(np.kron(np.eye(8), np.ones((8, 8)))[..., None].astype(np.uint8) * 255)
     return {
         "photo-dot": (picture(1, 1), {}),
         "photo-gray16-33x70": (picture(33, 70, 1, 16), {}),
@@ -45,14 +53,26 @@ def cases() -> dict[str, tuple[Image, dict[str, Any]]]:
         "photo-gray-as-rgb-60x100": (Image(np.repeat(gray.pixels, 3, axis=2)), {}),
         "photo-adapted-rgb16-200x200": (picture(200, 200, bits=16), {"effort": 1}),
         "photo-metadata-40x40": (with_chunks, {}),
-        "photo-drawing-64x64": (Image(np.kron(np.eye(8), np.ones((8, 8)))[..., None]
-                                      .astype(np.uint8) * 255), {}),
+        "photo-preview-tiles-90x150": (textured(90, 150), {"preview": True, "tile": 64}),
+        "photo-preview-gray16-alpha-40x50": (
+            picture(40, 50, 1, 16, alpha=True), {"preview": True, "quality": 30}
+        ),
+        "photo-preview-drawing-64x64": (checks, {"preview": True}),
+        "photo-drawing-64x64": (checks, {}),
     }  # fmt: skip
 
 
 def main() -> None:
     """Encode every case that has no file yet."""
-    folder = ROOT / "tests" / "golden" / "photo-1"
+    with tempfile.TemporaryDirectory() as store:
+        os.environ["LACONIC_MODELS"] = store
+        install(Path(store))
+        models.DEFAULT_MODEL = TEST_BASE
+        write(ROOT / "tests" / "golden" / "photo-1")
+
+
+def write(folder: Path) -> None:
+    """Encode into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, (image, options) in cases().items():
         path = folder / f"{name}.lac"

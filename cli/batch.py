@@ -164,13 +164,15 @@ class TileProgress:
     that stand beside it."""
 
     def __init__(self, label: str) -> None:
-        self.label, self.words = label, ""
+        self.label, self.words, self._width = label, "", 0
 
     def draw(self, done: int, total: int) -> None:
         filled = 30 * done // total
         bar = f"[{'#' * filled}{'-' * (30 - filled)}]  {done}/{total}"
         end = "\n" if done == total else ""
-        sys.stderr.write(f"\r{self.label}  {bar}  {self.words}".rstrip(" ") + end)
+        line = f"\r{self.label}  {bar}  {self.words}".rstrip(" ")
+        self._width = max(self._width, len(line))  # what stood there is covered
+        sys.stderr.write(line.ljust(self._width) + end)
         sys.stderr.flush()
 
     def note(self, words: str) -> None:

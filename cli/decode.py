@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from laconic.cli import batch
+from laconic.cli import batch, film, sounds
 from laconic.cli.batch import STD, Job
-from laconic.cli.options import Region, Rows, common, limits_of, wants_progress
+from laconic.cli.options import Frames, Region, Rows, common, limits_of, wants_progress
 from laconic.cli.tables import Table as Report
 
 COLUMNS = [
@@ -30,19 +30,33 @@ COLUMNS = [
     "--output-dir", help="Folder for the outputs; the structure of input folders is kept."
 )
 @click.option(
-    "--format", "format_", help="png, jpg, webp, avif, tiff, ppm, bmp; csv, npy, idx, parquet."
+    "--format",
+    "format_",
+    help="png, jpg, webp, avif, tiff, ppm, bmp; mkv, mp4, mov, webm, y4m; wav, wav24, wav32f, flac,"
+    " flac24, opus, mp3, m4a; csv, npy, idx, parquet.",
 )
+@click.option("--frames", type=Frames(), help="Decode only these frames of a film.")
+@click.option("--audio/--no-audio", default=True, help="Write a film's sound.  [default: audio]")
 @click.option("--rows", type=Rows(), help="Decode only these rows of a table or array.")
 @click.option("--region", type=Region(), help="Decode only this rectangle.")
+@click.option("--preview", is_flag=True, help="Only the lossy picture that the file begins with.")
 @click.option("--partial", is_flag=True, help="Decode what is intact of a damaged file.")
+@sounds.decode_options
 @click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Inputs at a time.")
 @click.option("-f", "--force", is_flag=True, help="Replace existing files.")
 @common
 def command(inputs: tuple[str, ...], **options: Any) -> int:
-    """Decode .lac files into pictures, tables and arrays. INPUTS are files, folders or '-' for
-    stdin."""
+    """Decode .lac files into pictures, films, sounds, tables and arrays.
+
+    INPUTS are files, folders or '-' for stdin. Films become .mkv (FFV1, the decoded samples
+    exactly), .mp4, .mov or .webm (for players, nearly without loss), .y4m, or a folder of PNG
+    pictures (-o FOLDER), with their sound as it was.
+    """
     from laconic.formats.image_writer import format_of
 
+    if options["preview"] and (options["rows"] or options["region"] or options["partial"]):
+        raise click.UsageError("--preview decodes the whole preview: leave --region, --rows and"
+                               " --partial out")  # fmt: skip
     files = list(batch.expand(inputs, (".lac",)))
     several = len(files) > 1
     show = wants_progress(options["progress"])
@@ -62,8 +76,11 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
         )
         for source, below in files
     ]
-    for job in jobs:
-        if _records_format(job.source) is None:
+    heard = [sounds.is_coded_sound(job.source) for job in jobs]
+    for job, sound in zip(jobs, heard, strict=True):
+        if film.is_format(options["format_"]) or film.holds_film(job.source):
+            film.check_format(job.target, options["format_"])
+        elif _records_format(job.source) is None and not sound:
             format_of(
                 job.target if job.target != STD else ".png",
                 options["format_"] or ("png" if job.target == STD else None),
@@ -72,7 +89,8 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     if to_stdout and sys.stdout.isatty() and not options["force"]:
         raise click.UsageError("refusing to write binary data to a terminal: use -o, a pipe, or -f")
     batch.prepare_folders(jobs)
-    table = Report(COLUMNS, as_json=options["as_json"], err=to_stdout, quiet=options["quiet"])
+    columns = sounds.DECODE_COLUMNS if heard and all(heard) else COLUMNS
+    table = Report(columns, as_json=options["as_json"], err=to_stdout, quiet=options["quiet"])
     code = batch.run(jobs, decode_one, options["jobs"], table.add, progress=show)
     table.close()
     return code
@@ -81,12 +99,18 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
 def decode_one(job: Job) -> dict[str, Any]:
     """Decode one input; returns a row of the table. A partial picture is written, then reported."""
     from laconic.formats.atomic import check_target
-    from laconic.formats.errors import FormatError
+    from laconic.formats.errors import FormatError, ParameterError
     from laconic.formats.image import write_image
 
     options = job.options
+    if film.holds_film(job.source):
+        return film.decode_film(job)
+    if options["frames"] is not None:
+        raise ParameterError("--frames is for films: the file holds none")
     if job.target != STD:
         check_target(job.target, options["force"])
+    if sounds.is_coded_sound(job.source):
+        return sounds.decode_sound(job)
     limits = limits_of(options["limit_pixels"])
     source: Any = sys.stdin.buffer.read() if job.source == STD else Path(job.source)
     import numpy as np
@@ -95,14 +119,18 @@ def decode_one(job: Job) -> dict[str, Any]:
     from laconic.formats.table import Table
 
     start = time.perf_counter()
-    image = codec.decode(
-        source,
-        rows=options["rows"],
-        region=options["region"],
-        partial=options["partial"],
-        progress=batch.tile_progress(options["show_progress"], "decoding"),
-        limits=limits,
-    )
+    progress = batch.tile_progress(options["show_progress"], "decoding")
+    if options["preview"]:
+        image = codec.preview(source, progress=progress, limits=limits)
+    else:
+        image = codec.decode(
+            source,
+            rows=options["rows"],
+            region=options["region"],
+            partial=options["partial"],
+            progress=progress,
+            limits=limits,
+        )
     seconds = time.perf_counter() - start
     if isinstance(image, Table | np.ndarray):
         return _write_records(job, image, seconds, source)
@@ -142,8 +170,15 @@ def _records_format(source: str) -> str | None:
 
 
 def _suffix(source: str, format_: str | None) -> str:
+    if film.holds_film(source):
+        return film.suffix_of(format_)
     if format_:
-        return "." + format_.lower()
+        from laconic.formats.audio_writer import FORMATS
+
+        known = FORMATS.get(format_.lower())
+        return known.suffix if known else "." + format_.lower()
+    if source != STD and sounds.is_coded_sound(source):
+        return ".wav"
     kind = _records_format(source)
     return ".png" if kind is None else f".{kind}" if kind else ""
 

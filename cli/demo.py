@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,8 +25,37 @@ COLUMNS = [
     ("decode_s", "decode s", ".2f"),
 ]
 
+FILM_COLUMNS = [
+    ("name", "film", ""),
+    ("width", "width", ""),
+    ("height", "height", ""),
+    ("frames", "frames", ""),
+    ("original_bytes", "source bytes", ","),
+    ("lac_bytes", "lac bytes", ","),
+    ("bpp", "bpp", ".4f"),
+    ("psnr", "PSNR dB", ".2f"),
+    ("ms_ssim", "MS-SSIM", ".4f"),
+    ("encode_s", "encode s", ".1f"),
+    ("fps", "decode fps", ".1f"),
+]
+
+
+SOUND_COLUMNS = [
+    ("name", "sound", ""),
+    ("seconds", "length, s", ".2f"),
+    ("channels", "channels", ""),
+    ("streams", "streams", ""),
+    ("original_bytes", "FLAC bytes", ","),
+    ("lac_bytes", "lac bytes", ","),
+    ("kbps", "kbit/s", ".3f"),
+    ("mel_distance", "mel distance", ".3f"),
+    ("encode_s", "encode s", ".2f"),
+    ("decode_s", "decode s", ".2f"),
+]
+
 
 @click.command("demo")
+@click.option("--audio", is_flag=True, help="Sounds instead of pictures.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -35,25 +65,55 @@ COLUMNS = [
 @click.option(
     "--samples",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of PNG pictures.",
+    help="Folder of PNG pictures, of films or of sounds.",
 )
+@click.option("--video", is_flag=True, help="Encode the sample film instead: some minutes.")
 @click.option("-f", "--force", is_flag=True, help="Write into an existing folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per row.")
 @click.option("--progress/--no-progress", default=None)
 def command(
-    out: Path, samples: Path | None, force: bool, as_json: bool, progress: bool | None
+    audio: bool,
+    out: Path,
+    samples: Path | None,
+    video: bool,
+    force: bool,
+    as_json: bool,
+    progress: bool | None,
 ) -> None:
-    """Encode and decode the sample pictures, measure, draw them side by side."""
-    from laconic.formats.errors import OutputError
+    """Encode and decode the sample pictures, measure, draw them side by side.
 
+    With --video the sample film, with a contact sheet: originals above, decoded frames below; with
+    --audio the sample sounds, with spectrograms.
+    """
+    from laconic.formats.errors import OutputError, ParameterError
+
+    if video and audio:
+        raise ParameterError("--video and --audio exclude each other: give one of them")
     if out.exists() and any(out.iterdir()) and not force:
         raise OutputError(f"{out} exists already: choose another folder or add -f")
-    from laconic.codec import demo
+    show = wants_progress(progress)
+    rows: list[Any]
+    if video:
+        from laconic.codec import demo_video
 
-    result = demo.run(out, samples, batch.tile_progress(wants_progress(progress), "demo"))
-    table = Table(COLUMNS, as_json=as_json)
-    for row in result.rows:
+        bar = batch.TileProgress("fitting")
+        draw, note = (bar.draw, bar.note) if show else (None, None)
+        films = demo_video.run(out, samples, progress=draw, status=note)
+        columns, rows, said = FILM_COLUMNS, [*films.rows], f"contact sheet: {films.picture}"
+    elif audio:
+        from laconic.codec.audio import demo as demo_audio
+
+        heard = demo_audio.run(out, samples, batch.tile_progress(show, "demo"))
+        columns, rows = SOUND_COLUMNS, [*heard.rows]
+        said = f"spectrograms: {', '.join(map(str, heard.pictures))}"
+    else:
+        from laconic.codec import demo
+
+        result = demo.run(out, samples, batch.tile_progress(show, "demo"))
+        columns, rows, said = COLUMNS, [*result.rows], f"side by side: {result.picture}"
+    table = Table(columns, as_json=as_json)
+    for row in rows:
         table.add(row.to_dict())
     table.close()
     if not as_json:
-        click.echo(f"side by side: {result.picture}")
+        click.echo(said)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from laconic.cli import batch
+from laconic.cli import batch, film, sounds
 from laconic.cli.batch import STD, Job
 from laconic.cli.options import (
     ByteSize,
@@ -44,6 +44,9 @@ COLUMNS = [
 @click.option("--target-size", type=ByteSize(), help="Largest size of the file, such as 40kB.")
 @click.option("--lossless", is_flag=True, help="Exact reconstruction.")
 @click.option(
+    "--preview", is_flag=True, help="Begin a lossless file with a lossy picture of quality -q."
+)
+@click.option(
     "--effort",
     type=click.IntRange(0, 9),
     default=0,
@@ -54,34 +57,61 @@ COLUMNS = [
 @click.option("--tile", type=int, help="Side of the tiles in pixels, a multiple of 64.")
 @click.option("--states", type=click.IntRange(1, 1024), help="Latent states for records.")
 @click.option("--block", type=click.IntRange(1), help="Rows that decode on their own.")
+@click.option(
+    "--preset",
+    type=click.Choice(["fast", "medium", "slow"]),
+    default="medium",
+    show_default=True,
+    help="How long films are fitted.",
+)
+@click.option(
+    "--network",
+    type=click.Choice(["grids", "hnerv-boost", "hnerv"]),
+    help="What is fitted to a film. [default: grids]",
+)
+@click.option("--chunk", type=click.IntRange(1), help="Frames of a film that are fitted together.")
+@click.option("--audio/--no-audio", default=True, help="Carry a film's sound.  [default: audio]")
 @click.option("--strip", is_flag=True, help="Leave out EXIF and XMP.")
 @click.option(
     "--verify/--no-verify", default=True, help="Decode once and compare.  [default: verify]"
 )
-@click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Inputs at a time.")
+@sounds.encode_options
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    help="Inputs, or chunks of a film, at a time.",
+)
 @click.option("-f", "--force", is_flag=True, help="Replace existing files.")
 @common
 def command(inputs: tuple[str, ...], **options: Any) -> int:
-    """Encode pictures, tables and arrays into .lac files.
+    """Encode pictures, films, sounds, tables and arrays into .lac files.
 
-    INPUTS are files, folders or '-' for stdin. Tables (.csv, .tsv, .parquet) and arrays (.npy,
+    INPUTS are files, folders or '-' for stdin. Films (.mp4, .mkv, .mov, .webm, ...) are fitted for
+    minutes to hours: progress is kept in OUTPUT.work, the same command goes on from there, and
+    Ctrl-C writes the best stream so far. Tables (.csv, .tsv, .parquet) and arrays (.npy,
     .idx) go to the codec 'records'; so do folders of equal gray pictures with --codec records.
+    Sounds (.wav, .flac, .mp3, .opus, ...) go to 'semanticodec'.
     """
-    given = [n for n in ("quality", "bpp", "target_size") if options[n] is not None]
-    given += ["lossless"] if options["lossless"] else []
+    given = [n for n in ("quality", "bpp", "target_size", "kbps") if options[n] is not None]
+    given += ["lossless"] if options["lossless"] and not options["preview"] else []
     if len(given) > 1:
         names = " and ".join("--" + n.replace("_", "-") for n in given)
         raise click.UsageError(f"{names} exclude each other: give one of them")
+    from laconic.formats.audio import SUFFIXES as SOUND_SUFFIXES
     from laconic.formats.image import SUFFIXES
     from laconic.formats.records import SUFFIXES as DATA_SUFFIXES
+    from laconic.formats.video import SUFFIXES as FILM_SUFFIXES
 
     if options["codec"] == "records":
         files = [(name, Path(Path(name).name)) for name in inputs]
     else:
-        files = list(batch.expand(inputs, SUFFIXES | DATA_SUFFIXES))
+        known = SUFFIXES | DATA_SUFFIXES | SOUND_SUFFIXES | FILM_SUFFIXES
+        files = list(batch.expand(inputs, known))
     several = len(files) > 1
     show = wants_progress(options["progress"])
-    passed = {**options, "show_progress": show and not several}
+    passed = {**options, "show_progress": show and not several, "alone": not several}
     jobs = [
         Job(
             source,
@@ -96,7 +126,12 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     if to_stdout and sys.stdout.isatty() and not options["force"]:
         raise click.UsageError("refusing to write binary data to a terminal: use -o, a pipe, or -f")
     batch.prepare_folders(jobs)
-    table = Table(COLUMNS, as_json=options["as_json"], err=to_stdout, quiet=options["quiet"])
+    columns = COLUMNS
+    if all(film.takes(job.source, options["codec"]) for job in jobs):
+        columns = film.ENCODE_COLUMNS
+    elif all(sounds.is_sound(job.source, options) for job in jobs):
+        columns = sounds.ENCODE_COLUMNS
+    table = Table(columns, as_json=options["as_json"], err=to_stdout, quiet=options["quiet"])
     code = batch.run(jobs, encode_one, options["jobs"], table.add, progress=show)
     table.close()
     return code
@@ -109,6 +144,10 @@ def encode_one(job: Job) -> dict[str, Any]:
     options = job.options
     if job.target != STD:
         check_target(job.target, options["force"])
+    if film.takes(job.source, options["codec"]):
+        return film.encode_film(job)
+    if sounds.is_sound(job.source, options):
+        return sounds.encode_sound(job)
     limits = limits_of(options["limit_pixels"])
     from laconic import codec
 
@@ -130,6 +169,7 @@ def encode_one(job: Job) -> dict[str, Any]:
         strip=options["strip"],
         verify=options["verify"],
         tile=options["tile"],
+        preview=options["preview"],
         states=options["states"],
         block=options["block"],
         progress=bar.draw if show else None,

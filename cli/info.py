@@ -30,19 +30,34 @@ def command(inputs: tuple[str, ...], as_json: bool, limit_pixels: int | None) ->
         if as_json:
             click.echo(json.dumps(row))
             return
-        click.echo(f"{row['input']}: {row['kind']} {row['width']} x {row['height']}")
+        sound = row["sound"]
+        size = f"{row['width']} x {row['height']}"
+        if sound is not None:
+            size = f"{sound['seconds']:.2f} s at {sound['rate']} Hz"
+        click.echo(f"{row['input']}: {row['kind']} {size}")
         for key in FACTS:
             value = "not installed" if row[key] is None else row[key]
             click.echo(f"  {key.replace('_', ' '):14}{value}")
-        click.echo(f"  {'alpha':14}{'yes' if row['alpha'] else 'no'}")
+        if sound is None:
+            click.echo(f"  {'alpha':14}{'yes' if row['alpha'] else 'no'}")
+        else:
+            for key, value in sound["tags"].items():
+                click.echo(f"  {key:14}{value}")
         for key, value in row["settings"].items():
             click.echo(f"  {key:14}{value}")
         click.echo(f"  {'segments':14}{row['segments']}")
-        click.echo(f"  {'bytes':14}{row['file_bytes']:,} ({row['bpp']:.4f} bpp)")
+        click.echo(f"  {'bytes':14}{row['file_bytes']:,} ({_rate(row)})")
         for kind, size in row["chunks"]:
             click.echo(f"  {'chunk ' + kind:14}{size:,} bytes")
 
     return batch.run(jobs, probe_one, 1, show, progress=False)
+
+
+def _rate(row: dict[str, Any]) -> str:
+    sound = row["sound"]
+    if sound is None:
+        return f"{row['bpp']:.4f} bpp"
+    return "length unknown" if sound["kbps"] is None else f"{sound['kbps']:.3f} kbit/s"
 
 
 def probe_one(job: Job) -> dict[str, Any]:

@@ -13,14 +13,14 @@ import click
 from laconic.cli.errors import run_guarded
 
 COMMANDS = {
-    "encode": "Encode pictures, tables and arrays into .lac files.",
+    "encode": "Encode pictures, films, sounds, tables and arrays into .lac files.",
     "decode": "Decode .lac files.",
     "info": "Show what the header of a file says.",
     "verify": "Decode files and check every symbol.",
     "models": "List, show, import and export models.",
     "eval": "Measure and compare codecs.",
     "train": "Train a model.",
-    "demo": "Encode and decode the sample pictures.",
+    "demo": "Encode and decode the samples.",
     "completion": "Print the script for shell completion.",
 }
 

@@ -57,7 +57,13 @@ def export(checkpoint: Path, output: Path, name: str, force: bool) -> None:
 
 
 @command.command("import")
-@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "checkpoints",
+    metavar="CHECKPOINT...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
 @click.option("--arch", help="Architecture (default: recognised from the tensors' shapes).")
 @click.option("--name", help="Name of the model (default: the file's).")
 @click.option(
@@ -68,16 +74,25 @@ def export(checkpoint: Path, output: Path, name: str, force: bool) -> None:
 )
 @click.option("-f", "--force", is_flag=True, help="Replace a model of that name.")
 def import_(
-    checkpoint: Path, arch: str | None, name: str | None, multiplier: float | None, force: bool
+    checkpoints: tuple[Path, ...],
+    arch: str | None,
+    name: str | None,
+    multiplier: float | None,
+    force: bool,
 ) -> None:
-    """Put a published checkpoint (.pth.tar, .pth or safetensors) into the model store."""
+    """Put a published checkpoint (.pth.tar, .pth, .ckpt or safetensors) into the model store.
+
+    A SemantiCodec comes in three files: give encoder.ckpt, decoder.ckpt and a codebook .npy."""
     from laconic.codec import models
 
     info = models.import_checkpoint(
-        checkpoint, arch=arch, name=name, multiplier=multiplier, overwrite=force
+        checkpoints, arch=arch, name=name, multiplier=multiplier, overwrite=force
     )
+    if "licence" in info.config:
+        click.echo(f"licence of the weights: {info.config['licence']}", err=True)
+    architecture = info.config.get("arch", info.codec)
     click.echo(
-        f"{info.name} {info.id}: {info.config['arch']}, {info.parameters:,} parameters,"
+        f"{info.name} {info.id}: {architecture}, {info.parameters:,} parameters,"
         f' {info.bytes:,} bytes; use it with "laconic encode --model {info.name}"'
     )
 
@@ -95,11 +110,44 @@ def import_(
     type=click.Path(path_type=Path),
     help="Write the report there as JSON, and with --pictures a picture of the energies beside it.",
 )
-@click.option("-f", "--force", is_flag=True, help="Replace existing files.")
-def order(name: str, pictures: Path | None, output: Path | None, force: bool) -> None:
+@click.option(
+    "--write",
+    "new_name",
+    metavar="NAME",
+    help="Put a model of that name into the store that codes in this order: the core first, then"
+    " auxiliary groups side by side.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["parameters", "energy"]),
+    default="parameters",
+    help="What decides the order written: parameters alone, or energy measured on --pictures.",
+)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.9,
+    help="Share of the saliency that the core holds, at least.",
+)
+@click.option(
+    "-f", "--force", is_flag=True, help="Replace existing files, or a model of that name."
+)
+def order(
+    name: str,
+    pictures: Path | None,
+    output: Path | None,
+    new_name: str | None,
+    by: str,
+    share: float,
+    force: bool,
+) -> None:
     """Importance of a model's latent channels from its parameters alone (ISCS)."""
+    import numpy as np
+
     from laconic.codec import models, registry
+    from laconic.codec.base import DEFAULT_QUALITY
     from laconic.codec.image.files import PictureCodec
+    from laconic.codec.image.reorder import channel_order, write_ordered
     from laconic.codec.image.saliency import report
     from laconic.formats.atomic import atomic_write, check_target
     from laconic.formats.errors import ParameterError
@@ -109,15 +157,20 @@ def order(name: str, pictures: Path | None, output: Path | None, force: bool) ->
     for target in (output, image):
         if target is not None:
             check_target(target, force)
+    if by == "energy" and pictures is None:
+        raise click.UsageError("--by energy measures pictures: name their folder with --pictures")
     info = models.find(name)
     codec = registry.get(info.codec)
     if not isinstance(codec, PictureCodec):
         raise ParameterError(
             f"the model {name} is of the codec {info.codec}, which has no latent channels to order"
         )
-    quality = 50.0 if codec.header.fixed_rate is False else None
+    model = codec.load(info.id)
+    quality = DEFAULT_QUALITY if model.variable else None
     found = None if pictures is None else (read_image(p) for p in sorted(pictures.glob("*.png")))
-    about, picture = report(codec.load(info.id), found, quality)
+    if new_name is not None:
+        model.indivisible()  # before anything is measured
+    about, picture = report(model, found, quality)
     if output is not None:
         with atomic_write(output, force) as file:
             file.write((json.dumps(about) + "\n").encode())
@@ -136,5 +189,14 @@ def order(name: str, pictures: Path | None, output: Path | None, force: bool) ->
             f" parameters, {m['rank_correlation_of_own_order']:+.3f} for the model's own"
             f" order; the core holds {100 * m['core_energy']:.1f} % of the energy"
         )
-    elif output is None:
+    elif output is None and new_name is None:
         click.echo("order: " + " ".join(map(str, about["permutation"])))
+    if new_name is not None:
+        energy = np.array(about["measured"]["energy"]) if by == "energy" else None
+        chosen = channel_order(model, energy, share)
+        made = write_ordered(info, chosen, new_name, by=by, overwrite=force)
+        click.echo(
+            f"{made.name} {made.id}: core of {', '.join(map(str, chosen.core))} channels, then side"
+            f" by side {', '.join(map(str, chosen.groups)) or 'nothing'};"
+            f' use it with "laconic encode --model {made.name}"'
+        )

@@ -43,14 +43,21 @@ class Rows(click.ParamType[tuple[int, int]]):
     """Rows FIRST:END, counted from 0, the end not included."""
 
     name = "first:end"
+    what = "rows"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
         match = re.fullmatch(r"\s*(\d+):(\d+)\s*", str(value))
         if not match or int(match[2]) < int(match[1]):
-            self.fail(f"{value!r} is not a range of rows: write FIRST:END such as 100:200")
+            self.fail(f"{value!r} is not a range of {self.what}: write FIRST:END such as 100:200")
         return int(match[1]), int(match[2])
+
+
+class Frames(Rows):
+    """Frames FIRST:END of a film."""
+
+    what = "frames"
 
 
 def common(function: Callable[..., Any]) -> Callable[..., Any]:

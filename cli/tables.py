@@ -45,13 +45,13 @@ class Table:
         cells = [[heading for _, heading, _ in self.columns]]
         cells += [
             [
-                format(row[key], spec) if row[key] is not None else "-"
+                format(row[key], spec) if row.get(key) is not None else "-"
                 for key, _, spec in self.columns
             ]
             for row in self._rows
         ]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        right = [not isinstance(self._rows[0][key], str) for key, _, _ in self.columns]
+        right = [not isinstance(self._rows[0].get(key), str) for key, _, _ in self.columns]
         for line in cells:
             padded = [
                 cell.rjust(width) if align else cell.ljust(width)

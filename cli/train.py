@@ -10,16 +10,24 @@ import click
 
 from laconic.cli.options import complete_model
 
+AUDIO = ["audio-mae", "audio-vocoder", "audio-tokens", "audio-sound", "audio-refiner"]
+MODELS = [
+    "mlic-small", "photo", "photo-preview", "records", "records-small",
+    *AUDIO, "audio-prior", "pscodec",
+]  # fmt: skip
+PROMPTS = ["base", "drl-ict", "casan", "plain"]
+
 
 @click.command("train")
-@click.argument("model", type=click.Choice(["mlic-small", "photo", "records", "records-small"]))
+@click.argument("model", type=click.Choice(MODELS))
 @click.option(
     "--data",
     required=True,
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
     help="Folder of pictures or of .tar shards of pictures, may be repeated; for records an array"
-    " (.npy, IDX) or a folder of gray pictures of one size.",
+    " (.npy, IDX) or a folder of gray pictures of one size; for the stages of audio a folder of"
+    " recordings in speech/, music/ and general/, those below a folder validation/ held out.",
 )
 @click.option(
     "--out",
@@ -33,7 +41,24 @@ from laconic.cli.options import complete_model
     type=click.FloatRange(0, min_open=True),
     help="Time budget; the learning rate ends at zero.",
 )
-@click.option("--init", shell_complete=complete_model, help="Model to start from (mlic-small).")
+@click.option(
+    "--init",
+    shell_complete=complete_model,
+    help="Model to start from (pictures), or to give a prior (audio-prior); checkpoint of a Base"
+    " to continue (pscodec drl-ict).",
+)
+@click.option(
+    "--config",
+    type=click.Choice(PROMPTS),
+    help="What pscodec does with prompts; plain has none.  [default: base]",
+)
+@click.option("--full", is_flag=True, help="HiFi-Codec's widths for pscodec; needs a GPU.")
+@click.option("--steps", type=click.IntRange(1), help="Budget of pscodec in steps, not minutes.")
+@click.option(
+    "--size",
+    type=click.Choice(["small", "small-50", "small-12", "tiny"]),
+    help="Size of the audio model: 25, 50 or 12.5 positions per second, or one to try recipes out.",
+)
 @click.option("--batch", type=click.IntRange(1), help="Crops or samples per step.")
 @click.option("--threads", type=click.IntRange(1), help="Threads on a CPU.")
 @click.option("--name", help="Name of the model for records. [default: mnist-hclt, mnist-small]")
@@ -46,6 +71,10 @@ def command(
     resume: bool,
     minutes: float | None,
     init: str | None,
+    config: str | None,
+    full: bool,
+    steps: int | None,
+    size: str | None,
     batch: int | None,
     threads: int | None,
     name: str | None,
@@ -53,7 +82,9 @@ def command(
     epochs: int | None,
 ) -> None:
     """Train MODEL. Interrupted runs continue with --resume; mlic-small trains on several GPUs or
-    processes with torchrun."""
+    processes with torchrun. The stages of the audio model are trained in the order in which they
+    are listed, with --out folders side by side that bear their names; then export the checkpoint of
+    audio-sound. audio-prior trains the prior of an exported model's tokens."""
     changes: dict[str, Any] = {"minutes": minutes, "batch": batch}
     changes = {key: value for key, value in changes.items() if value is not None}
     if model.startswith("records"):
@@ -64,14 +95,44 @@ def command(
         else:
             _train_small(data[0], out, resume, name or "mnist-small", threads)
         return
-    if model == "photo":
-        from laconic.codec.train import photo
+    if model == "audio-prior":
+        from laconic.codec.train.token_prior import PriorRecipe, add_prior
+
+        info = add_prior(
+            init or "semanticodec-small", list(data), out, PriorRecipe(), minutes=minutes
+        )
+        click.echo(f"{info.path}: {info.id}, {info.bytes:,} bytes")
+        return
+    if model == "pscodec":
+        from laconic.codec.audio.prompt.config import config_of
+        from laconic.codec.train import pscodec
+
+        variant = config or "base"
+        if steps is not None:
+            changes["steps"] = steps
+        checkpoint = pscodec.run(
+            pscodec.PromptRecipe(variant=variant, **changes),
+            config_of(variant, full=full),
+            list(data),
+            out,
+            resume=resume,
+            threads=threads,
+            init=None if init is None else Path(init),
+        )
+    elif model in AUDIO:
+        from laconic.codec.train import audio
 
         if init is not None:
-            raise click.UsageError("--init is for mlic-small: a photo model starts from nothing")
-        checkpoint = photo.run(
-            replace(photo.PhotoRecipe(), **changes), list(data), out, resume=resume, threads=threads
-        )
+            raise click.UsageError("--init is for pictures: stages of audio find one another")
+        changes |= {} if size is None else {"model": size}
+        checkpoint = audio.run(model, changes, list(data), out, resume=resume, threads=threads)
+    elif model.startswith("photo"):
+        from laconic.codec.train import photo
+
+        photos = replace(photo.PhotoRecipe(config=model), **changes)
+        if init is not None:
+            photos = replace(photos, lr=photos.lr / 2)
+        checkpoint = photo.run(photos, list(data), out, resume=resume, threads=threads, init=init)
     else:
         from laconic.codec.train import image
 

@@ -7,18 +7,20 @@
 Importing this package does not import torch; encoding and decoding do.
 """
 
-from laconic.codec import models, registry
-from laconic.codec.api import Info, Reader, decode, encode, open, probe, verify
+from laconic.codec import audio, models, registry
+from laconic.codec.api import Info, Reader, decode, encode, open, preview, probe, verify
 from laconic.codec.base import VerifyReport
 
 __all__ = [
     "Info",
     "Reader",
     "VerifyReport",
+    "audio",
     "decode",
     "encode",
     "models",
     "open",
+    "preview",
     "probe",
     "registry",
     "verify",

@@ -8,7 +8,8 @@ from __future__ import annotations
 import builtins
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
@@ -18,24 +19,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec import models, registry
-from laconic.codec.base import Codec, DecodeSettings, EncodeSettings, Progress, Status, VerifyReport
+from laconic.codec.audio.sources import is_sound
+from laconic.codec.base import (
+    DEFAULT_QUALITY,
+    Codec,
+    DecodeSettings,
+    EncodeSettings,
+    FilmSettings,
+    Progress,
+    Status,
+    VerifyReport,
+)
 from laconic.codec.info import Info, info_of
+from laconic.formats.audio import Audio
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import ParameterError, UnsupportedError
+from laconic.formats.errors import ParameterError
 from laconic.formats.image import Image, read_image
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.records import SUFFIXES as DATA_SUFFIXES
 from laconic.formats.records import Records, from_array, from_table, read_records
 from laconic.formats.table import Table
+from laconic.formats.video import SUFFIXES as FILM_SUFFIXES
+from laconic.formats.video_reader import Film, FilmArray, FilmFile
 
 Source = str | PathLike[str] | bytes | BinaryIO
-DEFAULT_QUALITY = 50.0
-LOSSY_CODEC, LOSSLESS_CODEC = "mlic", "photo"
+LOSSY_CODEC, LOSSLESS_CODEC, FILM_CODEC = "mlic", "photo", "hnerv"
+SOUND_CODEC = "semanticodec"
 
 
 def encode(
-    source: Source | Image | NDArray[Any] | Table | Records,
+    source: Source | Image | NDArray[Any] | Table | Records | Audio | Film,
     *,
     codec: str | None = None,
     quality: float | None = None,
@@ -47,19 +61,29 @@ def encode(
     strip: bool = False,
     verify: bool = True,
     tile: int | None = None,
+    preview: bool = False,
     states: int | None = None,
     block: int | None = None,
+    film: FilmSettings | None = None,
+    preset: str | None = None,
+    kbps: float | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    stereo: str | None = None,
     progress: Progress | None = None,
     status: Status | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
-    """Encode a picture, a table or an array into the bytes of a ``.lac`` file.
+    """Encode a picture, a film, a sound, a table or an array into the bytes of a ``.lac`` file.
 
     Args:
         source: path, bytes or binary file of a picture; an :class:`Image`; or an array
             ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16. With the codec
             "records": a :class:`Table`, an array ``[N, ...]`` of whole numbers, or a CSV, TSV,
-            .npy, IDX or Parquet file, or a folder of gray pictures of one size.
+            .npy, IDX or Parquet file, or a folder of gray pictures of one size. With the codec
+            "hnerv": a film that FFmpeg reads, or frames ``[N, H, W, 1 or 3]`` of uint8. With the
+            codec "semanticodec", chosen for the usual sound files: whatever FFmpeg plays, or an
+            :class:`Audio`.
         codec: name of the codec, with a colon and a model if wanted, such as
             ``compressai:mbt2018-mean:4``; None takes the one that ``model`` is made for, or
             chooses by the kind of input.
@@ -74,8 +98,18 @@ def encode(
         strip: leave out EXIF and XMP (colour profiles always stay).
         verify: decode the symbols once and compare before returning.
         tile: side of the tiles in pixels, a multiple of 64.
+        preview: begin a lossless file with a lossy picture of ``quality`` (10 if not given) that
+            can be decoded alone; costs a few percent.
         states: latent states of the circuit that is learned for records; None chooses.
         block: rows of records that are decoded independently; None chooses.
+        film: what only films have: length of chunks, sound, work file.
+        preset: how long a film is fitted: "fast", "medium" (default) or "slow".
+        kbps: largest number of kbit/s that the file of a sound may take, headers included.
+        steps: evaluations of the refiner that a decoder of the sound should make; 0 is the fast
+            deterministic mode.
+        seed: of the noise that the refiner starts from.
+        stereo: "joint" (one set of tokens and the levels of both channels) or "dual" (both
+            channels on their own).
         progress: called with (done, total).
         status: called with a few words on how the search stands.
         limits: refuse pictures beyond these.
@@ -85,9 +119,13 @@ def encode(
         FormatError, UnsupportedError, LimitError: the source cannot be read.
         ModelError: the model is missing or damaged.
     """
-    _check_rate(quality, bpp, target_bytes, lossless)
+    _check_rate(quality, bpp, target_bytes, lossless and not preview, kbps)
     if codec is None and _is_data(source):
         codec = "records"
+    if codec is None and is_film(source):
+        codec = FILM_CODEC
+    if codec is None and model is None and not lossless and is_sound(source):
+        codec = SOUND_CODEC
     if codec is None and model is not None:
         codec = models.find(model).codec
     name, _, variant = (codec or (LOSSLESS_CODEC if lossless else LOSSY_CODEC)).partition(":")
@@ -96,8 +134,19 @@ def encode(
     exact = getattr(chosen, "lossless", False)
     if lossless and not exact:
         raise ParameterError(f"the codec {name} is not lossless: choose {LOSSLESS_CODEC}")
-    of_data = getattr(chosen, "media", Media.IMAGE) == Media.DATA
-    media = _as_records(source, limits) if of_data else _as_image(source, limits)
+    if preview and not hasattr(chosen, "preview"):
+        raise ParameterError(
+            f"files of the codec {name} hold no preview: leave it out, or add lossless"
+        )
+    kind = getattr(chosen, "media", Media.IMAGE)
+    media: Any = source  # codecs of sounds read it as they go
+    if kind == Media.DATA:
+        media = _as_records(source, limits)
+    elif kind == Media.VIDEO:
+        media = as_film(source, limits)
+    elif kind == Media.IMAGE:
+        media = _as_image(source, limits)
+    film = film or FilmSettings()
     if quality is None and bpp is None and target_bytes is None and not exact:
         quality = getattr(chosen, "default_quality", DEFAULT_QUALITY)
     settings = EncodeSettings(
@@ -109,8 +158,14 @@ def encode(
         strip=strip,
         verify=verify,
         tile=tile,
+        preview=preview,
         states=states,
         block=block,
+        film=film if preset is None else replace(film, preset=preset),
+        kbps=kbps,
+        steps=steps,
+        seed=seed,
+        stereo=stereo,
         progress=progress,
         status=status,
         limits=limits,
@@ -123,18 +178,28 @@ def decode(
     *,
     region: tuple[int, int, int, int] | None = None,
     rows: tuple[int, int] | None = None,
+    frames: tuple[int, int] | None = None,
     partial: bool = False,
+    seconds: tuple[float, float] | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
     progress: Progress | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Any:
-    """Decode a ``.lac`` file: an :class:`Image`, a :class:`Table` or an array of records.
+    """Decode a ``.lac`` file: an :class:`Image`, an :class:`Audio`, a :class:`Table`, an array of
+    records, or a lazy ``Video`` (``codec/video/stream/movie.py``), which keeps the file open.
 
     Args:
         data: bytes, path or binary file.
         region: ``(x, y, width, height)`` in pixels; only the tiles it needs are read.
         rows: ``(first, end)`` of a table or array; only the blocks they need are read.
-        partial: decode what is intact of a damaged file; missing tiles are mid-gray and a notice
-            in the result names them.
+        frames: ``(first, end)`` of a film; only the chunks they need are read.
+        partial: decode what is intact of a damaged file; missing tiles are mid-gray, missing
+            frames left out, missing seconds of a sound silent, and a notice in the result names
+            them.
+        seconds: ``(start, end)`` of a sound; only the segments they need are read.
+        steps: evaluations of a sound's refiner, instead of the number that the file advises.
+        seed: of its noise, instead of the file's.
         progress: called with (done, total).
         limits: refuse files that claim more.
 
@@ -143,9 +208,36 @@ def decode(
         ModelError: the model that the file names is not installed.
         LimitError, UnsupportedError: too large, too new or of another kind.
     """
-    with _reader(data, limits, partial=partial) as reader:
-        settings = DecodeSettings(region, rows, partial, progress, limits)
-        return _codec_of(reader).decode(reader, settings)
+    settings = DecodeSettings(
+        region=region,
+        rows=rows,
+        frames=frames,
+        partial=partial,
+        seconds=seconds,
+        steps=steps,
+        seed=seed,
+        progress=progress,
+        limits=limits,
+    )
+    with ExitStack() as stack:
+        reader = stack.enter_context(_reader(data, limits, partial=partial))
+        if reader.header.media != Media.VIDEO and frames is not None:
+            raise ParameterError("the file holds no film: it has no frames to choose from")
+        decoded = _codec_of(reader).decode(reader, settings)
+        if reader.header.media == Media.VIDEO:
+            decoded.keep(stack.pop_all().close)
+        return decoded
+
+
+def preview(
+    data: Source, *, progress: Progress | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Image:
+    """The lossy picture that a lossless file begins with, without decoding the rest.
+
+    Raises ``ParameterError`` for files without one, else the same errors as :func:`decode`.
+    """
+    with _reader(data, limits) as reader:
+        return _preview_of(reader, DecodeSettings(progress=progress, limits=limits))
 
 
 def verify(
@@ -190,9 +282,18 @@ class Reader:
         settings = DecodeSettings(rows=(first, end), limits=self._limits)
         return _codec_of(self._reader).decode(self._reader, settings)
 
+    def seconds(self, start: float, end: float) -> Any:
+        """Decode a part of a sound; only the segments it needs are read."""
+        settings = DecodeSettings(seconds=(start, end), limits=self._limits)
+        return _codec_of(self._reader).decode(self._reader, settings)
+
     def decode(self) -> Any:
         """Decode everything."""
         return _codec_of(self._reader).decode(self._reader, DecodeSettings(limits=self._limits))
+
+    def preview(self) -> Image:
+        """The lossy picture that a lossless file begins with; see :func:`preview`."""
+        return _preview_of(self._reader, DecodeSettings(limits=self._limits))
 
     def close(self) -> None:
         """Close the file."""
@@ -210,17 +311,31 @@ class Reader:
         self.close()
 
 
-def open(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Reader:
-    """Open a file for random access; see :class:`Reader`."""
-    return Reader(source, limits)
+def open(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Any:
+    """Open a file for random access: a :class:`Reader`, or for films a ``Video``, a sequence of
+    frames."""
+    reader = Reader(source, limits)
+    if reader.info.kind != Media.VIDEO.name.lower():
+        return reader
+    reader.close()
+    return decode(source, limits=limits)
 
 
 def _check_rate(
-    quality: float | None, bpp: float | None, target_bytes: int | None, lossless: bool
+    quality: float | None,
+    bpp: float | None,
+    target_bytes: int | None,
+    lossless: bool,
+    kbps: float | None = None,
 ) -> None:
     given = [
         name
-        for name, value in (("quality", quality), ("bpp", bpp), ("target_bytes", target_bytes))
+        for name, value in (
+            ("quality", quality),
+            ("bpp", bpp),
+            ("target_bytes", target_bytes),
+            ("kbps", kbps),
+        )
         if value is not None
     ] + (["lossless"] if lossless else [])
     if len(given) > 1:
@@ -238,6 +353,28 @@ def _is_data(source: Any) -> bool:
     if isinstance(source, str | PathLike):
         return bool({*Path(fspath(source)).suffixes[-2:]} & DATA_SUFFIXES)
     return isinstance(source, Table | Records)
+
+
+def is_film(source: Any) -> bool:
+    """Whether a source is a film by its type or the extension of its path."""
+    if isinstance(source, str | PathLike):
+        return Path(fspath(source)).suffix.lower() in FILM_SUFFIXES
+    return isinstance(source, FilmArray | FilmFile) or (
+        isinstance(source, np.ndarray) and source.ndim == 4
+    )
+
+
+def as_film(source: Any, limits: Limits = DEFAULT_LIMITS) -> Film:
+    """A film of what :func:`encode` takes."""
+    if isinstance(source, np.ndarray):
+        return FilmArray(source)
+    if isinstance(source, str | PathLike | bytes):
+        return FilmFile(source)
+    if isinstance(source, Image | Table | Records):
+        raise ParameterError("a picture or table is no film: choose another codec")
+    if hasattr(source, "scan"):
+        return source  # type: ignore[no-any-return]
+    return FilmFile(source.read())
 
 
 def _as_records(source: Any, limits: Limits) -> Records:
@@ -284,10 +421,13 @@ def _reader(source: Source, limits: Limits, *, partial: bool = False) -> Iterato
         yield ContainerReader(io.BytesIO(source.read()), limits, partial=partial)
 
 
+def _preview_of(reader: ContainerReader, settings: DecodeSettings) -> Image:
+    codec = _codec_of(reader)
+    if not hasattr(codec, "preview"):
+        raise ParameterError(f"files of the codec {codec.name} hold no preview: decode the file")
+    image: Image = codec.preview(reader, settings)
+    return image
+
+
 def _codec_of(reader: ContainerReader) -> Codec:
-    if reader.header.media not in (Media.IMAGE, Media.DATA):
-        raise UnsupportedError(
-            f"the file holds {reader.header.media.name.lower()}: this version decodes pictures and"
-            " records"
-        )
     return registry.get(registry.name_of(reader.header.codec))

@@ -16,6 +16,30 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 Progress = Callable[[int, int], None]  # (done, total) in units of the codec's choice
 Status = Callable[[str], None]  # a few words on how the work stands
+DEFAULT_QUALITY = 50.0
+
+
+@dataclass(frozen=True)
+class FilmSettings:
+    """What only encoders of films are told.
+
+    Attributes:
+        preset: "fast", "medium" or "slow".
+        chunk: frames that are fitted together; None chooses by scenes and memory.
+        jobs: chunks fitted at a time; 1 lets each start from the one before.
+        audio: carry the audio tracks.
+        work: path of the work file that makes encoding resumable, or None.
+        fresh: replace a work file that belongs to something else.
+        note: told sentences about what is lost or resumed.
+    """
+
+    preset: str = "medium"
+    chunk: int | None = None
+    jobs: int = 1
+    audio: bool = True
+    work: str | None = None
+    fresh: bool = False
+    note: Status | None = None
 
 
 @dataclass(frozen=True)
@@ -30,8 +54,14 @@ class EncodeSettings:
     strip: bool = False  # leave out EXIF and XMP
     verify: bool = True  # decode once and compare the symbols
     tile: int | None = None  # side of the tiles in pixels
+    preview: bool = False  # begin a lossless file with a lossy picture
     states: int | None = None  # latent states of a circuit; None chooses
     block: int | None = None  # rows of records in a segment
+    film: FilmSettings = field(default_factory=FilmSettings)
+    kbps: float | None = None  # kbit/s of the whole file, an upper bound
+    steps: int | None = None  # of an audio refiner; decoders follow it
+    seed: int | None = None  # of the noise that a decoder draws
+    stereo: str | None = None  # "joint" or "dual"
     progress: Progress | None = None
     status: Status | None = None
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
@@ -40,11 +70,15 @@ class EncodeSettings:
 @dataclass(frozen=True)
 class DecodeSettings:
     """Settings of a decoder. ``region`` is (x, y, width, height) in pixels, ``rows`` (first, end)
-    of a table or array."""
+    of a table or array, ``frames`` (first, end) of a film."""
 
     region: tuple[int, int, int, int] | None = None
     rows: tuple[int, int] | None = None
+    frames: tuple[int, int] | None = None
     partial: bool = False
+    seconds: tuple[float, float] | None = None  # of a sound
+    steps: int | None = None  # of an audio refiner, instead of the file's
+    seed: int | None = None  # of the noise, instead of the file's
     progress: Progress | None = None
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
 
@@ -64,11 +98,13 @@ class VerifyReport:
 
 class Codec(Protocol):
     """A codec. Those of pictures take and give an ``Image``, those of tables and arrays take
-    ``formats.records.Records`` and give an array or a ``Table``. Instances are cheap; models are
-    loaded on first use and kept.
+    ``formats.records.Records`` and give an array or a ``Table``, those of films take a
+    ``formats.video_reader.Film`` and give a ``video.stream.movie.Video``. Instances are cheap;
+    models are loaded on first use and kept.
 
     One that reconstructs exactly also has an attribute ``lossless`` that is true; it is given
-    neither a quality nor a target size. One whose models have a single rate has an attribute
+    neither a quality nor a target size. Its files may begin with a lossy picture, which ``preview``
+    then decodes alone. One whose models have a single rate has an attribute
     ``default_quality`` that is None, and is given no quality either unless its user asks for one.
     One of another medium than pictures has an attribute ``media``.
     """

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from laconic.codec import models, registry
+from laconic.codec.audio.sources import sound_facts
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.data_header import DTYPES, TEXT, DataHeader
 from laconic.formats.errors import ModelError, UnsupportedError
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.limits import Limits
+from laconic.formats.video_header import VideoHeader
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Info:
     bpp: float
     chunks: list[tuple[str, int]]
     settings: dict[str, Any]  # the codec's own header: quality, tile side
+    sound: dict[str, Any] | None = None  # rate, layout, samples, seconds, kbps, tags
 
     @property
     def quality(self) -> float | None:
@@ -53,6 +56,10 @@ def info_of(reader: ContainerReader, limits: Limits) -> Info:
     name = registry.name_of(header.codec)
     if header.media == Media.DATA:
         return _data_info(reader, name, limits)
+    if header.media == Media.VIDEO:
+        return _film_info(reader, name, limits)
+    if header.media == Media.AUDIO:
+        return _audio_info(reader, name)
     if header.media != Media.IMAGE:
         raise UnsupportedError(f"the file holds {header.media.name.lower()}, not a picture")
     picture = ImageHeader.unpack(header.media_header, limits)
@@ -99,6 +106,66 @@ def _data_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
         bpp=8 * reader.file_bytes / max(1, data.columns * data.rows),
         chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
         settings=registry.describe(name, header.codec_header),
+    )
+
+
+def _film_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
+    """Width and height are those of the upright frames, bpp the bits per pixel of all frames with
+    the sound."""
+    header = reader.header
+    film = VideoHeader.unpack(header.media_header, reader.chunks, limits)
+    width, height = film.shown
+    return Info(
+        kind="video",
+        codec=name,
+        codec_version=header.codec_version,
+        model_id=header.model.hex(),
+        model=_model_name(header.model),
+        numerics=header.numerics,
+        width=width,
+        height=height,
+        channels=film.channels,
+        bit_depth=film.bit_depth,
+        alpha=False,
+        segments=len(reader),
+        file_bytes=reader.file_bytes,
+        bpp=8 * reader.file_bytes / (width * height * film.frames),
+        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
+        settings={
+            "frames": film.frames,
+            "rate": f"{float(film.timing.rate):g}",
+            "time base": str(film.timing.base),
+            "seconds": round(film.timing.seconds, 3),
+            "audio tracks": film.tracks,
+            **registry.describe(name, header.codec_header),
+        },
+    )
+
+
+def _audio_info(reader: ContainerReader, name: str) -> Info:
+    """Width and height are 0, bpp the bits per sample of a channel."""
+    header = reader.header
+    sound = sound_facts(reader)
+    samples = sound["samples"]
+    channels = sound.pop("channels")
+    return Info(
+        kind="audio",
+        codec=name,
+        codec_version=header.codec_version,
+        model_id=header.model.hex(),
+        model=_model_name(header.model),
+        numerics=header.numerics,
+        width=0,
+        height=0,
+        channels=channels,
+        bit_depth=0,
+        alpha=False,
+        segments=len(reader),
+        file_bytes=reader.file_bytes,
+        bpp=8 * reader.file_bytes / max(1, samples * channels),
+        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
+        settings=registry.describe(name, header.codec_header),
+        sound=sound,
     )
 
 

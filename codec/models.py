@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from laconic.formats.atomic import atomic_write
-from laconic.formats.errors import ModelError
+from laconic.formats.errors import ModelError, OutputError, ParameterError
 
 Arrays = Mapping[str, NDArray[Any]]
 ID_BYTES = 6
 TABLE_PREFIX = "tables."  # within the names of tensors that are not learned
 DEFAULT_MODEL = "mlic-small"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -149,16 +151,22 @@ def search_path() -> list[Path]:
     return [*sorted(Path(__file__).parent.glob("*/weights")), Path(user) if user else default]
 
 
-def list_models() -> list[ModelInfo]:
-    """Every readable model on the search path, by name; unreadable files are left out."""
-    found: dict[str, ModelInfo] = {}
+def _readable() -> Iterator[ModelInfo]:
+    """Every readable model on the search path, in order of preference."""
     for folder in search_path():
         for path in sorted(folder.glob("*.safetensors")):
             try:
-                info = read_info(path)
+                yield read_info(path)
             except ModelError:
                 continue
-            found.setdefault(info.name, info)
+
+
+def list_models() -> list[ModelInfo]:
+    """The models that names stand for, by name; unreadable files are left out. A second model of a
+    name has to be called by its id."""
+    found: dict[str, ModelInfo] = {}
+    for info in _readable():
+        found.setdefault(info.name, info)
     return sorted(found.values(), key=lambda m: m.name)
 
 
@@ -168,7 +176,7 @@ def find(name_or_id: str) -> ModelInfo:
     Raises ``ModelError`` naming the models at hand when there is none.
     """
     models = list_models()
-    for info in models:
+    for info in (*models, *_readable()):
         if name_or_id in (info.name, info.id):
             return info
     path = Path(name_or_id)
@@ -181,8 +189,26 @@ def find(name_or_id: str) -> ModelInfo:
     )
 
 
+def store_path(name: str, *, overwrite: bool) -> Path:
+    """Where an imported model of that name goes. Raises ``ModelError`` for a name that is none and
+    ``OutputError`` when it is taken."""
+    if not NAME.fullmatch(name):
+        raise ModelError(
+            f"{name!r} is no name for a model: use letters, digits and . _ + - (at most 64); give"
+            " one with --name"
+        )
+    path = search_path()[-1] / f"{name}.safetensors"
+    taken = [m for m in list_models() if m.name == name and m.path != path]
+    if taken or (path.exists() and not overwrite):
+        raise OutputError(
+            f"there is already a model {name}: choose another --name"
+            + ("" if taken else ", or replace it with --force")
+        )
+    return path
+
+
 def import_checkpoint(
-    checkpoint: Path,
+    checkpoint: Path | Sequence[Path],
     *,
     arch: str | None = None,
     name: str | None = None,
@@ -190,9 +216,18 @@ def import_checkpoint(
     overwrite: bool = False,
 ) -> ModelInfo:
     """Put a published checkpoint into the user's store as a model; see
-    :mod:`laconic.codec.image.checkpoints`."""
+    :mod:`laconic.codec.image.checkpoints`, and :mod:`laconic.codec.audio.checkpoints` for models
+    that come in several files."""
+    files = [checkpoint] if isinstance(checkpoint, Path) else list(checkpoint)
+    if len(files) > 1 or arch == "semanticodec":
+        from laconic.codec.audio.checkpoints import import_files
+
+        if multiplier is not None:
+            raise ParameterError("a model of sounds has no --lambda: leave it out")
+        return import_files(files, arch=arch, name=name, overwrite=overwrite)
     from laconic.codec.image import checkpoints
 
+    checkpoint = files[0]
     return checkpoints.import_checkpoint(
         checkpoint, arch=arch, name=name, multiplier=multiplier, overwrite=overwrite
     )
@@ -205,6 +240,8 @@ def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -
     """
     import torch
 
+    from laconic.codec.audio.small.export import STAGES
+    from laconic.codec.audio.small.export import export_checkpoint as export_audio
     from laconic.codec.image.export import export_checkpoint as export_mlic
     from laconic.codec.lossless.photo.config import CONFIGS as PHOTO_CONFIGS
     from laconic.codec.lossless.photo.export import export_checkpoint as export_photo
@@ -213,5 +250,11 @@ def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -
         config = torch.load(checkpoint, map_location="cpu", weights_only=True)["recipe"]["config"]
     except Exception as error:
         raise ModelError(f"{checkpoint} is not a checkpoint of a training: {error}") from error
+    if config == "pscodec":
+        from laconic.codec.audio.prompt.export import export_checkpoint as export_prompt
+
+        return export_prompt(checkpoint, out, name=name, overwrite=overwrite)
+    if config in STAGES:
+        return export_audio(checkpoint, out, name=name, overwrite=overwrite)
     chosen = export_photo if config in PHOTO_CONFIGS else export_mlic
     return chosen(checkpoint, out, name=name, overwrite=overwrite)

@@ -49,7 +49,22 @@ BUILT_IN = {
     "compressai": BuiltIn(
         5,
         "laconic.codec.image.zoo.codec:CompressAICodec",
-        "laconic.codec.image.header:TileHeader",
+        "laconic.codec.image.header:ZooHeader",
+    ),
+    "hnerv": BuiltIn(
+        6,
+        "laconic.codec.video.codec:HnervCodec",
+        "laconic.codec.video.header:HnervHeader",
+    ),
+    "semanticodec": BuiltIn(
+        7,
+        "laconic.codec.audio.codec:SemantiCodec",
+        "laconic.codec.audio.header:AudioCodecHeader",
+    ),
+    "pscodec": BuiltIn(
+        8,
+        "laconic.codec.audio.prompt.codec:PromptCodec",
+        "laconic.codec.audio.header:AudioCodecHeader",
     ),
 }
 

@@ -7,20 +7,36 @@ torchaudio's own readers need a package of their own, so they are not used.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from io import BytesIO
-from typing import Any, BinaryIO
+from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
+from laconic.formats.errors import ParameterError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 SUFFIXES = {
     ".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma", ".oga",
 }  # fmt: skip
 MAX_RATE = 768_000
+_BEGINNINGS = (
+    b"fLaC",
+    b"OggS",
+    b"ID3",
+    b"\xff\xfb",
+    b"\xff\xf3",
+    b"\xff\xf2",
+    b"\xff\xf1",
+    b"\xff\xf9",
+)
+
+
+def looks_like_sound(head: bytes) -> bool:
+    """Whether a file that begins so (12 bytes) is one of the usual ones for sound alone."""
+    if head[:4] in (b"RIFF", b"RF64", b"FORM"):
+        return head[8:12] in (b"WAVE", b"AIFF", b"AIFC")
+    return head.startswith(_BEGINNINGS) or head[4:11] == b"ftypM4A"
 
 
 @dataclass
@@ -30,10 +46,14 @@ class Audio:
     Attributes:
         samples: float32 ``[C, N]``, nominally -1..1, C channels of N samples.
         rate: samples per second and channel, in Hz.
+        tags: title, artist and so on.
+        notices: what a decoder has to say.
     """
 
     samples: NDArray[np.float32]
     rate: int
+    tags: dict[str, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or 0 in self.samples.shape:
@@ -57,7 +77,8 @@ class Audio:
 def read_audio(
     source: str | os.PathLike[str] | bytes | BinaryIO, limits: Limits = DEFAULT_LIMITS
 ) -> Audio:
-    """Read the first audio track of a file, path or bytes.
+    """Read the first audio track of a file, path or bytes, whole. Choose
+    :class:`~laconic.formats.audio_stream.AudioSource` for sounds that do not fit into memory.
 
     Encoder delay and padding that the file declares are removed, as players do.
 
@@ -66,44 +87,16 @@ def read_audio(
         FormatError: damaged, truncated or empty.
         LimitError: more samples than the limits allow.
     """
-    import av
+    from laconic.formats.audio_stream import AudioSource
 
-    handle: Any = BytesIO(source) if isinstance(source, bytes) else source
-    if isinstance(handle, os.PathLike):
-        handle = os.fspath(handle)
-    try:
-        with av.open(handle) as container:
-            if not container.streams.audio:
-                raise UnsupportedError("the input holds no audio track: expected a sound file")
-            stream = container.streams.audio[0]
-            parts, rate = _decode(container, stream, limits)
-    except av.error.InvalidDataError as error:
-        raise UnsupportedError(
-            "the input is no sound that FFmpeg reads, or it is damaged at its beginning"
-        ) from error
-    except av.error.FFmpegError as error:
-        if isinstance(error, OSError) and error.errno in (2, 13, 21):
-            raise
-        raise FormatError(f"the sound cannot be decoded: {error.strerror}") from error
-    if not parts:
-        raise FormatError("the audio track holds no samples: the file is empty or truncated")
-    return Audio(np.concatenate(parts, axis=1), rate)
-
-
-def _decode(container: Any, stream: Any, limits: Limits) -> tuple[list[NDArray[np.float32]], int]:
-    import av
-
-    rate = stream.rate
-    resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
     parts: list[NDArray[np.float32]] = []
     total = 0
-    for frame in container.decode(stream):
-        for piece in resampler.resample(frame):
-            part = piece.to_ndarray()  # [C, n]
-            total += part.size
+    with AudioSource(source) as sound:
+        for block in sound:
+            total += block.size
             limits.check("the number of audio samples", total, limits.samples)
-            parts.append(part)
-    return [p for p in parts if p.size], rate
+            parts.append(block)
+        return Audio(np.concatenate(parts, axis=1), sound.rate, sound.tags)
 
 
 def resample(audio: Audio, rate: int, channels: int | None = None) -> Audio:

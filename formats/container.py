@@ -120,7 +120,10 @@ class Chunk:
 ICC = b"ICCp"
 EXIF = b"eXIf"
 XMP = b"xMPd"
-KNOWN_CRITICAL = frozenset({ICC})
+TAGS = b"tAGs"
+TIME = b"TIME"
+PROMPT = b"PRMT"
+KNOWN_CRITICAL = frozenset({ICC, PROMPT, TIME})
 
 
 def check_critical(chunks: Sequence[Chunk]) -> None:

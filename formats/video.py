@@ -21,6 +21,7 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".mpg", ".ts", ".ivf"}
 BT709, BT601 = 1, 5  # FFmpeg's numbers of the two matrices
+MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # tags (H.273) -> what the scaler knows
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class VideoInfo:
         width, height: pixels of a frame.
         rate: frames per second.
         pixel_format: FFmpeg's name of the sample layout, such as "yuv420p".
-        matrix: matrix from RGB to YUV, 1 (BT.709) or 5 (BT.601); files that do not say are BT.709
-            from 720 rows on and BT.601 below, as players assume.
+        matrix: matrix from RGB to YUV as FFmpeg's scaler numbers it, such as 1 (BT.709), 5
+            (BT.601) or 9 (BT.2020); files that do not say are BT.709 from 720 rows on and BT.601
+            below, as players assume.
         full_range: whether samples span 0..255 and not 16..235.
     """
 
@@ -47,7 +49,7 @@ class VideoInfo:
 def read_info(source: str | os.PathLike[str] | bytes, limits: Limits = DEFAULT_LIMITS) -> VideoInfo:
     """Facts of the first video track; raises as :func:`read_frames` does."""
     with _opened(source, limits) as (_, stream):
-        return _info(stream)
+        return info_of_stream(stream)
 
 
 def read_frames(
@@ -55,7 +57,8 @@ def read_frames(
     limits: Limits = DEFAULT_LIMITS,
     threads: int = 0,
 ) -> Iterator[Any]:
-    """Decoded ``av.VideoFrame`` objects in order of presentation.
+    """Decoded ``av.VideoFrame`` objects in order of presentation. A codec takes its films from
+    ``video_reader``, which also survives damage.
 
     Raises:
         UnsupportedError: no video that FFmpeg knows.
@@ -90,10 +93,11 @@ def frame_to_rgb(frame: Any, info: VideoInfo) -> NDArray[np.uint8]:
     return array
 
 
-def _info(stream: Any) -> VideoInfo:
+def info_of_stream(stream: Any) -> VideoInfo:
+    """Facts of an open stream of FFmpeg's."""
     context = stream.codec_context
-    tagged = context.colorspace
-    matrix = tagged if tagged in (BT709, BT601) else (BT709 if context.height >= 720 else BT601)
+    assumed = BT709 if context.height >= 720 else BT601
+    matrix = MATRICES.get(int(context.colorspace), assumed)
     return VideoInfo(
         width=context.width,
         height=context.height,

@@ -226,6 +226,23 @@ def test_a_model_whose_weights_were_changed_is_refused(
         codec.decode(data)
 
 
+def test_streams_find_a_model_whose_name_another_one_has(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({k: v.numpy() for k, v in weights("test-mean").items()}, path)
+    import_checkpoint(path, arch=None, name="same")
+    data = codec.encode(picture(64, 64), model="same")
+    other = tmp_path / "other"
+    monkeypatch.setenv("LACONIC_MODELS", str(other))
+    save_file({k: v.numpy() for k, v in weights("test-joint").items()}, path)
+    import_checkpoint(path, arch=None, name="same")
+    (store / "same.safetensors").rename(other / "z.safetensors")
+
+    assert models.find("same").config["arch"] == "mbt2018"
+    assert codec.decode(data).pixels.shape == (64, 64, 3)
+
+
 def test_every_test_model_was_imported(rule_models: Path) -> None:
     assert set(RULE_MODELS) <= {m.name for m in models.list_models()}
     assert np.all([m.parameters > 0 for m in models.list_models()])
@@ -262,6 +279,25 @@ def test_published_weights_are_found_by_name_where_the_library_keeps_them(
     assert codec.encode(picture(64, 64), codec="compressai:mbt2018-mean:4") == data
 
 
+def test_published_weights_of_all_rates_have_a_name_without_a_number(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = pytest.importorskip("compressai.zoo.image_vbr")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    file = image.model_urls["mbt2018-mean-vbr"]["mse"].rsplit("/", 1)[1]
+    saved(folder / file, {**weights("test-mean-vbr"), "lower_bound_zqstep.bound": torch.ones(1)})
+
+    small, large = (
+        codec.encode(picture(64, 64), codec="compressai:mbt2018-mean-vbr", quality=q)
+        for q in (10, 90)
+    )
+
+    assert len(small) < len(large)
+    assert codec.probe(large).model == "mbt2018-mean-vbr"
+
+
 def test_missing_published_weights_say_which_file_belongs_where(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,8 +312,14 @@ def test_missing_published_weights_say_which_file_belongs_where(
         codec.encode(picture(64, 64), codec="compressai:mbt2018:1")
     with pytest.raises(ModelError, match="no published weights 'vgg:1'"):
         codec.encode(picture(64, 64), codec="compressai:vgg:1")
-    with pytest.raises(ModelError, match="no cheng2020-attn of quality 8"):
+    with pytest.raises(ModelError, match="no weights of cheng2020-attn at quality 8"):
         codec.encode(picture(64, 64), codec="compressai:cheng2020-attn:8")
+    with pytest.raises(ModelError, match=r"put mbt2018-mean-mse-vbr-45d095e9.pth.tar into"):
+        codec.encode(picture(64, 64), codec="compressai:mbt2018-mean-vbr")
+    with pytest.raises(ModelError, match="serves all rates: name it without a number"):
+        codec.encode(picture(64, 64), codec="compressai:mbt2018-vbr:3")
+    with pytest.raises(ModelError, match="publishes no weights of elic2022-official: import"):
+        codec.encode(picture(64, 64), codec="compressai:elic2022-official:3")
 
 
 @pytest.mark.parametrize(

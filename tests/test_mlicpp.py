@@ -22,7 +22,7 @@ from laconic.codec.image.reference.config import (
     recognise,
 )
 from laconic.codec.image.reference.model import MlicPlusPlus, Pass
-from laconic.codec.image.reference.winograd import WinogradConv
+from laconic.codec.image.reference.winograd import WinogradConv, use_winograd
 from laconic.formats.errors import ModelError
 
 NUMBERS = Path(__file__).parent / "numbers"
@@ -116,13 +116,62 @@ def test_training_sees_noise_and_reaches_every_weight_that_files_use(rule: str) 
     assert silent in ([], ["entropy_bottleneck.quantiles"])
 
 
-@pytest.mark.parametrize("size", [(1, 1), (4, 6), (7, 3), (8, 5)])
-def test_fast_convolutions_equal_plain_ones(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("taps", [3, 5])
+@pytest.mark.parametrize("size", [(1, 1), (4, 6), (7, 3), (8, 5), (70, 45)])
+def test_fast_convolutions_equal_plain_ones(size: tuple[int, int], taps: int) -> None:
     torch.manual_seed(0)
-    plain = torch.nn.Conv2d(5, 3, 3, padding=1).double()
+    plain = torch.nn.Conv2d(5, 3, taps, padding=taps // 2).double()
     x = torch.randn(1, 5, *size, dtype=torch.float64)
 
     assert torch.allclose(WinogradConv(plain)(x), plain(x), atol=1e-13)
+
+
+def test_fast_convolutions_of_pictures_are_exact_to_a_fraction_of_a_sample() -> None:
+    network = fill(MlicPlusPlus(ReferenceConfig.from_dict(TINY_MLICPP)), "mlicpp")
+    y = torch.randn(1, 12, 8, 12, generator=torch.Generator().manual_seed(1)) * 3
+    expected = network.g_s(y)
+
+    use_winograd(network.g_s)
+
+    assert (network.g_s(y) - expected).abs().max() < 1e-4
+
+
+def test_fast_convolutions_have_the_gradients_of_plain_ones() -> None:
+    torch.manual_seed(0)
+    plain = torch.nn.Conv2d(4, 3, 3, padding=1).double()
+    gradients = []
+    for conv in (plain, WinogradConv(plain)):
+        x = torch.linspace(-1, 1, 4 * 7 * 9, dtype=torch.float64).reshape(1, 4, 7, 9)
+        x.requires_grad_()
+        conv(x).square().sum().backward()
+        gradients.append(x.grad)
+
+    assert torch.allclose(*gradients, atol=1e-12)
+
+
+def test_the_walk_with_fast_convolutions_stays_far_inside_the_guard_band() -> None:
+    """Positions in the scale table move by less than a thousandth of the band."""
+    scales: list[torch.Tensor] = []
+    y = torch.randn(1, 8 * 12, 12, generator=torch.Generator().manual_seed(2)).double() * 3
+
+    def code(
+        at: torch.Tensor, first: int, end: int, mean: torch.Tensor, scale: torch.Tensor, keep: None
+    ) -> torch.Tensor:
+        scales.append(scale.clamp_min(0.11).log())
+        return (y[:, at, first:end] - mean).round() + mean
+
+    network = tiny("mlicpp")
+    z = torch.randn(1, 4, 2, 3, generator=torch.Generator().manual_seed(3)).double().round()
+    plain = network.walk(network.h_s(z), code)
+    count = len(scales)
+
+    use_winograd(network)
+    fast = network.walk(network.h_s(z), code)
+
+    step = np.log(256 / 0.11) / 127
+    for one, two in zip(scales[:count], scales[count:], strict=True):
+        assert (one - two).abs().max() / step < 1e-12
+    assert torch.allclose(plain, fast, atol=1e-11)
 
 
 @pytest.mark.skipif(not GOLDEN.is_file(), reason="LACONIC_GOLDEN names no folder of golden vectors")

@@ -117,6 +117,48 @@ def test_samples_see_what_the_coder_sees() -> None:
         assert {(float(b), o.tobytes()) for b, o in zip(base, drawn.T, strict=True)} <= known
 
 
+def test_samples_see_the_lossy_picture_as_the_coder_does() -> None:
+    from laconic.codec.lossless.photo.network import load_model
+    from laconic.codec.lossless.photo.wave import _fill, _Tiles
+
+    model, image = load_model("photo-preview"), textured(9, 7)
+    lossy = image.pixels // 9 * 9
+    work = _Tiles(model, 1, image.pixels.shape, 8, lossy[None].astype(np.uint16))
+    _fill(work.planes, image.pixels[None].astype(np.uint16))
+    both = np.concatenate((image.pixels, lossy), axis=2)
+    batches = Samples([both], based=True).draw(np.random.default_rng(0), 200)
+
+    for plane, (inputs, base, _, _) in enumerate(batches):
+        out = work.outputs(plane, 0, 63)
+        known = {(float(b), o.tobytes()) for b, o in zip(out.base, out.out.T, strict=True)}
+        drawn = model.networks[plane](np.ascontiguousarray((inputs * 32).numpy().T))
+        assert {(float(b), o.tobytes()) for b, o in zip(base, drawn.T, strict=True)} <= known
+
+
+def test_training_with_a_preview_starts_where_the_plain_model_ended(
+    photos: Path, tmp_path: Path
+) -> None:
+    recipe = replace(SHORT, config="photo-preview", qualities=(30.0,))
+    trainer = PhotoTrainer(recipe, [photos], tmp_path, init="photo")
+    random = np.random.default_rng(0)
+    plain = PhotoNetwork(CONFIGS["photo"])
+    plain.load_integers(codec_model().tensors)
+    pictures = [p[..., :3] for p in trainer.pictures]
+
+    with_base = loss_of(trainer.network, Samples(
+        [p[..., :6] for p in trainer.pictures], based=True).draw(random, 500))  # fmt: skip
+    without = loss_of(plain, Samples(pictures).draw(np.random.default_rng(0), 500))
+    assert torch.allclose(with_base, without, atol=1e-3)
+    trainer.train_step()
+    trainer.save()
+
+    info = models.export(trainer.checkpoint, tmp_path / "p.safetensors", name="p")
+    assert info.config["based"]
+    assert info.training["started_from"]["name"] == "photo"
+    with pytest.raises(ParameterError, match="widths"):
+        PhotoTrainer(SHORT, [photos], tmp_path, init="photo-preview")
+
+
 def codec_model():  # type: ignore[no-untyped-def]
     from laconic.codec.lossless.photo.network import load_model
 

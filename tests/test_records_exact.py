@@ -1,10 +1,12 @@
 """One stream, many ways of computing: batches, threads, kernels, and a scalar reference."""
 
+import dataclasses
 import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from laconic.codec.lossless.circuits.walk import message_bits, walk
 from laconic.codec.lossless.records import blocks
 from laconic.codec.lossless.records.blocks import Layout, Rows, decode_rows, intervals_of
 from laconic.codec.lossless.records.codec import plain_columns
+from laconic.formats import Container
+from laconic.formats.errors import FormatError
 from laconic.formats.table import Table
 
 
@@ -202,3 +206,32 @@ def test_other_threads_and_kernels_decode_the_same(
     )
 
     assert result.returncode == 0, result.stderr
+
+
+def test_any_number_of_processes_writes_and_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from laconic.codec.lossless.records import workers
+
+    random = np.random.default_rng(0)
+    array = np.cumsum(random.integers(-2, 3, (900, 6)), axis=1) + 40
+    array[:, 5] = random.integers(0, 1 << 40, 900)  # places inside bins as well
+    digits = random.integers(0, 2, (60, 28, 28)).astype(np.uint8)
+    cases: list[tuple[np.ndarray, dict[str, Any]]] = [
+        (array, {"block": 100}),
+        (digits, {"block": 16, "model": "mnist-hclt"}),
+    ]
+    monkeypatch.setattr(workers, "SMALL", 0)
+    for values, options in cases:
+        files = []
+        for processes in (1, 2, 3):
+            monkeypatch.setattr(workers, "cores", lambda n=processes: n)
+            files.append(codec.encode(values, codec="records", **options))
+        assert files[0] == files[1] == files[2]
+        assert np.array_equal(codec.decode(files[0]), values)
+        rows = codec.decode(files[0], rows=(17, len(values) - 3))
+        assert np.array_equal(rows, values[17:-3])
+        segments = Container.from_bytes(files[0]).segments
+        damaged = dataclasses.replace(segments[2], payload=segments[2].payload[:-4] + b"\1\2\3\4")
+        broken = Container.from_bytes(files[0])
+        broken.segments[2] = damaged
+        with pytest.raises(FormatError):
+            codec.decode(broken.to_bytes())

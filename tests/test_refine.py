@@ -89,7 +89,12 @@ def test_imported_models_need_their_lambda(rule_models: Path) -> None:
         codec.encode(scene(64, 64), model="test-mean", effort=1)
 
 
-@pytest.mark.parametrize("name", ["test-mean", "test-mlicpp", "test-mlicv2", "test-joint"])
+@pytest.mark.parametrize(
+    "name",
+    ["test-factorized", "test-hyperprior", "test-mean", "test-joint", "test-attn", "test-mlicpp",
+     "test-mlicv2", "test-board", "test-elic", "test-chandelier", "test-mean-vbr",
+     "test-joint-vbr"],
+)  # fmt: skip
 def test_effort_works_with_imported_models(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,9 +108,12 @@ def test_effort_works_with_imported_models(
     save_file({k: v.contiguous() for k, v in network(name).state_dict().items()}, plain)
     models.import_checkpoint(plain, name="searched", multiplier=0.01)
 
-    data = codec.encode(scene(64, 64), model="searched", effort=1)
+    words: list[str] = []
+    data = codec.encode(scene(64, 64), model="searched", effort=1, status=words.append)
 
     assert codec.decode(data).pixels.shape == (64, 64, 3)
+    assert words[-1].startswith("loss -")
+    assert codec.probe(data).model == "searched"
 
 
 def test_annealed_rounding_ends_at_the_nearest_integer() -> None:

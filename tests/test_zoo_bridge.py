@@ -26,3 +26,27 @@ def test_the_evaluation_of_compressai_runs_on_the_default_model(
     assert results["psnr-rgb"] == sorted(results["psnr-rgb"])
     assert min(results["psnr-rgb"]) > 24
     assert capsys.readouterr().out
+
+
+def test_our_model_is_in_the_registry_of_compressai() -> None:
+    registry = pytest.importorskip("compressai.registry")
+    from laconic.codec.image.zoo.bridge import NAME, EvaluatedModel
+
+    assert registry.MODELS[NAME] is EvaluatedModel
+
+
+@pytest.mark.parametrize("name", ["test-mlicpp", "test-mean-vbr"])
+def test_the_evaluation_of_compressai_runs_on_imported_models(
+    name: str, rule_models: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("compressai.utils.eval_model")
+    from laconic.codec.image.zoo.bridge import main
+
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Pillow.fromarray(scene(192, 192)).save(pictures / "a.png")
+
+    main(["pretrained", str(pictures), "-a", f"{name}@laconic", "-d", str(tmp_path / "out")])
+
+    (report,) = (tmp_path / "out").glob("*.json")
+    assert json.loads(report.read_text())["results"]["bpp"][0] > 0

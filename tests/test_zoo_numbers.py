@@ -5,7 +5,9 @@ For the full-size vectors set ``LACONIC_GOLDEN`` to their folder.
 
 import json
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +15,19 @@ import torch
 from rule_models import RULE_MODELS
 from weight_rule import fill, rule_picture
 
+from laconic.codec.image.architectures import ARCHITECTURES
 from laconic.codec.image.likelihood import gaussian_bits
-from laconic.codec.image.zoo.adapter import ZooCoder
+from laconic.codec.image.refine import Relaxed
+from laconic.codec.image.zoo import variable
+from laconic.codec.image.zoo.adapter import GroupedCoder, ZooCoder
+from laconic.codec.image.zoo.groups import GroupedNetwork
 from laconic.codec.image.zoo.networks import ZooConfig, ZooNetwork
 from laconic.codec.image.zoo.recognise import KINDS, kind_of, recognise
 from laconic.entropy import gaussian_scales, gaussian_tables
 
+SIMPLE = [k for k in KINDS if not k.endswith(("-vbr", "checkerboard")) and "elic" not in k]
+GROUPED = [k for k in KINDS if "checkerboard" in k or "elic" in k]
+VARIABLE = [k for k in KINDS if k.endswith("-vbr")]
 GOLDEN = Path(os.environ.get("LACONIC_GOLDEN", "")) / "compressai"
 FULL = {
     "mbt2018-mean": (ZooConfig("mbt2018-mean", 128, 192), "mbt2018-mean_N128_M192"),
@@ -26,11 +35,20 @@ FULL = {
 }
 
 
-def small(kind: str) -> ZooNetwork:
+def small(kind: str) -> Any:
     _, config, rule = next(v for v in RULE_MODELS.values() if v[0] == kind)
-    network = fill(ZooNetwork(ZooConfig(kind, config["channels"], config["latent"])), rule)
-    assert isinstance(network, ZooNetwork)
-    return network.double()
+    return fill(ARCHITECTURES[kind].build(config), rule).double()
+
+
+def coder_of(network: ZooNetwork | GroupedNetwork) -> ZooCoder | GroupedCoder:
+    tables = gaussian_tables(gaussian_scales()), network.prior_tables()
+    if isinstance(network, GroupedNetwork):
+        return GroupedCoder(network, *tables)
+    return ZooCoder(network, *tables)
+
+
+def last(x: torch.Tensor) -> torch.Tensor:
+    return x.permute(0, 2, 3, 1)
 
 
 def evaluate(network: ZooNetwork, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -64,7 +82,7 @@ def evaluate(network: ZooNetwork, x: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SIMPLE)
 def test_the_library_computes_the_same(kind: str) -> None:
     """State dicts are interchangeable with CompressAI's own classes, and so are the results."""
     models = pytest.importorskip("compressai.models")
@@ -72,6 +90,7 @@ def test_the_library_computes_the_same(kind: str) -> None:
     n, m = network.config.channels, network.config.latent
     classes = {
         "bmshj2018-factorized": lambda: models.FactorizedPrior(n, m),
+        "bmshj2018-factorized-relu": lambda: models.FactorizedPriorReLU(n, m),
         "bmshj2018-hyperprior": lambda: models.ScaleHyperprior(n, m),
         "mbt2018-mean": lambda: models.MeanScaleHyperprior(n, m),
         "mbt2018": lambda: models.JointAutoregressiveHierarchicalPriors(n, m),
@@ -93,6 +112,100 @@ def test_the_library_computes_the_same(kind: str) -> None:
     assert float(ours) == pytest.approx(float(bits), rel=1e-6)
 
 
+@pytest.mark.parametrize("kind", GROUPED)
+def test_the_library_computes_the_same_on_checkerboards(kind: str) -> None:
+    models = pytest.importorskip("compressai.models")
+    network = small(kind)
+    n, m, groups = network.config.channels, network.config.latent, network.config.groups
+    classes = {
+        "cheng2020-anchor-checkerboard": lambda: models.sensetime.Cheng2020AnchorCheckerboard(n),
+        "elic2022-official": lambda: models.sensetime.Elic2022Official(n, m, groups),
+        "elic2022-chandelier": lambda: models.sensetime.Elic2022Chandelier(n, m, groups),
+    }
+    theirs = classes[kind]().double().eval()
+    theirs.load_state_dict(network.state_dict())
+    x = rule_picture(64, 128, 1).double()
+
+    with torch.no_grad():
+        expected = theirs(x)
+        y = network.g_a(x)
+        coder = coder_of(network)
+        steps = Relaxed(coder, torch.round)
+        y_hat = coder.walk(steps, last(y), last(network.hyper_latent(y)), (4, 8), None)
+        x_hat = network.g_s(y_hat.permute(0, 3, 1, 2))
+
+    assert set(theirs.state_dict()) == set(network.state_dict())
+    assert torch.allclose(x_hat, expected["x_hat"], atol=1e-9)
+    bits = sum(-torch.log2(v).sum() for v in expected["likelihoods"].values())
+    assert float(torch.stack(steps.bits).sum()) == pytest.approx(float(bits), rel=1e-6)
+
+
+@pytest.mark.parametrize("of_z", [True, False])
+@pytest.mark.parametrize("kind", VARIABLE)
+@pytest.mark.parametrize("quality", [0.0, 37.5, 100.0])
+def test_the_library_computes_the_same_at_any_rate(kind: str, of_z: bool, quality: float) -> None:
+    models = pytest.importorskip("compressai.models.vbr")
+    network = small(kind)
+    if kind == "mbt2018-vbr" and of_z:
+        pytest.skip("the library has no such model")
+    if not of_z and network.config.variable_z:
+        rule = next(v[2] for v in RULE_MODELS.values() if v[0] == kind)
+        config = {"channels": network.config.channels, "latent": network.config.latent}
+        network = fill(ARCHITECTURES[kind].build(config), rule).double()
+    n, m = network.config.channels, network.config.latent
+    classes = {
+        "bmshj2018-hyperprior-vbr": lambda: models.ScaleHyperpriorVbr(n, m, of_z),
+        "mbt2018-mean-vbr": lambda: models.MeanScaleHyperpriorVbr(n, m, of_z),
+        "mbt2018-vbr": lambda: models.JointAutoregressiveHierarchicalPriorsVbr(n, m),
+    }
+    theirs = classes[kind]().double().eval()
+    weights = network.state_dict()
+    if of_z:  # the older names
+        pattern = re.compile(r"\.(matri|bias|factor)(?:ces|es|s)\.(\d)$")
+        full = {"matri": "matrix", "bias": "bias", "factor": "factor"}
+        weights = {pattern.sub(lambda f: f"._{full[f[1]]}{f[2]}", k): v for k, v in weights.items()}
+    theirs.load_state_dict(weights)
+    x = rule_picture(64, 128, 1).double()
+    gain = variable.gain_of(network, quality)
+
+    with torch.no_grad():
+        expected = theirs(x, inputscale=gain)
+        y = network.g_a(x)
+        z = network.hyper_latent(y)
+        assert z is not None
+        step = variable.z_step(network, gain) if of_z else torch.ones(())
+        coder = coder_of(network)
+        steps = Relaxed(coder, torch.round)
+        y_hat = coder.walk(steps, last(y * gain), last(z / step), (4, 8), quality)
+        x_hat = network.g_s((y_hat / gain).permute(0, 3, 1, 2))
+        prior = theirs.entropy_bottleneck
+        if of_z:  # its forward pass counts the bits of z in bins of one whatever the step
+            values = z.transpose(0, 1).reshape(n, 1, -1)
+            rounded = prior.quantize_variable(values, "dequantize", prior._get_medians(), step)
+            z_mass, _, _ = prior._likelihood_variable(rounded, qs=step)
+        else:
+            z_mass = expected["likelihoods"]["z"]
+
+    assert torch.allclose(x_hat, expected["x_hat"], atol=1e-9)
+    y_bits = -torch.log2(expected["likelihoods"]["y"]).sum()
+    assert float(torch.stack(steps.bits[1:]).sum()) == pytest.approx(float(y_bits), rel=1e-6)
+    z_bits = -torch.log2(z_mass.clamp_min(1e-9)).sum()
+    assert float(steps.bits[0]) == pytest.approx(float(z_bits), rel=1e-6)
+
+
+def test_qualities_run_through_the_published_gains() -> None:
+    network = small("mbt2018-mean-vbr")
+    gains = [float(variable.gain_of(network, 100 * k / 7)) for k in range(8)]
+
+    assert gains == pytest.approx(network.Gain.tolist(), rel=1e-6)
+    assert variable.multiplier_of(0) == pytest.approx(0.0018)
+    assert variable.multiplier_of(100) == pytest.approx(0.18)
+    assert [variable.set_of(q) for q in (0.0, 1.7, 1.8, 50.0, 99.9, 100.0)] == [0, 0, 1, 14, 28, 28]
+    tables = variable.split_tables(network.prior_tables(), variable.SETS)
+    step = variable.z_step(network, variable.gain_of(network, 50.0))
+    assert tables[14] == network.entropy_bottleneck.scaled(step).tables()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds_and_widths_are_recognised(kind: str) -> None:
     network = small(kind)
@@ -105,9 +218,7 @@ def test_kinds_and_widths_are_recognised(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["mbt2018", "cheng2020-anchor"])
 def test_wavefronts_give_the_values_of_raster_order(kind: str) -> None:
     network = small(kind)
-    coder = ZooCoder(
-        network, gaussian_tables(gaussian_scales()), network.entropy_bottleneck.tables()
-    )
+    coder = coder_of(network)
     with torch.no_grad():
         y = network.g_a(rule_picture(64, 128, 1).double())
         z = network.hyper_latent(y)
@@ -120,8 +231,7 @@ def test_wavefronts_give_the_values_of_raster_order(kind: str) -> None:
                 means, _ = network.parameters_of(hyper, expected)
                 mean = means[..., i, j]
                 expected[..., i, j] = (y[..., i, j] - mean).round() + mean
-        last = [t.permute(0, 2, 3, 1) for t in (y, z)]
-        found = coder.encode(last[0], last[1], None).y_hat.permute(0, 3, 1, 2)
+        found = coder.encode(last(y), last(z), None).y_hat.permute(0, 3, 1, 2)
 
     assert torch.allclose(found, expected, atol=1e-9)
 
@@ -139,11 +249,7 @@ def test_the_full_networks_equal_the_golden_vectors(kind: str) -> None:
     x = rule_picture(about["height"], about["width"], about["image_seed"]).double()
     network.double()
     found = evaluate(network, x)
-    coder = ZooCoder(
-        network, gaussian_tables(gaussian_scales()), network.entropy_bottleneck.tables()
-    )
-    last = [found[k].permute(0, 2, 3, 1) for k in ("y", "z")]
-    coded = coder.encode(last[0], last[1], None)
+    coded = coder_of(network).encode(last(found["y"]), last(found["z"]), None)
     x_codec = network.g_s(coded.y_hat.permute(0, 3, 1, 2)).clamp(0, 1)
 
     assert {k: list(v.shape) for k, v in network.state_dict().items()} == keys

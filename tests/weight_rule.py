@@ -35,6 +35,8 @@ def _common(parts: list[str], n: NDArray[Any], shape: tuple[int, ...]) -> NDArra
         return 0.25 * n
     if before == "factors":
         return 0.1 * n
+    if last == "Gain":  # a quantisation step is no noise: about 10 to 1
+        return 0.1 ** (1 - np.arange(n.size) / (n.size - 1)) * (1 + 0.01 * n)
     if last == "quantiles":
         return np.array([-8.0, 0.0, 8.0]) + 0.3 * n
     if last == "beta":
@@ -102,11 +104,62 @@ def _cheng2020_attn(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any
     return None
 
 
+def _elic2022(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    """Scales come first."""
+    exact = {
+        "g_s.14.weight": lambda: 0.03 * std,
+        "g_s.14.bias": lambda: 0.5 + 0.05 * n,
+        "g_a.13.weight": lambda: 3.0 * std,
+    }
+    if key in exact:
+        return exact[key]()
+    if key.endswith("entropy_parameters.4.bias"):
+        return _shifted(n, 3)
+    if key.startswith(("g_a", "g_s")) and key.endswith("weight"):
+        return (0.6 if "conv" in key else 1.0) * std
+    return None
+
+
+def _elic2022_means_first(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    if key.endswith("entropy_parameters.4.bias"):
+        return _shifted(n, 3)[::-1]
+    return _elic2022(key, n, std)
+
+
+def _checkerboard(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    if key.endswith("entropy_parameters.4.bias"):
+        return _shifted(n, 3)
+    return _cheng2020_attn(key.replace("g_s.7.", "g_s.9."), n, std)
+
+
 def _mlicv2(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
     """As MLIC++; the selection keeps about half of the elements."""
     if key.endswith("log_theta"):
         return np.log(1e4) + 0.1 * n
     return _mlicpp(key, n, std)
+
+
+def _semanticodec(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    """Encoder and vocoder; the diffusion network and the autoencoder are filled by default."""
+    if key.endswith(("cls_token", "mask_token")):
+        return 0.5 * n
+    gains = {
+        "conv_post.weight": 0.3,
+        "encoder_output_linear.weight": 3.0,
+        "attn.proj.weight": 0.4,
+        "mlp.fc2.weight": 0.4,
+        "patch_embed.proj.weight": 4.0,
+    }
+    for ending, gain in gains.items():
+        if key.endswith(ending):
+            return gain * std
+    parts = key.split(".")
+    if parts[0] == "ups" and parts[-1] == "weight":
+        return 1.5 * std
+    if parts[0] == "encoder" and len(parts) == 2:  # the LSTM
+        kinds = {"weight_ih": 3.0 * std, "weight_hh": 1.0 * std, "bias_ih": 0.05 * n}
+        return next((v for k, v in kinds.items() if parts[1].startswith(k)), 0.05 * n)
+    return None
 
 
 def _hnerv(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
@@ -122,13 +175,22 @@ def _hnerv_boost(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] |
     return 1.2 * std if key.startswith("decoder.") and key.endswith("weight") else None
 
 
+def _plain(key: str, n: NDArray[Any], std: NDArray[Any]) -> NDArray[Any] | None:
+    return None
+
+
 RULES = {
+    "mlic": _plain,
+    "semanticodec": _semanticodec,
     "mlicpp": _mlicpp,
     "mlicv2": _mlicv2,
     "mbt2018-mean": _mbt2018_mean,
     "cheng2020-attn": _cheng2020_attn,
     "hnerv": _hnerv,
     "hnerv-boost": _hnerv_boost,
+    "cheng2020-checkerboard": _checkerboard,
+    "elic2022-official": _elic2022,
+    "elic2022-chandelier": _elic2022_means_first,
 }
 
 
@@ -150,6 +212,8 @@ def fill(module: nn.Module, network: str, seed: int = 0) -> nn.Module:
     """Set every parameter of a network by the rule; buffers stay as constructed."""
     with torch.no_grad():
         for key, parameter in module.named_parameters():
+            if key.endswith("pos_embed"):
+                continue
             value = weight(network, key, tuple(parameter.shape), seed)
             parameter.copy_(torch.from_numpy(value))
     return module.eval().requires_grad_(False)
@@ -168,3 +232,17 @@ def rule_picture(height: int, width: int, seed: int, element: int = 0) -> torch.
         v += 0.10 * np.sin(0.9 * x + 1.1 * y + c) * np.cos(0.05 * x * (1 + c) + t)
         planes.append(np.clip(v, 0, 1))
     return torch.from_numpy(np.stack(planes)[None].astype(np.float32))
+
+
+def rule_sound(samples: int, seed: int) -> torch.Tensor:
+    """``[1, samples]`` at 16 kHz, float32: a gliding voice, chirps and bursts of noise."""
+    q = np.arange(samples) / 16000
+    phase = (
+        2 * np.pi * ((180 + 40 * seed) * q + 60 / (2 * np.pi * 0.7) * np.sin(2 * np.pi * 0.7 * q))
+    )
+    voice = sum(np.sin(k * phase + 0.3 * k * seed) / k for k in range(1, 13))
+    envelope = 0.15 + 0.85 * (0.5 + 0.5 * np.sin(2 * np.pi * (2.3 + 0.2 * seed) * q)) ** 2
+    chirp = np.where(q % 3 < 1.2, np.sin(2 * np.pi * (300 * q + 350 * q**2)), 0)
+    bursts = np.where(q % 2 > 1, noise("test.audio.noise", (samples,), seed), 0)
+    sound = 0.25 * (0.5 * envelope * voice + 0.2 * chirp + 0.05 * bursts)
+    return torch.from_numpy(sound.astype(np.float32))[None]

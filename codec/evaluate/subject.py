@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec import api, registry
+from laconic.codec.base import DEFAULT_QUALITY
 from laconic.codec.evaluate.items import Item
 from laconic.formats.audio import Audio
 from laconic.formats.container import Media
@@ -101,7 +102,7 @@ class RegisteredImageCodec:
             raise ParameterError(f"the codec {name} takes no pictures: it cannot be evaluated here")
         if getattr(codec, "lossless", False):
             self.qualities, self.scale = (None,), "lossless"
-        elif getattr(codec, "default_quality", api.DEFAULT_QUALITY) is None:
+        elif getattr(codec, "default_quality", DEFAULT_QUALITY) is None:
             self.qualities, self.scale = (None,), "the model's only rate"
         self.label = name if model is None else f"{name}@{model}"
 
@@ -152,4 +153,13 @@ def find_subject(spec: Spec) -> Subject:
             f"there is no codec {spec.name!r}: choose among {', '.join(registry.names())} and the"
             f" baselines {', '.join(baseline_names())}"
         )
+    media = getattr(registry.get(spec.name), "media", Media.IMAGE)
+    if media == Media.VIDEO:
+        from laconic.codec.evaluate.films import RegisteredFilmCodec
+
+        return RegisteredFilmCodec(spec.name, spec.variant)
+    if media == Media.AUDIO:
+        from laconic.codec.evaluate.sound_subject import RegisteredSoundCodec
+
+        return RegisteredSoundCodec(spec.name, spec.variant)
     return RegisteredImageCodec(spec.name, spec.variant)

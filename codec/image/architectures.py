@@ -19,7 +19,7 @@ from torch import nn
 
 from laconic.codec import models
 from laconic.codec.image.interface import ImageModel
-from laconic.codec.image.reference.bottleneck import FactorizedPrior
+from laconic.codec.image.order import KEY
 from laconic.codec.image.zoo.recognise import KINDS, kind_of
 from laconic.codec.models import ModelInfo
 from laconic.entropy import CdfTables, NumericsProfile, gaussian_scales, gaussian_tables
@@ -44,7 +44,8 @@ class Architecture(Protocol):
         ...
 
     def build(self, config: Mapping[str, Any]) -> nn.Module:
-        """The network with fresh weights; raises ``ModelError`` for a wrong configuration."""
+        """The network with fresh weights, whose ``prior_tables`` are the integer tables of its
+        factorised prior; raises ``ModelError`` for a wrong configuration."""
         ...
 
     def adapt(
@@ -100,17 +101,27 @@ class ZooArchitecture:
         from laconic.codec.image.zoo.recognise import recognise
 
         config = recognise(shapes, self.kind)
-        return {"channels": config.channels, "latent": config.latent}
+        facts: dict[str, Any] = {"channels": config.channels, "latent": config.latent}
+        if config.groups:
+            facts["groups"] = list(config.groups)
+        if config.variable_z:
+            facts["variable_z"] = True
+        return facts
 
     def build(self, config: Mapping[str, Any]) -> nn.Module:
+        from laconic.codec.image.zoo import groups
         from laconic.codec.image.zoo.networks import ZooConfig, ZooNetwork
 
-        if set(config) != {"channels", "latent"}:
+        needed = {"channels", "latent"} | ({"groups"} if self.kind.startswith("elic") else set())
+        optional = {"variable_z"} if self.kind.endswith("-vbr") else set()
+        if not needed <= set(config) <= needed | optional:
             raise ModelError(
-                f"the model's configuration is {sorted(config)}: expected channels and latent;"
+                f"the model's configuration is {sorted(config)}: expected {sorted(needed)};"
                 " import its checkpoint again"
             )
-        return ZooNetwork(ZooConfig(self.kind, config["channels"], config["latent"]))
+        facts = dict(config)
+        made = ZooConfig(self.kind, **{**facts, "groups": tuple(facts.get("groups", ()))})
+        return groups.GroupedNetwork(made) if self.kind in groups.KINDS else ZooNetwork(made)
 
     def adapt(
         self, info: ModelInfo, network: Any, tables: CdfTables, z_tables: CdfTables
@@ -220,13 +231,12 @@ def _some(keys: list[str]) -> str:
     return keys[0] + more
 
 
-def model_tensors(network: nn.Module) -> dict[str, NDArray[Any]]:
-    """Parameters as float32 and the coding tables as integers. Raises ``ModelError``."""
+def model_tensors(network: Any) -> dict[str, NDArray[Any]]:
+    """Parameters of a built network as float32 and the coding tables as integers. Raises
+    ``ModelError``."""
     tensors = {k: p.detach().float().numpy() for k, p in network.named_parameters()}
     gaussian = gaussian_tables(gaussian_scales())
-    prior = network.get_submodule("entropy_bottleneck")
-    assert isinstance(prior, FactorizedPrior)
-    for prefix, tables in ((Y_TABLES, gaussian), (Z_TABLES, prior.tables())):
+    for prefix, tables in ((Y_TABLES, gaussian), (Z_TABLES, network.prior_tables())):
         tensors |= {prefix + k: v for k, v in tables.to_arrays().items()}
     return tensors
 
@@ -236,6 +246,7 @@ def _load(identity: str, path: Path) -> ImageModel:
     info = models.read_info(path)
     config = dict(info.config)
     name = str(config.pop("arch", None))
+    config.pop(KEY, None)  # of channels: the adapter reads it
     if name not in ARCHITECTURES or info.numerics != NumericsProfile.FLOAT64_GUARD:
         raise ModelError(
             f"the model {info.name} is of the architecture {name!r}: known are {_names()}; install"

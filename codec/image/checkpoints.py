@@ -23,11 +23,10 @@ from laconic.codec import models
 from laconic.codec.image.architectures import ARCHITECTURES, assemble, model_tensors
 from laconic.codec.models import ModelInfo
 from laconic.entropy import NumericsProfile
-from laconic.formats.errors import ModelError, OutputError
+from laconic.formats.errors import ModelError
 
 MEMORY = 8 << 30  # address space of the child, beside four times the file
 SECONDS = 600
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 # Names of older CompressAI versions: of the factorised prior, and of shortcuts.
 OLD_NAMES = (
     (re.compile(r"\._(?:matrices\.|matrix)(\d)$"), r".matrices.\1"),
@@ -64,18 +63,7 @@ def import_checkpoint(
         OutputError: a model of that name exists.
     """
     name = name or checkpoint.name.removesuffix(".tar").rsplit(".", 1)[0]
-    if not NAME.fullmatch(name):
-        raise ModelError(
-            f"{name!r} is no name for a model: use letters, digits and . _ + - (at most 64); give"
-            " one with --name"
-        )
-    path = models.search_path()[-1] / f"{name}.safetensors"
-    taken = [m for m in models.list_models() if m.name == name and m.path != path]
-    if taken or (path.exists() and not overwrite):
-        raise OutputError(
-            f"there is already a model {name}: choose another --name"
-            + ("" if taken else ", or replace it with --force")
-        )
+    path = models.store_path(name, overwrite=overwrite)
     weights = {
         key: array
         for old, array in read_checkpoint(checkpoint).items()

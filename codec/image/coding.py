@@ -11,13 +11,19 @@ directions: it asks a :class:`Writer` or a :class:`Reader` for the decoded value
 For the default model (:class:`ExactCoder`) that is z, then per slice the anchors and the
 non-anchors, each step with its list of close calls first and channels fastest; it is the walk that
 training uses (``slices.py``).
+
+A model with an order of channels (``order.py``) that has auxiliary groups writes a stream of the
+core and one for each group: every stream but the last comes after its length as a varint.
 """
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,7 +31,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from laconic.codec.image.model import Mlic
+from laconic.codec.image.order import ChannelOrder
 from laconic.codec.image.reference.bottleneck import FactorizedPrior
+from laconic.codec.image.slices import CodeStep
 from laconic.entropy import (
     CdfTables,
     SymbolCheck,
@@ -34,7 +42,10 @@ from laconic.entropy import (
     pull_guarded,
     push_guarded,
 )
-from laconic.entropy.factorized import channel_indexes
+from laconic.formats.errors import FormatError
+from laconic.formats.varint import read_varint, write_varint
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,8 @@ class Steps(ABC):
     """One direction of coding. ``value`` is what the encoder has and the decoder lacks (None)."""
 
     def __init__(self, coder: LatentCoder) -> None:
-        self.coder, self.check, self.symbols = coder, SymbolCheck(), 0
+        self.coder = coder
+        self.coded: list[NDArray[np.int32]] = []  # symbols of each step
 
     def gaussian(self, value: Tensor | None, mean: Tensor, log_scale: Tensor) -> Tensor:
         """Code round(value - mean) with the Gaussian tables; returns it plus the mean."""
@@ -70,14 +82,24 @@ class Steps(ABC):
         return mean.masked_scatter(kept, coded)
 
     def factorized(
-        self, value: Tensor | None, shape: torch.Size, prior: FactorizedPrior, tables: CdfTables
+        self,
+        value: Tensor | None,
+        shape: torch.Size,
+        prior: FactorizedPrior,
+        tables: CdfTables,
+        channels: Sequence[int] | None = None,
     ) -> Tensor:
-        """Code round(value - median), channels first, with one table per channel; returns it plus
-        the median."""
-        median = prior.medians[:, None, None]
+        """Code round(value - median), channels first, with one table per channel (those of
+        ``channels``, None for all); returns it plus the median."""
+        which = np.array(range(shape[1]) if channels is None else channels)
+        median = prior.medians[torch.from_numpy(which)][:, None, None]
         residual = None if value is None else value - median
-        indexes = channel_indexes(shape[1], shape[2] * shape[3])
+        indexes = np.repeat(which, shape[2] * shape[3])
         return self.symbols_of(residual, shape, indexes, tables) + median
+
+    @abstractmethod
+    def parallel(self, tasks: Sequence[Callable[[Steps], Result]]) -> list[Result]:
+        """Run tasks that do not depend on each other, each with steps of its own."""
 
     @abstractmethod
     def choose(self, values: NDArray[np.float64], boundaries: ArrayLike) -> NDArray[np.uint16]:
@@ -94,12 +116,50 @@ class Steps(ABC):
         """Code round(residual), with one table index for each element of ``shape``."""
 
 
-class Writer(Steps):
+class Branching(Steps):
+    """Steps of a stream that may part into streams of their own."""
+
+    def __init__(self, coder: LatentCoder) -> None:
+        super().__init__(coder)
+        self.branches: list[Branching] = []
+
+    @abstractmethod
+    def branch(self, number: int) -> Branching:
+        """Steps of auxiliary group ``number``."""
+
+    def parallel(self, tasks: Sequence[Callable[[Steps], Result]]) -> list[Result]:
+        self.branches = [self.branch(number) for number in range(len(tasks))]
+
+        def run(number: int) -> Result:
+            with torch.no_grad():  # which a thread does not inherit
+                return tasks[number](self.branches[number])
+
+        with ThreadPoolExecutor(max(1, len(tasks))) as pool:
+            return list(pool.map(run, range(len(tasks))))
+
+    def streams(self) -> list[Branching]:
+        """These steps, then those of the groups."""
+        return [self, *self.branches]
+
+    def summary(self) -> tuple[SymbolCheck, int]:
+        """Check over all symbols in the order of streams, and how many there are."""
+        check, count = SymbolCheck(), 0
+        for stream in self.streams():
+            for symbols in stream.coded:
+                check.update(symbols)
+                count += symbols.size
+        return check, count
+
+
+class Writer(Branching):
     """Steps of an encoder."""
 
     def __init__(self, coder: LatentCoder) -> None:
         super().__init__(coder)
         self.encoder = SymbolEncoder("ans")
+
+    def branch(self, number: int) -> Writer:
+        return Writer(self.coder)
 
     def choose(self, values: NDArray[np.float64], boundaries: ArrayLike) -> NDArray[np.uint16]:
         return push_guarded(self.encoder, values, boundaries)
@@ -115,17 +175,25 @@ class Writer(Steps):
         rounded = residual.round()
         symbols = rounded.reshape(-1).numpy().astype(np.int32)
         self.encoder.push(symbols, indexes, tables)
-        self.check.update(symbols)
-        self.symbols += symbols.size
+        self.coded.append(symbols)
         return rounded
 
+    def finish(self) -> bytes:
+        """The payload."""
+        streams = [s.encoder.finish() for s in self.streams() if isinstance(s, Writer)]
+        return b"".join(write_varint(len(s)) + s for s in streams[:-1]) + streams[-1]
 
-class Reader(Steps):
+
+class Reader(Branching):
     """Steps of a decoder."""
 
-    def __init__(self, coder: LatentCoder, payload: bytes) -> None:
+    def __init__(self, coder: LatentCoder, payloads: Sequence[bytes]) -> None:
         super().__init__(coder)
-        self.decoder = SymbolDecoder(payload, "ans")
+        self.decoder = SymbolDecoder(payloads[0], "ans")
+        self.payloads = payloads[1:]
+
+    def branch(self, number: int) -> Reader:
+        return Reader(self.coder, self.payloads[number : number + 1])
 
     def choose(self, values: NDArray[np.float64], boundaries: ArrayLike) -> NDArray[np.uint16]:
         return pull_guarded(self.decoder, values, boundaries)
@@ -138,9 +206,27 @@ class Reader(Steps):
         tables: CdfTables,
     ) -> Tensor:
         symbols = self.decoder.pull(indexes, tables)
-        self.check.update(symbols)
-        self.symbols += symbols.size
+        self.coded.append(symbols)
         return torch.from_numpy(symbols.astype(np.float64)).reshape(shape)
+
+    def finish(self) -> None:
+        """Raise ``FormatError`` unless every stream ends where it should."""
+        for stream in self.streams():
+            assert isinstance(stream, Reader)
+            stream.decoder.finish()
+
+
+def split_payload(payload: bytes, count: int) -> list[bytes]:
+    """``count`` streams of a payload; raises ``FormatError``."""
+    streams = []
+    offset = 0
+    for number in range(count - 1):
+        length, offset = read_varint(payload, offset)
+        if length > len(payload) - offset:
+            raise FormatError(f"stream {number} of a latent is truncated")
+        streams.append(payload[offset : offset + length])
+        offset += length
+    return [*streams, payload[offset:]]
 
 
 class LatentCoder(ABC):
@@ -155,8 +241,9 @@ class LatentCoder(ABC):
         tables: CdfTables,
         scales: tuple[float, float],
         dtype: torch.dtype = torch.float64,
+        order: ChannelOrder | None = None,
     ) -> None:
-        self.dtype = dtype
+        self.dtype, self.order = dtype, order
         self.tables = tables
         self.boundaries = np.arange(len(tables) - 1) + 0.5  # in steps of the scale table
         self.log_low = float(np.log(scales[0]))
@@ -185,7 +272,7 @@ class LatentCoder(ABC):
         writer = Writer(self)
         z = None if z is None else z.double()
         y_hat = self.walk(writer, y.double(), z, (y.shape[1], y.shape[2]), quality)
-        return Coded(writer.encoder.finish(), writer.check, writer.symbols, y_hat)
+        return Coded(writer.finish(), *writer.summary(), y_hat)
 
     @torch.no_grad()
     def decode(self, payload: bytes, height: int, width: int, quality: float | None) -> Coded:
@@ -194,18 +281,26 @@ class LatentCoder(ABC):
         Raises ``FormatError`` for a payload that cannot be one of such a latent. Whether the
         symbols are right is told by the returned check.
         """
-        reader = Reader(self, payload)
+        groups = 0 if self.order is None else len(self.order.groups)
+        reader = Reader(self, split_payload(payload, 1 + groups))
         y_hat = self.walk(reader, None, None, (height, width), quality)
-        reader.decoder.finish()
-        return Coded(payload, reader.check, reader.symbols, y_hat)
+        reader.finish()
+        return Coded(payload, *reader.summary(), y_hat)
 
 
 class ExactCoder(LatentCoder):
     """Entropy coding with the default model."""
 
-    def __init__(self, model: Mlic, tables: CdfTables, dtype: torch.dtype = torch.float64) -> None:
-        super().__init__(tables, (model.config.scale_low, model.config.scale_high), dtype)
+    def __init__(
+        self,
+        model: Mlic,
+        tables: CdfTables,
+        dtype: torch.dtype = torch.float64,
+        order: ChannelOrder | None = None,
+    ) -> None:
+        super().__init__(tables, (model.config.scale_low, model.config.scale_high), dtype, order)
         self.config = model.config
+        self.plan = None if order is None else order.plan(model.config.slices)
         self.h_s = exact(model.h_s, dtype)
         self.z_prior = exact(model.z_prior, dtype)
         self.y_model = exact(model.y_model, dtype)
@@ -224,11 +319,17 @@ class ExactCoder(LatentCoder):
         z_hat = steps.gaussian(z, z_mean, z_log_scale.expand(shape))
         flat = None if y is None else y.flatten(1, 2)  # [1, N, M]
 
-        def code(at: Tensor, first: int, end: int, mean: Tensor, log_scale: Tensor) -> Tensor:
-            value = None if flat is None else flat[:, at, first:end]
-            return steps.gaussian(value, mean, log_scale)
+        def coding(steps: Steps) -> CodeStep:
+            def code(at: Tensor, first: int, end: int, mean: Tensor, log_scale: Tensor) -> Tensor:
+                value = None if flat is None else flat[:, at, first:end]
+                return steps.gaussian(value, mean, log_scale)
 
-        return self.y_model(self.h_s(z_hat, q), q, code)
+            return code
+
+        def parallel(tasks: Sequence[Callable[[CodeStep], Result]]) -> list[Result]:
+            return steps.parallel([lambda s, t=t: t(coding(s)) for t in tasks])  # type: ignore[misc]
+
+        return self.y_model(self.h_s(z_hat, q), q, coding(steps), self.plan, parallel)
 
 
 def exact(module: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from laconic.codec.base import DecodeSettings
 from laconic.codec.image.alpha import decode_alpha
-from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader
+from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader, ZooHeader
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.tiles import LATENT, Box, Grid, region_of
 from laconic.entropy import NumericsProfile
-from laconic.formats.container import EXIF, ICC, XMP
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import (
     DesyncError,
@@ -24,6 +23,7 @@ from laconic.formats.errors import (
     UnsupportedError,
 )
 from laconic.formats.image import Image
+from laconic.formats.image_chunks import with_chunks
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.varint import read_varint
 
@@ -33,7 +33,7 @@ class DecodeJob:
 
     def __init__(
         self,
-        codec_header: type[MlicHeader] | type[TileHeader],
+        codec_header: type[MlicHeader] | type[TileHeader] | type[ZooHeader],
         load: Callable[[str], ImageModel],
         reader: ContainerReader,
         settings: DecodeSettings,
@@ -59,45 +59,52 @@ class DecodeJob:
                 " it is damaged"
             )
         self.model = load(header.model.hex())
+        if self.model.variable == (self.options.quality is None):
+            raise FormatError(
+                f"the file's header is not one of its model {self.model.info.name}: it is damaged"
+            )
         self.dtype = np.uint8 if self.picture.bit_depth == 8 else np.uint16
 
-    def latent(self, number: int) -> tuple[Tensor, int, bytes]:
-        """y_hat of a tile ``[1, h, w, M]`` float32, its number of symbols, its alpha bytes."""
+    def parts(self, number: int) -> tuple[bytes, bytes]:
+        """Alpha bytes and coded latent of a tile."""
         if number >= len(self.reader):
             raise FormatError(f"tile {number} is missing: the file is truncated")
-        segment = self.reader[number]
-        payload, alpha = segment.payload, b""
-        if self.picture.alpha:
-            length, offset = read_varint(payload, 0)
-            if length > len(payload) - offset:
-                raise FormatError(f"the alpha plane of tile {number} is truncated")
-            alpha, payload = payload[offset : offset + length], payload[offset + length :]
+        payload = self.reader[number].payload
+        if not self.picture.alpha:
+            return b"", payload
+        length, offset = read_varint(payload, 0)
+        if length > len(payload) - offset:
+            raise FormatError(f"the alpha plane of tile {number} is truncated")
+        return payload[offset : offset + length], payload[offset + length :]
+
+    def latent(self, number: int) -> tuple[Tensor, int, bytes]:
+        """y_hat of a tile ``[1, h, w, M]`` float64, its number of symbols, its alpha bytes."""
+        alpha, payload = self.parts(number)
         box = self.grid.box(number)
         coded = self.model.decode(
             payload, box.height // LATENT, box.width // LATENT, self.options.quality
         )
-        if not segment.matches(coded.check.value32()):
+        if not self.reader[number].matches(coded.check.value32()):
             raise DesyncError(
                 f"tile {number} decodes to other symbols than were encoded: the model"
                 f" {self.model.info.name} or this machine's arithmetic differs from the encoder's"
             )
-        return coded.y_hat.float(), coded.symbols, alpha
+        return coded.y_hat, coded.symbols, alpha
 
     @torch.no_grad()
     def run(self) -> Image:
         """Decode the region asked for."""
         whole = Box(0, 0, self.picture.width, self.picture.height)
         region = region_of(self.settings.region, whole)
-        margin = self.model.synthesis_margin
-        needed = region.aligned(LATENT).grown(margin, self.grid.padded)
-        tiles = self.grid.touching(needed)
+        tiles = self.tiles_around(region)
         total = 2 * len(tiles)
         latents: dict[int, Tensor] = {}
         alphas: dict[int, bytes] = {}
         notices: list[str] = []
         for done, number in enumerate(tiles):
             try:
-                latents[number], _, alphas[number] = self.latent(number)
+                y_hat, _, alphas[number] = self.latent(number)
+                latents[number] = y_hat.float()
             except FormatError as error:
                 if not self.settings.partial:
                     raise
@@ -118,40 +125,68 @@ class DecodeJob:
                 if alpha is not None:
                     alpha[at] = np.iinfo(self.dtype).max
                 continue
-            pixels[at] = self._synthesise(part, latents, margin)
+            pixels[at] = self._synthesise(part, latents)
             if alpha is not None:
                 alpha[at] = self._alpha(number, alphas[number], part)
             self._progress(len(tiles) + done + 1, total)
-        blobs = {c.type: c.data for c in self.reader.chunks}
-        return Image(
+        image = Image(
             pixels=pixels,
             alpha=alpha,
             bit_depth=self.picture.bit_depth,
-            icc=blobs.get(ICC),
-            exif=blobs.get(EXIF),
-            xmp=blobs.get(XMP),
             color=self.picture.color,
             notices=notices,
         )
+        return with_chunks(image, self.reader.chunks)
 
-    def _synthesise(self, part: Box, latents: dict[int, Tensor], margin: int) -> NDArray[Any]:
+    def _synthesise(self, part: Box, latents: dict[int, Tensor]) -> NDArray[Any]:
         """Samples of ``part`` from its latents and those around it."""
-        area = part.aligned(LATENT).grown(margin, self.grid.padded)
-        y = torch.zeros(1, area.height // LATENT, area.width // LATENT, self.model.channels)
+        area = self._around(part)
+        x = self.model.synthesise(self._joined(area, latents), self.options.quality)
+        x = self._cut(x, part, area)
+        top = float(np.iinfo(self.dtype).max)
+        samples: NDArray[Any] = x.clamp(0, 1).mul(top).round().numpy().astype(self.dtype)
+        return samples
+
+    @torch.no_grad()
+    def exactly(self, part: Box, latents: dict[int, Tensor]) -> NDArray[np.float64]:
+        """``part`` of the picture ``[H, W, C]`` in 0..1, computed in float64; ``latents`` are those
+        of all tiles that :meth:`tiles_around` names."""
+        y = self._joined(self._around(part), latents)
+        x = self.model.synthesise_exactly(y, self.options.quality)
+        samples: NDArray[np.float64] = self._cut(x, part, self._around(part)).clamp(0, 1).numpy()
+        return samples
+
+    def tiles_around(self, part: Box) -> list[int]:
+        """Tiles whose latents ``part`` depends on."""
+        return self.grid.touching(self._around(part))
+
+    def alpha_of(self, part: Box) -> NDArray[Any]:
+        """The alpha plane of ``part``."""
+        alpha = np.empty((part.height, part.width), self.dtype)
+        for number in self.grid.touching(part):
+            shared = self.grid.box(number).cut(part)
+            alpha[shared.within(part)] = self._alpha(number, self.parts(number)[0], shared)
+        return alpha
+
+    def _around(self, part: Box) -> Box:
+        return part.aligned(LATENT).grown(self.model.synthesis_margin, self.grid.padded)
+
+    def _joined(self, area: Box, latents: dict[int, Tensor]) -> Tensor:
+        """Latents of ``area``; those of missing tiles are 0."""
+        shape = (1, area.height // LATENT, area.width // LATENT, self.model.channels)
+        y = torch.zeros(shape, dtype=next(iter(latents.values())).dtype)
         for number in self.grid.touching(area):
             if number in latents:
                 box = self.grid.box(number)
                 shared = box.cut(area)
                 rows, columns = shared.within(area, LATENT)
                 y[:, rows, columns] = latents[number][(slice(None), *shared.within(box, LATENT))]
-        x = self.model.synthesise(y, self.options.quality)[0]
-        rows, columns = part.within(area)
-        x = x[rows, columns]
-        if self.picture.channels == 1:
-            x = x.mean(-1, keepdim=True)
-        top = float(np.iinfo(self.dtype).max)
-        samples: NDArray[Any] = x.clamp(0, 1).mul(top).round().numpy().astype(self.dtype)
-        return samples
+        return y
+
+    def _cut(self, x: Tensor, part: Box, area: Box) -> Tensor:
+        """``part`` of the synthesis of ``area``, [H, W, C]."""
+        x = x[(0, *part.within(area))]
+        return x.mean(-1, keepdim=True) if self.picture.channels == 1 else x
 
     def _alpha(self, number: int, data: bytes, part: Box) -> NDArray[Any]:
         box = self.grid.box(number).cut(Box(0, 0, self.picture.width, self.picture.height))

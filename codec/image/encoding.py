@@ -14,9 +14,10 @@ from laconic.codec.image.refine import Objective, refine
 from laconic.codec.image.target import search_quality
 from laconic.codec.image.tiles import LATENT, Box, Grid
 from laconic.entropy import NumericsProfile
-from laconic.formats.container import EXIF, ICC, XMP, Chunk, Container, Header, Media, Segment
+from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.errors import DesyncError
 from laconic.formats.image import Image
+from laconic.formats.image_chunks import chunks_of
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.varint import write_varint
 
@@ -89,7 +90,9 @@ class EncodeJob:
             self.header.pack(),
             self._codec_header(quality).pack(),
         )
-        return Container(header, segments, self._chunks()).to_bytes()
+        return Container(
+            header, segments, chunks_of(self.image, strip=self.settings.strip)
+        ).to_bytes()
 
     def run_within(self, target: int) -> bytes:
         """The file of the highest quality with at most ``target`` bytes; with effort the latents
@@ -146,10 +149,3 @@ class EncodeJob:
         if quality is None:
             return TileHeader(self.grid.tile)
         return MlicHeader(quality, self.grid.tile)
-
-    def _chunks(self) -> list[Chunk]:
-        image = self.image
-        blobs = [(ICC, image.icc)]
-        if not self.settings.strip:
-            blobs += [(EXIF, image.exif), (XMP, image.xmp)]
-        return [Chunk(kind, data) for kind, data in blobs if data]

@@ -11,6 +11,7 @@ import torch
 
 from laconic.codec.image.config import CONFIGS, MlicConfig
 from laconic.codec.image.model import Mlic
+from laconic.codec.image.order import KEY
 from laconic.codec.models import ModelInfo, read_tensors, write_model
 from laconic.entropy import CdfTables, NumericsProfile, gaussian_scales, gaussian_tables
 from laconic.formats.errors import ModelError
@@ -53,7 +54,7 @@ def read_mlic(info: ModelInfo) -> tuple[Mlic, CdfTables]:
             tables[name.removeprefix(TABLE_PREFIX)] = array
         else:
             weights[name] = torch.from_numpy(array).float()
-    network = Mlic(MlicConfig.from_dict(info.config))
+    network = Mlic(MlicConfig.from_dict({k: v for k, v in info.config.items() if k != KEY}))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-from laconic.codec.base import DecodeSettings, EncodeSettings, VerifyReport
+from laconic.codec.base import DEFAULT_QUALITY, DecodeSettings, EncodeSettings, VerifyReport
 from laconic.codec.image.decoding import DecodeJob
 from laconic.codec.image.encoding import EncodeJob
-from laconic.codec.image.header import TILE_UNIT, MlicHeader, TileHeader
+from laconic.codec.image.header import TILE_UNIT, MlicHeader, TileHeader, ZooHeader
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.refine import check_effort
 from laconic.codec.image.tiles import DEFAULT_TILE
@@ -28,7 +28,7 @@ class PictureCodec:
 
     name: ClassVar[str]
     codec_id: ClassVar[int]
-    header: ClassVar[type[MlicHeader] | type[TileHeader]]
+    header: ClassVar[type[MlicHeader] | type[TileHeader] | type[ZooHeader]]
 
     @abstractmethod
     def load(self, name_or_id: str | None) -> ImageModel:
@@ -48,11 +48,11 @@ class PictureCodec:
         target = settings.target_bytes
         if settings.bpp is not None:
             target = int(settings.bpp * image.width * image.height / 8)
-        if self.header.fixed_rate:
+        if not job.model.variable:
             return self._at_its_rate(job, settings, target)
         if target is None:
-            assert settings.quality is not None
-            return job.run(round(settings.quality, 1))
+            quality = DEFAULT_QUALITY if settings.quality is None else settings.quality
+            return job.run(round(quality, 1))
         return job.run_within(target)
 
     def _at_its_rate(self, job: EncodeJob, settings: EncodeSettings, target: int | None) -> bytes:
@@ -73,11 +73,15 @@ class PictureCodec:
 
     def decode(self, reader: ContainerReader, settings: DecodeSettings) -> Image:
         """The picture or a region of it; see :func:`laconic.codec.decode`."""
-        return DecodeJob(self.header, self.load, reader, settings).run()
+        return self.job(reader, settings).run()
+
+    def job(self, reader: ContainerReader, settings: DecodeSettings) -> DecodeJob:
+        """The decoding of one file, step by step."""
+        return DecodeJob(self.header, self.load, reader, settings)
 
     def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:
         """Decode the symbols of all tiles and compare their checks."""
-        job = DecodeJob(self.header, self.load, reader, settings)
+        job = self.job(reader, settings)
         symbols = 0
         for number in range(len(job.grid)):
             symbols += job.latent(number)[1]

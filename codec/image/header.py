@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from laconic.formats.errors import FormatError
 
@@ -21,7 +21,6 @@ class MlicHeader:
 
     quality: float
     tile: int
-    fixed_rate: ClassVar[bool] = False
 
     def pack(self) -> bytes:
         """Big-endian uint16 tenths of quality, uint8 tile side / 64."""
@@ -50,7 +49,6 @@ class TileHeader:
     """Header of codecs whose models have one rate each: ``tile`` in pixels, stored / 64."""
 
     tile: int
-    fixed_rate: ClassVar[bool] = True
 
     @property
     def quality(self) -> None:
@@ -73,3 +71,12 @@ class TileHeader:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         return asdict(self)
+
+
+class ZooHeader:
+    """Header of a codec with models of one rate and of variable rate, told apart by length."""
+
+    @staticmethod
+    def unpack(data: bytes) -> MlicHeader | TileHeader:
+        """Either header; raises ``FormatError`` for impossible values."""
+        return MlicHeader.unpack(data) if len(data) == 3 else TileHeader.unpack(data)

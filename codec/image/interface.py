@@ -22,6 +22,7 @@ class ImageModel(ABC):
 
     info: ModelInfo
     channels: int  # of y
+    variable = False  # whether the quality can be chosen
     analysis_margin: int  # pixels around a tile that its latents depend on
     synthesis_margin: int  # pixels around a region whose latents it depends on
 
@@ -32,6 +33,14 @@ class ImageModel(ABC):
     @abstractmethod
     def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
         """y_hat ``[1, H/16, W/16, M]`` -> ``[1, H, W, 3]``, not clipped."""
+
+    def synthesise_exactly(self, y: Tensor, quality: float | None) -> Tensor:
+        """As :meth:`synthesise` in float64, where machines differ by about 1e-12 of a level.
+        Raises ``ParameterError`` for models that do not offer it."""
+        raise ParameterError(
+            f"the model {self.info.name} cannot make the preview of a lossless file: choose one of"
+            " the codec mlic"
+        )
 
     @abstractmethod
     def hyper(self, y: Tensor, quality: float | None) -> Tensor | None:
@@ -49,6 +58,12 @@ class ImageModel(ABC):
     def filters(self) -> tuple[Tensor, Tensor, Tensor]:
         """Weights that make and read each channel of y, for ``saliency.py``: last layer of g_a
         ``[M, K]``, its bias ``[M]``, first dense layer of g_s ``[M, L]``."""
+
+    @abstractmethod
+    def indivisible(self) -> list[int]:
+        """Channels of each part of y that is coded as a whole, in the model's own order: ones where
+        channels are independent of each other given z. Raises ``ModelError`` where y is coded
+        position after position, all channels at once."""
 
     @abstractmethod
     def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:

@@ -12,7 +12,7 @@ The walk over coding steps is the coder's own (``coding.py``), with a third kind
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +21,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from laconic.codec.image.coding import LatentCoder, Steps
+from laconic.codec.image.coding import LatentCoder, Result, Steps
 from laconic.codec.image.likelihood import gaussian_bits
 from laconic.codec.image.reference.bottleneck import FactorizedPrior
 from laconic.entropy import CdfTables
@@ -69,13 +69,22 @@ class Relaxed(Steps):
         return residual + mean
 
     def factorized(
-        self, value: Tensor | None, shape: torch.Size, prior: FactorizedPrior, tables: CdfTables
+        self,
+        value: Tensor | None,
+        shape: torch.Size,
+        prior: FactorizedPrior,
+        tables: CdfTables,
+        channels: Sequence[int] | None = None,
     ) -> Tensor:
         assert value is not None
-        median = prior.medians[:, None, None]
+        which = slice(None) if channels is None else list(channels)
+        median = prior.medians[which][:, None, None]
         rounded = self.rounding(value - median) + median
-        self.bits.append(prior.bits(rounded).sum())
+        self.bits.append(prior.bits(rounded, which).sum())
         return rounded
+
+    def parallel(self, tasks: Sequence[Callable[[Steps], Result]]) -> list[Result]:
+        return [task(self) for task in tasks]
 
     def choose(self, values: NDArray[np.float64], boundaries: ArrayLike) -> NDArray[np.uint16]:
         edges = np.asarray(boundaries, dtype=np.float64)

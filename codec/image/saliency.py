@@ -52,6 +52,7 @@ class Order:
 
     permutation: list[int]
     scores: Floats  # [M], by channel
+    magnitude: Floats  # [M], by channel: what the core holds a share of
     core: int  # the first ``core`` entries of the permutation
     slices: list[int]  # channels of each sequential slice of the core
     groups: list[list[int]]  # auxiliary channels of each core slice
@@ -73,14 +74,17 @@ def filters_of(model: ImageModel) -> Filters:
     return Filters(analysis, bias, synthesis)
 
 
-def order(filters: Filters) -> Order:
-    """Order, core and auxiliary groups of the channels with these filters."""
+def order(filters: Filters, energy: Floats | None = None, share: float = CORE_SHARE) -> Order:
+    """Order, core and auxiliary groups of the channels with these filters; with measured
+    ``energy`` ``[M]`` it takes the place of what the parameters say."""
     magnitude = filters.analysis.var(1) * filters.synthesis.var(1)
-    magnitude = np.maximum(magnitude, np.finfo(np.float64).tiny)
-    scores = _standard(np.log(magnitude)) + 0.5 * _standard(np.abs(filters.bias))
+    magnitude = np.maximum(magnitude if energy is None else energy, np.finfo(np.float64).tiny)
+    scores = _standard(np.log(magnitude))
+    if energy is None:
+        scores = scores + 0.5 * _standard(np.abs(filters.bias))
     permutation = np.argsort(-scores, kind="stable")
-    share = np.cumsum(magnitude[permutation]) / magnitude.sum()
-    core = int(np.searchsorted(share, CORE_SHARE)) + 1
+    held = np.cumsum(magnitude[permutation]) / magnitude.sum()
+    core = min(int(np.searchsorted(held, share)) + 1, len(held))
     slices = _slices(core)
     starts = np.cumsum([0, *slices])
     slice_of = np.searchsorted(starts, np.arange(core), side="right") - 1
@@ -90,7 +94,7 @@ def order(filters: Filters) -> Order:
     for channel in permutation[core:]:
         nearest = int(np.argmax(correlation[channel, salient]))
         groups[slice_of[nearest]].append(int(channel))
-    return Order([int(c) for c in permutation], scores, core, slices, groups)
+    return Order([int(c) for c in permutation], scores, magnitude, core, slices, groups)
 
 
 def _standard(x: Floats) -> Floats:

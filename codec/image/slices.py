@@ -14,6 +14,7 @@ therefore see values of order one at every quality.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +23,12 @@ from torch import Tensor, nn
 from laconic.codec.image.checkerboard import Checkerboard, checkerboard
 from laconic.codec.image.config import MlicConfig
 from laconic.codec.image.contexts import ChannelContext, LinearAttention, LocalAttention
+from laconic.codec.image.order import Parallel, Plan
 from laconic.codec.image.rate import RateTable
 
 # (positions [N/2], first channel, last channel + 1, mean and log-scale [B, N/2, c]) -> y_hat
 CodeStep = Callable[[Tensor, int, int, Tensor, Tensor], Tensor]
+Maps = dict[int, Tensor]  # decoded slices by number, in units the networks see
 
 
 class ParameterNet(nn.Module):
@@ -104,6 +107,7 @@ class SliceModel(nn.Module):
         super().__init__()
         self.window = config.window
         self.baseline = RateTable(config.rate_anchors, config.latent)  # log of the scales
+        self.sizes = list(config.slices)
         self.slices = nn.ModuleList()
         previous = last = 0
         for channels in config.slices:
@@ -114,37 +118,84 @@ class SliceModel(nn.Module):
         """Magnitude that the networks see as one, per quality and channel, ``[B, 1, 1, M]``."""
         return (1 + torch.exp(2 * self.baseline(quality))).sqrt()
 
-    def forward(self, hyper: Tensor, quality: Tensor, code: CodeStep) -> Tensor:
-        """Walk all coding steps; returns y_hat ``[B, H, W, M]``."""
+    def forward(
+        self,
+        hyper: Tensor,
+        quality: Tensor,
+        code: CodeStep,
+        plan: Plan | None = None,
+        parallel: Parallel[CodeStep, Maps] | None = None,
+    ) -> Tensor:
+        """Walk all coding steps; returns y_hat ``[B, H, W, M]``.
+
+        With a ``plan`` the slices of its core come first, in its order, and its groups after them
+        through ``parallel`` (None: in turn with ``code``). What a slice would have seen of slices
+        that are not known yet is zero.
+        """
+        plan = plan or Plan(tuple(range(len(self.slices))))
         height, width = hyper.shape[1:3]
         board = checkerboard(height, width, self.window, hyper.device)
         hyper = hyper.flatten(1, 2)  # [B, N, hyper]
         baseline = self.baseline(quality)[:, 0]  # [B, 1, M]
         unit = self.unit(quality)[:, 0]
-        normalised: list[Tensor] = []  # decoded slices in units the networks see
-        decoded: list[Tensor] = []
-        first = 0
-        for module in self.slices:
-            assert isinstance(module, Slice)
-            end = first + module.channels
-            base, one = baseline[..., first:end], unit[..., first:end]
-            previous = torch.cat(normalised, -1) if normalised else None
-            known = module.known(hyper, previous, board)  # [B, N, K]
+        walk = _Walk(self, hyper, baseline, unit, board)
 
-            mean, log_scale = module.anchor_net(known[:, board.anchors])
-            anchors = code(board.anchors, first, end, mean * one, log_scale + base)
+        def group(slices: tuple[int, ...]) -> Callable[[CodeStep], Maps]:
+            def task(code: CodeStep) -> Maps:
+                known = dict(core)
+                for number in slices:
+                    known[number] = walk.slice(number, known, code)
+                return {number: known[number] for number in slices}
 
-            seen = anchors / one
-            reference = normalised[-1] if normalised else hyper
-            local = module.local(known, seen, board)
-            intra = module.intra(reference[:, board.others], reference[:, board.anchors], seen)
-            context = torch.cat((known[:, board.others], local, intra), -1)
-            mean, log_scale = module.other_net(context)
-            others = code(board.others, first, end, mean * one, log_scale + base)
+            return task
 
-            y = board.merge(anchors, others)  # [B, N, c]
-            y = y + module.residual(hyper, previous, y / one)
-            decoded.append(y)
-            normalised.append(y / one)
-            first = end
-        return torch.cat(decoded, -1).unflatten(1, (height, width))
+        core: Maps = {}
+        for number in plan.core:
+            core[number] = walk.slice(number, core, code)
+        tasks = [group(slices) for slices in plan.groups]
+        found = dict(core)
+        if tasks:
+            for part in parallel(tasks) if parallel else [task(code) for task in tasks]:
+                found |= part
+        y = torch.cat([found[number] for number in range(len(self.slices))], -1) * unit
+        return y.unflatten(1, (height, width))
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """What all slices of one latent share."""
+
+    model: SliceModel
+    hyper: Tensor  # [B, N, hyper]
+    baseline: Tensor  # [B, 1, M]
+    unit: Tensor  # [B, 1, M]
+    board: Checkerboard
+
+    def slice(self, number: int, known: Maps, code: CodeStep) -> Tensor:
+        """Code one slice given others; returns it in units the networks see, ``[B, N, c]``."""
+        hyper, board = self.hyper, self.board
+        sizes = self.model.sizes
+        first, end = sum(sizes[:number]), sum(sizes[: number + 1])
+        base, one = self.baseline[..., first:end], self.unit[..., first:end]
+        module = self.model.slices[number]
+        assert isinstance(module, Slice)
+        earlier = [
+            known[i] if i in known else hyper.new_zeros(*hyper.shape[:2], sizes[i])
+            for i in range(number)
+        ]
+        previous = torch.cat(earlier, -1) if earlier else None
+        context = module.known(hyper, previous, board)  # [B, N, K]
+
+        mean, log_scale = module.anchor_net(context[:, board.anchors])
+        anchors = code(board.anchors, first, end, mean * one, log_scale + base)
+
+        seen = anchors / one
+        reference = earlier[-1] if earlier else hyper
+        local = module.local(context, seen, board)
+        intra = module.intra(reference[:, board.others], reference[:, board.anchors], seen)
+        inputs = torch.cat((context[:, board.others], local, intra), -1)
+        mean, log_scale = module.other_net(inputs)
+        others = code(board.others, first, end, mean * one, log_scale + base)
+
+        y = board.merge(anchors, others)  # [B, N, c]
+        return (y + module.residual(hyper, previous, y / one)) / one

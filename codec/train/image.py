@@ -30,8 +30,8 @@ from laconic.codec.image.model import Forward, Mlic
 from laconic.codec.image.rate import LAMBDA_LOW, LAMBDA_SPAN, lambda_of
 from laconic.codec.train.images import Crops, load_pictures, validation_batch
 from laconic.codec.train.muon import build_optimisers, has_bfloat16
-from laconic.codec.train.running import run_trainer
-from laconic.formats.errors import FormatError, ParameterError
+from laconic.codec.train.running import load_state, run_trainer, save_state
+from laconic.formats.errors import ParameterError
 
 
 @dataclass(frozen=True)
@@ -130,16 +130,11 @@ class Trainer:
             "seconds": self.seconds,
             "start": self.start,
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        save_state(self.checkpoint, state)
 
     def load(self) -> None:
         """Continue from the checkpoint."""
-        try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        except (OSError, RuntimeError, EOFError) as error:
-            raise FormatError(f"{self.checkpoint} cannot be resumed from: {error}") from error
+        state = load_state(self.checkpoint, self.device)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):

@@ -5,17 +5,20 @@ pictures are turned and mirrored anew every few hundred steps. The learning rate
 of the time budget that has passed; for the last part the network is trained as the integers that it
 will be (`laconic.codec.lossless.photo.learn`). Pictures must never have been coded lossily: the
 model would learn the artefacts. Every ninth picture is held out.
+
+The configuration ``photo-preview`` sees a lossy picture as well: the pictures are coded with the
+default lossy model at several qualities first, and each time they are turned one is drawn.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,12 +26,15 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from torch import Tensor
 
+from laconic import codec
+from laconic.codec import models
 from laconic.codec.lossless.photo.config import CONFIGS
 from laconic.codec.lossless.photo.learn import PhotoNetwork, bits_of
+from laconic.codec.lossless.photo.network import load_model
 from laconic.codec.lossless.photo.samples import Batch, Samples
 from laconic.codec.train.images import iterate_files
-from laconic.codec.train.running import run_trainer
-from laconic.formats.errors import FormatError, ParameterError
+from laconic.codec.train.running import load_state, run_trainer, save_state
+from laconic.formats.errors import ParameterError
 
 HELD_OUT_EVERY = 9
 HELD_OUT_FIRST = 4
@@ -49,6 +55,7 @@ class PhotoRecipe:
     clip: float = 1.0
     turn_every: int = 400
     seed: int = 0
+    qualities: tuple[float, ...] = (0.0, 20.0)  # of the lossy pictures
 
 
 def load_photos(
@@ -72,6 +79,29 @@ def load_photos(
     return rest, held_out
 
 
+def with_lossy(
+    pictures: list[NDArray[np.uint8]], qualities: tuple[float, ...]
+) -> list[NDArray[np.uint8]]:
+    """Each picture and what a lossy codec makes of it at each quality, ``[H, W, 3 (1 + Q)]``."""
+    result = []
+    for picture in pictures:
+        coded = [codec.encode(picture, quality=q, verify=False) for q in qualities]
+        lossy = [codec.decode(data).pixels for data in coded]
+        result.append(np.concatenate((picture, *lossy), axis=2))
+    return result
+
+
+def drawn(
+    pictures: list[NDArray[np.uint8]], random: np.random.Generator
+) -> list[NDArray[np.uint8]]:
+    """Pictures with one of their lossy versions each, ``[H, W, 6]``."""
+    result = []
+    for picture in pictures:
+        first = 3 * int(random.integers(1, picture.shape[2] // 3))
+        result.append(np.concatenate((picture[..., :3], picture[..., first : first + 3]), axis=2))
+    return result
+
+
 def turned(
     pictures: list[NDArray[np.uint8]], random: np.random.Generator
 ) -> list[NDArray[np.uint8]]:
@@ -92,19 +122,40 @@ def loss_of(network: PhotoNetwork, batch: list[Batch]) -> Tensor:
 class PhotoTrainer:
     """One run: network, averaged network, optimiser, data, clock."""
 
-    def __init__(self, recipe: PhotoRecipe, data: list[Path], out: Path) -> None:
+    def __init__(
+        self, recipe: PhotoRecipe, data: list[Path], out: Path, init: str | None = None
+    ) -> None:
         self.recipe, self.out = recipe, out
         torch.manual_seed(recipe.seed)
         self.random = np.random.default_rng(recipe.seed)
         self.pictures, held_out = load_photos(data)
-        self.validation = Samples(held_out).draw(np.random.default_rng(1), 60_000)
         self.network = PhotoNetwork(CONFIGS[recipe.config])
+        self.based = self.network.config.based
+        if self.based:
+            self.pictures = with_lossy(self.pictures, recipe.qualities)
+            held_out = drawn(with_lossy(held_out, recipe.qualities[:1]), self.random)
+        self.validation = Samples(held_out, based=self.based).draw(np.random.default_rng(1), 60_000)
+        self.start: dict[str, Any] | None = None  # history of the model that the run began with
+        if init is not None:
+            self._start_from(init)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=recipe.lr, betas=(0.9, 0.99), eps=1e-8
         )
         self.pool: Samples | None = None
         self.step, self.seconds = 0, 0.0
+
+    def _start_from(self, name: str) -> None:
+        info = models.find(name)
+        tensors = load_model(name).tensors
+        try:
+            self.network.load_integers(tensors)
+        except (RuntimeError, KeyError) as error:
+            raise ParameterError(
+                f"model {name} has other sizes than {self.recipe.config!r}: start from a model of"
+                " the same widths"
+            ) from error
+        self.start = {"name": info.name, "id": info.id, **info.training}
 
     @property
     def checkpoint(self) -> Path:
@@ -119,21 +170,18 @@ class PhotoTrainer:
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "start": self.start,
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        save_state(self.checkpoint, state)
 
     def load(self) -> None:
         """Continue from the checkpoint."""
-        try:
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError) as error:
-            raise FormatError(f"{self.checkpoint} cannot be resumed from: {error}") from error
+        state = load_state(self.checkpoint)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
+        self.start = state.get("start")
         self.random = np.random.default_rng([self.recipe.seed, self.step])
 
     def train_step(self) -> Tensor:
@@ -142,7 +190,8 @@ class PhotoTrainer:
         progress = self.seconds / (60 * recipe.minutes)
         self.network.quantise(progress >= 1 - recipe.integers)
         if self.pool is None or self.step % recipe.turn_every == 0:
-            self.pool = Samples(turned(self.pictures, self.random))
+            pictures = drawn(self.pictures, self.random) if self.based else self.pictures
+            self.pool = Samples(turned(pictures, self.random), based=self.based)
         bits = loss_of(self.network, self.pool.draw(self.random, recipe.batch))
         self.optimiser.zero_grad(set_to_none=True)
         bits.sum().backward()
@@ -216,10 +265,16 @@ def run(
     *,
     resume: bool = False,
     threads: int | None = None,
+    init: str | None = None,
 ) -> Path:
-    """Train ``recipe`` on the pictures below ``data``; returns the checkpoint's path.
+    """Train ``recipe`` on the pictures below ``data``, from the model ``init`` if given; returns
+    the checkpoint's path.
 
     Raises ``ParameterError`` for an existing run without ``resume`` or too few pictures, and
     ``FormatError`` for a checkpoint that cannot be read.
     """
-    return run_trainer(lambda: PhotoTrainer(recipe, data, out), out, resume=resume, threads=threads)
+
+    def make() -> PhotoTrainer:
+        return PhotoTrainer(recipe, data, out, init)
+
+    return run_trainer(make, out, resume=resume, threads=threads)

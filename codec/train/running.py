@@ -1,14 +1,15 @@
-"""The frame of a training run: its folder, resuming, and what an interruption keeps."""
+"""The frame of a training run: its folder and checkpoints, and what an interruption keeps."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
-from laconic.formats.errors import ParameterError
+from laconic.formats.errors import FormatError, ParameterError
 
 
 class Resumable(Protocol):
@@ -22,6 +23,24 @@ class Resumable(Protocol):
     def save(self) -> None: ...
 
     def run(self) -> None: ...
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint; an interruption leaves the one before."""
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The checkpoint of :func:`save_state`; raises ``FormatError`` for any other file."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # whatever a damaged file provokes
+        raise FormatError(f"{path} cannot be resumed from: {error}") from error
+    if not isinstance(state, dict):
+        raise FormatError(f"{path} cannot be resumed from: it is no checkpoint of a training")
+    return state
 
 
 def run_trainer(

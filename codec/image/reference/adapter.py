@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
-from laconic.codec.image.coding import Coded, LatentCoder, Steps
+from laconic.codec.image.coding import Coded, LatentCoder, Result, Steps
 from laconic.codec.image.interface import ImageModel, stored_multiplier
+from laconic.codec.image.order import ChannelOrder
 from laconic.codec.image.reference.model import SCALE_LOW, MlicPlusPlus
+from laconic.codec.image.reference.slices import ScaleStep
 from laconic.codec.image.reference.winograd import use_winograd
 from laconic.codec.models import ModelInfo
 from laconic.entropy import CdfTables
@@ -21,9 +25,16 @@ MARGINS = {False: (64, 112), True: (144, 288)}
 class ReferenceCoder(LatentCoder):
     """z with its factorised tables, then slices of y as the network walks."""
 
-    def __init__(self, network: MlicPlusPlus, tables: CdfTables, z_tables: CdfTables) -> None:
-        super().__init__(tables, (SCALE_LOW, SCALE_HIGH))
+    def __init__(
+        self,
+        network: MlicPlusPlus,
+        tables: CdfTables,
+        z_tables: CdfTables,
+        order: ChannelOrder | None,
+    ) -> None:
+        super().__init__(tables, (SCALE_LOW, SCALE_HIGH), order=order)
         self.network, self.z_tables = network, z_tables
+        self.plan = None if order is None else order.plan(slices_of(network))
 
     def walk(
         self,
@@ -38,16 +49,28 @@ class ReferenceCoder(LatentCoder):
         z_hat = steps.factorized(first, shape, self.network.entropy_bottleneck, self.z_tables)
         flat = None if y is None else y.flatten(1, 2)  # [1, N, M]
 
-        def code(
-            at: Tensor, first: int, end: int, mean: Tensor, scale: Tensor, keep: Tensor | None
-        ) -> Tensor:
-            value = None if flat is None else flat[:, at, first:end]
-            log_scale = scale.clamp_min(SCALE_LOW).log()
-            if keep is None:
-                return steps.gaussian(value, mean, log_scale)
-            return steps.selected(value, mean, log_scale, keep)
+        def coding(steps: Steps) -> ScaleStep:
+            def code(
+                at: Tensor, first: int, end: int, mean: Tensor, scale: Tensor, keep: Tensor | None
+            ) -> Tensor:
+                value = None if flat is None else flat[:, at, first:end]
+                log_scale = scale.clamp_min(SCALE_LOW).log()
+                if keep is None:
+                    return steps.gaussian(value, mean, log_scale)
+                return steps.selected(value, mean, log_scale, keep)
 
-        return to_last(self.network.walk(self.network.h_s(z_hat), code))
+            return code
+
+        def parallel(tasks: Sequence[Callable[[ScaleStep], Result]]) -> list[Result]:
+            return steps.parallel([lambda s, t=t: t(coding(s)) for t in tasks])  # type: ignore[misc]
+
+        hyper = self.network.h_s(z_hat)
+        return to_last(self.network.walk(hyper, coding(steps), self.plan, parallel))
+
+
+def slices_of(network: MlicPlusPlus) -> list[int]:
+    """Channels of each slice."""
+    return [network.config.slice_channels] * network.config.slices
 
 
 def hyper_shape(channels: int, size: tuple[int, int]) -> torch.Size:
@@ -65,6 +88,16 @@ def to_last(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).contiguous()
 
 
+def filters_of(network: MlicPlusPlus) -> tuple[Tensor, Tensor, Tensor]:
+    """What :meth:`ImageModel.filters` asks for."""
+    found = {name: p.detach() for name, p in network.named_parameters()}
+    last, layers = "g_a.analysis_transform.6.", "g_s.synthesis_transform."
+    # MLICv2's first blocks keep channels apart; the up-sampling after them is dense.
+    first = "1.subpel_conv.0.weight" if network.config.second else "0.conv1.weight"
+    synthesis = found[layers + first].transpose(0, 1).flatten(1)
+    return found[last + "weight"].flatten(1), found[last + "bias"], synthesis
+
+
 class ReferenceModel(ImageModel):
     """An imported MLIC++ in memory."""
 
@@ -74,12 +107,15 @@ class ReferenceModel(ImageModel):
         self.info, self.network = info, network
         self.channels = network.config.latent_channels
         self.analysis_margin, self.synthesis_margin = MARGINS[network.config.second]
+        self._filters = filters_of(network)  # before fast convolutions take their place
         for name, part in network.named_children():
             if name in ("g_a", "g_s", "h_a"):
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             else:
-                use_winograd(part.double())
-        self.coder = ReferenceCoder(network, tables, z_tables)
+                part.double()
+            use_winograd(part)
+        order = ChannelOrder.of(info.config, self.channels)
+        self.coder = ReferenceCoder(network, tables, z_tables, order)
 
     def analyse(self, x: Tensor, quality: float | None) -> Tensor:
         return to_last(self.network.g_a(x.permute(0, 3, 1, 2)))
@@ -97,12 +133,10 @@ class ReferenceModel(ImageModel):
         return stored_multiplier(self.info)
 
     def filters(self) -> tuple[Tensor, Tensor, Tensor]:
-        found = dict(self.network.named_parameters())
-        last, layers = "g_a.analysis_transform.6.", "g_s.synthesis_transform."
-        # MLICv2's first blocks keep channels apart; the up-sampling after them is dense.
-        first = "1.subpel_conv.0.weight" if self.network.config.second else "0.conv1.weight"
-        synthesis = found[layers + first].transpose(0, 1).flatten(1)
-        return found[last + "weight"].flatten(1), found[last + "bias"], synthesis
+        return self._filters
+
+    def indivisible(self) -> list[int]:
+        return slices_of(self.network)
 
     def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
         return self.coder.encode(y, z, quality)

@@ -7,6 +7,7 @@ network. Files are coded with integer tables made from it once (:meth:`Factorize
 
 from __future__ import annotations
 
+import copy
 import math
 from itertools import pairwise
 
@@ -22,11 +23,19 @@ from laconic.formats.errors import ModelError
 
 FILTERS = (1, 3, 3, 3, 3, 1)
 TAIL_MASS = 2.0**-16
+Channels = list[int] | slice  # which of the prior's channels
+EVERY = slice(None)
 MAX_REACH = 4096  # symbols on either side of the median that a table may cover
 
 
 class FactorizedPrior(nn.Module):
-    """Density of each channel of z; keys as in CompressAI 1.2.7 and later."""
+    """Density of each channel of z; keys as in CompressAI 1.2.7 and later.
+
+    Values are in steps of ``width``: one, but for models that quantise z more coarsely or finely
+    (:meth:`scaled`).
+    """
+
+    width: float | Tensor = 1.0
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -50,27 +59,34 @@ class FactorizedPrior(nn.Module):
     @property
     def medians(self) -> Tensor:
         """Value that rounds to symbol 0, ``[C]``."""
-        return self.quantiles[:, 0, 1]
+        return self.quantiles[:, 0, 1] / self.width
 
-    def logits(self, x: Tensor) -> Tensor:
+    def scaled(self, width: Tensor) -> FactorizedPrior:
+        """The same density for values counted in steps of ``width``."""
+        other = copy.copy(self)
+        other.width = width
+        return other
+
+    def logits(self, x: Tensor, channels: Channels = EVERY) -> Tensor:
         """Logit of the cumulative at ``x`` ``[C, K]``, eq. 30-33."""
         x = x[:, None]  # [C, 1, K]
         for i, matrix in enumerate(self.matrices):
-            x = F.softplus(matrix) @ x + self.biases[i]
+            x = F.softplus(matrix[channels]) @ x + self.biases[i][channels]
             if i < len(self.factors):
-                x = x + torch.tanh(self.factors[i]) * torch.tanh(x)
+                x = x + torch.tanh(self.factors[i][channels]) * torch.tanh(x)
         return x[:, 0]
 
-    def likelihood(self, x: Tensor) -> Tensor:
-        """Mass of the unit bin around ``x`` ``[C, K]``."""
-        lower, upper = self.logits(x - 0.5), self.logits(x + 0.5)
+    def likelihood(self, x: Tensor, channels: Channels = EVERY) -> Tensor:
+        """Mass of the bin of one step around ``x`` ``[C, K]``."""
+        lower = self.logits((x - 0.5) * self.width, channels)
+        upper = self.logits((x + 0.5) * self.width, channels)
         sign = -torch.sign(lower + upper).detach()  # differences of small numbers, not near 1
         return (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs()
 
-    def bits(self, z: Tensor) -> Tensor:
-        """Bits of each element of ``z`` ``[B, C, H, W]``."""
+    def bits(self, z: Tensor, channels: Channels = EVERY) -> Tensor:
+        """Bits of each element of ``z`` ``[B, C, H, W]``, which has these channels."""
         columns = z.transpose(0, 1).reshape(z.shape[1], -1)
-        mass = lower_bound(self.likelihood(columns), LIKELIHOOD_FLOOR)
+        mass = lower_bound(self.likelihood(columns, channels), LIKELIHOOD_FLOOR)
         b, c, h, w = z.shape
         return -torch.log2(mass).reshape(c, b, h, w).transpose(0, 1)
 
@@ -83,6 +99,7 @@ class FactorizedPrior(nn.Module):
         prior = {k: v.double() for k, v in self.state_dict().items()}
         exact = FactorizedPrior(self.quantiles.shape[0]).double()
         exact.load_state_dict(prior, strict=False)
+        exact.width = self.width
         reach = 8
         while True:
             steps = torch.arange(-reach, reach + 1, dtype=torch.float64)

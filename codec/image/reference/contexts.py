@@ -8,6 +8,7 @@ authors' numbers.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from laconic.codec.image.checkerboard import Checkerboard
 from laconic.codec.image.contexts import RotaryPositions
 from laconic.codec.image.reference.layers import Depthwise
+from laconic.codec.image.reference.winograd import Seen
 
 
 class Mlp(nn.Module):
@@ -61,27 +63,28 @@ class LocalContext(nn.Module):
         self.norm2 = nn.LayerNorm(2 * channels)
         self.fusion = nn.Conv2d(channels, 2 * channels, window)
 
-    def forward(self, anchors: Tensor, board: Checkerboard, at: Tensor) -> Tensor:
-        """Anchors of a slice (zero elsewhere) -> ``[B, 2c, K]`` at the flat positions ``at``."""
-        b, c, height, width = anchors.shape
+    def forward(self, anchors: Tensor, board: Checkerboard) -> Tensor:
+        """Anchors of a slice (zero elsewhere) -> ``[B, 2c, N/2]`` at the non-anchors."""
+        b, c = anchors.shape[:2]
         tokens, heads = self.window**2, self.heads
+        index, mask = windows(board.height, board.width, self.window, anchors.dtype)
         x = self.norm1(anchors.flatten(2).transpose(1, 2))  # [B, N, c]
-        qkv = self._turned(self.qkv_proj(x), board).transpose(1, 2)
-        qkv = qkv.reshape(b, 3 * c, height, width)
-        windows = self._unfold(qkv)[..., at]  # [B, 3c * w^2, K]
+        qkv = self._turned(self.qkv_proj(x), board)
         # Channel c is (dimension, head) on the way in ...
-        windows = windows.reshape(b, 3, c // heads, heads, tokens, -1).permute(1, 0, 5, 3, 4, 2)
-        q, k, v = windows.unbind(0)  # [B, K, heads, w^2, d]
+        qkv = qkv.reshape(b, -1, 3, c // heads, heads).permute(2, 0, 4, 1, 3)
+        qkv = F.pad(qkv, (0, 0, 0, 1))  # [3, B, heads, N + 1, d], zero outside of the map
+        found = qkv.index_select(3, index).unflatten(3, (-1, tokens))
+        q, k, v = found.unbind(0)  # [B, heads, N/2, w^2, d]
         logits = (q * (c // heads) ** -0.5) @ k.transpose(-1, -2)
         if self.rotary is None:
             bias = self.relative_position_table[self.relative_position_index.reshape(-1)]
-            logits = logits + bias.T.reshape(heads, tokens, tokens)
-        logits = logits + self._mask(board, anchors)[at][:, None]
-        out = logits.softmax(-1) @ v  # [B, K, heads, w^2, d]
+            logits = logits + bias.T.reshape(heads, 1, tokens, tokens)
+        logits = logits + mask
+        out = (logits.softmax(-1) @ v).flatten(3)  # [B, heads, N/2, w^2 * d]
         # ... and (head, dimension) on the way out, which checkpoints rely on.
-        out = out.permute(0, 1, 2, 4, 3).reshape(b, -1, c * tokens)
-        out = out @ self.fusion.weight.flatten(1).T + self.fusion.bias  # [B, K, 2c]
-        out = self.proj(out)
+        weight = self.fusion.weight.reshape(2 * c, heads, -1, tokens)
+        weight = weight.permute(1, 3, 2, 0).flatten(1, 2)  # [heads, w^2 * d, 2c]
+        out = self.proj((out @ weight).sum(1) + self.fusion.bias)  # [B, N/2, 2c]
         out = out + self.mlp(self.norm2(out))
         return out.transpose(1, 2)
 
@@ -95,15 +98,21 @@ class LocalContext(nn.Module):
             parts[i] = self.rotary(by_head, board).transpose(2, 3).flatten(2)
         return torch.cat(parts, -1)
 
-    def _unfold(self, x: Tensor) -> Tensor:
-        return F.unfold(x, self.window, padding=self.window // 2)
 
-    def _mask(self, board: Checkerboard, like: Tensor) -> Tensor:
-        """0 where both tokens of a window are anchors, -100 elsewhere, ``[N, w^2, w^2]``."""
-        plane = like.new_zeros(board.height * board.width)
-        plane[board.anchors] = 1
-        inside = self._unfold(plane.reshape(1, 1, board.height, board.width))[0].T  # [N, w^2]
-        return (inside[:, :, None] * inside[:, None] - 1) * 100
+@lru_cache(maxsize=16)
+def windows(height: int, width: int, window: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Windows around the non-anchors of a map: flat positions of their tokens, ``[N/2 * w^2]``, N
+    outside of the map; and what is added to logits, 0 where both tokens are anchors and -100
+    elsewhere, ``[N/2, w^2, w^2]``."""
+    reach = window // 2
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    plane = F.pad(rows * width + columns, (reach,) * 4, value=height * width)
+    others = (rows + columns) % 2 == 0
+    around = plane.unfold(0, window, 1).unfold(1, window, 1)[others].flatten(1)  # [N/2, w^2]
+    anchor = around != height * width
+    anchor &= (around // width + around % width) % 2 == 1
+    mask = (anchor[:, :, None] & anchor[:, None]).to(dtype)
+    return around.reshape(-1), (mask - 1) * 100
 
 
 class ChannelContext(nn.Module):
@@ -119,8 +128,12 @@ class ChannelContext(nn.Module):
             nn.Conv2d(widths[1], 4 * channels, 3, padding=1),
         )
 
-    def forward(self, previous: Tensor) -> Tensor:
-        return self.fushion(previous)
+    def forward(self, seen: Seen) -> Tensor:
+        first, *others = self.fushion
+        x = seen.convolved(first, first=1)
+        for layer in others:
+            x = layer(x)
+        return x
 
 
 def _projection(inputs: int, channels: int) -> nn.Sequential:

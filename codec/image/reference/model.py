@@ -25,6 +25,7 @@ from laconic.codec.image.reference.transforms import (
     HyperSynthesis,
     Synthesis,
 )
+from laconic.entropy import CdfTables
 
 SCALE_LOW = 0.11
 
@@ -57,6 +58,10 @@ class MlicPlusPlus(SliceWalk):
         self.h_a = HyperAnalysis(config)
         self.h_s = HyperSynthesis(config)
         self.gaussian_conditional = GaussianSettings()
+
+    def prior_tables(self) -> CdfTables:
+        """Integer tables of z, one per channel."""
+        return self.entropy_bottleneck.tables()
 
     def forward(self, x: Tensor) -> Pass:
         """Training mode: rates see uniform noise, context and synthesis see rounded values with

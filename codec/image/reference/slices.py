@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from laconic.codec.image.checkerboard import Checkerboard, checkerboard
+from laconic.codec.image.order import Parallel, Plan
 from laconic.codec.image.reference.config import ReferenceConfig
 from laconic.codec.image.reference.contexts import (
     ChannelContext,
@@ -24,6 +25,9 @@ from laconic.codec.image.reference.contexts import (
 )
 from laconic.codec.image.reference.guidance import GuidedContext, KeepNet, Reweighted
 from laconic.codec.image.reference.layers import conv3x3
+from laconic.codec.image.reference.winograd import Seen
+
+Maps = dict[int, Tensor]  # decoded slices by number, [B, c, H, W]
 
 
 class ScaleStep(Protocol):
@@ -70,8 +74,12 @@ class ResidualPredictor(nn.Module):
         hidden = widths or tuple(inputs - quarter * i // 4 for i in (1, 2, 3))
         self.lrp_transform = _stack([inputs, *hidden, channels], conv3x3)
 
-    def forward(self, *seen: Tensor) -> Tensor:
-        return 0.5 * torch.tanh(self.lrp_transform(torch.cat(seen, 1)))
+    def forward(self, seen: Seen, current: Tensor) -> Tensor:
+        first, *others = self.lrp_transform
+        x = seen.convolved(first, current)
+        for layer in others:
+            x = layer(x)
+        return 0.5 * torch.tanh(x)
 
 
 class SliceWalk(nn.Module):
@@ -116,56 +124,101 @@ class SliceWalk(nn.Module):
             for _ in range(2)
         )
 
-    def walk(self, hyper: Tensor, code: ScaleStep) -> Tensor:
-        """All coding steps given hyper features ``[B, 2M, H, W]``; returns y_hat ``[B, M, H,
-        W]``."""
+    def walk(
+        self,
+        hyper: Tensor,
+        code: ScaleStep,
+        plan: Plan | None = None,
+        parallel: Parallel[ScaleStep, Maps] | None = None,
+    ) -> Tensor:
+        """All coding steps given hyper features ``[B, 2M, H, W]``; returns y_hat ``[B, M, H, W]``.
+
+        With a ``plan`` the slices of its core come first, in its order, and its groups after them
+        through ``parallel`` (None: in turn with ``code``). What a slice would have seen of slices
+        that are not known yet is zero.
+        """
+        plan = plan or Plan(tuple(range(self.config.slices)))
         height, width = hyper.shape[2:]
         board = checkerboard(height, width, self.config.window, hyper.device)
-        means = hyper[:, self.config.latent_channels :]
         c = self.config.slice_channels
-        decoded: list[Tensor] = []
-        for i in range(self.config.slices):
-            first, end = c * i, c * (i + 1)
-            flat = self.known(i, hyper, decoded, board).flatten(2)  # [B, K, N]
-            guide = torch.cat((hyper, *decoded), 1).flatten(2) if self.config.selective else None
+        known: Maps = {}
+        # Slices 0, 1, .. as far as they are known: what later slices see has been joined before.
+        seen = Seen(hyper[:, self.config.latent_channels :])
 
-            mean, scale = self.entropy_parameters_anchor[i](flat[..., board.anchors])
-            keep = None
-            if guide is not None:
-                keep = self.keep_anchor[i](guide[..., board.anchors], scale)
-            values = code(board.anchors, first, end, mean, scale, keep)
-            anchors = _place(values, board.anchors, board)
-            residual = self.lrp_anchor[i](means, *decoded, anchors)
-            anchors = anchors + _keep(residual, board.anchors)
+        def group(slices: tuple[int, ...]) -> Callable[[ScaleStep], Maps]:
+            def task(code: ScaleStep) -> Maps:
+                mine = dict(known)
+                for i in slices:
+                    mine[i] = self.slice(i, hyper, _seen_by(i, seen, mine, c), board, code)
+                return {i: mine[i] for i in slices}
 
-            local = self.local_context[i](anchors, board, board.others)
-            context = [self.reweight_local[i](local) if self.config.second else local]
-            if decoded:
-                intra = self.global_intra_context[i](decoded[-1], anchors, board)
-                if self.config.second:
-                    intra = self.reweight_intra[i](intra)
-                context.append(intra.flatten(2)[..., board.others])
-            inputs = torch.cat((*context, flat[..., board.others]), 1)
-            mean, scale = self.entropy_parameters_nonanchor[i](inputs)
-            if guide is not None:
-                keep = self.keep_nonanchor[i](guide[..., board.others], scale)
-            others = code(board.others, first, end, mean, scale, keep)
-            y = anchors + _place(others, board.others, board)
-            y = y + _keep(self.lrp_nonanchor[i](means, *decoded, y), board.others)
-            decoded.append(y)
-        return torch.cat(decoded, 1)
+            return task
 
-    def known(self, i: int, hyper: Tensor, decoded: list[Tensor], board: Checkerboard) -> Tensor:
+        for i in plan.core:
+            known[i] = self.slice(i, hyper, _seen_by(i, seen, known, c), board, code)
+            while (following := len(seen.maps) - 1) in known:
+                seen = seen.joined(known[following])
+        tasks = [group(slices) for slices in plan.groups]
+        if tasks:
+            for part in parallel(tasks) if parallel else [task(code) for task in tasks]:
+                known |= part
+        return torch.cat([known[i] for i in range(self.config.slices)], 1)
+
+    def slice(
+        self, i: int, hyper: Tensor, seen: Seen, board: Checkerboard, code: ScaleStep
+    ) -> Tensor:
+        """Code slice ``i`` given the hyper means and all slices before it, ``[B, c, H, W]``."""
+        c = self.config.slice_channels
+        first, end = c * i, c * (i + 1)
+        decoded = seen.maps[1:]
+        flat = self.known(i, hyper, seen, board).flatten(2)  # [B, K, N]
+        guide = torch.cat((hyper, *decoded), 1).flatten(2) if self.config.selective else None
+
+        mean, scale = self.entropy_parameters_anchor[i](flat[..., board.anchors])
+        keep = None
+        if guide is not None:
+            keep = self.keep_anchor[i](guide[..., board.anchors], scale)
+        values = code(board.anchors, first, end, mean, scale, keep)
+        anchors = _place(values, board.anchors, board)
+        anchors = anchors + _keep(self.lrp_anchor[i](seen, anchors), board.anchors)
+
+        local = self.local_context[i](anchors, board)
+        context = [self.reweight_local[i](local) if self.config.second else local]
+        if decoded:
+            intra = self.global_intra_context[i](decoded[-1], anchors, board)
+            if self.config.second:
+                intra = self.reweight_intra[i](intra)
+            context.append(intra.flatten(2)[..., board.others])
+        inputs = torch.cat((*context, flat[..., board.others]), 1)
+        mean, scale = self.entropy_parameters_nonanchor[i](inputs)
+        if guide is not None:
+            keep = self.keep_nonanchor[i](guide[..., board.others], scale)
+        others = code(board.others, first, end, mean, scale, keep)
+        y = anchors + _place(others, board.others, board)
+        return y + _keep(self.lrp_nonanchor[i](seen, y), board.others)
+
+    def known(self, i: int, hyper: Tensor, seen: Seen, board: Checkerboard) -> Tensor:
         """Everything known of each position before slice ``i``."""
-        second = self.config.second
+        second, decoded = self.config.second, seen.maps[1:]
         if not decoded:
             return torch.cat((self.guided(hyper, board), hyper), 1) if second else hyper
         previous = torch.cat(decoded, 1)
         inter = self.global_inter_context[i](previous)
-        channel = self.channel_context[i](previous)
+        channel = self.channel_context[i](seen)
         if second:
             inter, channel = self.reweight_inter[i](inter), self.reweight_channel[i](channel)
         return torch.cat((inter, channel, hyper), 1)
+
+
+def _seen_by(i: int, seen: Seen, known: Maps, channels: int) -> Seen:
+    """The slices before ``i``, zeros where they are not known."""
+    joined = len(seen.maps) - 1
+    if i < joined:
+        return Seen(*seen.maps[: 1 + i])
+    means = seen.maps[0]
+    blank = means.new_zeros(means.shape[0], channels, *means.shape[2:])
+    more = [known.get(j, blank) for j in range(joined, i)]
+    return seen.joined(*more) if more else seen
 
 
 def _from_one(modules: object) -> nn.ModuleList:

@@ -2,22 +2,24 @@
 DIR -a laconic-mlic -q 1,2,3``.
 
 The arguments are those of ``python -m compressai.utils.eval_model``, whose architectures gain
-``laconic-mlic``: the default model, with CompressAI's qualities 1 to 8 spread over ours (0 to
-100). Choose ``laconic eval`` for figures that count whole files; this counts entropy-coded bytes
+``laconic-mlic``, the default model, and ``NAME@laconic`` for every image model that is installed.
+CompressAI's qualities 1 to 8 are spread over ours (0 to 100); models of one rate ignore them.
+Choose ``laconic eval`` for figures that count whole files; this counts entropy-coded bytes
 alone, as CompressAI does.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 import torch
 from compressai.registry import register_model
 from torch import Tensor, nn
 
-from laconic.codec.image.codec import load_model
-from laconic.codec.models import DEFAULT_MODEL
+from laconic.codec import models, registry
+from laconic.codec.image.files import PictureCodec
 from laconic.formats.errors import UnsupportedError
 
 NAME = "laconic-mlic"
@@ -27,11 +29,14 @@ NAME = "laconic-mlic"
 class EvaluatedModel(nn.Module):
     """``compress`` and ``decompress`` as CompressAI's models have them, at one quality."""
 
-    def __init__(self, quality: int) -> None:
+    def __init__(self, quality: int, name: str = models.DEFAULT_MODEL) -> None:
         super().__init__()
-        self.loaded = load_model(DEFAULT_MODEL)
-        self.network = self.loaded.network
-        self.quality = round(100 * (quality - 1) / 7, 1)
+        info = models.find(name)
+        codec = registry.get(info.codec)
+        assert isinstance(codec, PictureCodec)
+        self.loaded = codec.load(info.id)
+        self.where = nn.Parameter(torch.zeros(()), requires_grad=False)  # tells the device
+        self.quality = round(100 * (quality - 1) / 7, 1) if self.loaded.variable else None
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         raise UnsupportedError("entropy estimation is not offered: leave out --entropy-estimation")
@@ -51,16 +56,20 @@ class EvaluatedModel(nn.Module):
         return {"x_hat": x.permute(0, 3, 1, 2).clamp(0, 1)}
 
 
-def pretrained(quality: int, **options: Any) -> EvaluatedModel:
+def pretrained(quality: int, *, name: str = models.DEFAULT_MODEL, **options: Any) -> EvaluatedModel:
     """What CompressAI's zoo calls."""
-    return EvaluatedModel(quality)
+    return EvaluatedModel(quality, name)
 
 
 def main(arguments: list[str]) -> None:
-    """Run CompressAI's evaluation with our model among its own."""
+    """Run CompressAI's evaluation with our models among its own."""
     from compressai.utils.eval_model import __main__ as evaluation
 
     evaluation.pretrained_models[NAME] = pretrained
+    for info in models.list_models():
+        if isinstance(registry.get(info.codec), PictureCodec):
+            ours = partial(pretrained, name=info.name)
+            evaluation.pretrained_models[f"{info.name}@laconic"] = ours
     evaluation.main(arguments)
 
 

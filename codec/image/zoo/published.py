@@ -1,8 +1,9 @@
-"""CompressAI's published weights by name, such as ``mbt2018-mean:4``.
+"""CompressAI's published weights by name: ``mbt2018-mean:4``, or ``mbt2018-mean-vbr`` for a model
+of all rates.
 
 The file is looked for where CompressAI's own loader keeps it (PyTorch's hub folder), fetched from
 where that loader would fetch it if it is not there, read by our importer and kept as a model named
-``mbt2018-mean-4``.
+``mbt2018-mean-4`` or ``mbt2018-mean-vbr``.
 """
 
 from __future__ import annotations
@@ -13,42 +14,56 @@ from pathlib import Path
 
 from laconic.codec import models
 from laconic.codec.image.zoo.recognise import KINDS
+from laconic.codec.image.zoo.variable import LAMBDAS
 from laconic.formats.errors import ModelError
 
 SPEC = re.compile(r"([a-z0-9-]+):([1-8])")
-# lambda of 255^2 * MSE of the published qualities 1 to 8.
-LAMBDAS = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800)
+
+
+def is_published(name: str) -> bool:
+    """Whether a name is one of published weights and not of a file or an imported model."""
+    return SPEC.fullmatch(name) is not None or (name in KINDS and name.endswith("-vbr"))
 
 
 def installed(spec: str) -> str:
-    """Name of the model for ``kind:quality``, imported if need be.
+    """Name of the model for ``kind:quality`` or ``kind-vbr``, imported if need be.
 
     Raises ``ModelError``: no such weights exist, or they cannot be fetched; the sentence says which
     file to put where.
     """
-    match = SPEC.fullmatch(spec)
-    if match is None or match[1] not in KINDS:
+    kind, _, level = spec.partition(":")
+    if kind not in KINDS:
         raise ModelError(
-            f"there are no published weights {spec!r}: name one of {', '.join(KINDS)}, a colon and"
-            " a quality from 1 to 8"
+            f"there are no published weights {spec!r}: name one of {', '.join(KINDS)}, and for"
+            " those without -vbr a colon and a quality from 1 to 8"
         )
-    kind, quality = match[1], int(match[2])
-    name = f"{kind}-{quality}"
+    if level and kind.endswith("-vbr"):
+        raise ModelError(
+            f"one {kind} serves all rates: name it without a number and choose with --quality"
+        )
+    name = f"{kind}-{level}" if level else kind
     if any(m.name == name for m in models.list_models()):
         return name
-    file = _file(kind, quality)
-    models.import_checkpoint(file, arch=kind, name=name, multiplier=LAMBDAS[quality - 1])
+    multiplier = LAMBDAS[int(level) - 1] if level else None
+    models.import_checkpoint(_file(spec), arch=kind, name=name, multiplier=multiplier)
     return name
 
 
-def _file(kind: str, quality: int) -> Path:
+def _file(spec: str) -> Path:
     """The checkpoint on this machine."""
     import torch
     from compressai.zoo.image import model_urls
+    from compressai.zoo.image_vbr import model_urls as vbr_urls
 
-    url = model_urls.get(kind, {}).get("mse", {}).get(quality)
+    kind, _, level = spec.partition(":")
+    url = model_urls.get(kind, {}).get("mse", {}).get(int(level)) if level else None
+    url = url or vbr_urls.get(kind, {}).get("mse")
     if url is None:
-        raise ModelError(f"CompressAI publishes no {kind} of quality {quality}")
+        raise ModelError(
+            f"CompressAI publishes no weights of {kind}"
+            + (f" at quality {level}" if kind in model_urls else "")
+            + ': import a checkpoint with "laconic models import"'
+        )
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if not path.exists():
         digest = path.name.split(".")[0].rsplit("-", 1)[1]
@@ -57,8 +72,8 @@ def _file(kind: str, quality: int) -> Path:
             torch.hub.download_url_to_file(url, str(path), digest, progress=False)
         except (urllib.error.URLError, OSError, RuntimeError) as error:
             raise ModelError(
-                f"the weights of {kind}:{quality} are not on this machine and cannot be fetched"
-                f" ({error}): put {path.name} into {path.parent}, or import any checkpoint with"
+                f"the weights of {spec} are not on this machine and cannot be fetched ({error}):"
+                f" put {path.name} into {path.parent}, or import any checkpoint with"
                 ' "laconic models import"'
             ) from error
     return path

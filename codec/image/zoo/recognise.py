@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count, takewhile
 
 from laconic.codec.image.zoo.networks import ZooConfig
 from laconic.formats.errors import ModelError
@@ -10,16 +11,26 @@ from laconic.formats.errors import ModelError
 Shapes = Mapping[str, tuple[int, ...]]
 KINDS = (
     "bmshj2018-factorized",
+    "bmshj2018-factorized-relu",
     "bmshj2018-hyperprior",
+    "bmshj2018-hyperprior-vbr",
     "mbt2018-mean",
+    "mbt2018-mean-vbr",
     "mbt2018",
+    "mbt2018-vbr",
     "cheng2020-anchor",
+    "cheng2020-anchor-checkerboard",
     "cheng2020-attn",
+    "elic2022-official",
+    "elic2022-chandelier",
 )
+_GROUP = "latent_codec.y.latent_codec.y{}.context_prediction.weight"
 
 
 def kind_of(shapes: Shapes) -> str | None:
     """Name of the model with such tensors, or None."""
+    if "latent_codec.hyper.entropy_bottleneck.quantiles" in shapes:
+        return _grouped_kind(shapes)
     if "entropy_bottleneck.quantiles" not in shapes:
         return None
     if "g_a.0.conv1.weight" in shapes:
@@ -28,24 +39,44 @@ def kind_of(shapes: Shapes) -> str | None:
     if "g_a.0.weight" not in shapes:
         return None
     if "h_a.0.weight" not in shapes:
-        return "bmshj2018-factorized"
+        return "bmshj2018-factorized" + ("" if "g_a.1.beta" in shapes else "-relu")
+    variable = "-vbr" if "Gain" in shapes else ""
     if "context_prediction.weight" in shapes:
-        return "mbt2018"
+        return "mbt2018" + variable
     outputs, latent = shapes.get("h_s.4.weight", (0,))[0], shapes.get("g_a.6.weight", (-1,))[0]
-    return "bmshj2018-hyperprior" if outputs == latent else "mbt2018-mean"
+    return ("bmshj2018-hyperprior" if outputs == latent else "mbt2018-mean") + variable
+
+
+def _grouped_kind(shapes: Shapes) -> str | None:
+    if "latent_codec.y.context_prediction.weight" in shapes:
+        return "cheng2020-anchor-checkerboard"
+    if _GROUP.format(0) not in shapes or "g_a.0.weight" not in shapes:
+        return None
+    # The last layer of h_s is a transposed convolution to 2N channels, or a convolution to 2M.
+    n = shapes["g_a.0.weight"][0]
+    last = shapes.get("latent_codec.hyper.h_s.4.weight", ())
+    return "elic2022-official" if last[:2] == (n * 3 // 2, 2 * n) else "elic2022-chandelier"
 
 
 def recognise(shapes: Shapes, kind: str) -> ZooConfig:
     """Widths of a model of that kind; raises ``ModelError``."""
-    modern = kind.startswith("cheng2020")
-    keys = ("g_a.0.conv1.weight",) * 2 if modern else ("g_a.0.weight", "g_a.6.weight")
-    sizes = []
-    for key in keys:
+
+    def size(key: str, axis: int = 0) -> int:
         shape = shapes.get(key)
         if shape is None or len(shape) != 4:
             raise ModelError(
                 f"the checkpoint is no {kind}: {key} is {shape or 'missing'}, expected a tensor of"
                 " 4 dimensions"
             )
-        sizes.append(shape[0])
-    return ZooConfig(kind, *sizes)
+        return shape[axis]
+
+    if kind.startswith("cheng2020"):
+        width = size("g_a.0.conv1.weight")
+        return ZooConfig(kind, width, width)
+    if kind.startswith("elic2022"):
+        numbers = takewhile(lambda k: _GROUP.format(k) in shapes, count())
+        groups = tuple(size(_GROUP.format(k), 1) for k in numbers) or (size(_GROUP.format(0)),)
+        return ZooConfig(kind, size("g_a.0.weight"), size("g_a.13.weight"), groups)
+    variable_z = kind.endswith("-vbr") and "gayn2zqstep.0.weight" in shapes
+    n, m = size("g_a.0.weight"), size("g_a.6.weight")
+    return ZooConfig(kind, n, m, variable_z=variable_z)

@@ -3,8 +3,8 @@
 Segments are tiles in row-major order, each decodable alone: with alpha a varint length and the
 tile's alpha plane (`laconic.codec.image.alpha`), then the stream of `rans`. The symbol check is
 over the decoded samples. An adapted file begins with a segment of changes of the model (`adapter`);
-a synthetic picture is one segment (`fallback`). Nothing here imports torch unless the encoder
-adapts.
+a synthetic picture is one segment (`fallback`); a file with a preview begins with that (`base`).
+Nothing here imports torch unless the encoder adapts or there is a preview.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class PhotoCodec:
             ("bpp", settings.bpp),
             ("target_bytes", settings.target_bytes),
         ):
-            if value is not None:
+            if value is not None and not (settings.preview and name == "quality"):
                 raise ParameterError(
                     f"{name} is {value}: the codec photo is lossless and has one size; leave it"
                     " out, or choose a lossy codec such as mlic"
@@ -57,6 +57,10 @@ class PhotoCodec:
     def decode(self, reader: ContainerReader, settings: DecodeSettings) -> Image:
         """The picture or a region of it; see :func:`laconic.codec.decode`."""
         return DecodeJob(reader, settings).run()
+
+    def preview(self, reader: ContainerReader, settings: DecodeSettings) -> Image:
+        """The lossy picture that a file encoded with ``preview`` begins with."""
+        return DecodeJob(reader, settings).preview()
 
     def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:
         """Decode everything and compare the checks."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from laconic.codec.lossless.photo.context import INPUTS
+from laconic.codec.lossless.photo.context import INPUTS, inputs_of
 from laconic.formats.errors import ModelError
 
 INPUT_BITS = 5  # inputs are multiples of 2^-5, -512 .. 511
@@ -29,10 +29,17 @@ EXACT = 1 << 24  # float32 holds all integers below: no sum may reach it
 
 @dataclass(frozen=True)
 class PhotoConfig:
-    """Widths of the two hidden layers for each plane, and the number of logistics."""
+    """Widths of the two hidden layers for each plane, the number of logistics, and whether the
+    networks see a lossy picture as well."""
 
     hidden: tuple[tuple[int, int], ...] = ((128, 96), (96, 64), (96, 64))
     components: int = 5
+    based: bool = False
+
+    @property
+    def inputs(self) -> list[int]:
+        """Inputs of the network of each plane."""
+        return [inputs_of(plane, based=self.based) for plane in range(len(INPUTS))]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -44,6 +51,7 @@ class PhotoConfig:
         try:
             hidden = tuple((int(a), int(b)) for a, b in values["hidden"])
             components = int(values["components"])
+            based = bool(values.get("based", False))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the model's configuration is damaged: {error}") from error
         if len(hidden) != len(INPUTS) or not 1 <= components <= 16:
@@ -51,7 +59,7 @@ class PhotoConfig:
                 f"the model has {len(hidden)} planes and {components} components: expected"
                 f" {len(INPUTS)} and 1 to 16"
             )
-        return cls(hidden, components)
+        return cls(hidden, components, based)
 
 
-CONFIGS = {"photo": PhotoConfig()}
+CONFIGS = {"photo": PhotoConfig(), "photo-preview": PhotoConfig(based=True)}

@@ -37,13 +37,20 @@ _OWN: Offsets = (
     (-2, -1), (-2, 1), (0, -3), (-3, 0), (-2, 2), (-2, -2), (-1, -3), (-2, 3),
     (-2, -3), (-3, -1), (-3, 1), (-3, 2), (-3, -2), (0, -4), (-1, -4), (-3, 3),
 )  # fmt: skip
-_AROUND: Offsets = (
+AROUND: Offsets = (
     (0, 0), (0, -1), (-1, 0), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1),
     (0, 2), (2, 0), (0, -2), (-2, 0),
 )  # fmt: skip
 OWN: tuple[Offsets, ...] = (_OWN, _OWN[:12], _OWN[:12])  # (dy, dx), W and N first
-EARLIER: tuple[Offsets, ...] = ((), _AROUND, _AROUND)  # of every earlier plane, the sample first
+EARLIER: tuple[Offsets, ...] = ((), AROUND, AROUND)  # of every earlier plane, the sample first
 INPUTS = (27, 28, 42)  # of the network of each plane
+BASE_INPUTS = 15  # more, where the lossy picture that a file begins with is known
+
+
+def inputs_of(plane: int, *, based: bool) -> int:
+    """Number of inputs of the network of a plane."""
+    return INPUTS[plane] + BASE_INPUTS * based
+
 
 SCALES = 160  # activities: eight steps an octave from 1/2 level
 
@@ -99,6 +106,18 @@ def neighbour_index(
     return place.astype(np.int32)
 
 
+def _activity_index(activity: Floats) -> Indexes:
+    return scale_index(activity + np.float32(FLOOR))
+
+
+def _write_activities(x: Floats, indexes: list[Indexes], octaves: int) -> None:
+    """Write activities as inputs, zero in the middle of the usual ones."""
+    zero = np.int32(32 + 8 * octaves)
+    for row, index in enumerate(indexes):
+        np.subtract(index, zero, out=x[row], casting="unsafe")
+        x[row] *= np.float32(4)
+
+
 @dataclass(frozen=True)
 class Features:
     """Context of n samples: network inputs and the frame of reference of its outputs."""
@@ -108,7 +127,9 @@ class Features:
     scale: Indexes  # [n], index of the activity
 
 
-def features(plane: int, own: Floats, earlier: list[Floats], octaves: int) -> Features:
+def features(
+    plane: int, own: Floats, earlier: list[Floats], octaves: int, lossy: Floats | None = None
+) -> Features:
     """Inputs of the network of `plane`.
 
     Args:
@@ -116,10 +137,12 @@ def features(plane: int, own: Floats, earlier: list[Floats], octaves: int) -> Fe
         own: neighbours in this plane, [A, n] in the order of OWN[plane].
         earlier: for each earlier plane [B, n] in the order of EARLIER[plane].
         octaves: bit depth minus 8.
+        lossy: the surroundings in this plane of the lossy picture, [B, n] in the order of AROUND;
+            None where there is none.
     """
     count, n = own.shape
     shrink = np.float32(2.0**-octaves)
-    x = np.empty((INPUTS[plane], n), np.float32)
+    x = np.empty((inputs_of(plane, based=lossy is not None), n), np.float32)
     base = own[0] + own[1]  # twice (W + N) / 2
     d = x[:count]
     np.add(own, own, out=d)
@@ -142,18 +165,35 @@ def features(plane: int, own: Floats, earlier: list[Floats], octaves: int) -> Fe
         activity += nearest * np.float32(0.5 * (1 + number))
         logs.append(nearest * np.float32(4))
         values.append(here * shrink - np.float32(0 if number else 128))
-    if plane:
-        base = base + (earlier[0][0] + earlier[0][0])
     scale = scale_index(activity)
-    x[:count] *= _GAIN.take(scale)
-    zero = np.int32(32 + 8 * octaves)  # the middle of the usual activities
-    for row, index in enumerate([scale, *(scale_index(a + np.float32(FLOOR)) for a in logs)]):
-        np.subtract(index, zero, out=x[count + row], casting="unsafe")
-        x[count + row] *= np.float32(4)
+    gain = _GAIN.take(scale)
+    x[:count] *= gain
+    _write_activities(x[count:], [scale, *map(_activity_index, logs)], octaves)
     count += 1 + len(logs)
     for row, value in enumerate(values):
         x[count + row] = value
+    if lossy is not None:
+        logs = _lossy_inputs(x[INPUTS[plane] :], own, base, lossy, gain)
+        _write_activities(x[-2:], [_activity_index(log) for log in logs], octaves)
+    if plane:
+        base = base + (earlier[0][0] + earlier[0][0])
     np.rint(x, out=x)
     np.maximum(x, np.float32(LOW), out=x)
     np.minimum(x, np.float32(HIGH), out=x)
     return Features(x, base, scale)
+
+
+def _lossy_inputs(
+    x: Floats, own: Floats, base: Floats, lossy: Floats, gain: Floats
+) -> list[Floats]:
+    """Write the differences within the lossy picture and to it into the first rows of x; returns
+    what is left: its activity and its error where the sample's neighbours tell it."""
+    here = lossy[0]
+    d = x[: len(lossy)]
+    np.subtract(lossy[1:], here, out=d[1:])
+    nearest = np.abs(d[1:5]).sum(axis=0)
+    error = np.abs(own[:2] - lossy[1:3]).sum(axis=0) + np.abs(own[2:4] - lossy[5:7]).sum(axis=0)
+    d[1:] += d[1:]
+    np.subtract(here + here, base, out=d[0])
+    d *= gain
+    return [nearest * np.float32(4), error * np.float32(4)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +23,21 @@ from laconic.codec.lossless.photo.header import (
 )
 from laconic.codec.lossless.photo.parts import batches_of, check_of, rounds_of
 from laconic.codec.lossless.photo.workers import Workers
-from laconic.entropy import NumericsProfile
-from laconic.formats.container import EXIF, ICC, XMP, Segment
+from laconic.formats.container import Segment
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import (
     DesyncError,
     FormatError,
+    ParameterError,
     UnsupportedError,
 )
 from laconic.formats.image import Image
+from laconic.formats.image_chunks import with_chunks
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.varint import read_varint
+
+if TYPE_CHECKING:
+    from laconic.codec.lossless.photo.base import Base
 
 
 class DecodeJob:
@@ -48,11 +53,7 @@ class DecodeJob:
         self.reader, self.settings = reader, settings
         self.picture = ImageHeader.unpack(header.media_header, settings.limits)
         self.options = PhotoHeader.unpack(header.codec_header)
-        wanted = (
-            NumericsProfile.INTEGER_NETWORK
-            if self.options.kind == CIRCUIT
-            else NumericsProfile.INTEGER_TABLES
-        )
+        wanted = self.options.numerics
         if header.numerics != wanted:
             raise UnsupportedError(
                 f"the file asks for numerics profile {header.numerics}: the photo codec has profile"
@@ -61,14 +62,31 @@ class DecodeJob:
         if self.picture.bit_depth == 8 and (self.options.bits, self.options.shift) != (8, 0):
             raise FormatError("the file's bit depths contradict each other: it is damaged")
         self.tiles = Tiles(self.picture.width, self.picture.height, self.options.tile)
-        self.first = int(self.options.adapted)
-        count = self.first + len(self.tiles) if self.options.kind == CIRCUIT else 1
+        self.first = self.options.based + self.options.adapted
+        count = self.first + (len(self.tiles) if self.options.kind == CIRCUIT else 1)
         if count != header.segment_count and not settings.partial:
             raise FormatError(
                 f"the file has {header.segment_count} segments but its picture needs {count}: it"
                 " is damaged"
             )
         self.dtype: Any = np.uint8 if self.picture.bit_depth == 8 else np.uint16
+
+    @cached_property
+    def base(self) -> Base | None:
+        """The lossy picture that the file begins with, if it does."""
+        if not self.options.based:
+            return None
+        from laconic.codec.lossless.photo.base import Base
+
+        return Base(self._extra(0, "preview"), self.picture, self.settings.limits)
+
+    def preview(self) -> Image:
+        """The lossy picture alone; raises ``ParameterError`` if there is none."""
+        if self.base is None:
+            raise ParameterError(
+                "the file holds no preview: decode the picture, or encode it again with --preview"
+            )
+        return with_chunks(self.base.decode(), self.reader.chunks)
 
     def run(self) -> Image:
         """Decode the region asked for."""
@@ -79,25 +97,22 @@ class DecodeJob:
             pixels, alpha = self._file(region)
         else:
             pixels, alpha, notices = self._circuit(region)
-        blobs = {c.type: c.data for c in self.reader.chunks}
-        return Image(
-            pixels=pixels,
-            alpha=alpha,
-            bit_depth=self.picture.bit_depth,
-            icc=blobs.get(ICC),
-            exif=blobs.get(EXIF),
-            xmp=blobs.get(XMP),
-            color=self.picture.color,
-            notices=notices,
-        )
+        picture = self.picture
+        image = Image(pixels, alpha, picture.bit_depth, color=picture.color, notices=notices)
+        return with_chunks(image, self.reader.chunks)
 
     def _file(self, region: Box) -> tuple[NDArray[Any], NDArray[Any] | None]:
         picture = self.picture
-        segment = self.reader[0]
+        if self.first >= len(self.reader):
+            raise FormatError("the picture file inside is missing: the file is truncated")
+        segment = self.reader[self.first]
         shape = (picture.height, picture.width, picture.channels)
+        inside = picture.alpha and self.base is None
         pixels, alpha = decode_file(
-            segment.payload, shape, picture.bit_depth, picture.alpha, self.settings.limits
+            segment.payload, shape, picture.bit_depth, inside, self.settings.limits
         )
+        if self.base is not None and picture.alpha:
+            alpha = self.base.alpha(self.tiles.picture)
         self._compare(segment, pixels, alpha, "picture")
         at = region.within(self.tiles.picture)
         self._progress(1, 1)
@@ -126,12 +141,17 @@ class DecodeJob:
         for some in rounds_of(groups, workers.processes):
             batches = [([parts[n][1] for n in g], self._shape(g[0], channels)) for g in some]
             decoded: Sequence[Sequence[NDArray[np.uint16] | None] | NDArray[np.uint16]]
+            lossy = self._lossy(some, parts)
             try:
-                decoded = workers.decode(batches, self.options.bits)
+                decoded = workers.decode(batches, self.options.bits, lossy)
             except FormatError:
                 if not self.settings.partial:
                     raise
-                decoded = [self._one_by_one(workers, *batch) for batch in batches]
+                seen = [None] * len(batches) if lossy is None else lossy
+                decoded = [
+                    self._one_by_one(workers, *batch, side)
+                    for batch, side in zip(batches, seen, strict=True)
+                ]
             for group, samples in zip(some, decoded, strict=True):
                 for number, tile in zip(group, samples, strict=True):
                     try:
@@ -149,38 +169,65 @@ class DecodeJob:
     def _workers(self) -> Workers:
         adapter = b""
         if self.options.adapted:
-            if len(self.reader) == 0:
-                raise FormatError("the changes of the model are missing: the file is truncated")
-            segment = self.reader[0]
-            adapter = segment.payload
-            if not segment.matches(check_of(np.frombuffer(adapter, np.uint8), None)):
-                raise DesyncError("the changes of the model are not those that were written")
-        return Workers(self.reader.header.model.hex(), adapter)
+            adapter = self._extra(self.first - 1, "changes of the model")
+        workers = Workers(self.reader.header.model.hex(), adapter)
+        if workers.model.based != self.options.based:
+            raise FormatError("the file's model does not fit its header: it is damaged")
+        return workers
+
+    def _extra(self, number: int, what: str) -> bytes:
+        """A segment that is no tile."""
+        if len(self.reader) <= number:
+            raise FormatError(f"the {what} of the file is missing: it is truncated")
+        segment = self.reader[number]
+        if not segment.matches(check_of(np.frombuffer(segment.payload, np.uint8), None)):
+            raise DesyncError(f"the {what} of the file is not what was written")
+        return segment.payload
+
+    def _lossy(
+        self, groups: Sequence[Sequence[int]], parts: dict[int, tuple[bytes, bytes]]
+    ) -> list[NDArray[np.uint16]] | None:
+        """What the circuit sees of the lossy picture, for the tiles of each group."""
+        if self.base is None:
+            return None
+        from laconic.codec.lossless.photo.base import as_numbers
+
+        depth, result = self.picture.bit_depth, []
+        for group in groups:
+            levels = [self.base.corrected(self.tiles.box(n), parts[n][0]) for n in group]
+            result.append(np.stack([as_numbers(x, self.options, depth) for x in levels]))
+        return result
 
     def _shape(self, number: int, channels: int) -> tuple[int, int, int]:
         box = self.tiles.box(number)
         return box.height, box.width, channels
 
     def _payload(self, number: int) -> tuple[bytes, bytes]:
-        """Alpha bytes and stream of a tile."""
+        """What a tile needs besides its stream (its alpha plane or the corrections of the lossy
+        picture), and the stream."""
         if number + self.first >= len(self.reader):
             raise FormatError(f"tile {number} is missing: the file is truncated")
         payload = self.reader[number + self.first].payload
-        if not self.picture.alpha:
+        if not self.picture.alpha and not self.options.based:
             return b"", payload
         length, offset = read_varint(payload, 0)
         if length > len(payload) - offset:
-            raise FormatError(f"the alpha plane of tile {number} is truncated")
+            raise FormatError(f"what precedes the stream of tile {number} is truncated")
         return payload[offset : offset + length], payload[offset + length :]
 
     def _one_by_one(
-        self, workers: Workers, streams: Sequence[bytes], shape: tuple[int, int, int]
+        self,
+        workers: Workers,
+        streams: Sequence[bytes],
+        shape: tuple[int, int, int],
+        lossy: NDArray[np.uint16] | None,
     ) -> list[NDArray[np.uint16] | None]:
         """Tiles of a batch of which some are damaged; None for these."""
         result: list[NDArray[np.uint16] | None] = []
-        for stream in streams:
+        for n, stream in enumerate(streams):
+            side = None if lossy is None else [lossy[n : n + 1]]
             try:
-                result.append(workers.decode([([stream], shape)], self.options.bits)[0][0])
+                result.append(workers.decode([([stream], shape)], self.options.bits, side)[0][0])
             except FormatError:
                 result.append(None)
         return result
@@ -200,7 +247,9 @@ class DecodeJob:
         box = self.tiles.box(number)
         samples = restore(tile, self.options, self.picture.channels, self.dtype)
         plane = None
-        if alpha is not None:
+        if alpha is not None and self.base is not None:
+            plane = self.base.alpha(box)
+        elif alpha is not None:
             plane = decode_alpha(part[0], (box.height, box.width), self.dtype)
         self._compare(self.reader[number + self.first], samples, plane, f"tile {number}")
         shared = box.cut(region)

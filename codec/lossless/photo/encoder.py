@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +21,24 @@ from laconic.codec.lossless.photo.header import (
     PhotoHeader,
     Tiles,
 )
-from laconic.codec.lossless.photo.network import DEFAULT_MODEL
+from laconic.codec.lossless.photo.network import DEFAULT_MODEL, PREVIEW_MODEL, load_model
 from laconic.codec.lossless.photo.parts import batches_of, check_of, rounds_of
 from laconic.codec.lossless.photo.workers import Workers
-from laconic.entropy import NumericsProfile
-from laconic.formats.container import EXIF, ICC, XMP, Chunk, Container, Header, Media, Segment
+from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import DesyncError
+from laconic.formats.errors import DesyncError, ParameterError
 from laconic.formats.image import Image
+from laconic.formats.image_chunks import chunks_of
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.varint import write_varint
+
+
+class _Round(NamedTuple):
+    """Batches of tiles that are coded at the same time."""
+
+    groups: list[list[int]]
+    tiles: list[NDArray[np.uint16]]
+    lossy: list[NDArray[np.uint16]] | None
 
 
 class EncodeJob:
@@ -40,70 +49,125 @@ class EncodeJob:
         self.tiles = Tiles(image.width, image.height, tile)
         self.numbers, self.header = prepare(image.pixels, PhotoHeader(tile=tile))
         self.model = settings.model or DEFAULT_MODEL
+        self.base = b""
+        self.corrections: list[bytes] = []
+        self.lossy: NDArray[np.uint16] | None = None
+        if settings.preview:
+            self._see_lossy()
+        if load_model(self.model).based != settings.preview:
+            wanted, what = (PREVIEW_MODEL, "no") if settings.preview else (DEFAULT_MODEL, "a")
+            raise ParameterError(
+                f"the model {self.model} sees {what} lossy picture: choose {wanted}, or another"
+                " setting of preview"
+            )
+
+    def _see_lossy(self) -> None:
+        """Make the preview, and what the circuit sees of it."""
+        from laconic.codec.lossless.photo.base import Base, as_numbers, encode_base
+
+        self.header = replace(self.header, based=True)
+        self.model = self.settings.model or PREVIEW_MODEL
+        self.base = encode_base(self.image, self.settings)
+        base = Base(self.base, ImageHeader.of(self.image), self.settings.limits)
+        self.lossy = np.empty_like(self.numbers)
+        for number in range(len(self.tiles)):
+            box = self.tiles.box(number)
+            levels, corrections = base.choose(box)
+            self.corrections.append(corrections)
+            numbers = as_numbers(levels, self.header, self.image.bit_depth)
+            self.lossy[box.within(self.tiles.picture)] = numbers
 
     def run(self) -> bytes:
         """The smallest file that the effort allows."""
         adapter = self._adapter()
-        data = self._circuit(adapter)
+        streams = self._streams(adapter)
+        data = self._circuit(adapter, streams)
         if adapter:
-            plain = self._circuit(b"")
-            data = min(data, plain, key=len)
-        payload = encode_file(self.image, len(data))
-        return self._file(payload) if payload is not None else data
+            plain = self._streams(b"")
+            other = self._circuit(b"", plain)
+            if len(other) < len(data):
+                adapter, streams, data = b"", plain, other
+        image = replace(self.image, alpha=None) if self.base else self.image
+        payload = encode_file(image, len(data) - len(self.base), effort=self.settings.effort)
+        if payload is not None:
+            return self._file(payload)
+        if self.settings.verify:
+            self._compare(adapter, streams)
+        return data
 
     def _adapter(self) -> bytes:
         if not self.settings.effort:
             return b""
         from laconic.codec.lossless.photo.finetune import find_adapter
 
+        seen = self.numbers
+        if self.lossy is not None:
+            seen = np.concatenate((seen, self.lossy), axis=2)
         return find_adapter(
-            self.numbers, self.header.bits, self.model, self.settings.effort, self.settings.progress
+            seen, self.header.bits, self.model, self.settings.effort, self.settings.progress
         )
 
-    def _circuit(self, adapter: bytes) -> bytes:
-        workers = Workers(self.model, adapter)
+    def _rounds(self, workers: Workers) -> Iterator[_Round]:
+        """The tiles of some batches at a time."""
         channels = self.numbers.shape[2]
         groups = batches_of(self.tiles, range(len(self.tiles)), channels, workers.processes)
-        streams: dict[int, bytes] = {}
         for some in rounds_of(groups, workers.processes):
-            for group, coded in zip(some, self._round(workers, some), strict=True):
-                streams |= zip(group, coded, strict=True)
+            lossy = None if self.lossy is None else self._stacked(self.lossy, some)
+            yield _Round(some, self._stacked(self.numbers, some), lossy)
+
+    def _stacked(self, plane: NDArray[Any], groups: list[list[int]]) -> list[NDArray[Any]]:
+        return [np.stack([self._cut(plane, n) for n in group]) for group in groups]
+
+    def _streams(self, adapter: bytes) -> dict[int, bytes]:
+        """The stream of each tile."""
+        workers, streams = Workers(self.model, adapter), dict[int, bytes]()
+        for part in self._rounds(workers):
+            coded = workers.encode(part.tiles, self.header.bits, part.lossy)
+            for group, found in zip(part.groups, coded, strict=True):
+                streams |= zip(group, found, strict=True)
             if self.settings.progress:
                 self.settings.progress(len(streams), len(self.tiles))
-        segments = []
-        if adapter:
-            segments.append(Segment(adapter, check_of(np.frombuffer(adapter, np.uint8), None)))
-        for number in range(len(self.tiles)):
-            alpha, plane = b"", None
-            if self.image.alpha is not None:
-                plane = self._cut(self.image.alpha, number)
-                alpha = encode_alpha(plane)
-                alpha = write_varint(len(alpha)) + alpha
-            check = check_of(self._cut(self.image.pixels, number), plane)
-            segments.append(Segment(alpha + streams[number], check))
-        header = replace(self.header, adapted=bool(adapter))
-        identity = bytes.fromhex(workers.model.id)
-        return self._container(header, segments, identity, NumericsProfile.INTEGER_NETWORK)
+        return streams
 
-    def _round(self, workers: Workers, groups: list[list[int]]) -> list[list[bytes]]:
-        """Streams of the tiles of some batches, decoded again for comparison if so set."""
-        batches = [np.stack([self._cut(self.numbers, n) for n in group]) for group in groups]
-        coded = workers.encode(batches, self.header.bits)
-        if self.settings.verify:
-            shape = [batch.shape for batch in batches]
-            again = [(c, (s[1], s[2], s[3])) for c, s in zip(coded, shape, strict=True)]
-            decoded = workers.decode(again, self.header.bits)
-            if not all(map(np.array_equal, batches, decoded)):
+    def _compare(self, adapter: bytes, streams: dict[int, bytes]) -> None:
+        """Decode everything once; raises ``DesyncError`` unless it is what was encoded."""
+        workers = Workers(self.model, adapter)
+        for part in self._rounds(workers):
+            again = [
+                ([streams[n] for n in group], (tiles.shape[1], tiles.shape[2], tiles.shape[3]))
+                for group, tiles in zip(part.groups, part.tiles, strict=True)
+            ]
+            decoded = workers.decode(again, self.header.bits, part.lossy)
+            if not all(map(np.array_equal, part.tiles, decoded)):
                 raise DesyncError(
                     "the picture does not decode to what was encoded: nothing was written; report"
                     " this with the picture and the version of NumPy"
                 )
-        return coded
+
+    def _circuit(self, adapter: bytes, streams: dict[int, bytes]) -> bytes:
+        """The file of streams made with that adapter."""
+        segments = []
+        if adapter:
+            segments.append(Segment(adapter, check_of(np.frombuffer(adapter, np.uint8), None)))
+        for number in range(len(self.tiles)):
+            side, plane = b"", None
+            if self.image.alpha is not None:
+                plane = self._cut(self.image.alpha, number)
+                side = encode_alpha(plane)
+            if self.base:
+                side = self.corrections[number]
+            if self.header.based or plane is not None:
+                side = write_varint(len(side)) + side
+            check = check_of(self._cut(self.image.pixels, number), plane)
+            segments.append(Segment(side + streams[number], check))
+        header = replace(self.header, adapted=bool(adapter))
+        identity = bytes.fromhex(load_model(self.model).id)
+        return self._container(header, segments, identity)
 
     def _file(self, payload: bytes) -> bytes:
-        header = replace(PhotoHeader(tile=self.header.tile), kind=FILE)
+        header = PhotoHeader(FILE, self.header.tile, based=self.header.based)
         segment = Segment(payload, check_of(self.image.pixels, self.image.alpha))
-        data = self._container(header, [segment], b"", NumericsProfile.INTEGER_TABLES)
+        data = self._container(header, [segment], b"")
         if self.settings.verify:
             DecodeJob(ContainerReader(data, self.settings.limits), DecodeSettings()).run()
         return data
@@ -112,22 +176,20 @@ class EncodeJob:
         box = self.tiles.box(number)
         return plane[box.top : box.bottom, box.left : box.right]
 
-    def _container(
-        self, header: PhotoHeader, segments: list[Segment], model: bytes, numerics: NumericsProfile
-    ) -> bytes:
+    def _container(self, header: PhotoHeader, segments: list[Segment], model: bytes) -> bytes:
         image = self.image
+        if self.base:
+            check = check_of(np.frombuffer(self.base, np.uint8), None)
+            segments = [Segment(self.base, check), *segments]
         picture = ImageHeader.of(image)
-        blobs = [(ICC, image.icc)]
-        if not self.settings.strip:
-            blobs += [(EXIF, image.exif), (XMP, image.xmp)]
         head = Header(
             Media.IMAGE,
             CODEC_ID,
             CODEC_VERSION,
             model,
-            int(numerics),
+            int(header.numerics),
             picture.pack(),
             header.pack(),
         )
-        chunks = [Chunk(kind, data) for kind, data in blobs if data]
+        chunks = chunks_of(image, strip=self.settings.strip)
         return Container(head, segments, chunks).to_bytes()

@@ -54,6 +54,8 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
         "steps": state["step"],
         "minutes": round(state["seconds"] / 60, 1),
     }
+    if state.get("start"):
+        training["started_from"] = state["start"]
     log = checkpoint.parent / "log.jsonl"
     if log.exists():
         training["held_out"] = json.loads(log.read_text().splitlines()[-1])

@@ -43,14 +43,15 @@ def find_adapter(
     """Changes of the model that make the picture smaller, packed, or b"" if there are none.
 
     Args:
-        numbers: what is coded, [H, W, 1 or 3], below 2^bits.
+        numbers: what is coded, [H, W, 1 or 3], below 2^bits; followed by the lossy picture if the
+            model sees one.
         model: name, id or path.
         effort: 1 to 9; above OUTPUT_LAYER_UP_TO all layers are adapted.
     """
     loaded = load_model(model)
-    samples = Samples([numbers], bits)
+    samples = Samples([numbers], bits, based=loaded.based)
     random = np.random.default_rng(0)
-    planes = [_PlaneTuner(loaded, plane, effort) for plane in range(numbers.shape[2])]
+    planes = [_PlaneTuner(loaded, plane, effort) for plane in range(len(samples.planes))]
     pixels = numbers.shape[0] * numbers.shape[1]
     total = STEPS_PER_EFFORT * effort
     for step in range(total):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from laconic.codec.image.tiles import Box
+from laconic.entropy.profiles import NumericsProfile
 from laconic.formats.errors import FormatError, UnsupportedError
 
 CODEC_ID = 2
@@ -29,7 +30,9 @@ class PhotoHeader:
         shift: a sample is the coded number times 2^shift ...
         replicated: ... or the coded number repeated to fill 16 bits.
         same: all channels are equal and one is coded.
-        adapted: the first segment changes the model's weights.
+        adapted: a segment before those of the tiles changes the model's weights.
+        based: the first segment is a lossy picture that the circuit sees and that can be decoded
+            alone.
     """
 
     kind: int = CIRCUIT
@@ -39,10 +42,23 @@ class PhotoHeader:
     replicated: bool = False
     same: bool = False
     adapted: bool = False
+    based: bool = False
+
+    @property
+    def numerics(self) -> NumericsProfile:
+        """What a decoder of such files must compute exactly."""
+        if self.based:
+            return NumericsProfile.FLOAT64_GUARD
+        return (
+            NumericsProfile.INTEGER_NETWORK
+            if self.kind == CIRCUIT
+            else NumericsProfile.INTEGER_TABLES
+        )
 
     def pack(self) -> bytes:
         """Flags, tile side / 64, bits - 8 and shift."""
         flags = self.kind | self.same << 1 | self.adapted << 2 | self.replicated << 3
+        flags |= self.based << 4
         return bytes([flags, self.tile // TILE_UNIT, (self.bits - 8) << 4 | self.shift])
 
     @classmethod
@@ -51,7 +67,7 @@ class PhotoHeader:
         if len(data) != 3:
             raise FormatError(f"the photo codec's header has {len(data)} bytes: expected 3")
         flags, tile, depth = data
-        if flags >> 4:
+        if flags >> 5:
             raise UnsupportedError("the photo codec's header uses features of a newer version")
         bits, shift = (depth >> 4) + 8, depth & 15
         if not 1 <= tile <= MAX_TILE // TILE_UNIT or bits + shift > 16:
@@ -67,14 +83,16 @@ class PhotoHeader:
             same=bool(flags & 2),
             adapted=bool(flags & 4),
             replicated=bool(flags & 8),
+            based=bool(flags & 16),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able facts for people."""
+        known = {"lossless": True, **({"preview": True} if self.based else {})}
         if self.kind == FILE:
-            return {"lossless": True, "coded as": "picture file"}
+            return {**known, "coded as": "picture file"}
         return {
-            "lossless": True,
+            **known,
             "coded as": "adapted circuit" if self.adapted else "circuit",
             "tile": self.tile,
             "bits": self.bits,

@@ -26,7 +26,7 @@ from laconic.codec.lossless.photo.config import (
     WEIGHT_LIMIT,
     PhotoConfig,
 )
-from laconic.codec.lossless.photo.context import INPUTS, LOW, scale_table
+from laconic.codec.lossless.photo.context import LOW, scale_table
 from laconic.codec.lossless.photo.mixture import LOG_SCALE_HIGH, LOG_SCALE_LOW
 
 
@@ -104,10 +104,11 @@ class PlaneNetwork(nn.Module):
 
     @torch.no_grad()
     def load_integers(self, tensors: Mapping[str, NDArray[Any]], plane: int) -> None:
-        """Take the weights of a model's plane."""
+        """Take the weights of a model's plane; inputs that it lacks get none."""
         for name, p in self.named_parameters():
             values = torch.from_numpy(np.asarray(tensors[f"{plane}.{name}"], np.float32))
-            p.copy_(values / (1 << INTEGER_BITS[name]))
+            p.zero_()
+            p[..., : values.shape[-1]] = values / (1 << INTEGER_BITS[name])
 
 
 class PhotoNetwork(nn.Module):
@@ -118,7 +119,7 @@ class PhotoNetwork(nn.Module):
         self.config = config
         self.planes = nn.ModuleList(
             PlaneNetwork(inputs, hidden, config.components)
-            for inputs, hidden in zip(INPUTS, config.hidden, strict=True)
+            for inputs, hidden in zip(config.inputs, config.hidden, strict=True)
         )
 
     def networks(self) -> list[PlaneNetwork]:

@@ -27,7 +27,7 @@ from laconic.codec.lossless.photo.config import (
     WEIGHT_LIMIT,
     PhotoConfig,
 )
-from laconic.codec.lossless.photo.context import INPUTS, LOW, Floats
+from laconic.codec.lossless.photo.context import INPUTS, LOW, Floats, inputs_of
 from laconic.codec.lossless.photo.mixture import MixtureTables
 from laconic.codec.models import TABLE_PREFIX
 from laconic.entropy import NumericsProfile
@@ -35,6 +35,7 @@ from laconic.formats.errors import ModelError
 
 Integers = Mapping[str, NDArray[Any]]
 DEFAULT_MODEL = "photo"
+PREVIEW_MODEL = "photo-preview"
 TENSORS = ("w1", "b1", "w2", "b2", "w3", "skip", "b3")
 _FIRST = np.float32(2.0 ** (HIDDEN_BITS - INPUT_BITS - WEIGHT_BITS))
 _SECOND = np.float32(2.0**-WEIGHT_BITS)
@@ -44,7 +45,8 @@ def shapes(config: PhotoConfig) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor of a model, named ``<plane>.<tensor>``."""
     result: dict[str, tuple[int, ...]] = {}
     outputs = 3 * config.components
-    for plane, (inputs, (first, second)) in enumerate(zip(INPUTS, config.hidden, strict=True)):
+    sides = zip(config.inputs, config.hidden, strict=True)
+    for plane, (inputs, (first, second)) in enumerate(sides):
         sizes: list[tuple[int, ...]] = [
             (first, inputs), (first,), (second, first), (second,), (outputs, second),
             (outputs, inputs), (outputs,),
@@ -118,11 +120,12 @@ def _activate(h: Floats, bias: Floats, scale: np.float32) -> Floats:
 
 
 class PhotoModel:
-    """Networks of all planes and the tables of the mixture."""
+    """Networks of all planes and the tables of the mixture; `based` if they see a lossy picture."""
 
     def __init__(self, tensors: Integers, tables: MixtureTables, identity: str) -> None:
         self.tensors, self.tables, self.id = tensors, tables, identity
         self.networks = [IntegerNetwork(tensors, plane) for plane in range(len(INPUTS))]
+        self.based = tensors["0.w1"].shape[1] == inputs_of(0, based=True)
 
     def adapted(self, tensors: Integers) -> PhotoModel:
         """The same tables with other weights."""

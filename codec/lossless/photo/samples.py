@@ -21,24 +21,28 @@ class Samples:
     """Pictures as flat planes (green, red - green, blue - green), to draw samples from.
 
     Args:
-        pictures: integers below 2^bits, [H, W, C] with C = 1 or 3 for all.
+        pictures: integers below 2^bits, [H, W, C] with C = 1 or 3 for all; ``based``, the same
+            number of channels of a lossy picture follows, for networks that see one.
         bits: 8 to 16.
     """
 
-    def __init__(self, pictures: Sequence[NDArray[Any]], bits: int = 8) -> None:
-        self.bits = bits
-        channels = pictures[0].shape[2]
+    def __init__(
+        self, pictures: Sequence[NDArray[Any]], bits: int = 8, *, based: bool = False
+    ) -> None:
+        self.bits, self.based = bits, based
+        channels = pictures[0].shape[2] // (1 + based)
         parts: list[NDArray[np.int32]] = []
         for picture in pictures:
-            wide = picture.reshape(-1, channels).astype(np.int32)
-            flat = wide[:, CHANNEL].T.copy() if channels == 3 else wide.T
-            flat[1:] -= flat[0]
-            end = np.zeros((channels, 1), np.int32)
-            end[0] = 1 << (bits - 1)
-            parts.append(np.concatenate((flat, end), axis=1))
-        self.planes = np.concatenate(parts, axis=1)
+            wide = picture.reshape(-1, 1 + based, channels).astype(np.int32)
+            flat = wide[..., list(CHANNEL) if channels == 3 else [0]].transpose(1, 2, 0).copy()
+            flat[:, 1:] -= flat[:, :1]
+            end = np.zeros((1 + based, channels, 1), np.int32)
+            end[:, 0] = 1 << (bits - 1)
+            parts.append(np.concatenate((flat, end), axis=2))
+        self.planes, *lossy = np.concatenate(parts, axis=2)
+        self.lossy = lossy[0] if based else None
         self.size = np.array([p.shape[:2] for p in pictures], np.int32)
-        self.start = np.cumsum([0, *(p.shape[1] for p in parts)])[:-1].astype(np.int32)
+        self.start = np.cumsum([0, *(p.shape[2] for p in parts)])[:-1].astype(np.int32)
         area = (self.size[:, 0] * self.size[:, 1]).astype(np.float64)
         self.share = area / area.sum()
 
@@ -54,7 +58,11 @@ class Samples:
         for plane, flat in enumerate(self.planes):
             own = neighbour_index(y, x, height, width, OWN[plane], causal=True) + start
             earlier = [p.take(around).astype(np.float32) for p in self.planes[:plane]]
-            f = features(plane, flat.take(own).astype(np.float32), earlier, self.bits - 8)
+            lossy = None
+            if self.lossy is not None:
+                lossy = self.lossy[plane].take(around).astype(np.float32)
+            near = flat.take(own).astype(np.float32)
+            f = features(plane, near, earlier, self.bits - 8, lossy)
             value = flat.take(y * width + x + start).astype(np.float32)
             if plane:
                 value += earlier[0][0]

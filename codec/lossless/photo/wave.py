@@ -33,6 +33,7 @@ from laconic.codec.lossless.photo.rans import LaneDecoder, LaneEncoder
 
 BLOCK = 8192  # samples that the encoder handles at a time
 CHANNEL = (1, 0, 2)  # channel of each plane of RGB: green, red, blue
+Samples = NDArray[np.uint16]
 Span = tuple[int, int, int]  # plane, and from where to where in its coding order
 
 
@@ -87,9 +88,17 @@ class _Tiles:
     Attributes:
         planes: green or gray, red - green, blue - green, [T, H * W + 1] each; at the end of each
             the constant that the first sample sees.
+        lossy: the same of the lossy picture, for models that see one.
     """
 
-    def __init__(self, model: PhotoModel, count: int, shape: tuple[int, ...], bits: int) -> None:
+    def __init__(
+        self,
+        model: PhotoModel,
+        count: int,
+        shape: tuple[int, ...],
+        bits: int,
+        lossy: Samples | None = None,
+    ) -> None:
         height, width, channels = shape
         self.model, self.octaves, self.count = model, bits - 8, count
         self.plan = schedule(height, width, channels)
@@ -98,15 +107,21 @@ class _Tiles:
         self.flat = [plane.reshape(-1) for plane in self.planes]
         offset = np.arange(count, dtype=np.int32) * np.int32(height * width + 1)
         self.offset: Indexes = offset[:, None]
+        self.lossy = None
+        if lossy is not None:
+            filled = [np.zeros_like(plane) for plane in self.planes]
+            _fill(filled, lossy)
+            self.lossy = [plane.reshape(-1) for plane in filled]
 
     def outputs(self, plane: int, first: int, end: int) -> _Outputs:
         """Outputs for the samples `first` to `end` in coding order."""
         own = self._places(self.plan.own[: len(OWN[plane]), first:end])
-        earlier = []
-        if plane:
+        earlier, lossy = [], None
+        if plane or self.lossy is not None:
             around = self._places(self.plan.around[:, first:end])
             earlier = [self.flat[p].take(around) for p in range(plane)]
-        f = features(plane, self.flat[plane].take(own), earlier, self.octaves)
+            lossy = None if self.lossy is None else self.lossy[plane].take(around)
+        f = features(plane, self.flat[plane].take(own), earlier, self.octaves, lossy)
         green = earlier[0][0] if plane else None
         return _Outputs(self.model.networks[plane](f.inputs), f.base, f.scale, green)
 
@@ -122,15 +137,23 @@ class _Tiles:
         return [green, *(plane[:, :-1] + green for plane in self.planes[1:])]
 
 
-def encode_tiles(model: PhotoModel, tiles: NDArray[np.uint16], bits: int) -> list[bytes]:
-    """Streams of tiles [T, H, W, C] of samples below 2^bits, C = 1 or 3, bits 8 to 16."""
-    count, height, width, channels = tiles.shape
-    work = _Tiles(model, count, tiles.shape[1:], bits)
-    samples = tiles.reshape(count, -1, channels)
-    for number, plane in enumerate(work.planes):
-        plane[:, :-1] = samples[..., CHANNEL[number] if channels == 3 else 0]
+def _fill(planes: list[Floats], tiles: Samples) -> None:
+    """Write tiles [T, H, W, C] into planes [T, H * W + 1]: green, red - green, blue - green."""
+    samples = tiles.reshape(len(tiles), -1, tiles.shape[3])
+    for number, plane in enumerate(planes):
+        plane[:, :-1] = samples[..., CHANNEL[number] if len(planes) == 3 else 0]
         if number:
-            plane[:, :-1] -= work.planes[0][:, :-1]
+            plane[:, :-1] -= planes[0][:, :-1]
+
+
+def encode_tiles(
+    model: PhotoModel, tiles: Samples, bits: int, lossy: Samples | None = None
+) -> list[bytes]:
+    """Streams of tiles [T, H, W, C] of samples below 2^bits, C = 1 or 3, bits 8 to 16; `lossy` is
+    of the same shape and given to models that see a lossy picture."""
+    count, height, width, channels = tiles.shape
+    work = _Tiles(model, count, tiles.shape[1:], bits, lossy)
+    _fill(work.planes, tiles)
     starts = np.empty((channels, count, height * width), np.uint64)
     widths = np.empty_like(starts)
     step = max(1, BLOCK // count)
@@ -155,14 +178,18 @@ def encode_tiles(model: PhotoModel, tiles: NDArray[np.uint16], bits: int) -> lis
 
 
 def decode_tiles(
-    model: PhotoModel, streams: Sequence[bytes], shape: tuple[int, int, int], bits: int
-) -> NDArray[np.uint16]:
+    model: PhotoModel,
+    streams: Sequence[bytes],
+    shape: tuple[int, int, int],
+    bits: int,
+    lossy: Samples | None = None,
+) -> Samples:
     """Inverse of :func:`encode_tiles`: tiles [T, H, W, C] of that shape (H, W, C).
 
     Raises ``FormatError`` where a stream cannot be one of such tiles.
     """
     count = len(streams)
-    work = _Tiles(model, count, shape, bits)
+    work = _Tiles(model, count, shape, bits, lossy)
     coder = LaneDecoder(streams, work.plan.fronts)
     for front in work.plan.spans:
         parts = [work.outputs(*span) for span in front]

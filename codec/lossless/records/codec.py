@@ -9,7 +9,7 @@ general-purpose method makes smaller are stored that way.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from laconic.codec.base import DecodeSettings, EncodeSettings, Progress, VerifyReport
 from laconic.codec.lossless.circuits.compact import unpack
 from laconic.codec.lossless.circuits.integer import IntegerCircuit
-from laconic.codec.lossless.records.blocks import Intervals, Layout, Rows, decode_rows, intervals_of
+from laconic.codec.lossless.records.blocks import Intervals, Layout, Rows
 from laconic.codec.lossless.records.columns import Column, Kind
 from laconic.codec.lossless.records.header import CODEC_ID, CODEC_VERSION, Method, RecordsHeader
 from laconic.codec.lossless.records.learning import fit
@@ -36,6 +36,7 @@ from laconic.codec.lossless.records.prepare import (
 from laconic.codec.lossless.records.schema import Field, TextFrame, pack_fields, read_fields
 from laconic.codec.lossless.records.small import SmallNetwork
 from laconic.codec.lossless.records.wire import Cursor, squeeze, unsqueeze, write_blob
+from laconic.codec.lossless.records.workers import BlockWorkers, Coded
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.container_reader import ContainerReader
@@ -135,11 +136,12 @@ class _EncodeJob:
             )
         if len(array) == 0:
             return self._stored()
-        layout = Layout(tuple(plain_columns(named.circuit.sizes)))
-        blocks = [plain_rows(array[a:b]) for a, b in self._ranges(len(named.circuit.sizes))]
-        sides = [b""] * len(blocks)
+        fields = [Field(column) for column in plain_columns(named.circuit.sizes)]
+        workers = BlockWorkers(named.circuit, fields, str(named.info.path))
+        ranges = list(self._ranges(len(named.circuit.sizes)))
+        blocks = [plain_rows(array[a:b]) for a, b in ranges]
         model = bytes.fromhex(named.info.id)
-        return self._blocks(Method.NAMED, model, b"", named.circuit, layout, blocks, sides)
+        return self._blocks(Method.NAMED, model, b"", workers, blocks, [b""] * len(blocks))
 
     def _own(self) -> bytes:
         prepared = self._prepare()
@@ -160,7 +162,8 @@ class _EncodeJob:
         ranges = list(self._ranges(len(layout.sizes) + 1))
         blocks = [prepared.block(a, b) for a, b in ranges]
         sides = [prepared.side(a, b) for a, b in ranges]
-        return self._blocks(Method.OWN, b"", first, circuit, layout, blocks, sides)
+        workers = BlockWorkers(circuit, prepared.fields, packed)
+        return self._blocks(Method.OWN, b"", first, workers, blocks, sides)
 
     def _prepare(self) -> Prepared:
         if self.records.array is not None:
@@ -181,24 +184,23 @@ class _EncodeJob:
         method: Method,
         model: bytes,
         first: bytes,
-        circuit: IntegerCircuit | SmallNetwork | None,
-        layout: Layout,
+        workers: BlockWorkers,
         blocks: list[Rows],
         sides: list[bytes],
     ) -> bytes:
-        rows = self.records.header.rows
-        report = _counter(self.settings.progress, rows)
+        report = _counter(self.settings.progress, self.records.header.rows)
         lanes = 0
-        segments = []
-        for n, (block, side) in enumerate(zip(blocks, sides, strict=True)):
-            found = intervals_of(circuit, layout, block, report(n * self.block))
-            lanes = lanes or lanes_for(found, len(block.symbols))
-            check = SymbolCheck()
-            for values in check_symbols(block):
-                check.update(values)
-            payload = (first if n == 0 else b"") + write_blob(side)
-            payload += found.pack(min(lanes, len(block.symbols)))
-            segments.append(Segment(payload, check.value32()))
+        segments: list[Segment] = []
+        for start in range(0, len(blocks), workers.processes):
+            some = blocks[start : start + workers.processes]
+            found = workers.intervals(some, report(start * self.block))
+            lanes = lanes or lanes_for(found[0], len(some[0].symbols))
+            for block, stream in zip(some, workers.pack(found, lanes), strict=True):
+                check = SymbolCheck()
+                for values in check_symbols(block):
+                    check.update(values)
+                payload = (b"" if segments else first) + write_blob(sides[len(segments)])
+                segments.append(Segment(payload + stream, check.value32()))
         header = RecordsHeader(method, self.block, lanes, self.crc)
         data = self._file(header, model, segments)
         if self.settings.verify:
@@ -221,7 +223,7 @@ class _EncodeJob:
 @dataclass(frozen=True)
 class _Model:
     circuit: IntegerCircuit | SmallNetwork | None
-    layout: Layout
+    source: bytes | str  # of the circuit: its bytes in the file, or the path of a model
     fields: list[Field]
     frame: TextFrame | None
 
@@ -258,31 +260,30 @@ class _DecodeJob:
         """The records asked for."""
         if self.header.method == Method.STORED:
             return self._stored()
-        segment = self.reader[0]
-        cursor = Cursor(segment.payload)
+        cursor = Cursor(self.reader[0].payload)
         model = self._model(cursor)
-        size = self.header.block
+        size, rows = self.header.block, self.data.rows
         parts: list[Any] = []
         report = _counter(self.settings.progress, max(1, self.end - self.first))
-        for n in range(self.first // size, -(-max(self.end, self.first + 1) // size)):
-            if n * size >= self.data.rows:
-                break
-            if n:
-                segment = self.reader[n]
-                cursor = Cursor(segment.payload)
-            count = min(size, self.data.rows - n * size)
-            until = min(self.end - n * size, count)
-            side = Cursor(cursor.blob())
-            beside = read_side(side, model.fields, count)
-            side.end()
-            rows = decode_rows(
-                model.circuit, model.layout, cursor.take(cursor.left), count,
-                self.header.lanes, until, report(n * size - self.first),
-            )  # fmt: skip
-            if until == count:
-                self._check(segment, rows, n)
-            skip = max(0, self.first - n * size)
-            parts.append(self._values(model, rows, beside, skip))
+        workers = BlockWorkers(model.circuit, model.fields, model.source)
+        numbers = range(self.first // size, -(-min(max(self.end, self.first + 1), rows) // size))
+        for start in range(0, len(numbers), workers.processes):
+            some = numbers[start : start + workers.processes]
+            coded, beside = [], []
+            for n in some:
+                cursor = Cursor(self.reader[n].payload) if n else cursor
+                count = min(size, rows - n * size)
+                side = Cursor(cursor.blob())
+                beside.append(read_side(side, model.fields, count))
+                side.end()
+                until = min(self.end - n * size, count)
+                coded.append(Coded(cursor.take(cursor.left), count, until))
+            found = workers.decode(coded, self.header.lanes, report(some[0] * size - self.first))
+            for n, block, got, side_data in zip(some, coded, found, beside, strict=True):
+                if block.until == block.rows:
+                    self._check(self.reader[n], got, n)
+                skip = max(0, self.first - n * size)
+                parts.append(self._values(model, got, side_data, skip))
         return self._join(model, parts)
 
     def _stored(self) -> Any:
@@ -315,8 +316,8 @@ class _DecodeJob:
                     f"the file's records have {self.data.columns} values, but its model"
                     f" {named.info.name} has {named.circuit.variables} variables"
                 )
-            columns = plain_columns(named.circuit.sizes)
-            return _Model(named.circuit, Layout(tuple(columns)), [Field(c) for c in columns], None)
+            fields = [Field(column) for column in plain_columns(named.circuit.sizes)]
+            return _Model(named.circuit, str(named.info.path), fields, None)
         model = Cursor(cursor.blob())
         schema = Cursor(unsqueeze(model.blob()))
         frame = None
@@ -325,13 +326,14 @@ class _DecodeJob:
         fields = read_fields(schema, self.data.columns)
         schema.end()
         layout = Layout(tuple(field.column for field in fields))
-        circuit = None
+        circuit, packed = None, b""
         if layout.sizes:
-            circuit = unpack(model.take(model.left)).to_integer()
+            packed = model.take(model.left)
+            circuit = unpack(packed).to_integer()
             if circuit.sizes != layout.sizes:
                 raise FormatError("the circuit does not fit the columns: the file is damaged")
         model.end()
-        return _Model(circuit, layout, fields, frame)
+        return _Model(circuit, packed, fields, frame)
 
     def _check(self, segment: Segment, rows: Rows, number: int) -> None:
         check = SymbolCheck()
@@ -404,12 +406,14 @@ def lanes_for(found: Intervals, rows: int) -> int:
     return max(1, min(lanes, rows))
 
 
-def _counter(progress: Progress | None, total: int) -> Any:
+def _counter(progress: Progress | None, total: int) -> Callable[[int], Callable[[int], None]]:
     """Makes callbacks for blocks that begin at an offset."""
 
-    def at(offset: int) -> Any:
-        if progress is None:
-            return None
-        return lambda done: progress(min(total, max(0, offset + done)), total)
+    def at(offset: int) -> Callable[[int], None]:
+        def report(done: int) -> None:
+            if progress is not None:
+                progress(min(total, max(0, offset + done)), total)
+
+        return report
 
     return at

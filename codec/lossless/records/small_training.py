@@ -26,6 +26,7 @@ from laconic.codec.lossless.records.small import (
     interval,
 )
 from laconic.codec.lossless.records.training import Report
+from laconic.codec.train.running import load_state, save_state
 from laconic.formats.errors import FormatError, ParameterError
 from laconic.formats.records import Records
 
@@ -129,7 +130,7 @@ def run_small(
     checkpoint, first = out / "checkpoint.pt", 0
     if checkpoint.exists() and resume:
         try:
-            saved = torch.load(checkpoint, weights_only=True)
+            saved = load_state(checkpoint)
             if saved["recipe"] != asdict(recipe):
                 raise FormatError(f"{checkpoint} is of another recipe: choose another folder")
             net.load_state_dict(saved["net"])
@@ -156,7 +157,7 @@ def run_small(
                 "recipe": asdict(recipe), "net": net.state_dict(), "step": step + 1,
                 "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(),
             }  # fmt: skip
-            torch.save(state, checkpoint)
+            save_state(checkpoint, state)
     network = net.integers(height, width)
     held = mean_bits(network, pictures[len(pictures) - recipe.held_out :][:500])
     training = {

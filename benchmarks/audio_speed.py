@@ -1,0 +1,148 @@
+"""Speed and memory of the audio codec: factors of real time, and an hour through the pipe.
+
+    python benchmarks/audio_speed.py [--json FILE] [--model MODEL] [--minutes 60] [--sound FILE]
+
+Factors are seconds of sound per second of processor time, which says what a core that has nothing
+else to do would take; set OMP_NUM_THREADS=1 to leave out what threads lose to each other. The long
+sound is a sample, repeated; its steps are commands of their own, model loading included, so that
+peak memory is their own. FFmpeg's Opus encoder is measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from laconic.formats.audio import Audio, read_audio, resample
+from laconic.formats.audio_writer import FORMATS, AudioWriter
+
+SAMPLE = Path(__file__).parents[1] / "samples" / "voice.flac"
+
+
+def looped(source: Path, seconds: float, target: Path, rate: int = 16000) -> None:
+    """Write ``source`` over and over until it lasts ``seconds``."""
+    sound = read_audio(source)
+    piece = resample(
+        Audio(sound.samples.mean(0, keepdims=True, dtype=np.float32), sound.rate), rate
+    )
+    left = round(seconds * rate)
+    with target.open("wb") as file:
+        writer = AudioWriter(file, FORMATS["wav"], rate, 1)
+        while left > 0:
+            writer.write(piece.samples[:, :left])
+            left -= piece.samples.shape[1]
+        writer.finish()
+
+
+def timed(*arguments: str) -> dict[str, float]:
+    """Seconds of processor time and MiB of one command of ``laconic``."""
+    code = (
+        "import resource, sys, time; from laconic.cli.main import main\n"
+        "sys.argv = ['laconic', *sys.argv[1:]]\n"
+        "try:\n    main()\n"
+        "except SystemExit as leave:\n"
+        "    own = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "    print(own.ru_utime + own.ru_stime, own.ru_maxrss, file=sys.stderr)\n"
+        "    sys.exit(leave.code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True,
+        env=os.environ,
+    )  # fmt: skip
+    seconds, kib = done.stderr.split()[-2:]
+    return {"s": float(seconds), "mib": int(kib) / 1024}
+
+
+def opus_factors(path: Path, seconds: float) -> dict[str, float]:
+    """Opus through FFmpeg, as factors of real time."""
+    import io
+
+    from laconic.formats.audio_stream import AudioSource
+
+    sound = read_audio(path)
+    buffer = io.BytesIO()
+    start = time.process_time()
+    writer = AudioWriter(buffer, FORMATS["opus"], sound.rate, 1)
+    writer.write(sound.samples)
+    writer.finish()
+    middle = time.process_time()
+    with AudioSource(buffer.getvalue()) as source:
+        for _ in source:
+            pass
+    end = time.process_time()
+    return {"encode": seconds / (middle - start), "decode": seconds / (end - middle)}
+
+
+def factors(path: Path, seconds: float, model: str) -> list[dict[str, Any]]:
+    """Default rate, model loaded, one process: encode, decode with and without the refiner."""
+    from laconic import codec
+
+    codec.decode(codec.encode(SAMPLE, codec="semanticodec", model=model))
+    start = time.process_time()
+    data = codec.encode(path, codec="semanticodec", model=model)
+    encode = seconds / (time.process_time() - start)
+    start = time.process_time()
+    codec.encode(path, codec="semanticodec", model=model, verify=False)
+    unchecked = seconds / (time.process_time() - start)
+    rows: list[dict[str, Any]] = [
+        {"step": "encode, verified", "factor": encode},
+        {"step": "encode --no-verify", "factor": unchecked},
+    ]
+    for steps in (0, codec.probe(data).settings["steps"]):
+        start = time.process_time()
+        codec.decode(data, steps=steps)
+        rows.append({"step": f"decode --steps {steps}",
+                     "factor": seconds / (time.process_time() - start)})  # fmt: skip
+    start = time.process_time()
+    codec.verify(data)
+    rows.append({"step": "tokens alone", "factor": seconds / (time.process_time() - start)})
+    return rows
+
+
+def main() -> None:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--model", default="semanticodec-small")
+    parser.add_argument("--minutes", type=float, default=60, help="of the long sound")
+    parser.add_argument("--sound", type=Path, default=SAMPLE)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        short, long = Path(folder) / "short.wav", Path(folder) / "long.wav"
+        looped(arguments.sound, 60, short)
+        result: dict[str, Any] = {
+            "cores": os.cpu_count(),
+            "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+            "factors": factors(short, 60, arguments.model),
+            "opus": opus_factors(short, 60),
+        }
+        seconds = 60 * arguments.minutes
+        looped(arguments.sound, seconds, long)
+        coded, back = str(Path(folder) / "long.lac"), str(Path(folder) / "back.wav")
+        encode = timed("encode", str(long), "-o", coded, "--model", arguments.model, "--quiet",
+                       "--no-verify")  # fmt: skip
+        decode = timed("decode", coded, "-o", back, "--steps", "0", "--quiet")
+        result["long"] = {
+            "minutes": arguments.minutes,
+            "bytes": Path(coded).stat().st_size,
+            "encode_factor": seconds / encode["s"],
+            "encode_mib": encode["mib"],
+            "decode_factor": seconds / decode["s"],
+            "decode_mib": decode["mib"],
+        }
+    print(json.dumps(result, indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

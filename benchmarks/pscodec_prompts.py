@@ -1,0 +1,146 @@
+"""What PSCodec's prompts buy: files of equal size with and without them, on held-out speakers.
+
+    python benchmarks/pscodec_prompts.py --base RUN --plain RUN --speech NAME=PATH... --out PREFIX
+
+``--base`` and ``--plain`` are the folders of two trainings of the same length ("laconic train
+pscodec --config base" and "--config plain"): the network without prompts has larger codebooks
+instead, so that files of 5 s are as large. Every PATH (a folder, file or .tar of recordings of one
+kind of speakers, none of them in training) is joined and cut into pieces of 5 s, which are encoded
+into files, decoded and compared. A third row decodes the files of Base with the prompt of the
+piece half the list further on, of another recording: what is lost there is what the prompt tells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from laconic import codec
+from laconic.codec import models
+from laconic.codec.evaluate.sound import mel_distance, stft_distance, stoi
+from laconic.codec.train.speech import RATE, iterate_sounds, read_mono
+from laconic.formats.audio import Audio
+from laconic.formats.container import PROMPT, Container
+from laconic.formats.container_reader import ContainerReader
+
+SECONDS = 5
+
+
+def pieces(path: Path, most: int) -> list[Audio]:
+    """Whole pieces of 5 s, evenly spread over the recordings joined."""
+    joined = np.concatenate([read_mono(data) for data in iterate_sounds(path)])
+    length = SECONDS * RATE
+    count = len(joined) // length
+    chosen = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+    return [Audio(joined[None, n * length : (n + 1) * length].copy(), RATE) for n in chosen]
+
+
+def with_prompt_of(data: bytes, other: bytes) -> bytes:
+    """A file with the prompt of another one."""
+    mine, theirs = ContainerReader(data), ContainerReader(other)
+    chunks = [c for c in mine.chunks if c.type != PROMPT]
+    chunks += [c for c in theirs.chunks if c.type == PROMPT]
+    return Container(mine.header, list(mine), chunks).to_bytes()
+
+
+def scores(sounds: list[Audio], files: list[bytes]) -> dict[str, Any]:
+    """Means over all pieces, and the values of each for the comparison in pairs."""
+    found: dict[str, list[float]] = {"mel": [], "stft": [], "stoi": [], "estoi": []}
+    for sound, data in zip(sounds, files, strict=True):
+        decoded = codec.decode(data)
+        found["mel"].append(mel_distance(sound, decoded))
+        found["stft"].append(stft_distance(sound, decoded))
+        found["stoi"].append(stoi(sound, decoded))
+        found["estoi"].append(stoi(sound, decoded, extended=True))
+    row: dict[str, Any] = {key: float(np.mean(values)) for key, values in found.items()}
+    row["bytes"] = float(np.mean([len(data) for data in files]))
+    row["pieces"] = {key: [round(v, 5) for v in values] for key, values in found.items()}
+    return row
+
+
+def measure(name: str, sounds: list[Audio]) -> dict[str, Any]:
+    """All rows of one set of pieces."""
+    base = [codec.encode(s, codec="pscodec", model="pscodec-base") for s in sounds]
+    plain = [codec.encode(s, codec="pscodec", model="pscodec-plain") for s in sounds]
+    half = len(base) // 2
+    foreign = [with_prompt_of(d, base[(n + half) % len(base)]) for n, d in enumerate(base)]
+    rows = {"base": base, "plain": plain, "base, prompt of another piece": foreign}
+    result: dict[str, Any] = {"set": name, "count": len(sounds), "seconds": SECONDS}
+    result["rows"] = {row: scores(sounds, files) for row, files in rows.items()}
+
+    def gain(key: str) -> NDArray[np.float64]:
+        values = [np.array(result["rows"][r]["pieces"][key]) for r in ("base", "plain")]
+        return values[0] - values[1]
+
+    result["base minus plain"] = {
+        key: [float(gain(key).mean()), float(gain(key).std(ddof=1) / len(sounds) ** 0.5)]
+        for key in ("mel", "stft", "stoi", "estoi")
+    }
+    return result
+
+
+def table(results: dict[str, Any]) -> str:
+    """Markdown."""
+    lines = [
+        "| speakers held out, pieces of 5 s | file, bytes | log-mel | STFT | STOI | ESTOI |",
+        "|---|---|---|---|---|---|",
+    ]
+    for found in results["sets"]:
+        for name, row in found["rows"].items():
+            lines.append(
+                f"| {found['set']} ({found['count']}): {name} | {row['bytes']:.0f} |"
+                f" {row['mel']:.4f} | {row['stft']:.4f} | {row['stoi']:.4f} | {row['estoi']:.4f} |"
+            )
+        difference = " | ".join(
+            f"{found['base minus plain'][key][0]:+.4f} ± {found['base minus plain'][key][1]:.4f}"
+            for key in ("mel", "stft", "stoi", "estoi")
+        )
+        lines.append(f"| {found['set']}: base minus plain, ± standard error | | {difference} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure and keep."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--plain", type=Path, required=True)
+    parser.add_argument("--speech", nargs="+", required=True, metavar="NAME=PATH")
+    parser.add_argument("--pieces", type=int, default=20, help="at most, of each")
+    parser.add_argument("--out", type=Path, required=True, help="without .json and .md")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["LACONIC_MODELS"] = folder
+        training = {}
+        for name in ("base", "plain"):
+            checkpoint = getattr(arguments, name) / "checkpoint.pt"
+            info = models.export(
+                checkpoint, Path(folder) / f"pscodec-{name}.safetensors", name=f"pscodec-{name}"
+            )
+            training[name] = {
+                "parameters": info.parameters,
+                "model_bytes": info.bytes,
+                "steps": info.training["steps"],
+                "minutes": info.training["minutes"],
+                "held_out": info.training.get("held_out"),
+            }
+        sets = [
+            measure(name, pieces(Path(path), arguments.pieces))
+            for name, path in (entry.split("=", 1) for entry in arguments.speech)
+        ]
+    results = {"training": training, "sets": sets}
+    arguments.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    arguments.out.with_suffix(".md").write_text(table(results))
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""Encoding a sound: read, resample, tokens of segments, rate, payloads, container."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.codec.audio.geometry import Geometry
+from laconic.codec.audio.header import CODEC_VERSION, AudioCodecHeader
+from laconic.codec.audio.loading import LoadedModel
+from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
+from laconic.codec.audio.windows import WindowEncoder
+from laconic.codec.base import EncodeSettings
+from laconic.formats.audio_header import AudioHeader
+from laconic.formats.audio_stream import AudioSource, Block, resampled
+from laconic.formats.container import TAGS, Chunk, Container, Header, Media, Segment
+from laconic.formats.container_writer import ContainerWriter
+from laconic.formats.errors import DesyncError, ParameterError
+from laconic.formats.tags import pack_tags
+
+DEFAULT_KBPS = 1.5  # of one channel before entropy coding: what is chosen when nothing is asked for
+DEFAULT_STEPS = 4
+STEREO = ("joint", "dual")
+
+
+@dataclass
+class AudioEncoder:
+    """Encodes sounds with one model; the file is named after ``codec_id``.
+
+    ``chunks`` go into the header, as a prompt does.
+    """
+
+    codec_id: int
+    model: LoadedModel
+    settings: EncodeSettings
+    chunks: tuple[Chunk, ...] = ()
+
+    samples: int = field(default=0, init=False)  # read so far
+
+    def __post_init__(self) -> None:
+        stereo = self.settings.stereo or "joint"
+        if stereo not in STEREO:
+            raise ParameterError(f"stereo is {stereo!r}: expected {' or '.join(STEREO)}")
+        kbps = self.settings.kbps
+        if kbps is not None and not 0 < kbps < float("inf"):
+            raise ParameterError(f"the bit rate is {kbps} kbit/s: expected a positive number")
+        self._joint = stereo == "joint"
+        self._streams = len(self.model.network.vocabularies)
+
+    def encode(self, source: AudioSource) -> bytes:
+        """A complete file of a sound whose end is known when it is written.
+
+        Raises ``ParameterError`` for a bit rate or size that the lowest rate exceeds.
+        """
+        bounded = self.settings.kbps is not None or self.settings.target_bytes is not None
+        streams = self._streams if bounded else self._asked()
+        found = list(self.tokens(source, streams))
+        samples = self.samples
+        if bounded:
+            streams = self._fitting(source, found, samples)
+        while True:
+            data = self._file(source, found, samples, streams)
+            limit = self._limit(samples, source.rate)
+            if limit is None or len(data) <= limit:
+                return data
+            if streams == 1:
+                raise ParameterError(
+                    f"the lowest rate of {self.model.info.name} takes {len(data)} bytes"
+                    f" ({8 * len(data) * source.rate / samples / 1000:.3f} kbit/s) for this sound:"
+                    f" {limit} bytes were asked for"
+                )
+            streams -= 1
+
+    def encode_to(self, source: AudioSource, fp: BinaryIO) -> int:
+        """Write a file segment by segment while the sound is read; returns its bytes.
+
+        The rate is chosen beforehand, so that even without entropy coding a bound is kept.
+        """
+        if self.settings.target_bytes is not None:
+            raise ParameterError(
+                "a target size needs the whole sound: name an output file instead of a pipe"
+            )
+        streams = self._asked()
+        if self.settings.kbps is not None:
+            streams = self._safe(source.channels)
+        coder = self._coder(source)
+        counting: Any = _Counting(fp)
+        writer = ContainerWriter(
+            counting, self._header(source, 0, streams), [c for c in self._all(source) if c.critical]
+        )
+        for number, segment in enumerate(self.tokens(source, streams)):
+            writer.add(self._packed(coder, segment, number, streams, source, None))
+            fp.flush()
+        writer.finish([c for c in self._all(source) if not c.critical])
+        return counting.count
+
+    def tokens(
+        self, source: AudioSource, streams: int, *, silence: bool = True
+    ) -> Iterator[SegmentTokens]:
+        """Tokens of all segments; afterwards ``samples`` is the length of the sound.
+
+        Without ``silence`` silent segments have tokens as well.
+        """
+        network, progress = self.model.network, self.settings.progress
+        geometry = self._geometry(source)
+        encoder = WindowEncoder(
+            network,
+            geometry,
+            source.channels,
+            streams,
+            joint=self._joint,
+            silence=silence,
+        )
+        self.samples = 0
+        blocks = resampled(self._counted(source), source.channels, source.rate, network.rate)
+        seconds = source.seconds
+        total = max(1, round(seconds)) if seconds else 0
+        for block in blocks:
+            yield from encoder.push(block)
+            if progress and total:
+                progress(min(total - 1, self.samples // source.rate), total)
+        yield from encoder.finish(self.samples)
+        if progress and total:
+            progress(total, total)
+
+    def _counted(self, source: AudioSource) -> Iterator[Block]:
+        for block in source:
+            self.samples += block.shape[1]
+            yield block.clip(-1, 1)
+
+    def _geometry(self, source: AudioSource) -> Geometry:
+        network = self.model.network
+        return Geometry(source.rate, network.rate, network.hop, self.model.segment, network.window)
+
+    def _coder(self, source: AudioSource) -> SegmentCoder:
+        network = self.model.network
+        return SegmentCoder(
+            network.vocabularies, network.positions, self.model.prior, source.channels
+        )
+
+    def _asked(self) -> int:
+        """Streams for the quality, or the default."""
+        quality = self.settings.quality
+        if quality is not None:
+            return 1 + round(quality / 100 * (self._streams - 1))
+        fits = [n for n in range(1, self._streams + 1) if self.model.kbps(n) <= DEFAULT_KBPS]
+        return max(fits, default=1)
+
+    def _safe(self, channels: int) -> int:
+        """Streams that keep the bit rate whatever the sound."""
+        kbps = self.settings.kbps
+        assert kbps is not None
+        seconds = self.model.segment * self.model.network.hop / self.model.network.rate
+        spent = 0.2 / seconds  # segment headers, kbit/s
+        fits = [n for n in range(1, self._streams + 1)
+                if channels * self.model.kbps(n) + spent <= kbps]  # fmt: skip
+        if not fits:
+            raise ParameterError(
+                f"the lowest rate of {self.model.info.name} may take"
+                f" {channels * self.model.kbps(1) + spent:.2f} kbit/s for {channels} channels:"
+                f" {kbps} were asked for"
+            )
+        return fits[-1]
+
+    def _limit(self, samples: int, rate: int) -> int | None:
+        """Bytes that the file may have."""
+        limits = []
+        if self.settings.target_bytes is not None:
+            limits.append(self.settings.target_bytes)
+        if self.settings.kbps is not None:
+            limits.append(int(self.settings.kbps * 1000 * samples / rate / 8))
+        return min(limits, default=None)
+
+    def _fitting(self, source: AudioSource, found: list[SegmentTokens], samples: int) -> int:
+        """Largest number of streams that should fit the limit; at least 1."""
+        limit = self._limit(samples, source.rate)
+        assert limit is not None
+        coder = self._coder(source)
+        costs = np.sum([coder.costs(s.tokens) for s in found if not s.silent] or [[0]], axis=0)
+        overhead = 8 * len(found) + 24
+        fits = np.flatnonzero(np.cumsum(costs) + overhead <= limit)
+        if len(costs) == 1:
+            return self._asked()
+        return min(self._streams, int(fits[-1]) + 2) if fits.size else 1
+
+    def _file(
+        self, source: AudioSource, found: list[SegmentTokens], samples: int, streams: int
+    ) -> bytes:
+        coder = self._coder(source)
+        segments = [
+            self._packed(coder, replace(s, samples=None), n, streams, source, samples)
+            for n, s in enumerate(found)
+        ]
+        header = self._header(source, samples, streams)
+        return Container(header, segments, self._all(source)).to_bytes()
+
+    def _packed(
+        self,
+        coder: SegmentCoder,
+        segment: SegmentTokens,
+        number: int,
+        streams: int,
+        source: AudioSource,
+        samples: int | None,
+    ) -> Segment:
+        """The segment, decoded once and compared if that is asked for."""
+        packed = coder.pack(segment, streams)
+        if self.settings.verify:
+            geometry = replace(self._geometry(source), samples=samples)
+            again, _ = coder.unpack(packed, number, geometry, streams)
+            if not _same(again.tokens, segment.tokens[..., :streams]):
+                raise DesyncError(f"segment {number} does not decode to its tokens: report this")
+        return packed
+
+    def _header(self, source: AudioSource, samples: int, streams: int) -> Header:
+        # Diffusion as published needs many more steps than the small refiner.
+        advised = getattr(self.model.network, "advised_steps", DEFAULT_STEPS)
+        steps = advised if self.settings.steps is None else self.settings.steps
+        private = AudioCodecHeader(streams, self.model.segment, steps, self.settings.seed or 0)
+        media = AudioHeader(source.rate, source.channels, source.layout, samples)
+        return Header(
+            Media.AUDIO,
+            self.codec_id,
+            CODEC_VERSION,
+            bytes.fromhex(self.model.info.id),
+            int(self.model.numerics),
+            media.pack(),
+            private.pack(),
+        )
+
+    def _all(self, source: AudioSource) -> list[Chunk]:
+        tags = b"" if self.settings.strip else pack_tags(source.tags)
+        return [*self.chunks, *([Chunk(TAGS, tags)] if tags else [])]
+
+
+def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return a.size == b.size == 0 or bool(np.array_equal(a, b))
+
+
+class _Counting(io.RawIOBase):
+    """Counts what is written through it."""
+
+    def __init__(self, fp: BinaryIO) -> None:
+        self._fp, self.count = fp, 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._fp.write(data)
+        self.count += len(data)
+        return len(data)

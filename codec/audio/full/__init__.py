@@ -1,0 +1,1 @@
+"""SemantiCodec as published: AudioMAE, merged k-means codebooks, latent diffusion, HiFi-GAN."""

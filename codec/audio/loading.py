@@ -1,0 +1,77 @@
+"""Model files -> networks and the priors of their tokens, kept for further calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from math import log2
+from pathlib import Path
+
+from laconic.codec import models
+from laconic.codec.audio.interface import AudioModel
+from laconic.codec.models import ModelInfo
+from laconic.entropy import NumericsProfile
+from laconic.entropy.token_prior import TokenPrior
+from laconic.formats.errors import ModelError
+
+# The setting "architecture" of a model -> the function that makes its network.
+ARCHITECTURES = {
+    "small": "laconic.codec.audio.small.export:read_small",
+    "full": "laconic.codec.audio.full.export:read_full",
+    "prompt": "laconic.codec.audio.prompt.export:read_prompt",
+}
+PRIOR = models.TABLE_PREFIX + "prior"
+MARGIN = 0.32  # seconds of its neighbours that a segment is coded with
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network ready to use, and what its files need."""
+
+    info: ModelInfo
+    network: AudioModel
+    prior: TokenPrior | None
+
+    @property
+    def numerics(self) -> NumericsProfile:
+        """Profile of the entropy coding."""
+        if self.prior is None:
+            return NumericsProfile.INTEGER_TABLES
+        return NumericsProfile.INTEGER_NETWORK
+
+    @property
+    def segment(self) -> int:
+        """Columns of a segment: a window without margins."""
+        margin = max(1, round(MARGIN * self.network.rate / self.network.hop))
+        return max(1, self.network.window - 2 * margin)
+
+    def kbps(self, streams: int) -> float:
+        """Rate of one channel without entropy coding: log2 of the alphabets."""
+        places = self.network.rate / self.network.hop * self.network.positions
+        return places * sum(log2(v) for v in self.network.vocabularies[:streams]) / 1000
+
+
+def load(name_or_id: str, codec: str) -> LoadedModel:
+    """The model of that name, id or path. Raises ``ModelError`` if it is none of ``codec``'s."""
+    info = models.find(name_or_id)
+    if info.codec != codec:
+        raise ModelError(f"model {info.name} is made for the codec {info.codec}, not for {codec}")
+    return _load(info.path.as_posix(), info.id, info.path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _load(path: str, identity: str, changed: int) -> LoadedModel:
+    info = models.read_info(Path(path))
+    architecture = info.config.get("architecture")
+    if architecture not in ARCHITECTURES:
+        raise ModelError(
+            f"model {info.name} has the architecture {architecture!r}: known are"
+            f" {', '.join(ARCHITECTURES)}"
+        )
+    module, function = ARCHITECTURES[architecture].split(":")
+    network: AudioModel = getattr(import_module(module), function)(info)
+    if architecture == "full":  # gigabytes, without a prior: not to be read twice
+        return LoadedModel(info, network, None)
+    tensors = models.read_tensors(info)
+    return LoadedModel(info, network, TokenPrior.from_tensors(tensors, PRIOR))

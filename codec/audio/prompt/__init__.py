@@ -1,0 +1,1 @@
+"""PSCodec: a speech codec whose decoder is told once who speaks (prompts)."""

@@ -1,0 +1,60 @@
+"""Training checkpoint -> model file in half precision, and model file -> network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from laconic.codec import models
+from laconic.codec.audio.prompt.adapter import PromptModel
+from laconic.codec.audio.prompt.config import PromptConfig
+from laconic.codec.audio.prompt.model import PsCodec
+from laconic.codec.models import ModelInfo
+from laconic.entropy import NumericsProfile
+from laconic.formats.errors import ModelError
+
+CODEC = "pscodec"
+ARCHITECTURE = "prompt"
+TRAINING_ONLY = (".count", ".total")  # running means of codebooks
+
+
+def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool) -> ModelInfo:
+    """Write the averaged weights of a run. Raises ``ModelError`` for a checkpoint that is none."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    try:
+        config = PromptConfig.from_dict(state["network"])
+        average = state["average"]
+        training: dict[str, Any] = {"recipe": state["recipe"], "steps": state["step"]}
+        training["minutes"] = round(state["seconds"] / 60, 1)
+    except KeyError as error:
+        raise ModelError(f"{checkpoint} is no checkpoint of a PSCodec: it lacks {error}") from error
+    log = checkpoint.parent / "log.jsonl"
+    if log.exists():
+        training["held_out"] = json.loads(log.read_text().splitlines()[-1])
+    return models.write_model(
+        out,
+        name=name,
+        codec=CODEC,
+        config={"architecture": ARCHITECTURE, **config.to_dict()},
+        numerics=int(NumericsProfile.INTEGER_TABLES),
+        tensors={k: v.half().numpy() for k, v in average.items() if not k.endswith(TRAINING_ONLY)},
+        training=training,
+        overwrite=overwrite,
+    )
+
+
+def read_prompt(info: ModelInfo) -> PromptModel:
+    """The network of a model file in float32. Raises ``ModelError`` for other files."""
+    settings = {k: v for k, v in info.config.items() if k != "architecture"}
+    network = PsCodec(PromptConfig.from_dict(settings))
+    state = network.state_dict()
+    stored = {k: torch.from_numpy(v).float() for k, v in models.read_tensors(info).items()}
+    kept = {k: v for k, v in state.items() if k.endswith(TRAINING_ONLY)}
+    try:
+        network.load_state_dict({**kept, **stored})
+    except RuntimeError as error:
+        raise ModelError(f"model {info.name} does not fit its configuration: {error}") from error
+    return PromptModel(network)

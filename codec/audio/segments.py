@@ -1,0 +1,176 @@
+"""Segments: the tokens of some seconds of sound <-> the payload of a segment of the file.
+
+A payload is a byte of flags, the length if this is the last segment of a file whose length was not
+known before, and one stream of the range coder: the levels of joint stereo, then the tokens of each
+coded channel. A silent segment has flags alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.codec.audio.geometry import Geometry
+from laconic.codec.audio.stereo import Levels, decode_levels, encode_levels
+from laconic.entropy import SymbolCheck
+from laconic.entropy.short import ShortDecoder, ShortEncoder
+from laconic.entropy.token_grid import TokenCoder
+from laconic.entropy.token_prior import TokenPrior
+from laconic.formats.container import Segment
+from laconic.formats.errors import DesyncError, FormatError, UnsupportedError
+from laconic.formats.varint import read_varint, write_varint
+
+
+class Coding(IntEnum):
+    """How the tokens of a segment are coded."""
+
+    MODELLED = 0  # by prior and counts
+    PLAIN = 1  # each at the same cost: never longer than tokens without entropy coding
+    SILENT = 2  # no tokens
+
+
+JOINT, ENDS = 4, 8  # bits of the flags beside the coding
+
+
+@dataclass(frozen=True)
+class SegmentTokens:
+    """What a segment holds.
+
+    Attributes:
+        tokens: ``[coded channels, columns, positions, streams]``; no channels in silence.
+        levels: of joint stereo, where one coded channel stands for two.
+        samples: of the whole original, in the last segment of a file whose header does not say
+            its length.
+    """
+
+    tokens: NDArray[np.int64]
+    levels: Levels | None = None
+    samples: int | None = None
+
+    @property
+    def columns(self) -> int:
+        """Columns of a segment that is not silent."""
+        return int(self.tokens.shape[1])
+
+    @property
+    def silent(self) -> bool:
+        """Whether there are no tokens."""
+        return len(self.tokens) == 0
+
+
+@dataclass
+class SegmentCoder:
+    """Packs segments of one file.
+
+    Attributes:
+        vocabularies: symbols of each stream.
+        positions: tokens of each stream in a column.
+        prior: of the model, or None.
+        channels: of the file.
+    """
+
+    vocabularies: tuple[int, ...]
+    positions: int
+    prior: TokenPrior | None
+    channels: int
+    plain_segments: int = field(default=0, init=False)  # in which no model helped
+
+    def pack(self, segment: SegmentTokens, streams: int) -> Segment:
+        """The segment with its first ``streams`` streams."""
+        flags, head = 0, b""
+        if segment.samples is not None:
+            flags, head = ENDS, write_varint(segment.samples)
+        if segment.silent:
+            return Segment(bytes([flags | Coding.SILENT]) + head, SymbolCheck().value32())
+        tokens = segment.tokens[..., :streams]
+        if segment.levels is not None:
+            flags |= JOINT
+        modelled, plain = (self._stream(tokens, segment.levels, plain=p) for p in (False, True))
+        coding = Coding.MODELLED if len(modelled) <= len(plain) else Coding.PLAIN
+        self.plain_segments += coding == Coding.PLAIN
+        body = plain if coding == Coding.PLAIN else modelled
+        return Segment(bytes([flags | coding]) + head + body, check_of(tokens, segment.levels))
+
+    def unpack(
+        self, segment: Segment, number: int, geometry: Geometry, streams: int
+    ) -> tuple[SegmentTokens, Geometry]:
+        """Inverse of :meth:`pack`; also the geometry, with the length if the segment tells it.
+
+        Raises:
+            FormatError: damaged. DesyncError: the tokens are not those that were encoded.
+            UnsupportedError: coded in a way of a newer version.
+        """
+        payload, at = segment.payload, 1
+        if not payload:
+            raise FormatError(f"segment {number} is empty: the file is damaged")
+        flags, samples = payload[0], None
+        if flags & 3 not in Coding._value2member_map_ or flags >> 4:
+            raise UnsupportedError(f"segment {number} is coded in a way that this version lacks")
+        if flags & ENDS:
+            samples, at = read_varint(payload, at)
+            geometry = geometry.ending(number, samples)
+        if flags & JOINT and self.channels != 2:
+            raise FormatError(f"segment {number} is joint stereo in a sound of other channels")
+        columns = geometry.own(number)[1] - geometry.own(number)[0]
+        if flags & 3 == Coding.SILENT:
+            if len(payload) > at:
+                raise FormatError(f"segment {number} is silent but not empty: damaged file")
+            empty = np.zeros((0, columns, self.positions, streams), np.int64)
+            found = SegmentTokens(empty, None, samples)
+        else:
+            decoder = ShortDecoder(payload[at:])
+            levels = decode_levels(decoder, columns) if flags & JOINT else None
+            coder = self.coder(plain=flags & 3 == Coding.PLAIN)
+            coded = 1 if flags & JOINT else self.channels
+            tokens = [coder.decode(decoder, columns, streams) for _ in range(coded)]
+            decoder.finish()
+            found = SegmentTokens(np.stack(tokens), levels, samples)
+        if not segment.matches(check_of(found.tokens, found.levels)):
+            raise DesyncError(
+                f"segment {number} decodes to other tokens than were encoded: the model differs"
+            )
+        return found, geometry
+
+    def costs(self, tokens: NDArray[np.int64]) -> list[int]:
+        """Bytes that each stream of a segment takes, to within one."""
+        sizes = []
+        for stream in range(tokens.shape[-1]):
+            size = 0
+            for channel in tokens:
+                encoder = ShortEncoder()
+                self.coder(plain=False).encode_stream(encoder, channel, stream)
+                size += len(encoder.finish())
+            sizes.append(size)
+        return sizes
+
+    def _stream(self, tokens: NDArray[np.int64], levels: Levels | None, *, plain: bool) -> bytes:
+        encoder = ShortEncoder()
+        if levels is not None:
+            encode_levels(encoder, levels)
+        coder = self.coder(plain=plain)
+        for channel in tokens:
+            coder.encode(encoder, channel)
+        return encoder.finish()
+
+    def coder(self, *, plain: bool) -> TokenCoder:
+        """Coder of grids."""
+        return TokenCoder(self.vocabularies, self.positions, self.prior, plain=plain)
+
+
+def length_in(payload: bytes) -> int | None:
+    """Samples of the whole sound if this segment is one that tells it."""
+    if payload and payload[0] & ENDS:
+        return read_varint(payload, 1)[0]
+    return None
+
+
+def check_of(tokens: NDArray[np.int64], levels: Levels | None) -> int:
+    """CRC-32 over the levels, then the tokens channel by channel, column by column."""
+    check = SymbolCheck()
+    if levels is not None:
+        check.update(levels)
+    check.update(tokens)
+    return check.value32()

@@ -1,0 +1,1 @@
+"""The small SemantiCodec: trained here, made for a processor."""

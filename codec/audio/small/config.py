@@ -1,0 +1,103 @@
+"""Sizes of the small model. What is no field here is a fact of the design: 16 kHz, patches of 16
+frames and 16 bands (0.16 s) on the analysis side, 10 frames of 80 bands on the synthesis side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from laconic.formats.errors import ModelError
+
+RATE = 16_000
+PATCH = 16  # frames and bands of an analysis patch
+PATCH_HOP = 2_560  # samples of a patch
+PATCHES = 64  # patches in the longest window: 10.24 s
+BANDS = 128  # of the analysis spectrogram
+PATCH_ROWS = BANDS // PATCH
+MEL_BANDS = 80  # of the synthesis spectrogram
+MEL_HOP = 256
+
+
+@dataclass(frozen=True)
+class SmallConfig:
+    """One trained size.
+
+    ``stack`` is the factor K of SemantiCodec (section III-B): 1 keeps every patch a position of
+    its own (50 per second), 2 joins pairs of neighbouring bands (25 per second), 4 joins squares of
+    two bands and two columns (12.5 per second).
+    """
+
+    stack: int = 2
+    mae_dim: int = 192
+    mae_depth: int = 6
+    mae_heads: int = 6
+    mae_features: int = 2  # last blocks whose mean is the semantic feature
+    semantic: int = 2048  # centroids: general, speech and music merged 2:1:1
+    acoustic: int = 1024  # entries of each acoustic stage
+    stages: int = 12
+    latent: int = 48  # width of the acoustic latent
+    dim: int = 256  # token transformers
+    heads: int = 4
+    reach: float = 1.28  # seconds that attention sees to each side
+    encoder_depth: int = 4
+    decoder_depth: int = 4
+    frame_dim: int = 192  # convolutions over synthesis frames after the token decoder
+    frame_depth: int = 3
+    refiner_dim: int = 192
+    refiner_depth: int = 6
+    vocoder_dim: int = 256
+    vocoder_depth: int = 6
+
+    @property
+    def span(self) -> int:
+        """Patches in time that a position joins."""
+        return 2 if self.stack == 4 else 1
+
+    @property
+    def rows(self) -> int:
+        """Bands of patches that a position joins."""
+        return 1 if self.stack == 1 else 2
+
+    @property
+    def positions(self) -> int:
+        """Positions in a column."""
+        return PATCH_ROWS // self.rows
+
+    @property
+    def hop(self) -> int:
+        """Samples in a column."""
+        return PATCH_HOP * self.span
+
+    @property
+    def frames(self) -> int:
+        """Synthesis frames in a column."""
+        return self.hop // MEL_HOP
+
+    @property
+    def window(self) -> int:
+        """Columns in the longest window."""
+        return PATCHES // self.span
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> SmallConfig:
+        """Raises ``ModelError`` for names that are no fields."""
+        unknown = set(values) - {f.name for f in fields(SmallConfig)}
+        if unknown:
+            raise ModelError(f"unknown settings of an audio model: {', '.join(sorted(unknown))}")
+        return SmallConfig(**values)
+
+
+CONFIGS = {
+    "small": SmallConfig(),
+    "small-50": SmallConfig(stack=1),
+    "small-12": SmallConfig(stack=4),
+    "tiny": SmallConfig(  # to try the recipes out in seconds
+        mae_dim=32, mae_depth=2, mae_heads=2, semantic=32, acoustic=16, stages=3, latent=8, dim=32,
+        heads=2, encoder_depth=1, decoder_depth=1, frame_dim=32, frame_depth=1, refiner_dim=32,
+        refiner_depth=1, vocoder_dim=32, vocoder_depth=1,
+    ),
+}  # fmt: skip

@@ -1,0 +1,144 @@
+"""Network <-> model file: the matrices of the blocks as int8 with a scale per row, which halves the
+file at no audible cost, everything else in half precision."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from laconic.codec.audio.small.config import CONFIGS, SmallConfig
+from laconic.codec.audio.small.model import SmallSemantiCodec
+from laconic.codec.models import TABLE_PREFIX, Arrays, ModelInfo, read_tensors, write_model
+from laconic.entropy import NumericsProfile
+from laconic.formats.errors import ModelError
+
+CODEC = "semanticodec"
+ARCHITECTURE = "small"
+STAGES = ("audio-mae", "audio-vocoder", "audio-tokens", "audio-sound", "audio-refiner")
+SCALE = ".scale"  # suffix of the scales of a matrix in int8
+TRAINING_ONLY = "tokens.quantiser.counts"
+
+
+def write_small(
+    path: Path,
+    model: SmallSemantiCodec,
+    *,
+    name: str,
+    training: dict[str, Any],
+    tables: Arrays | None = None,
+    overwrite: bool = False,
+) -> ModelInfo:
+    """Write ``model`` as a file that :func:`laconic.codec.models.find` can find; ``tables`` are the
+    integers of a prior of its tokens, by names that begin with ``tables.``."""
+    tensors: dict[str, np.ndarray[Any, Any]] = {}
+    for key, value in model.state_dict().items():
+        weight = value.detach().cpu().float()
+        if key == TRAINING_ONLY:
+            continue
+        if ".blocks." in key and weight.ndim == 2:
+            scale = (weight.abs().amax(1) / 127).clamp(min=1e-7).half()
+            rounded = (weight / scale.float()[:, None]).round().clamp(-127, 127)
+            tensors[key] = rounded.to(torch.int8).numpy()
+            tensors[key + SCALE] = scale.numpy()
+        else:
+            tensors[key] = weight.half().numpy()
+    return write_model(
+        path,
+        name=name,
+        codec=CODEC,
+        config={"architecture": ARCHITECTURE, **model.config.to_dict()},
+        numerics=int(NumericsProfile.INTEGER_NETWORK if tables else NumericsProfile.INTEGER_TABLES),
+        tensors={**tensors, **(tables or {})},
+        training=training,
+        overwrite=overwrite,
+    )
+
+
+def with_tables(info: ModelInfo, tables: Arrays, path: Path, *, overwrite: bool) -> ModelInfo:
+    """The model ``info`` with other tables of a prior, written to ``path``."""
+    return write_small(
+        path,
+        read_small(info),
+        name=info.name,
+        training=info.training,
+        tables=tables,
+        overwrite=overwrite,
+    )
+
+
+def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool) -> ModelInfo:
+    """Export the averaged weights of all stages beside ``checkpoint``, which is one of them.
+
+    Until ``audio-sound`` has been trained the vocoder of ``audio-vocoder`` takes its place; without
+    ``audio-refiner`` the refiner changes nothing but adds its noise. Raises ``ModelError`` when
+    ``audio-mae``, ``audio-tokens`` or a vocoder is missing.
+    """
+    runs = checkpoint.parent.parent
+    states, training = {}, {}
+    for stage in STAGES:
+        path = runs / stage / "checkpoint.pt"
+        if path.exists():
+            states[stage] = torch.load(path, map_location="cpu", weights_only=True)
+            state = states[stage]
+            training[stage] = {
+                "recipe": state["recipe"],
+                "steps": state["step"],
+                "minutes": round(state["seconds"] / 60, 1),
+            }
+            log = path.parent / "log.jsonl"
+            if log.exists():
+                training[stage]["held_out"] = json.loads(log.read_text().splitlines()[-1])
+    weights: dict[str, Tensor] = {}
+    try:
+        weights |= _part(states["audio-mae"], "encoder.", "mae.")
+        weights |= _part(states["audio-tokens"], "", "tokens.")
+        if "audio-sound" in states:
+            weights |= _part(states["audio-sound"], "bridge.", "bridge.")
+            weights |= _part(states["audio-sound"], "vocoder.", "vocoder.")
+            weights |= _part(states["audio-sound"], "decoder.", "tokens.decoder.")
+        else:
+            weights |= _part(states["audio-vocoder"], "", "vocoder.")
+    except KeyError as error:
+        raise ModelError(f"{runs} lacks the stage {error}: train it first") from error
+    if "audio-refiner" in states:
+        weights |= _part(states["audio-refiner"], "", "refiner.")
+    size = states["audio-tokens"]["recipe"].get("model", "small")
+    model = SmallSemantiCodec(CONFIGS[size])
+    try:
+        model.load_state_dict({**model.state_dict(), **weights})
+    except RuntimeError as error:
+        raise ModelError(f"the stages in {runs} are of different sizes: {error}") from error
+    return write_small(out, model, name=name, training=training, overwrite=overwrite)
+
+
+def _part(state: dict[str, Any], prefix: str, name: str) -> dict[str, Tensor]:
+    """Averaged weights below ``prefix``, renamed to lie below ``name``."""
+    average = state["average"]
+    return {name + k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
+
+
+def read_small(info: ModelInfo) -> SmallSemantiCodec:
+    """The network in float32, ready to use. Raises ``ModelError`` for other files."""
+    if info.codec != CODEC or info.config.get("architecture") != ARCHITECTURE:
+        raise ModelError(f"model {info.name} is of the codec {info.codec!r}, not a small {CODEC!r}")
+    settings = {k: v for k, v in info.config.items() if k != "architecture"}
+    model = SmallSemantiCodec(SmallConfig.from_dict(settings))
+    stored = read_tensors(info)
+    weights = {
+        k: torch.from_numpy(v).float()
+        for k, v in stored.items()
+        if not k.startswith(TABLE_PREFIX) and not k.endswith(SCALE)
+    }
+    weights[TRAINING_ONLY] = model.tokens.quantiser.counts
+    try:
+        for key in (k.removesuffix(SCALE) for k in stored if k.endswith(SCALE)):
+            weights[key] = weights[key] * torch.from_numpy(stored[key + SCALE]).float()[:, None]
+        model.load_state_dict(weights)
+    except (RuntimeError, KeyError) as error:
+        raise ModelError(f"model {info.name} does not fit its configuration: {error}") from error
+    return model.requires_grad_(False).eval()

@@ -1,0 +1,86 @@
+"""The whole small model behind the interface of :mod:`laconic.codec.audio.interface`.
+
+    samples -> analysis spectrogram -> masked autoencoder -> tokens                     (encode)
+    tokens -> decoder -> log-mel [-> refiner] -> vocoder -> consistency -> samples     (decode)
+
+The token stages carry what there is to know; the refiner and the vocoder invent the rest. Use the
+full-size architecture of :mod:`laconic.codec.audio` to run published checkpoints; this one is some
+fifty times smaller and is meant for a processor.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from laconic.codec.audio.small.config import RATE, SmallConfig
+from laconic.codec.audio.small.consistency import Consistency
+from laconic.codec.audio.small.frontend import Analysis
+from laconic.codec.audio.small.mae import MaskedAutoencoder, patches_of
+from laconic.codec.audio.small.refiner import Refiner
+from laconic.codec.audio.small.tokens import TokenAutoencoder
+from laconic.codec.audio.small.vocoder import Vocoder
+from laconic.formats.errors import ParameterError
+
+
+class SmallSemantiCodec(nn.Module):
+    """Implements :class:`laconic.codec.audio.interface.AudioModel`."""
+
+    rate = RATE
+
+    def __init__(self, config: SmallConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.hop, self.positions, self.window = config.hop, config.positions, config.window
+        self.vocabularies = (config.semantic, *(config.acoustic,) * config.stages)
+        self.analysis = Analysis()
+        self.mae = MaskedAutoencoder(config)
+        self.tokens = TokenAutoencoder(config)
+        self.refiner = Refiner(config)
+        self.bridge = nn.Linear(config.frame_dim, config.vocoder_dim)
+        self.vocoder = Vocoder(config.vocoder_dim, config.vocoder_depth)
+        self.consistency = Consistency()
+        nn.init.zeros_(self.bridge.weight)
+        nn.init.zeros_(self.bridge.bias)
+
+    @torch.no_grad()
+    def encode(self, wave: Tensor, streams: int) -> Tensor:
+        """``[B, samples]`` in [-1, 1] -> int64 ``[B, columns * positions, streams]``.
+
+        Raises ``ParameterError`` for more samples than a window holds, or streams than there are.
+        """
+        self._check(-(-wave.shape[-1] // self.hop), streams)
+        padded = F.pad(wave.float(), (0, -wave.shape[-1] % self.hop))
+        patches = patches_of(self.analysis(padded))
+        return self.tokens.encode(patches, self.mae(patches), streams)
+
+    @torch.no_grad()
+    def decode(self, tokens: Tensor, *, steps: int, seed: int) -> Tensor:
+        """int64 ``[B, columns * positions, streams]`` -> ``[B, columns * hop]`` in [-1, 1].
+
+        Raises ``ParameterError`` for more columns than a window holds, a part of a column, or
+        tokens outside their alphabets.
+        """
+        self._check(-(-tokens.shape[1] // self.positions), tokens.shape[2])
+        if tokens.shape[1] % self.positions:
+            raise ParameterError(
+                f"{tokens.shape[1]} tokens per stream are no whole columns of {self.positions}"
+            )
+        limits = torch.tensor(self.vocabularies[: tokens.shape[2]], device=tokens.device)
+        if bool((tokens < 0).any()) or bool((tokens >= limits).any()):
+            raise ParameterError("tokens outside their alphabets: they are of another model")
+        mel, hidden = self.tokens.decode(tokens)
+        if steps:
+            mel = self.refiner.refine(mel, hidden, steps, seed)
+        wave: Tensor = self.consistency(self.vocoder(mel, self.bridge(hidden)), mel)
+        return wave.clamp(-1, 1)
+
+    def _check(self, columns: int, streams: int) -> None:
+        if not 1 <= columns <= self.window:
+            raise ParameterError(
+                f"a window of {columns} columns: this model takes 1 to {self.window} of"
+                f" {self.hop} samples at once"
+            )
+        if not 1 <= streams <= len(self.vocabularies):
+            raise ParameterError(f"{streams} streams: this model has {len(self.vocabularies)}")

@@ -1,0 +1,218 @@
+"""Sound <-> tokens of segments, through windows that overlap.
+
+A segment is encoded together with a margin of its neighbours and keeps only its own tokens, so that
+no bit is spent twice; it is decoded together with the same margin of its neighbours' tokens, and
+the decoded windows are cross-faded where they meet. Both directions go forward with at most a
+window of sound in memory, whatever the length of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from laconic.codec.audio.geometry import Geometry
+from laconic.codec.audio.interface import AudioModel
+from laconic.codec.audio.segments import SegmentTokens
+from laconic.codec.audio.stereo import cancels, mix, spread
+from laconic.formats.audio_stream import Block
+
+SILENCE = 1e-5  # largest magnitude of a sample in a silent segment, -100 dB
+FADE = 1280  # samples of a cross-fade at most: half a column, 80 ms
+
+
+class WindowEncoder:
+    """Blocks of sound at the model's rate in, tokens of segments out.
+
+    Args:
+        model: the network.
+        geometry: of the file, its length unknown.
+        channels: of the sound.
+        streams: to encode.
+        joint: code two channels as one with levels where they do not cancel each other.
+        silence: leave tokens out where all samples are zero.
+    """
+
+    def __init__(
+        self,
+        model: AudioModel,
+        geometry: Geometry,
+        channels: int,
+        streams: int,
+        *,
+        joint: bool,
+        silence: bool = True,
+    ) -> None:
+        self.model, self.geometry = model, geometry
+        self.channels, self.streams = channels, streams
+        self.joint, self.silence = joint and channels == 2, silence
+        self._kept: Block = np.zeros((channels, 0), np.float32)
+        self._start = 0  # of what is kept, in samples
+        self.number = 0  # of the next segment
+
+    def push(self, block: Block) -> Iterator[SegmentTokens]:
+        """Segments that are complete with ``block`` ``[C, n]``; never the last one."""
+        self._kept = np.concatenate([self._kept, block], axis=1)
+        # One more sample than the window has: then this is not the last segment.
+        while self._end > self.geometry.around(self.number)[1] * self.geometry.hop:
+            yield self._next(self.geometry)
+            self.number += 1
+            first = max(0, self.number * self.geometry.segment - self.geometry.window)
+            drop = first * self.geometry.hop - self._start
+            if drop > 0:
+                self._kept, self._start = self._kept[:, drop:], self._start + drop
+
+    def finish(self, samples: int) -> Iterator[SegmentTokens]:
+        """The last segments of a sound of ``samples`` samples at its own rate."""
+        known = replace(self.geometry, samples=samples)
+        assert known.total is not None
+        assert known.count is not None
+        length = known.total * known.hop - self._start
+        missing = max(0, length - self._kept.shape[1])
+        self._kept = np.pad(self._kept, ((0, 0), (0, missing)))[:, :length]
+        while self.number < known.count:
+            segment = self._next(known)
+            if self.number == known.count - 1:
+                segment = replace(segment, samples=samples)
+            yield segment
+            self.number += 1
+
+    @property
+    def _end(self) -> int:
+        return self._start + self._kept.shape[1]
+
+    def _next(self, geometry: Geometry) -> SegmentTokens:
+        first, end = geometry.around(self.number)
+        own_first, own_end = geometry.own(self.number)
+        hop = geometry.hop
+        wave = self._kept[:, first * hop - self._start : end * hop - self._start]
+        own = slice(own_first - first, own_end - first)
+        loudest = np.abs(wave[:, own.start * hop : own.stop * hop]).max()
+        if self.silence and loudest < SILENCE:
+            shape = (0, own_end - own_first, self.model.positions, self.streams)
+            return SegmentTokens(np.zeros(shape, np.int64))
+        levels = None
+        if self.joint and not cancels(wave):
+            mixture, levels = mix(wave, end - first, geometry.model_rate)
+            wave, levels = mixture[None], levels[own]
+        with torch.inference_mode():
+            tokens = self.model.encode(torch.from_numpy(np.ascontiguousarray(wave)), self.streams)
+        grid = (
+            tokens.cpu().numpy().reshape(len(wave), end - first, self.model.positions, self.streams)
+        )
+        return SegmentTokens(grid[:, own].astype(np.int64), levels)
+
+
+class WindowDecoder:
+    """Tokens of segments to blocks of sound at the model's rate.
+
+    Args:
+        model: the network.
+        geometry: of the file.
+        channels: of the sound.
+        steps: evaluations of the refiner.
+        seed: of its noise.
+    """
+
+    def __init__(
+        self, model: AudioModel, geometry: Geometry, channels: int, steps: int, seed: int
+    ) -> None:
+        self.model, self.geometry, self.channels = model, geometry, channels
+        self.steps, self.seed = steps, seed
+
+    def run(
+        self,
+        segments: Iterable[tuple[int, SegmentTokens | None, Geometry]],
+        first: int = 0,
+        end: int | None = None,
+    ) -> Iterator[tuple[int, Block]]:
+        """Sound ``[C, n]`` of consecutive segments and its first sample.
+
+        Args:
+            segments: number, tokens (None for one that is lost) and the geometry known so far.
+            first: segments before it serve as neighbours only.
+            end: so do this one and those after it.
+        """
+        before: SegmentTokens | None = None
+        tail: Block | None = None  # what the segment before says of the cross-fade
+        queue = iter(segments)
+        current = next(queue, None)
+        while current is not None and (end is None or current[0] < end):
+            following = next(queue, None)
+            number, segment, geometry = current
+            after = None
+            if following is not None:
+                after, geometry = following[1], following[2]
+            if number >= first:
+                at, wave = self._window(number, before, segment, after, geometry)
+                own, stop = (c * geometry.hop for c in geometry.own(number))
+                half = self._half(number, geometry)
+                if tail is not None and own - at >= half:
+                    ramp = (np.arange(2 * half, dtype=np.float32) + 0.5) / (2 * half)
+                    start = own - half - at
+                    mixed = tail * (1 - ramp) + wave[:, start : start + 2 * half] * ramp
+                    yield own - half, np.asarray(mixed, np.float32)
+                    own += half
+                elif tail is not None:
+                    yield own - half, tail[:, :half]
+                tail = None
+                if following is not None:
+                    half = self._half(number + 1, geometry)
+                    if at + wave.shape[1] >= stop + half:
+                        tail = wave[:, stop - half - at : stop + half - at]
+                        stop -= half
+                yield own, wave[:, own - at : stop - at]
+            before, current = segment, following
+
+    def _half(self, number: int, geometry: Geometry) -> int:
+        """Half the length of the cross-fade from the segment before ``number``."""
+        first, end = geometry.own(number)
+        return min(
+            FADE // 2, geometry.margin * geometry.hop // 2, (end - first) * geometry.hop // 2
+        )
+
+    def _window(
+        self,
+        number: int,
+        before: SegmentTokens | None,
+        segment: SegmentTokens | None,
+        after: SegmentTokens | None,
+        geometry: Geometry,
+    ) -> tuple[int, Block]:
+        """First sample and sound of a segment with as much of its neighbours as there is."""
+        own_first, own_end = geometry.own(number)
+        if segment is None or segment.silent:
+            count = (own_end - own_first) * geometry.hop
+            return own_first * geometry.hop, np.zeros((self.channels, count), np.float32)
+        first, end = geometry.around(number)
+        parts = [segment]
+        left = own_first - first
+        if left and before is not None and _alike(before, segment):
+            left = min(left, before.columns)
+            parts.insert(0, _cut(before, slice(before.columns - left, None)))
+        else:
+            left = 0
+        if end > own_end and after is not None and _alike(after, segment):
+            parts.append(_cut(after, slice(0, end - own_end)))
+        grid = np.concatenate([p.tokens for p in parts], axis=1)
+        flat = torch.from_numpy(grid.reshape(len(grid), -1, grid.shape[-1]))
+        with torch.inference_mode():
+            wave = self.model.decode(flat, steps=self.steps, seed=self.seed + number)
+        sound = wave.float().cpu().numpy()
+        if segment.levels is not None:
+            levels = np.concatenate([p.levels for p in parts if p.levels is not None])
+            sound = spread(sound[0], levels, geometry.model_rate)
+        return (own_first - left) * geometry.hop, sound
+
+
+def _alike(a: SegmentTokens, b: SegmentTokens) -> bool:
+    """Whether two segments code the same channels."""
+    return len(a.tokens) == len(b.tokens) and (a.levels is None) == (b.levels is None)
+
+
+def _cut(segment: SegmentTokens, columns: slice) -> SegmentTokens:
+    levels = None if segment.levels is None else segment.levels[columns]
+    return SegmentTokens(segment.tokens[:, columns], levels)

@@ -1,0 +1,114 @@
+"""Stage ``audio-tokens``: k-means on the features, then the token autoencoder.
+
+    L = |mel - decoded mel|_1 + 0.1 |z - quantised z|^2
+
+For the first part of the budget the latents pass unquantised; then every codebook starts as k-means
+of what the encoder makes and the rest of the run is trained through the quantiser, each sample with
+a random number of stages, few more often than many.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from laconic.codec.audio.small.config import CONFIGS, PATCH_HOP, PATCHES
+from laconic.codec.audio.small.frontend import Analysis, Synthesis
+from laconic.codec.audio.small.mae import MaskedAutoencoder, patches_of, stacked
+from laconic.codec.audio.small.tokens import TokenAutoencoder
+from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
+from laconic.codec.train.audio_stages import read_stage
+from laconic.codec.train.sounds import DOMAINS, validation_crops
+
+RECIPE = AudioRecipe("audio-tokens", minutes=30, batch=16, seconds=2.56, anneal=0.5)
+CONTINUOUS = 0.12  # share of the budget without quantiser
+COMMITMENT = 0.1
+RATES = (1, 2, 3, 4, 5, 12)  # acoustic stages that are measured
+
+
+class TokenTrainer(AudioTrainer):
+    """Regression of log-mel spectrograms through tokens; the masked autoencoder is frozen."""
+
+    model: TokenAutoencoder
+    average: TokenAutoencoder
+
+    def __init__(self, recipe: AudioRecipe, data: list[Path], out: Path) -> None:
+        self.config = CONFIGS[recipe.model]
+        super().__init__(recipe, data, out, TokenAutoencoder(self.config))
+        self.analysis, self.synthesis = Analysis().to(self.device), Synthesis().to(self.device)
+        self.mae = MaskedAutoencoder(self.config).to(self.device).requires_grad_(False).eval()
+        self.mae.load_state_dict(read_stage(out.parent, "audio-mae", "encoder."))
+        chosen = [c for c in self.held_out if c.domain == "speech"] or self.held_out
+        self.validation = validation_crops(chosen, 32 * PATCH_HOP).to(self.device)
+
+    def start(self) -> None:
+        """Cluster the features of the training sounds."""
+        features = {d: self._features(d) for d in DOMAINS if d in self.crops.by_domain}
+        self.model.semantic.fit(features)  # the average copies buffers
+
+    @torch.no_grad()
+    def _features(self, domain: str, limit: int = 60_000) -> Tensor:
+        """Stacked features ``[N, K mae_dim]`` of crops of one domain."""
+        parts: list[Tensor] = []
+        while sum(map(len, parts)) < limit // (2 if domain != "general" else 1):
+            wave = torch.stack([self.crops.crop(domain, PATCHES * PATCH_HOP) for _ in range(8)])
+            with self.autocast():
+                features = self.mae(patches_of(self.analysis(wave.to(self.device))))
+            parts.append(stacked(features.float(), self.config).flatten(0, 1))
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def start_quantiser(self) -> None:
+        """Cluster the latents of the encoder as it is."""
+        found = []
+        for _ in range(40):
+            patches = patches_of(self.analysis(self.batch()))
+            with self.autocast():
+                found.append(self.model.latents(patches, self.mae(patches))[1].flatten(0, 1))
+        self.model.quantiser.fit(torch.cat(found))
+
+    def loss(self, wave: Tensor) -> tuple[Tensor, dict[str, float]]:
+        with torch.no_grad():
+            patches = patches_of(self.analysis(wave))
+            features = self.mae(patches)
+            target = self.synthesis(wave)
+        tokens, latents = self.model.latents(patches, features)
+        commitment = latents.new_zeros(())
+        if self.model.quantiser.ready:
+            draws = self.crops.random.random(len(wave))
+            used = 1 + np.floor(self.config.stages * draws**2).astype(np.int64)
+            latents, commitment = self.model.quantiser(latents, torch.from_numpy(used))
+        mel, _ = self.model.decoder(self.model.semantic.centroids[tokens], latents)
+        distance = F.l1_loss(mel, target)
+        return distance + COMMITMENT * commitment, {
+            "mel": distance.item(),
+            "commitment": commitment.item(),
+        }
+
+    def prepare(self) -> None:
+        if self.step == 0:
+            self.start()
+        if not self.model.quantiser.ready and self.progress() > CONTINUOUS:
+            self.start_quantiser()
+
+    def measure(self) -> dict[str, Any]:
+        """Log-mel distance by acoustic stages, and entropies of the first streams in bits."""
+        patches = patches_of(self.analysis(self.validation))
+        target = self.synthesis(self.validation)
+        features = self.mae(patches)
+        if not self.model.quantiser.ready:
+            tokens, latents = self.average.latents(patches, features)
+            mel, _ = self.average.decoder(self.average.semantic.centroids[tokens], latents)
+            return {"mel_unquantised": round(F.l1_loss(mel, target).item(), 4)}
+        tokens = self.average.encode(patches, features, 1 + self.config.stages)
+        entry: dict[str, Any] = {}
+        for stages in RATES:
+            mel, _ = self.average.decode(tokens[..., : 1 + stages])
+            entry[f"mel_{stages}"] = round(F.l1_loss(mel, target).item(), 4)
+        used = [len(tokens[..., i].unique()) for i in range(4)]
+        return {**entry, "used": used}

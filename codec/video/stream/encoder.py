@@ -1,0 +1,244 @@
+"""A film to a ``.lac`` stream: look at it, cut it into chunks, fit them, write them with the sound.
+
+The stream is written when everything is fitted, front to back, so it may go to a pipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from laconic.codec.base import EncodeSettings
+from laconic.codec.video.header import CODEC_ID, CODEC_VERSION, HnervHeader
+from laconic.codec.video.stream.cuts import longest_chunk, plan_chunks
+from laconic.codec.video.stream.fitting import FrameSource, Task, fit_at_once, fit_in_turn
+from laconic.codec.video.stream.stopping import Stopper
+from laconic.codec.video.stream.work import Work, load
+from laconic.entropy.check import SymbolCheck
+from laconic.entropy.profiles import NumericsProfile
+from laconic.formats.container import Container, Header, Media, Segment
+from laconic.formats.container_writer import ContainerWriter
+from laconic.formats.errors import FormatError, ParameterError
+from laconic.formats.sound_track import PART_BYTES
+from laconic.formats.video_header import VideoHeader
+from laconic.formats.video_reader import Film
+
+CHUNK_OVERHEAD = 14  # of a segment, and its share of the header, in bytes
+FILE_OVERHEAD = 64
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written. ``psnr`` is the mean over frames, in dB, of RGB decoded from the stream;
+    None without verification. ``complete`` is false after a stop."""
+
+    bytes: int
+    frames: int
+    chunks: int
+    bpp: float
+    psnr: float | None
+    sound_bytes: int
+    complete: bool
+
+
+class StreamEncoder:
+    """Encodes one film.
+
+    Args:
+        film: what to encode.
+        settings: of these the rate, ``model`` (the network), ``film`` and the callbacks count.
+    """
+
+    def __init__(self, film: Film, settings: EncodeSettings) -> None:
+        self.film, self.settings, self.options = film, settings, settings.film
+        self.note: Callable[[str], None] = self.options.note or (lambda sentence: None)
+        if settings.effort:
+            raise ParameterError("films have no effort: choose a preset (fast, medium, slow)")
+        if self.options.chunk is not None and self.options.chunk < 1:
+            raise ParameterError(f"a chunk of {self.options.chunk} frames: expected 1 or more")
+        self._fit_settings(None)  # complains about unknown presets and networks at once
+
+    def fit(self) -> None:
+        """Fit all chunks.
+
+        Raises:
+            ParameterError: unreachable target, or a work file that belongs to something else.
+            OutputError: the work file cannot be written.
+            KeyboardInterrupt: stopped before every chunk had begun.
+        """
+        found = self.film.scan(self.settings.limits)
+        sound, tracks, notices = self.film.sound() if self.options.audio else (None, 0, list[str]())
+        for sentence in (*found.notices, *notices):
+            self.note(sentence)
+        header = self._header = replace(found.header, tracks=tracks)
+        self._sound = sound
+        size = 0 if sound is None else sound.seek(0, 2)
+        spans = plan_chunks(
+            found.changes,
+            longest_chunk(header.width, header.height, self.options.chunk),
+            fixed=self.options.chunk is not None,
+        )
+        private = self._private = HnervHeader(self._network(), tuple(s.count for s in spans))
+        work = self.work = self._work(private)
+        source = FrameSource(self.film.frames(), header.width, header.height)
+        with Stopper() as stop:
+            task = Task(
+                spans,
+                self._fit_settings(self.settings.quality),
+                self._budget(header, private, size, work),
+                work,
+                stop,
+                self.settings.verify,
+                self.settings.progress,
+                self.settings.status,
+                self.settings.limits,
+            )
+            jobs = min(self.options.jobs, len(spans))
+            early = fit_at_once(task, source, jobs) if jobs > 1 else fit_in_turn(task, source)
+            if len(work.done) + len(early) < len(spans) or stop.terminated:
+                if work.path is not None:
+                    self.note(f"the same command goes on from {work.path}")
+                stop.leave()
+        self._fitted, self._complete = {**work.done, **early}, not early
+
+    def write(self, fp: BinaryIO) -> Report:
+        """Write the stream of what was fitted."""
+        header, fitted = self._header, [self._fitted[n] for n in sorted(self._fitted)]
+        counted: Any = _Counted(fp)
+        self._write(counted, [Segment(f.payload, f.check) for f in fitted])
+        psnr = [value for f in fitted for value in f.psnr]
+        return Report(
+            counted.count,
+            header.frames,
+            len(fitted),
+            8 * counted.count / (header.width * header.height * header.frames),
+            float(np.mean(psnr)) if psnr else None,
+            0 if self._sound is None else self._sound.seek(0, 2),
+            self._complete,
+        )
+
+    def finish(self) -> None:
+        """The stream is where it belongs: delete the work file, unless there is more to fit."""
+        if self._complete:
+            self.work.remove()
+        elif self.work.path is not None:
+            self.note(f"stopped early: the same command with -f goes on from {self.work.path}")
+
+    def _network(self) -> str:
+        from laconic.codec.video.settings import FitSettings
+
+        return self.settings.model or FitSettings().network
+
+    def _fit_settings(self, quality: float | None) -> Any:
+        from laconic.codec.video.settings import FitSettings
+
+        return FitSettings(
+            network=self._network(), preset=self.options.preset, quality=quality, seed=0
+        )
+
+    def _work(self, private: HnervHeader) -> Work:
+        """The work file to go on from, or a new one."""
+        settings = self.settings
+        facts = [
+            CODEC_VERSION, self.film.digest(), asdict(self._fit_settings(settings.quality)),
+            settings.bpp, settings.target_bytes, self.options.audio, private.lengths,
+        ]  # fmt: skip
+        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        if self.options.work is None:
+            return Work(key)
+        path = Path(self.options.work)
+        if not path.exists():
+            return Work(key, path)
+        try:
+            work = load(path)
+            if work.key == key:
+                if work.done or work.states:
+                    self.note(
+                        f"going on from {path}: {len(work.done)} of {len(private.lengths)} chunks"
+                        " are fitted"
+                    )
+                return work
+            reason = f"{path} holds unfinished work on another film or with other settings"
+        except FormatError as error:
+            reason = str(error).partition(":")[0]
+        if not self.options.fresh:
+            raise ParameterError(f"{reason}: delete it, or add -f to begin anew")
+        self.note(f"{reason}: it is replaced")
+        return Work(key, path)
+
+    def _budget(
+        self, header: VideoHeader, private: HnervHeader, sound: int, work: Work
+    ) -> Callable[[int], int | None]:
+        """Bytes for each chunk, so that the file with header and sound meets the target."""
+        target = self.settings.target_bytes
+        pixels = header.width * header.height * header.frames
+        if self.settings.bpp is not None:
+            target = int(self.settings.bpp * pixels / 8)
+        if target is None:
+            return lambda number: None
+        parts = -(-sound // PART_BYTES)
+        media, chunks = header.pack()
+        fixed = len(media) + sum(len(c.data) for c in chunks) + len(private.pack())
+        fixed += sound + FILE_OVERHEAD + CHUNK_OVERHEAD * (len(private.lengths) + parts)
+        if target - fixed < len(private.lengths):
+            carried = f", of which the sound takes {sound}: see --no-audio" if sound else ""
+            raise ParameterError(
+                f"the target is {target} bytes, but the file needs {fixed} before the first"
+                f" frame{carried}"
+            )
+        return partial(_share, private.lengths, target - fixed, work, self.options.jobs > 1)
+
+    def _write(self, fp: BinaryIO, segments: list[Segment]) -> None:
+        sound, private = self._sound, self._private
+        media, chunks = self._header.pack()
+        profile = int(NumericsProfile.INTEGER_TABLES)
+        count = len(segments) + (0 if sound is None else -(-sound.seek(0, 2) // PART_BYTES))
+        head = Header(
+            Media.VIDEO, CODEC_ID, CODEC_VERSION, b"", profile, media, private.pack(), count
+        )
+        self.settings.limits.check("the number of segments", count, self.settings.limits.segments)
+        if count == 1:
+            Container(head, segments, chunks).write(fp)
+            return
+        writer = ContainerWriter(fp, head, chunks)
+        for segment in segments:
+            writer.add(segment)
+        if sound is not None:
+            sound.seek(0)
+            while part := sound.read(PART_BYTES):
+                writer.add(Segment(part, part_check(part)))
+        writer.finish()
+
+
+def part_check(part: bytes) -> int:
+    """The symbol check of a part of the sound: over its bytes."""
+    check = SymbolCheck()
+    check.update(np.frombuffer(part, np.uint8))
+    return check.value32()
+
+
+def _share(lengths: tuple[int, ...], total: int, work: Work, fixed: bool, number: int) -> int:
+    """Bytes for a chunk: what is left for the frames that are left, or by number of frames alone
+    where chunks are fitted at the same time."""
+    if fixed:
+        return max(1, total * lengths[number] // sum(lengths))
+    used = sum(len(fitted.payload) for n, fitted in work.done.items() if n < number)
+    return max(1, (total - used) * lengths[number] // sum(lengths[number:]))
+
+
+class _Counted:
+    """A file that only counts what is written to it on its way."""
+
+    def __init__(self, fp: BinaryIO) -> None:
+        self._fp, self.count = fp, 0
+
+    def write(self, data: bytes) -> int:
+        self.count += len(data)
+        return self._fp.write(data)

@@ -1,0 +1,310 @@
+"""Fitting all chunks of a film, one after the other or several at a time.
+
+One after the other each chunk starts from the weights of the one before, unless a new scene begins;
+with several processes every chunk starts from scratch. Either way the work file is renewed every
+``SAVE_SECONDS`` and whenever a chunk is finished.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.codec.base import Progress, Status
+from laconic.codec.video.stream.cuts import Span
+from laconic.codec.video.stream.stopping import Stopper
+from laconic.codec.video.stream.work import Fitted, Work
+from laconic.formats.errors import DesyncError, FormatError
+from laconic.formats.limits import DEFAULT_LIMITS, Limits
+
+SAVE_SECONDS = 30.0
+BRIEF_SECONDS = 10.0  # for a chunk that had not begun when the user stopped
+BRIEF_CHUNKS = 12  # more of them than this are not fitted briefly
+PARTS = 1000  # the progress of a chunk is counted in these
+Frames = NDArray[np.uint8]
+
+
+@dataclass
+class Task:
+    """What all chunks share: how they are fitted, where the state goes, who is told.
+
+    ``budget(n)`` gives the target of chunk n in bytes, None without one.
+    """
+
+    spans: Sequence[Span]
+    settings: Any  # chunk.FitSettings without a target
+    budget: Callable[[int], int | None]
+    work: Work
+    stop: Stopper
+    verify: bool = True
+    progress: Progress | None = None
+    status: Status | None = None
+    limits: Limits = DEFAULT_LIMITS
+
+    def settings_of(self, number: int) -> Any:
+        """Settings of a chunk."""
+        target = self.budget(number)
+        return self.settings if target is None else replace(self.settings, target_bytes=target)
+
+
+class Meter:
+    """Turns the steps of several chunks into one bar, and adds the time left for all of them."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._shares = dict.fromkeys(task.work.done, 1.0)
+        self._begun, self._before = time.monotonic(), float(len(self._shares))
+        self._drawn = 0.0
+
+    def progress(self, number: int, done: int, total: int) -> None:
+        """A chunk stands at ``done`` of ``total`` steps."""
+        if number not in self._shares:  # what a resumed chunk brings along took no time here
+            self._before += (done - 1) / total
+        self._shares[number] = done / total
+        now = time.monotonic()
+        if self._task.progress is not None and (now - self._drawn > 0.2 or done == total):
+            self._drawn = now
+            whole = PARTS * len(self._task.spans)
+            self._task.progress(min(whole - 1, round(PARTS * self._sum())), whole)
+
+    def status(self, number: int, words: str) -> None:
+        """A chunk says how it stands."""
+        if self._task.status is None:
+            return
+        count, gained = len(self._task.spans), self._sum() - self._before
+        left = (time.monotonic() - self._begun) * (count - self._sum()) / max(gained, 1e-6)
+        eta = f"{int(left) // 3600}:{int(left) // 60 % 60:02}:{int(left) % 60:02}"
+        several = count > 1
+        self._task.status(
+            f"chunk {number + 1}/{count}: {words}, all chunks in {eta}" if several else words
+        )
+
+    def finish(self) -> None:
+        """All chunks are done."""
+        if self._task.progress is not None:
+            whole = PARTS * len(self._task.spans)
+            self._task.progress(whole, whole)
+
+    def _sum(self) -> float:
+        return sum(self._shares.values())
+
+
+class FrameSource:
+    """The frames of spans in order, each film frame decoded once."""
+
+    def __init__(self, frames: Iterator[Frames], width: int, height: int) -> None:
+        self._frames, self._shape, self._at = frames, (height, width, 3), 0
+
+    def take(self, span: Span) -> Frames:
+        """RGB frames ``[N, H, W, 3]`` of a span that does not lie before the last one taken."""
+        out = np.empty((span.count, *self._shape), np.uint8)
+        for n in range(self._at, span.first + span.count):
+            frame = next(self._frames, None)
+            if frame is None or frame.shape != self._shape:
+                raise FormatError("the film changed while it was encoded: begin again")
+            if n >= span.first:
+                out[n - span.first] = frame
+        self._at = span.first + span.count
+        return out
+
+
+def measured(payload: bytes, frames: Frames, limits: Limits, verify: bool) -> Fitted:
+    """A payload with what decoding it afresh gives: symbol check and PSNR of each frame, in dB."""
+    from laconic.codec.video import chunk
+
+    count, height, width = frames.shape[:3]
+    decoder = chunk.decode(payload, count, width, height, limits)
+    if not verify:
+        return Fitted(payload, decoder.symbols_check)
+    values = []
+    for n, frame in enumerate(frames):
+        shown = decoder.frame(n)
+        if shown.shape != frame.shape:
+            raise DesyncError("a fitted chunk decodes to frames of another size")
+        error = np.mean((frame.astype(np.float32) - shown.astype(np.float32)) ** 2)
+        values.append(float(10 * np.log10(255**2 / error)) if error else math.inf)
+    return Fitted(payload, decoder.symbols_check, tuple(values))
+
+
+def fit_in_turn(task: Task, source: FrameSource) -> dict[int, Fitted]:
+    """Fit every chunk that is not done; returns those that ended early because of a stop."""
+    from laconic.codec.video import chunk
+
+    work, meter = task.work, Meter(task)
+    early: dict[int, Fitted] = {}
+    for number, span in enumerate(task.spans):
+        if number in work.done:
+            continue
+        waiting = [n for n in range(number, len(task.spans)) if n not in work.done]
+        if task.stop() and number not in work.states and len(waiting) > BRIEF_CHUNKS:
+            break
+        frames = source.take(span)
+        settings = task.settings_of(number)
+        if number in work.states:
+            fit = chunk.Fit.resume(frames, settings, work.states[number])
+        else:
+            chained = work.warm_of == number - 1 and not span.fresh
+            fit = chunk.Fit(frames, settings, work.warm if chained else None)
+        finished = _run(task, fit, number, meter)
+        fitted = measured(fit.payload(), frames, task.limits, task.verify)
+        if finished:
+            work.done[number] = fitted
+            work.states.pop(number, None)
+            work.warm, work.warm_of = fit.warm(), number
+            work.save()
+        else:
+            early[number] = fitted
+    if not early:
+        meter.finish()
+    return early
+
+
+def _run(task: Task, fit: Any, number: int, meter: Meter) -> bool:
+    """Fit a chunk in slices, saving after each; whether it was finished."""
+
+    def progress(done: int, total: int) -> None:
+        meter.progress(number, done, total)
+
+    def status(words: str) -> None:
+        meter.status(number, words)
+
+    if task.stop():
+        fit.run(BRIEF_SECONDS, progress, status)
+        return False
+    while True:
+        finished: bool = fit.run(SAVE_SECONDS, progress, status, task.stop)
+        if finished:
+            return True
+        task.work.states[number] = fit.state()
+        task.work.save()
+        if task.stop():
+            return False
+
+
+def fit_at_once(task: Task, source: FrameSource, jobs: int) -> dict[int, Fitted]:
+    """As :func:`fit_in_turn`, with ``jobs`` processes and no chain."""
+    work, meter = task.work, Meter(task)
+    early: dict[int, Fitted] = {}
+    waiting = [n for n in range(len(task.spans)) if n not in work.done]
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    running: dict[Any, tuple[int, Any]] = {}
+    told, saved = False, time.monotonic()
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                if task.stop() and waiting[0] not in work.states and len(waiting) > BRIEF_CHUNKS:
+                    waiting.clear()
+                    break
+                number = waiting.pop(0)
+                here, there = context.Pipe()
+                process = context.Process(target=_worker, args=(there, threads), daemon=True)
+                process.start()
+                there.close()
+                here.send(
+                    (source.take(task.spans[number]), task.settings_of(number),
+                     work.states.get(number), BRIEF_SECONDS if task.stop() else None,
+                     task.limits, task.verify)
+                )  # fmt: skip
+                running[here] = (number, process)
+            if task.stop() and not told:
+                told = True
+                for pipe in running:
+                    pipe.send("stop")
+            for ready in multiprocessing.connection.wait(list(running), 0.2):
+                connection: Any = ready
+                number, process = running[connection]
+                try:
+                    kind, value = connection.recv()
+                except EOFError:
+                    raise FormatError(f"the process of chunk {number + 1} died") from None
+                if kind == "progress":
+                    meter.progress(number, *value)
+                elif kind == "status":
+                    meter.status(number, value)
+                elif kind == "state":
+                    work.states[number] = value
+                elif kind == "error":
+                    raise value
+                else:
+                    (work.done if kind == "done" else early)[number] = value
+                    if kind == "done":
+                        work.states.pop(number, None)
+                        saved = 0.0
+                    running.pop(connection)
+                    process.join()
+            if time.monotonic() - saved > SAVE_SECONDS:
+                work.save()
+                saved = time.monotonic()
+    finally:
+        for _, process in running.values():
+            process.terminate()
+    work.save()
+    if not early:
+        meter.finish()
+    return early
+
+
+def _worker(connection: Any, threads: int) -> None:
+    """Fits the chunk that comes through the pipe; ends with it, or when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    import torch
+
+    from laconic.codec.video import chunk
+
+    torch.set_num_threads(threads)
+    stopped, drawn = False, 0.0
+
+    def stop() -> bool:
+        nonlocal stopped
+        if not stopped and connection.poll():
+            connection.recv()
+            stopped = True
+        return stopped
+
+    def progress(done: int, total: int) -> None:
+        nonlocal drawn
+        if time.monotonic() - drawn > 0.5 or done == total:
+            drawn = time.monotonic()
+            connection.send(("progress", (done, total)))
+
+    def status(words: str) -> None:
+        connection.send(("status", words))
+
+    try:
+        frames, settings, state, brief, limits, verify = connection.recv()
+        fit = (
+            chunk.Fit(frames, settings)
+            if state is None
+            else chunk.Fit.resume(frames, settings, state)
+        )
+        finished = False
+        while not finished:
+            finished = fit.run(brief or SAVE_SECONDS / 2, progress, status, stop)
+            if brief or finished or stop():
+                break
+            connection.send(("state", _plain(fit.state())))
+        if not finished and brief is None:
+            connection.send(("state", _plain(fit.state())))
+        fitted = measured(fit.payload(), frames, limits, verify)
+        connection.send(("done" if finished else "early", fitted))
+    except (EOFError, BrokenPipeError):
+        return
+    except Exception as error:
+        connection.send(("error", error))
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state whose tensors are arrays: they outlive the process that made them."""
+    return {k: v.detach().cpu().numpy() if hasattr(v, "detach") else v for k, v in state.items()}

@@ -1,0 +1,322 @@
+"""Films for a codec: what has to be known of all frames first, then the frames in order.
+
+:class:`FilmFile` reads what FFmpeg reads, :class:`FilmArray` takes frames from memory. Neither
+keeps more than one frame. Damaged frames are left out and reported, as players do; decoding runs
+in one thread, so that a second pass finds the same frames as the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from io import BytesIO
+from itertools import pairwise
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
+from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.sound_track import take_sound
+from laconic.formats.timing import MAX_TERM, Timing
+from laconic.formats.video import VideoInfo, frame_to_rgb, info_of_stream
+from laconic.formats.video_header import UNSPECIFIED, VideoHeader
+
+THUMB = (32, 18)  # frames are compared at this size to find cuts
+LONGEST_GAP = 2**34  # between time stamps, in their units
+
+
+@dataclass
+class Scan:
+    """What a first pass over a film finds.
+
+    Attributes:
+        header: everything but the sound.
+        changes: mean difference of each frame's thumbnail from the one before, in levels; the
+            first is 0.
+        notices: sentences about what is changed or lost.
+    """
+
+    header: VideoHeader
+    changes: NDArray[np.float32]
+    notices: list[str] = field(default_factory=list)
+
+
+class Film(Protocol):
+    """A film to encode."""
+
+    def scan(self, limits: Limits = DEFAULT_LIMITS) -> Scan:
+        """Facts of all frames. Raises as ``formats.video.read_frames`` does."""
+        ...
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """The frames of the scan, ``[H, W, 3]`` RGB as stored (not turned upright)."""
+        ...
+
+    def sound(self) -> tuple[BinaryIO | None, int, list[str]]:
+        """As ``sound_track.take_sound``."""
+        ...
+
+    def digest(self) -> str:
+        """What tells this film from others."""
+        ...
+
+
+class FilmArray:
+    """A film of frames ``[N, H, W]``, ``[N, H, W, 1]`` or ``[N, H, W, 3]`` of uint8, shown at a
+    constant rate."""
+
+    def __init__(self, frames: NDArray[Any], rate: Fraction | float = Fraction(25)) -> None:
+        array = frames[..., None] if frames.ndim == 3 else frames
+        if array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape:
+            raise ParameterError(
+                f"the frames have shape {list(frames.shape)}: expected [N, H, W, 1] or [N, H, W, 3]"
+            )
+        if array.dtype != np.uint8:
+            raise ParameterError(f"the frames are {array.dtype}: expected uint8 samples")
+        self._frames, self._rate = array, Fraction(rate).limit_denominator(1001)
+        if self._rate <= 0:
+            raise ParameterError(f"the rate is {rate}: expected frames per second above 0")
+
+    def scan(self, limits: Limits = DEFAULT_LIMITS) -> Scan:
+        count, height, width, channels = self._frames.shape
+        limits.check_pixels(width, height)
+        limits.check("the number of frames", count, limits.frames)
+        timing = Timing(1 / self._rate, tuple(range(count)), (1,) * count)
+        thumbs = [_shrink(frame) for frame in self._frames]
+        return Scan(VideoHeader(width, height, timing, gray=channels == 1), _changes(thumbs))
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        for frame in self._frames:
+            yield np.broadcast_to(frame, (*frame.shape[:2], 3))
+
+    def sound(self) -> tuple[BinaryIO | None, int, list[str]]:
+        return None, 0, []
+
+    def digest(self) -> str:
+        found = hashlib.sha256(f"{self._frames.shape} {self._rate}".encode())
+        for frame in self._frames:
+            found.update(frame.tobytes())
+        return found.hexdigest()
+
+
+class FilmFile:
+    """The first video track of a file (a path or its bytes), with its audio tracks."""
+
+    def __init__(self, source: str | os.PathLike[str] | bytes) -> None:
+        self._source = source if isinstance(source, bytes) else os.fspath(source)
+        self._info: VideoInfo | None = None
+        self.damaged = 0
+
+    def scan(self, limits: Limits = DEFAULT_LIMITS) -> Scan:
+        notices: list[str] = []
+        stamps: list[int | None] = []
+        durations: list[int] = []
+        thumbs: list[NDArray[Any]] = []
+        tracks = _Tracks()
+        for frame in self._decoded(limits, tracks):
+            limits.check("the number of frames", len(stamps) + 1, limits.frames)
+            stamps.append(frame.pts)
+            durations.append(frame.duration or 0)
+            small = frame.reformat(*THUMB, format="gray", interpolation="AREA").to_ndarray()
+            thumbs.append(small)
+            if not tracks.first:
+                tracks.first = frame
+        info, first, base = self._info, tracks.first, tracks.base
+        if first is None or info is None:
+            what = "every frame is damaged" if self.damaged else "it has no frames"
+            raise FormatError(f"the film cannot be encoded: {what}")
+        if self.damaged:
+            plural = "places" if self.damaged > 1 else "place"
+            notices.append(f"the film is damaged in {self.damaged} {plural}: frames are missing")
+        timing = _timing(base, info.rate, stamps, durations, notices)
+        notices += _losses(info, first)
+        header = VideoHeader(
+            info.width,
+            info.height,
+            timing,
+            gray=first.format.name.startswith("gray"),
+            turns=round(first.rotation / 90) % 4,
+            color=_tags(tracks),
+            aspect=tracks.aspect,
+        )
+        return Scan(header, _changes(thumbs), notices)
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        for frame in self._decoded(Limits(pixels=2**48), _Tracks()):
+            assert self._info is not None
+            yield frame_to_rgb(frame, self._info)
+
+    def sound(self) -> tuple[BinaryIO | None, int, list[str]]:
+        return take_sound(self._source)
+
+    def digest(self) -> str:
+        if isinstance(self._source, bytes):
+            return hashlib.sha256(self._source).hexdigest()
+        found = hashlib.sha256()
+        with open(self._source, "rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+        return found.hexdigest()
+
+    def _decoded(self, limits: Limits, tracks: _Tracks) -> Iterator[Any]:
+        """Frames in order of presentation; counts damaged places."""
+        import av
+
+        self.damaged = 0
+        source: Any = BytesIO(self._source) if isinstance(self._source, bytes) else self._source
+        try:
+            container = av.open(source)
+        except av.error.FFmpegError as error:
+            if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+                raise
+            raise UnsupportedError(
+                "the input is no film that FFmpeg reads, or it is damaged at its beginning"
+            ) from error
+        with container:
+            films = [s for s in container.streams.video if not s.disposition & _cover()]
+            if not films or films[0].codec_context is None:
+                raise UnsupportedError("the input holds no video track: expected a film")
+            stream = films[0]
+            context = stream.codec_context
+            limits.check_pixels(context.width, context.height)
+            context.thread_count = 1
+            tracks.see(stream)
+            packets = container.demux(stream)
+            while True:
+                try:
+                    packet = next(packets)
+                except StopIteration:
+                    return
+                except av.error.FFmpegError:
+                    self.damaged += 1
+                    return
+                try:
+                    frames = packet.decode()
+                except av.error.FFmpegError:
+                    self.damaged += 1
+                    continue
+                for frame in frames:
+                    self.damaged += frame.is_corrupt
+                    info = self._size_of(stream, frame, limits)
+                    if (frame.width, frame.height) != (info.width, info.height):
+                        raise UnsupportedError(
+                            f"the frames change from {info.width} x {info.height} to"
+                            f" {frame.width} x {frame.height}: expected one size; cut it there"
+                        )
+                    yield frame
+
+    def _size_of(self, stream: Any, frame: Any, limits: Limits) -> VideoInfo:
+        if self._info is None:
+            limits.check_pixels(frame.width, frame.height)
+            self._info = info_of_stream(stream)
+        return self._info
+
+
+class _Tracks:
+    """Facts of the stream that only last while it is open."""
+
+    def __init__(self) -> None:
+        self.first: Any = None
+        self.base = Fraction(1, 25)
+        self.aspect = (1, 1)
+        self.context: Any = None
+
+    def see(self, stream: Any) -> None:
+        self.base = Fraction(stream.time_base)
+        ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+        if ratio:
+            self.aspect = (ratio.numerator, ratio.denominator)
+        self.context = stream.codec_context
+
+
+def _cover() -> Any:
+    """FFmpeg's mark of cover pictures, which are no films."""
+    from av.stream import Disposition
+
+    return Disposition.attached_pic
+
+
+def _tags(tracks: _Tracks) -> tuple[int, int, int, int]:
+    """Colour tags of the first frame, as far as they say something."""
+    frame = tracks.first
+    rgb = frame.format.is_rgb
+    tags = (frame.color_primaries, frame.color_trc, 0 if rgb else frame.colorspace)
+    clean = tuple(int(t) if 0 <= int(t) < 256 else 2 for t in tags)
+    span = 2 if rgb else int(frame.color_range)
+    if rgb and clean[:2] == UNSPECIFIED[:2]:
+        return UNSPECIFIED
+    return (clean[0], clean[1], clean[2], span if span in (1, 2) else 0)
+
+
+def _timing(
+    base: Fraction,
+    rate: Fraction,
+    stamps: list[int | None],
+    durations: list[int],
+    notices: list[str],
+) -> Timing:
+    """Times made strictly increasing; says what had to be invented."""
+    known = [s for s in stamps if s is not None]
+    if len(stamps) > 1 and 2 * sum(a < b for a, b in pairwise(known)) < len(stamps) - 1:
+        rate = rate.limit_denominator(1001) if 0 < rate <= 1000 else Fraction(25)
+        notices.append(
+            f"the film has no usable time stamps: it gets {float(rate):g} frames a second"
+        )
+        return Timing(1 / rate, tuple(range(len(stamps))), (1,) * len(stamps))
+    missing, wrong = 0, 0
+    usual = next((d for d in durations if d), 1)
+    fixed: list[int] = []
+    for stamp, duration in zip(stamps, [0, *durations], strict=False):
+        if stamp is None:
+            missing += 1
+            stamp = fixed[-1] + (duration or usual) if fixed else 0
+        if fixed and stamp <= fixed[-1]:
+            wrong += 1
+            stamp = fixed[-1] + 1
+        if fixed and stamp - fixed[-1] > LONGEST_GAP:
+            raise FormatError("the film's time stamps jump by hours: it is damaged")
+        fixed.append(stamp)
+    if missing:
+        notices.append(f"{missing} frames have no time stamp: they follow the frame before")
+    if wrong:
+        notices.append(f"{wrong} frames are shown at or before the one before: moved behind it")
+    if max(base.numerator, base.denominator) > MAX_TERM:
+        raise FormatError(f"the film's time base is {base} s: impossible")
+    steps = [b - a for a, b in pairwise(fixed)]
+    guesses = [*steps, steps[-1] if steps else usual]
+    lasting = [
+        d if 0 < d <= LONGEST_GAP else guess for d, guess in zip(durations, guesses, strict=True)
+    ]
+    return Timing(base, tuple(fixed), tuple(lasting))
+
+
+def _losses(info: VideoInfo, frame: Any) -> list[str]:
+    losses = []
+    if max(c.bits for c in frame.format.components) > 8:
+        losses.append(f"the samples ({info.pixel_format}) are coded with 8 bits")
+    if any(c.is_alpha for c in frame.format.components):
+        losses.append("transparency is left out")
+    return losses
+
+
+def _shrink(frame: NDArray[np.uint8]) -> NDArray[Any]:
+    """Means of about 32 x 18 blocks of a frame ``[H, W, C]``."""
+    gray = frame.mean(2)
+    rows = np.linspace(0, gray.shape[0], min(THUMB[1], gray.shape[0]), endpoint=False).astype(int)
+    columns = np.linspace(0, gray.shape[1], min(THUMB[0], gray.shape[1]), endpoint=False)
+    columns = columns.astype(int)
+    sums = np.add.reduceat(np.add.reduceat(gray, rows, 0), columns, 1)
+    heights = np.diff([*rows, gray.shape[0]])[:, None]
+    return np.asarray(sums / (heights * np.diff([*columns, gray.shape[1]])))
+
+
+def _changes(thumbs: list[NDArray[Any]]) -> NDArray[np.float32]:
+    steps = [
+        np.abs(b.astype(np.float32) - a.astype(np.float32)).mean() for a, b in pairwise(thumbs)
+    ]
+    return np.array([0.0, *steps], np.float32)

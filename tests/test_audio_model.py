@@ -1,0 +1,242 @@
+"""The small audio model: shapes, prefixes of streams, determinism, recipes that resume."""
+
+import wave
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from laconic.codec import models
+from laconic.codec.audio.small.config import CONFIGS, SmallConfig
+from laconic.codec.audio.small.consistency import Consistency
+from laconic.codec.audio.small.export import read_small
+from laconic.codec.audio.small.frontend import FFT, Synthesis
+from laconic.codec.audio.small.kmeans import kmeans, merged, nearest
+from laconic.codec.audio.small.model import SmallSemantiCodec
+from laconic.codec.audio.small.quantiser import ResidualQuantiser
+from laconic.codec.audio.small.vocoder import InverseStft
+from laconic.codec.train import audio
+from laconic.formats.errors import ModelError, ParameterError
+
+TINY = CONFIGS["tiny"]
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def make(config: SmallConfig = TINY) -> SmallSemantiCodec:
+    """A model with random weights and codebooks."""
+    model = SmallSemantiCodec(config).eval()
+    model.tokens.semantic.centroids.normal_()
+    model.tokens.quantiser.codebooks.normal_()
+    torch.nn.init.normal_(model.refiner.head.weight, std=0.05)
+    return model
+
+
+@pytest.mark.parametrize(("stack", "rate"), [(1, 50), (2, 25), (4, 12.5)])
+def test_stacking_sets_the_token_rate(stack, rate):
+    model = make(replace(TINY, stack=stack))
+    assert model.positions * model.rate / model.hop == rate
+    assert model.window * model.hop == 163_840
+    sound = 0.1 * torch.randn(2, 3 * model.hop + 1)
+    tokens = model.encode(sound, 3)
+    assert tokens.shape == (2, 4 * model.positions, 3)
+    assert tokens.dtype == torch.int64
+    assert model.decode(tokens, steps=0, seed=0).shape == (2, 4 * model.hop)
+
+
+def test_first_streams_do_not_depend_on_how_many_follow():
+    model = make()
+    sound = 0.1 * torch.randn(1, 20_000)
+    full = model.encode(sound, 4)
+    for streams in (1, 2, 3):
+        assert torch.equal(model.encode(sound, streams), full[..., :streams])
+
+
+def test_decoding_is_reproducible_and_noise_follows_the_seed():
+    model = make()
+    tokens = model.encode(0.1 * torch.randn(2, 20_000), 4)
+    plain = model.decode(tokens, steps=0, seed=1)
+    assert torch.equal(plain, model.decode(tokens, steps=0, seed=2))
+    refined = model.decode(tokens, steps=2, seed=1)
+    assert torch.equal(refined, model.decode(tokens, steps=2, seed=1))
+    assert not torch.equal(refined, model.decode(tokens, steps=2, seed=2))
+    alone = model.decode(tokens[1:], steps=2, seed=1)
+    torch.testing.assert_close(alone, refined[1:], atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("samples", [1, 159, 2_560, 2_561])
+def test_short_sounds_fill_whole_columns(samples):
+    model = make()
+    tokens = model.encode(torch.zeros(1, samples), 2)
+    assert tokens.shape[1] == -(-samples // model.hop) * model.positions
+    assert torch.isfinite(model.decode(tokens, steps=0, seed=0)).all()
+
+
+def test_windows_and_tokens_outside_the_model_are_refused():
+    model = make()
+    with pytest.raises(ParameterError, match="65 columns"):
+        model.encode(torch.zeros(1, 64 * model.hop + 1), 2)
+    with pytest.raises(ParameterError, match="0 columns"):
+        model.encode(torch.zeros(1, 0), 2)
+    with pytest.raises(ParameterError, match="5 streams"):
+        model.encode(torch.zeros(1, 100), 5)
+    with pytest.raises(ParameterError, match="whole columns"):
+        model.decode(torch.zeros(1, 3, 2, dtype=torch.long), steps=0, seed=0)
+    wrong = torch.zeros(1, 4, 2, dtype=torch.long)
+    wrong[0, 0, 1] = TINY.acoustic
+    with pytest.raises(ParameterError, match="alphabets"):
+        model.decode(wrong, steps=0, seed=0)
+
+
+def test_decoder_reaches_no_further_than_it_says():
+    config = replace(TINY, reach=0.32)  # 2 columns to each side, one block
+    model = make(config)
+    tokens = torch.randint(0, 16, (1, 24 * model.positions, 3))
+    changed = tokens.clone()
+    changed[:, -model.positions :] = (changed[:, -model.positions :] + 1) % 16
+    mel, other = model.tokens.decode(tokens)[0], model.tokens.decode(changed)[0]
+    near = 10 * 21 - 3  # frames before the reach of the last column and of one convolution
+    torch.testing.assert_close(mel[:, :near], other[:, :near], atol=1e-5, rtol=1e-5)
+    assert (mel[:, near:] - other[:, near:]).abs().max() > 1e-3
+
+
+def test_inverse_stft_undoes_the_spectrogram():
+    sound = torch.randn(2, 4_096)
+    edge = (FFT - 256) // 2
+    spectrum = torch.stft(
+        torch.nn.functional.pad(sound, (edge, edge)), FFT, 256,
+        window=torch.hann_window(FFT), center=False, return_complex=True,
+    )  # fmt: skip
+    back = InverseStft()(spectrum.transpose(1, 2))
+    torch.testing.assert_close(back[:, 512:-512], sound[:, 512:-512], atol=1e-5, rtol=1e-4)
+    assert Synthesis()(sound).shape == (2, 16, 80)
+
+
+def test_samples_are_brought_to_the_spectrogram_that_was_asked_for():
+    time = torch.arange(16_384) / 16_000
+    sound = 0.3 * torch.sin(2 * torch.pi * 300 * time * (1 + time))[None]
+    mel = Synthesis()(sound)
+    edge = (FFT - 256) // 2
+    spectrum = torch.stft(
+        torch.nn.functional.pad(sound, (edge, edge)), FFT, 256,
+        window=torch.hann_window(FFT), center=False, return_complex=True,
+    ).transpose(1, 2)  # fmt: skip
+    wrong = InverseStft()(spectrum * torch.exp(2j * torch.pi * torch.rand(spectrum.shape)))
+    before = (Synthesis()(wrong) - mel).abs().mean()
+    after = (Synthesis()(Consistency()(wrong, mel)) - mel).abs().mean()
+    assert after < 0.5 * before
+    kept = Consistency()(sound, mel)
+    torch.testing.assert_close(kept, sound, atol=1e-3, rtol=0)
+    assert torch.isfinite(Consistency()(torch.zeros(1, 2_560), mel[:, :10])).all()
+
+
+def test_kmeans_finds_clusters_and_shares_the_codebook():
+    centres = 10 * torch.randn(4, 3)
+    points = centres[torch.arange(400) % 4] + 0.1 * torch.randn(400, 3)
+    found = kmeans(points, 16, rounds=20)
+    assert (centres - found[nearest(centres, found)]).norm(dim=1).max() < 0.2
+    codebook = merged({"general": points, "speech": points + 100, "music": points - 100}, 16)
+    sums = codebook.sum(1)
+    assert [(sums.abs() < 150).sum(), (sums > 150).sum(), (sums < -150).sum()] == [8, 4, 4]
+
+
+def test_every_stage_of_the_quantiser_lowers_the_error():
+    quantiser = ResidualQuantiser(4, 32, 6)
+    latents = torch.randn(500, 1, 6)
+    quantiser.fit(latents[:, 0])
+    indices = quantiser.encode(latents, 4)
+    errors = [
+        (quantiser.decode(indices[..., :n]) - latents).square().mean().item() for n in range(5)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[4] < 0.1 * errors[0]
+    used = torch.randint(1, 5, (500,))
+    passed, commitment = quantiser.eval()(latents, used)
+    expected = torch.stack(
+        [quantiser.decode(i[None, :, :n])[0] for i, n in zip(indices, used, strict=True)]
+    )
+    torch.testing.assert_close(passed, expected)
+    assert commitment > 0
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory) -> Path:
+    """A few seconds of tones and noise in three domains, one recording of each held out."""
+    folder = tmp_path_factory.mktemp("sounds")
+    random = np.random.default_rng(0)
+    for domain in ("speech", "music", "general"):
+        for name in ("a", "b", "validation/c"):
+            time = np.arange(96_000) / 16_000
+            tone = np.sin(2 * np.pi * random.uniform(100, 900) * time) * np.cos(9 * time)
+            samples = 8_000 * tone + 200 * random.standard_normal(len(time))
+            path = folder / domain / f"{name}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with wave.open(str(path), "wb") as file:
+                file.setparams((1, 2, 16_000, 0, "NONE", ""))
+                file.writeframes(samples.astype("<i2").tobytes())
+    return folder
+
+
+def train(stage: str, sounds: Path, runs: Path, minutes: float, *, resume: bool = False) -> Path:
+    changes = {"model": "tiny", "minutes": minutes, "batch": 4, "seconds": 1.28}
+    return audio.run(stage, changes, [sounds], runs / stage, resume=resume)
+
+
+def test_stages_are_trained_resumed_and_exported(sounds, tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    with pytest.raises(ParameterError, match="audio-mae"):
+        train("audio-tokens", sounds, runs, 0.01)
+    (runs / "audio-tokens").rmdir()
+    train("audio-mae", sounds, runs, 0.01)
+    first = torch.load(runs / "audio-mae" / "checkpoint.pt", weights_only=True)
+    with pytest.raises(ParameterError, match="--resume"):
+        train("audio-mae", sounds, runs, 0.02)
+    train("audio-mae", sounds, runs, 0.02, resume=True)
+    second = torch.load(runs / "audio-mae" / "checkpoint.pt", weights_only=True)
+    assert second["step"] > first["step"] > 0
+    for stage in ("audio-vocoder", "audio-tokens", "audio-sound", "audio-refiner"):
+        checkpoint = train(stage, sounds, runs, 0.03)
+        assert len((runs / stage / "log.jsonl").read_text().splitlines()) >= 1
+
+    path = tmp_path / "store" / "try.safetensors"
+    info = models.export(checkpoint, path, name="try")
+    assert info.codec == "semanticodec"
+    assert set(info.training) == set(audio.STAGES)
+    monkeypatch.setenv("LACONIC_MODELS", str(path.parent))
+    model = read_small(models.find("try"))
+    sound = 0.1 * torch.randn(1, 30_000)
+    tokens = model.encode(sound, 4)
+    assert torch.isfinite(model.decode(tokens, steps=2, seed=3)).all()
+    trained = torch.load(runs / "audio-tokens" / "checkpoint.pt", weights_only=True)["average"]
+    torch.testing.assert_close(
+        model.tokens.quantiser.codebooks, trained["quantiser.codebooks"].half().float()
+    )
+    name = "blocks.0.up.weight"
+    kept = torch.load(runs / "audio-mae" / "checkpoint.pt", weights_only=True)["average"]
+    stored = model.mae.state_dict()[name]
+    assert (stored - kept[f"encoder.{name}"]).abs().max() < 0.005 * stored.abs().max()
+    with pytest.raises(ModelError, match="semanticodec"):
+        read_small(replace(info, codec="mlic"))
+
+
+def test_the_shipped_model_is_small_and_keeps_more_with_more_streams():
+    info = models.find("semanticodec-small")
+    assert info.bytes <= 30_000_000
+    assert info.parameters <= 30_000_000
+    model = read_small(info)
+    time = torch.arange(48_000) / 16_000
+    pitch = 2 * torch.pi * (120 * time + 6 * torch.sin(5 * time))
+    voice = sum(torch.sin(k * pitch) / k for k in range(1, 20))
+    sound = (0.1 * voice * (0.6 + 0.4 * torch.sin(20 * time)))[None]
+    mel = Synthesis()(torch.nn.functional.pad(sound, (0, -sound.shape[1] % model.hop)))
+    distances = []
+    for streams in (2, 6, 13):
+        decoded = model.decode(model.encode(sound, streams), steps=0, seed=0)
+        distances.append(float((Synthesis()(decoded) - mel).abs().mean()))
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 1.0  # silence is further off than 4
