@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from typing import overload
 
 from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 from laconic.formats.varint import MAX_BYTES, read_varint, write_varint
@@ -23,6 +25,59 @@ USUAL = tuple(Fraction(n * 1000, d) for d in (1001, 1000) for n in (24, 25, 30, 
 MAX_TERM = 2**31 - 1  # numerator and denominator of a time base, as in FFmpeg
 
 
+class _Numbers(Sequence[int]):
+    """Numbers that follow from a formula, so that a header that claims millions of frames takes no
+    memory. Equal to any sequence of the same numbers."""
+
+    size: int
+
+    def number(self, n: int) -> int:
+        """Number ``n``, 0 <= n < size."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return self.size
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[int, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> int | tuple[int, ...]:
+        chosen = range(self.size)[index]
+        return self.number(chosen) if isinstance(chosen, int) else tuple(map(self.number, chosen))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Sequence)
+            and len(other) == self.size
+            and all(a == b for a, b in zip(self, other, strict=True))
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Grid(_Numbers):
+    """``start + floor((n p + q) / r)`` for n in 0..size - 1."""
+
+    def __init__(self, start: int, p: int, q: int, r: int, size: int) -> None:
+        self.start, self.p, self.q, self.r, self.size = start, p, q, r, size
+
+    def number(self, n: int) -> int:
+        return self.start + (n * self.p + self.q) // self.r
+
+
+class _Gaps(_Numbers):
+    """Differences of successive stamps, then ``last``."""
+
+    def __init__(self, stamps: Sequence[int], last: int) -> None:
+        self.stamps, self.last, self.size = stamps, last, len(stamps)
+
+    def number(self, n: int) -> int:
+        return self.stamps[n + 1] - self.stamps[n] if n + 1 < self.size else self.last
+
+
 @dataclass(frozen=True)
 class Timing:
     """Time stamps and durations of frames in units of ``base`` seconds.
@@ -31,15 +86,19 @@ class Timing:
     """
 
     base: Fraction
-    stamps: tuple[int, ...]
-    durations: tuple[int, ...]
+    stamps: Sequence[int]
+    durations: Sequence[int]
 
     def __post_init__(self) -> None:
-        if not self.stamps or len(self.durations) != len(self.stamps):
+        if not len(self.stamps) or len(self.durations) != len(self.stamps):
             raise ParameterError("a film needs at least one frame, with one duration for each")
         if self.base <= 0 or max(self.base.numerator, self.base.denominator) > MAX_TERM:
             raise ParameterError(f"the time base is {self.base} s: expected a positive fraction")
-        if any(b <= a for a, b in pairwise(self.stamps)):
+        if isinstance(self.stamps, Grid):
+            increasing = self.stamps.p >= self.stamps.r or len(self.stamps) == 1
+        else:
+            increasing = all(a < b for a, b in pairwise(self.stamps))
+        if not increasing:
             raise ParameterError("the time stamps of the frames do not increase")
 
     def __len__(self) -> int:
@@ -55,6 +114,8 @@ class Timing:
         """Mean number of frames a second: exact for a constant rate."""
         if len(self.stamps) == 1:
             return 1 / (max(1, self.durations[0]) * self.base)
+        if isinstance(self.stamps, Grid):
+            return 1 / (Fraction(self.stamps.p, self.stamps.r) * self.base)
         found = _rounded(self.stamps, self.base)
         if found is not None:
             return 1 / (Fraction(found[0], found[2]) * self.base)
@@ -84,7 +145,7 @@ class Timing:
         steps = [b - a for a, b in pairwise(self.stamps)]
         found = _rounded(self.stamps, self.base)
         mode = CONSTANT if len(set(steps)) <= 1 else ROUNDED if found else LISTED
-        if self.durations[:-1] == tuple(steps):
+        if list(self.durations[:-1]) == steps:
             lasting = UNTIL_NEXT
         else:
             lasting = EQUAL if len(set(self.durations)) == 1 else LISTED
@@ -115,7 +176,7 @@ class Timing:
         lists = _Lists(listed, frames, mode == LISTED or lasting == LISTED)
         if mode == CONSTANT:
             step, offset = read_varint(data, offset)
-            stamps = tuple(start + step * n for n in range(frames))
+            stamps: Sequence[int] = Grid(start, step, 0, 1, frames)
         elif mode == ROUNDED:
             terms = []
             for _ in range(3):
@@ -124,17 +185,17 @@ class Timing:
             p, q, r = terms
             if r == 0:
                 raise FormatError("the film's rate is impossible: the file is damaged")
-            stamps = tuple(start + (n * p + q) // r for n in range(frames))
+            if q >= r:
+                raise FormatError("the film's rate is impossible: the file is damaged")
+            stamps = Grid(start, p, q, r, frames)
         else:
-            stamps = (start, *(start := start + step for step in lists.take(frames - 1)))
+            stamps = tuple(accumulate(lists.take(frames - 1), initial=start))
         if lasting == LISTED:
-            durations = tuple(lists.take(frames))
+            durations: Sequence[int] = tuple(lists.take(frames))
         else:
             last, offset = read_varint(data, offset)
-            durations = (last,) * frames
-            if lasting == UNTIL_NEXT:
-                steps = (b - a for a, b in pairwise(stamps))
-                durations = (*steps, last)
+            until_next = lasting == UNTIL_NEXT
+            durations = _Gaps(stamps, last) if until_next else Grid(last, 0, 0, 1, frames)
         lists.end()
         try:
             return cls(base, stamps, durations), offset
@@ -142,7 +203,7 @@ class Timing:
             raise FormatError(f"{error}: the file is damaged") from error
 
 
-def _rounded(stamps: tuple[int, ...], base: Fraction) -> tuple[int, int, int] | None:
+def _rounded(stamps: Sequence[int], base: Fraction) -> tuple[int, int, int] | None:
     """``(p, q, r)`` with ``stamps[n] = stamps[0] + floor((n p + q) / r)`` for all n, or None.
 
     Frames m apart lie less than one unit from m p / r, which bounds the step; a usual rate between
@@ -153,20 +214,22 @@ def _rounded(stamps: tuple[int, ...], base: Fraction) -> tuple[int, int, int] | 
         return None
     if len({b - a for a, b in pairwise(stamps)}) == 1:
         return stamps[1] - stamps[0], 0, 1
-    low, high = Fraction(0), Fraction(stamps[-1] - stamps[0] + 1)
+    least, most = (0, 1), (stamps[-1] - stamps[0] + 1, 1)  # fractions, compared crosswise
     for n in range(1, last + 1):
         for span in (stamps[n] - stamps[0], stamps[last] - stamps[last - n]):
-            low, high = max(low, Fraction(span - 1, n)), min(high, Fraction(span + 1, n))
+            if (span - 1) * least[1] > least[0] * n:
+                least = (span - 1, n)
+            if (span + 1) * most[1] < most[0] * n:
+                most = (span + 1, n)
+    low, high = Fraction(*least), Fraction(*most)
     if low >= high:
         return None
     usual = (step for step in (1 / (rate * base) for rate in USUAL) if low < step < high)
     step = next(usual, None) or _simplest(low, high)
     p, r = step.numerator, step.denominator
-    least, most = 0, r - 1
-    for n, stamp in enumerate(stamps):
-        exact = (stamp - stamps[0]) * r - n * p  # q lies in exact .. exact + r - 1
-        least, most = max(least, exact), min(most, exact + r - 1)
-    return (p, least, r) if least <= most else None
+    exact = [(stamp - stamps[0]) * r - n * p for n, stamp in enumerate(stamps)]
+    q, bound = max(0, max(exact)), min(r - 1, min(exact) + r - 1)  # q is in exact .. exact + r - 1
+    return (p, q, r) if q <= bound else None
 
 
 def _simplest(low: Fraction, high: Fraction) -> Fraction:

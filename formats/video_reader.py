@@ -133,7 +133,7 @@ class FilmFile:
         if self.damaged:
             plural = "places" if self.damaged > 1 else "place"
             notices.append(f"the film is damaged in {self.damaged} {plural}: frames are missing")
-        timing = _timing(base, stamps, durations, notices)
+        timing = _timing(base, info.rate, stamps, durations, notices)
         notices += _losses(info, first)
         header = VideoHeader(
             info.width,
@@ -254,9 +254,20 @@ def _tags(tracks: _Tracks) -> tuple[int, int, int, int]:
 
 
 def _timing(
-    base: Fraction, stamps: list[int | None], durations: list[int], notices: list[str]
+    base: Fraction,
+    rate: Fraction,
+    stamps: list[int | None],
+    durations: list[int],
+    notices: list[str],
 ) -> Timing:
     """Times made strictly increasing; says what had to be invented."""
+    known = [s for s in stamps if s is not None]
+    if len(stamps) > 1 and 2 * sum(a < b for a, b in pairwise(known)) < len(stamps) - 1:
+        rate = rate.limit_denominator(1001) if 0 < rate <= 1000 else Fraction(25)
+        notices.append(
+            f"the film has no usable time stamps: it gets {float(rate):g} frames a second"
+        )
+        return Timing(1 / rate, tuple(range(len(stamps))), (1,) * len(stamps))
     missing, wrong = 0, 0
     usual = next((d for d in durations if d), 1)
     fixed: list[int] = []

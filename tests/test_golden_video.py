@@ -1,6 +1,7 @@
 """Golden films of every version decode for ever: the same symbols, times, sound, and frames."""
 
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from independent_reader import read as independent_read
 
 from laconic import codec
-from laconic.formats.errors import FormatError
+from laconic.formats.container import Container, Segment
+from laconic.formats.errors import FormatError, LaconicError
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -58,3 +60,21 @@ def test_prefixes_of_golden_films_are_refused() -> None:
     for length in range(0, len(data), 13):
         with pytest.raises(FormatError):
             codec.verify(data[:length])
+
+
+@pytest.mark.parametrize("name", ["grids-1x1", "grids-vfr-gray-37x51"])
+def test_damage_that_checksums_cannot_see_is_noticed(name: str) -> None:
+    """Payloads changed and given a new CRC: a documented error, or the same symbols."""
+    container = Container.from_bytes(next(p for p in GOLDEN if p.stem == name).read_bytes())
+    rng = random.Random(7)
+    noticed = 0
+    for _ in range(25):
+        payload = bytearray(container.segments[0].payload)
+        payload[rng.randrange(len(payload))] ^= 1 << rng.randrange(8)
+        changed = [Segment(bytes(payload), container.segments[0].check)]
+        data = Container(container.header, changed, container.chunks).to_bytes()
+        try:
+            codec.verify(data)
+        except LaconicError:
+            noticed += 1
+    assert noticed >= 20

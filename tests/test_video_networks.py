@@ -3,6 +3,8 @@
 The comparison of whole frames needs the golden vectors: set ``LACONIC_GOLDEN`` to their folder.
 """
 
+import doctest
+import importlib
 import json
 import os
 from pathlib import Path
@@ -90,7 +92,7 @@ def test_strides_leave_little_padding(size: tuple[int, int]) -> None:
     padded = [-(-side // step) * step for side in size]
 
     assert all(pad - side < step for pad, side in zip(padded, size, strict=True))
-    if min(size) >= 60:
+    if min(size) >= 100:
         assert np.prod(padded) <= 1.15 * np.prod(size)
 
 
@@ -169,3 +171,11 @@ def test_frames_equal_the_golden_vectors(case: str) -> None:
     for key, value in found.items():
         tolerance = 2e-6 * max(1.0, float(np.abs(wanted[key]).max()))
         assert np.abs(value.numpy() - wanted[key]).max() <= tolerance, key
+
+
+@pytest.mark.parametrize("name", ["gaussians", "grids", "networks", "symbols", "widths"])
+def test_examples_in_docstrings_run(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"laconic.codec.video.{name}"))
+
+    assert result.attempted > 0
+    assert result.failed == 0

@@ -40,6 +40,7 @@ from laconic.formats.errors import (
 from laconic.formats.limits import Limits
 from laconic.formats.sound_track import Sound, take_sound
 from laconic.formats.timing import Timing
+from laconic.formats.varint import write_varint
 from laconic.formats.video_header import VideoHeader
 from laconic.formats.video_reader import FilmFile
 
@@ -140,6 +141,23 @@ def test_claims_beyond_the_limits_are_refused_before_anything_is_made() -> None:
         VideoHeader.unpack(packed, chunks, Limits(pixels=10**7))
     with pytest.raises(LimitError, match="number of frames is 100"):
         VideoHeader.unpack(packed, chunks, Limits(frames=99))
+
+
+def test_a_header_that_claims_millions_of_frames_takes_no_memory() -> None:
+    import tracemalloc
+
+    short, chunks = VideoHeader(8, 8, Timing(Fraction(1, 25), (0, 1), (1, 1))).pack()
+    claims = short.replace(b"\x08\x08\x02", b"\x08\x08" + write_varint(2**24))
+    tracemalloc.start()
+    try:
+        header = VideoHeader.unpack(claims, chunks)
+        assert header.frames == 2**24
+        assert header.timing.rate == 25
+        assert header.timing.at(400000) == 10**7
+        assert header.timing.durations[-1] == 1
+        assert tracemalloc.get_traced_memory()[1] < 10**5
+    finally:
+        tracemalloc.stop()
 
 
 # Chunks
@@ -263,6 +281,19 @@ def test_gray_films_are_gray_again(tmp_path: Path) -> None:
     video = codec.decode(codec.encode(path))
 
     assert np.array_equal(np.asarray(video), frames)
+
+
+def test_films_without_usable_times_get_a_rate(tmp_path: Path) -> None:
+    path = films.write(
+        tmp_path / "raw.h264", films.moving(9, 32, 32), codec="libx264", layout="yuv420p"
+    )
+    notes: list[str] = []
+
+    video = codec.decode(codec.encode(path, codec="hnerv", film=FilmSettings(note=notes.append)))
+
+    assert video.rate == 25
+    assert video.timestamps == [n / 25 for n in range(9)]
+    assert notes == ["the film has no usable time stamps: it gets 25 frames a second"]
 
 
 def test_ten_bits_and_transparency_are_reported(tmp_path: Path) -> None:

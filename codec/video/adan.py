@@ -71,28 +71,36 @@ class Adan(torch.optim.Optimizer):
             torch._foreach_addcdiv_(params, top, bottom, -group["lr"])
 
 
-class FrameAdam:
-    """Adam for a tensor whose first axis is time, one frame at a time.
+class FrameDescent:
+    """Descent for a tensor whose first axis is time, one frame at a time.
 
     A step sees the gradient of one frame's latents only; this optimiser reads and writes only that
-    frame, so that its cost does not grow with the length of the chunk.
+    frame, so that its cost does not grow with the length of the chunk. The gradient is divided by
+    its size in the channel and not, as in Adam, in the element: latents that matter little stay
+    where they are, most of them at zero.
+
+    Args:
+        tensor: ``[N, C, h, w]``, changed in place.
+        momentum, memory: decay of a frame's mean gradient and of a channel's mean square.
     """
 
-    def __init__(self, tensor: Tensor, betas: tuple[float, float] = (0.8, 0.95)) -> None:
-        self.tensor, self.betas = tensor, betas
-        self.mean, self.square = torch.zeros_like(tensor), torch.zeros_like(tensor)
-        self.counts = torch.zeros(tensor.shape[0])
+    def __init__(self, tensor: Tensor, momentum: float = 0.8, memory: float = 0.95) -> None:
+        self.tensor, self.momentum, self.memory = tensor, momentum, memory
+        self.mean = torch.zeros_like(tensor)
+        self.square = torch.zeros(tensor.shape[1], 1, 1, device=tensor.device)
+        self.counts = torch.zeros(tensor.shape[0] + 1)  # updates of each frame, and of all
 
     @torch.no_grad()
     def step(self, frame: int, grad: Tensor, lr: float) -> None:
-        """Update one frame from its gradient ``[C, h, w]``."""
-        b1, b2 = self.betas
+        """Update one frame from its gradient ``[C, h, w]``; no element moves more than 4 lr."""
         self.counts[frame] += 1
-        count = float(self.counts[frame])
-        mean = self.mean[frame].lerp_(grad, 1 - b1)
-        square = self.square[frame].mul_(b2).addcmul_(grad, grad, value=1 - b2)
-        bottom = (square / (1 - b2**count)).sqrt_().add_(1e-12)
-        self.tensor[frame].addcdiv_(mean, bottom, value=-lr / (1 - b1**count))
+        self.counts[-1] += 1
+        own, all_frames = float(self.counts[frame]), float(self.counts[-1])
+        self.square.lerp_(grad.square().mean((1, 2), keepdim=True), 1 - self.memory)
+        size = (self.square / (1 - self.memory**all_frames)).sqrt_().add_(1e-12)
+        mean = self.mean[frame].lerp_(grad, 1 - self.momentum)
+        move = mean / size / (1 - self.momentum**own)
+        self.tensor[frame].sub_(move.clamp_(-4, 4), alpha=lr)
 
     def state(self) -> dict[str, Tensor]:
         """Tensors to save; assign to them to restore."""

@@ -39,6 +39,7 @@ class Decoder:
                 size = step_size(coded.steps[name if latent else group_of(name, p.shape)])
                 p.copy_(torch.from_numpy(symbols.astype(np.float64) * size))
         self.film.requires_grad_(False).to(self.device)
+        self.film.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def frame(self, index: int) -> NDArray[np.uint8]:
         """One frame, ``[H, W, 3]`` RGB; IndexError outside 0..N - 1."""
@@ -71,7 +72,7 @@ def decode(
     limits.check("the number of frames", frames, limits.frames)
     limits.check_pixels(width, height)
     plan, offset = Plan.read(payload, frames, height, width)
-    limits.check("the number of latents", count_latents(plan), limits.samples)
+    limits.check("the number of latents", count_latents(plan), limits.cells)
     with torch.device("meta"):
         shapes = {name: tuple(p.shape) for name, p in Film(plan).sent().items()}
     weights = {name: shape for name, shape in shapes.items() if not name.startswith(LATENT)}

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
 
-from laconic.codec.video.adan import Adan, FrameAdam
+from laconic.codec.video.adan import Adan, FrameDescent
 from laconic.codec.video.film import LATENT, Film
 from laconic.codec.video.losses import LOSSES, squared
 from laconic.codec.video.plan import Plan
 from laconic.codec.video.planning import plan_network
-from laconic.codec.video.quantiser import Quantiser, rounded
+from laconic.codec.video.quantiser import LatentModel, Quantiser, rounded
 from laconic.codec.video.settings import PRESETS, RECIPES, Aim, FitSettings, Recipe
 from laconic.codec.video.symbols import Coded, encode_symbols
 from laconic.formats.errors import ParameterError
@@ -41,7 +41,7 @@ FURTHEST = 8.0  # that a price may be from the one expected at the target
 SURVEY_EVERY = 25
 STATUS_EVERY = 50
 LATENT_SHARE = 0.8  # of the target, when a pyramid starts
-TRAVEL = 8.0  # steps that a latent may move in all its updates together
+TRAVEL, FURTHEST_MOVE = 6.0, 0.1  # steps that latents move in all updates together, in one
 MARGIN = 0.97  # share of the target that the estimate is steered to
 COARSER = 64  # places that steps may be widened at the end
 
@@ -85,19 +85,21 @@ class Fit:
             torch.manual_seed(settings.seed)
             self.film = Film(self.plan, encoder=True)
         self.film.to(self.device)
+        self.film.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.quantiser = Quantiser(self.film).to(self.device)
         if init is not None:
             self._load_warm(init)
         self.steps = PRESETS[settings.preset]
         self.switch = round(self.recipe.quantise_from * self.steps)
+        self.weights_switch = round(self.recipe.weights_from * self.steps)
         visits = (self.steps - self.switch) / self.plan.frames
-        self.travel = min(max(TRAVEL / visits, 0.03), 0.5)
+        self.travel = min(TRAVEL / visits, FURTHEST_MOVE)
         self.step = 0
         self.trade, self.correction = self.aim.trade, 1.0
         self.error = 0.0  # running mean of the squared error
         self.bpp = 0.0
         self._order: list[int] = []
-        self.frame_optimisers = [FrameAdam(stored.data) for stored in self.film.latents]
+        self.frame_optimisers = [FrameDescent(stored.data) for stored in self.film.latents]
         self.optimiser = self._optimiser()
 
     @property
@@ -106,7 +108,7 @@ class Fit:
         return self.step > self.switch or self.switch == 0 < self.step
 
     def _optimiser(self) -> torch.optim.Optimizer:
-        """For everything but latents, which `FrameAdam` moves."""
+        """For everything but latents, which `FrameDescent` moves."""
         named = self.film.named_parameters()
         weights = [p for name, p in named if not name.startswith(LATENT)]
         groups = [
@@ -145,6 +147,8 @@ class Fit:
     def _one_step(self) -> None:
         if self.step == self.switch:
             self._start_quantising()
+        if self.step == self.weights_switch > self.switch:
+            self.quantiser.start(self.film, self.recipe.levels, latents=False)
         rate = self._schedule()
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["times"]
@@ -175,7 +179,7 @@ class Fit:
         indexes = self._batch(1)
         t = int(indexes[0])
         target = self._pictures(indexes)
-        values, weight_bits = self.quantiser.weights(self.film)
+        values, weight_bits = self._weights()
         rows, rounded_rows = [], []
         own = following = weight_bits.new_zeros(())
         for i, stored in enumerate(self.film.latents):
@@ -199,6 +203,14 @@ class Fit:
             size = float(self.quantiser.step(f"{LATENT}{i}").detach())
             optimiser.step(t, row.grad[0], travel * size)
         self._steer(float(weight_bits.detach() + count * own.detach()) / self.pixels)
+
+    def _weights(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Weights as the picture sees them, and their bits: expected ones while they are free."""
+        if self.step < self.weights_switch:
+            free = {n: p for n, p in self.film.sent().items() if not n.startswith(LATENT)}
+            bits = (1 - LATENT_SHARE) * self.aim.bpp * self.pixels
+            return free, next(iter(free.values())).new_tensor(bits)
+        return self.quantiser.weights(self.film)
 
     def _distortion(self, frames: Tensor, target: Tensor) -> tuple[Tensor, float]:
         """The loss, and the squared error of clipped frames."""
@@ -224,7 +236,7 @@ class Fit:
             found = self.film.encode(self._padded(self._pictures(indexes)))
             for stored, latent in zip(self.film.latents, found, strict=True):
                 stored[index] = latent[0]
-        self.quantiser.start(self.film)
+        self.quantiser.start(self.film, self.recipe.levels)
         if self.settings.network == "grids":
             self.quantiser.start_pyramid(self._first_step(), self.film)
         self.bpp = 0.0
@@ -250,7 +262,7 @@ class Fit:
 
     def _mean_error(self) -> float:
         """Squared error over a few frames of what would be decoded now."""
-        values, _ = self.quantiser.weights(self.film)
+        values, _ = self._weights()
         count = self.plan.frames
         errors = []
         for index in sorted({0, count // 2, count - 1}):
@@ -298,6 +310,8 @@ class Fit:
             self._start_quantising()
         target = self.aim.target_bytes
         head = len(self.plan.to_bytes())
+        if self.step < self.weights_switch:
+            self.quantiser.start(self.film, self.recipe.levels, latents=False)
         coded = self.quantiser.integers(self.film)
         if target is None or head + len(encode_symbols(coded)[0]) <= target:
             return coded
@@ -357,6 +371,8 @@ class Fit:
             for key, value in entries.items():
                 array = value.detach().cpu().numpy().copy() if torch.is_tensor(value) else value
                 saved[f"optimiser/{place}/{key}"] = array
+        for name, model in self.quantiser.models.items():
+            saved[f"model/{name}"] = model.state().cpu().numpy().copy()
         for place, frame_optimiser in enumerate(self.frame_optimisers):
             for key, tensor in frame_optimiser.state().items():
                 saved[f"frames/{place}/{key}"] = tensor.cpu().numpy().copy()
@@ -384,6 +400,10 @@ class Fit:
                     tensor.copy_(torch.from_numpy(np.asarray(state[f"frames/{place}/{key}"])))
             for name, p in own.items():
                 p.copy_(torch.from_numpy(np.asarray(state[f"film/{name}"])))
+        for name, value in state.items():
+            if name.startswith("model/"):
+                restored = torch.from_numpy(np.asarray(value).copy()).to(fit.device)
+                fit.quantiser.models[name.removeprefix("model/")] = LatentModel.restored(restored)
         fit.optimiser.load_state_dict(
             {**fit.optimiser.state_dict(), "state": _optimiser_state(state)}
         )

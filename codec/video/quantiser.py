@@ -2,8 +2,8 @@
 
 The rate is that of the very Gaussians the file will use: mean and deviation of the codes, one
 Gaussian a group, predicted from frame to frame for latents. Codes are rounded in the picture and in
-the rate, straight-through; noise in place of rounding claims a tenth of a bit for every zero, and
-most codes of a small file are zeros. Zhang et al., arXiv 2402.18152, section 3.4.
+the count of bits, straight-through; noise in place of rounding claims a tenth of a bit for every
+zero, and most codes of a small file are zeros. Zhang et al., arXiv 2402.18152, section 3.4.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from laconic.codec.video.film import LATENT, Film
 from laconic.codec.video.gaussians import PHASES, scale_of
 from laconic.codec.video.symbols import (
     BEFORE_BOUNDS,
+    STEPS_PER_OCTAVE,
     Coded,
     group_of,
     step_index,
@@ -28,8 +29,8 @@ from laconic.codec.video.symbols import (
 )
 
 LOWEST_DEVIATION = scale_of(0)
-FIRST_LEVELS = 24.0  # steps that span a range of eight deviations when quantisation starts
-LEAST_SPREAD = 0.02  # of weights that start at zero
+GRADIENT_DEVIATION = 0.2
+LEAST_SPREAD = 0.05  # of weights that start at zero
 COARSE_GAIN = 0.5  # octaves a level
 SMALLEST_MASS = 2.0**-24
 
@@ -50,14 +51,14 @@ class Quantiser(nn.Module):
         self.models: dict[str, LatentModel] = {}
 
     @torch.no_grad()
-    def start(self, film: Film, levels: float = FIRST_LEVELS) -> None:
-        """Steps from the range of every group: eight deviations span ``levels`` of them."""
+    def start(self, film: Film, levels: float, weights: bool = True, latents: bool = True) -> None:
+        """Steps from the spread of every group: eight deviations span ``levels`` of them."""
         members: dict[str, list[Tensor]] = {}
         for name, p in film.sent().items():
-            members.setdefault(self.group[name], []).append(p.flatten())
+            if latents if name.startswith(LATENT) else weights:
+                members.setdefault(self.group[name], []).append(p.flatten())
         for key, parts in members.items():
-            joined = torch.cat(parts)
-            spread = max(float(joined.std(correction=0)), LEAST_SPREAD)
+            spread = max(float(torch.cat(parts).std(correction=0)), LEAST_SPREAD)
             self.log_steps[self.place[key]] = math.log2(8 * spread / levels)
 
     @torch.no_grad()
@@ -70,13 +71,18 @@ class Quantiser(nn.Module):
         for level, name in enumerate(reversed(names)):
             self.log_steps[self.place[name]] = math.log2(finest) - COARSE_GAIN * level
 
+    def steps(self) -> Tensor:
+        """Step of every group, ``[G]``, on the grid that files have."""
+        grid = rounded(self.log_steps * STEPS_PER_OCTAVE) / STEPS_PER_OCTAVE
+        return torch.exp2(grid)
+
     def step(self, name: str) -> Tensor:
         """Step of one tensor, a scalar."""
-        return torch.exp2(self.log_steps[self.place[self.group[name]]])
+        return self.steps()[self.place[self.group[name]]]
 
     def weights(self, film: Film) -> tuple[dict[str, Tensor], Tensor]:
         """Rounded weights by name (straight-through), and the bits of all of them."""
-        steps = torch.exp2(self.log_steps)
+        steps = self.steps()
         members: dict[str, list[Tensor]] = {}
         values: dict[str, Tensor] = {}
         for name, p in film.sent().items():
@@ -85,7 +91,7 @@ class Quantiser(nn.Module):
             step = steps[self.place[self.group[name]]]
             code = p / step
             values[name] = rounded(code) * step
-            members.setdefault(self.group[name], []).append(rounded(code).flatten())
+            members.setdefault(self.group[name], []).append(code.flatten())
         total = self.log_steps.new_zeros(())
         for parts in members.values():
             joined = torch.cat(parts)
@@ -113,14 +119,14 @@ class Quantiser(nn.Module):
         step, model = self.step(name), self.models[name]
         code = row / step
         if before is None:
-            own = gaussian_bits(rounded(code), model.first_mean, model.first_deviation)
+            own = gaussian_bits(code, model.first_mean, model.first_deviation)
         else:
             code_before = (before / step).detach().round()
             mean = model.share * code_before + model.mean
-            own = gaussian_bits(rounded(code), mean, model.deviation(code_before))
+            own = gaussian_bits(code, mean, model.deviation(code_before))
         following = own.new_zeros(())
         if after is not None:
-            mean = model.share * rounded(code) + model.mean
+            mean = model.share * code + model.mean
             code_after = (after / step).detach().round()
             following = gaussian_bits(code_after, mean, model.deviation(code.detach().round()))
         return rounded(code) * step, own, following
@@ -129,7 +135,7 @@ class Quantiser(nn.Module):
     def integers(self, film: Film, shift: int = 0) -> Coded:
         """What is written: steps on their grid (``shift`` places coarser), parameters rounded."""
         indexes = {
-            key: step_index(float(torch.exp2(self.log_steps[place]))) + shift
+            key: step_index(float(torch.exp2(self.log_steps[place].detach()))) + shift
             for key, place in self.place.items()
         }
         weights: dict[str, NDArray[np.int32]] = {}
@@ -142,8 +148,20 @@ class Quantiser(nn.Module):
 
 
 def gaussian_bits(codes: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Bits of codes under a Gaussian integrated over unit bins (arXiv 2402.18152, eq. 8)."""
-    scale = (deviation.clamp_min(LOWEST_DEVIATION) * math.sqrt(2)).reciprocal()
+    """Bits of codes under a Gaussian integrated over unit bins (arXiv 2402.18152, eq. 8).
+
+    The value is that of the rounded codes, the gradient that of the codes as they are, under a
+    Gaussian no narrower than `GRADIENT_DEVIATION`: where all codes are zero, a code that grows
+    towards one has to feel what a one costs.
+    """
+    with torch.no_grad():
+        value = _bits(codes.round(), mean, deviation.clamp_min(LOWEST_DEVIATION))
+    smooth = _bits(codes, mean, deviation.clamp_min(GRADIENT_DEVIATION))
+    return smooth + (value - smooth).detach()
+
+
+def _bits(codes: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    scale = (deviation * math.sqrt(2)).reciprocal()
     x = (codes - mean).abs()
     mass = 0.5 * (torch.erfc((x - 0.5) * scale) - torch.erfc((x + 0.5) * scale))
     return -(mass.clamp_min(0) + SMALLEST_MASS).log2().sum()
@@ -181,6 +199,17 @@ class LatentModel:
             variance = (squares * chosen).sum(axes, keepdim=True) / members.clamp_min(1)
             deviations.append(variance.sqrt())
         return cls(*first, share, mean, deviations)
+
+    def state(self) -> Tensor:
+        """All numbers in one tensor, ``[4 + grades, C]``."""
+        parts = [self.first_mean, self.first_deviation, self.share, self.mean, *self.deviations]
+        return torch.stack([part.flatten() for part in parts])
+
+    @classmethod
+    def restored(cls, state: Tensor) -> LatentModel:
+        """From :meth:`state`."""
+        first_mean, first_deviation, share, mean, *deviations = state[:, None, :, None, None]
+        return cls(first_mean, first_deviation, share, mean, deviations)
 
     def deviation(self, before: Tensor) -> Tensor:
         """Of each residual, from the rounded codes of the frame before, ``[1, C, h, w]``."""

@@ -8,7 +8,7 @@ from laconic.codec.video.plan import KINDS
 from laconic.formats.errors import ParameterError
 
 DEFAULT_QUALITY = 50.0
-PRESETS = {"fast": 1500, "medium": 6000, "slow": 30000}
+PRESETS = {"fast": 1000, "medium": 5000, "slow": 25000}
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,25 @@ class Recipe:
         optimiser: "adan" or "adam".
         rate: learning rate of weights.
         quantise_from: share of the steps after which codes are rounded and rate is paid.
-        batch: frames a step.
+        weights_from: share of the steps after which weights too are rounded and paid, if later:
+            weights that start at zero never grow when they cost from the beginning.
+        levels: steps that span eight deviations of a tensor when quantisation starts.
+        batch: frames a step, until then.
     """
 
     loss: str = "squared"
     optimiser: str = "adan"
     rate: float = 3e-3
     quantise_from: float = 0.5
+    weights_from: float = 0.0
+    levels: float = 24.0
     batch: int = 1
 
 
 RECIPES = {
     "hnerv": Recipe(optimiser="adam", rate=1e-3),
     "hnerv-boost": Recipe(loss="boosted"),
-    "grids": Recipe(rate=2e-3, quantise_from=0.0),
+    "grids": Recipe(rate=3e-3, quantise_from=0.0, weights_from=0.5, levels=16.0),
 }
 
 

@@ -131,6 +131,6 @@ def choose_strides(height: int, width: int) -> tuple[int, ...]:
         step = math.prod(strides)
         padded = math.ceil(height / step) * step * math.ceil(width / step) * step
         rows = min(height, width) / step
-        return 1.5 * math.log(padded / (height * width)) + abs(math.log(rows / ROWS_AIMED_AT)) / 2
+        return 3 * math.log(padded / (height * width)) + abs(math.log(rows / ROWS_AIMED_AT)) / 2
 
     return min(STRIDES, key=cost)

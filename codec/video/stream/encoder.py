@@ -132,12 +132,12 @@ class StreamEncoder:
             self.note(f"stopped early: the same command with -f goes on from {self.work.path}")
 
     def _network(self) -> str:
-        from laconic.codec.video.chunk import FitSettings
+        from laconic.codec.video.settings import FitSettings
 
         return self.settings.model or FitSettings().network
 
     def _fit_settings(self, quality: float | None) -> Any:
-        from laconic.codec.video.chunk import FitSettings
+        from laconic.codec.video.settings import FitSettings
 
         return FitSettings(
             network=self._network(), preset=self.options.preset, quality=quality, seed=0
