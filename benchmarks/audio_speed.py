@@ -2,8 +2,10 @@
 
     python benchmarks/audio_speed.py [--json FILE] [--model MODEL] [--minutes 60] [--sound FILE]
 
-Every step is a process of its own, so that peak memory is its own. The sound is a sample, repeated.
-Opus at 6 kbit/s is measured in the same run.
+Factors are seconds of sound per second of processor time, which says what a core that has nothing
+else to do would take; set OMP_NUM_THREADS=1 to leave out what threads lose to each other. The long
+sound is a sample, repeated; its steps are commands of their own, model loading included, so that
+peak memory is their own. FFmpeg's Opus encoder is measured in the same run.
 """
 
 from __future__ import annotations
@@ -42,22 +44,22 @@ def looped(source: Path, seconds: float, target: Path, rate: int = 16000) -> Non
 
 
 def timed(*arguments: str) -> dict[str, float]:
-    """Seconds and MiB of one command of ``laconic``."""
+    """Seconds of processor time and MiB of one command of ``laconic``."""
     code = (
         "import resource, sys, time; from laconic.cli.main import main\n"
         "sys.argv = ['laconic', *sys.argv[1:]]\n"
         "try:\n    main()\n"
         "except SystemExit as leave:\n"
         "    own = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "    print(own.ru_maxrss, file=sys.stderr); sys.exit(leave.code)\n"
+        "    print(own.ru_utime + own.ru_stime, own.ru_maxrss, file=sys.stderr)\n"
+        "    sys.exit(leave.code)\n"
     )
-    start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True,
         env=os.environ,
     )  # fmt: skip
-    seconds = time.perf_counter() - start
-    return {"s": seconds, "mib": int(done.stderr.split()[-1]) / 1024}
+    seconds, kib = done.stderr.split()[-2:]
+    return {"s": float(seconds), "mib": int(kib) / 1024}
 
 
 def opus_factors(path: Path, seconds: float) -> dict[str, float]:
@@ -68,15 +70,15 @@ def opus_factors(path: Path, seconds: float) -> dict[str, float]:
 
     sound = read_audio(path)
     buffer = io.BytesIO()
-    start = time.perf_counter()
+    start = time.process_time()
     writer = AudioWriter(buffer, FORMATS["opus"], sound.rate, 1)
     writer.write(sound.samples)
     writer.finish()
-    middle = time.perf_counter()
+    middle = time.process_time()
     with AudioSource(buffer.getvalue()) as source:
         for _ in source:
             pass
-    end = time.perf_counter()
+    end = time.process_time()
     return {"encode": seconds / (middle - start), "decode": seconds / (end - middle)}
 
 
@@ -85,24 +87,24 @@ def factors(path: Path, seconds: float, model: str) -> list[dict[str, Any]]:
     from laconic import codec
 
     codec.decode(codec.encode(SAMPLE, codec="semanticodec", model=model))
-    start = time.perf_counter()
+    start = time.process_time()
     data = codec.encode(path, codec="semanticodec", model=model)
-    encode = seconds / (time.perf_counter() - start)
-    start = time.perf_counter()
+    encode = seconds / (time.process_time() - start)
+    start = time.process_time()
     codec.encode(path, codec="semanticodec", model=model, verify=False)
-    unchecked = seconds / (time.perf_counter() - start)
+    unchecked = seconds / (time.process_time() - start)
     rows: list[dict[str, Any]] = [
         {"step": "encode, verified", "factor": encode},
         {"step": "encode --no-verify", "factor": unchecked},
     ]
     for steps in (0, codec.probe(data).settings["steps"]):
-        start = time.perf_counter()
+        start = time.process_time()
         codec.decode(data, steps=steps)
         rows.append({"step": f"decode --steps {steps}",
-                     "factor": seconds / (time.perf_counter() - start)})  # fmt: skip
-    start = time.perf_counter()
+                     "factor": seconds / (time.process_time() - start)})  # fmt: skip
+    start = time.process_time()
     codec.verify(data)
-    rows.append({"step": "tokens alone", "factor": seconds / (time.perf_counter() - start)})
+    rows.append({"step": "tokens alone", "factor": seconds / (time.process_time() - start)})
     return rows
 
 

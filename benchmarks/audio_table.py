@@ -1,7 +1,8 @@
 """Quality and size of the audio codec on held-out sounds, beside codecs people use.
 
     python benchmarks/audio_table.py --data DIR --json benchmarks/results/audio_table.json
-                                     [--model MODEL] [--limit N] [--metrics pesq,stoi,...]
+        [--model MODEL] [--limit N] [--metrics pesq,stoi,...] [--streams 1,2,...] [--steps 0,4]
+        [--only ours | others | savings]
 
 ``DIR`` holds sounds whose names begin with the source before the first dash; those of SPEECH are
 speech, the rest music or effects. PESQ, STOI, ESTOI and ViSQOL (speech mode, polynomial map, 16
@@ -71,12 +72,14 @@ def kind_of(item: Item) -> str:
     return "speech" if item.path.name.startswith(SPEECH) else "other"
 
 
-def ours(model: LoadedModel) -> Iterator[tuple[str, Callable[[Item], tuple[int, Audio]]]]:
+def ours(
+    model: LoadedModel, ladder: list[int], all_steps: list[int]
+) -> Iterator[tuple[str, Callable[[Item], tuple[int, Audio]]]]:
     """Every rung of the ladder, without and with the refiner."""
     most = len(model.network.vocabularies)
-    for streams in (n for n in LADDER if n <= most):
+    for streams in (n for n in ladder if n <= most):
         quality = 100 * (streams - 1) / max(1, most - 1)
-        for steps in STEPS:
+        for steps in all_steps:
 
             def run(item: Item, quality: float = quality, steps: int = steps) -> tuple[int, Audio]:
                 data = codec.encode(
@@ -185,6 +188,8 @@ def main() -> None:
     parser.add_argument("--model", default="semanticodec-small")
     parser.add_argument("--limit", type=int, help="sounds of each source")
     parser.add_argument("--metrics", default=",".join(MEASURES))
+    parser.add_argument("--streams", default=",".join(map(str, LADDER)))
+    parser.add_argument("--steps", default=",".join(map(str, STEPS)))
     parser.add_argument("--only", choices=["ours", "others", "savings"])
     arguments = parser.parse_args()
     model = load(arguments.model, "semanticodec")
@@ -208,7 +213,10 @@ def main() -> None:
         result["savings"] = savings(items, model)
     if arguments.only in (None, "ours"):
         result["model"] = {"name": model.info.name, "id": model.info.id}
-        result["ours"] = [r for name, run in ours(model) for r in measure(items, name, run, wanted)]
+        ladder, steps = (list(map(int, x.split(","))) for x in (arguments.streams, arguments.steps))
+        result["ours"] = []
+        for name, run in ours(model, ladder, steps):
+            result["ours"] += measure(items, name, run, wanted)
     if arguments.only in (None, "others"):
         result["others"] = []
         for kbps in OPUS:

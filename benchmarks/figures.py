@@ -74,6 +74,26 @@ def measure_lossless(kodak: Path) -> None:
     run(str(HERE / "lossless_photo.py"), "--data", str(kodak), "--out", str(out))
 
 
+def measure_rendered() -> None:
+    """Lossless coding of the sample pictures."""
+    out = RESULTS / "samples-lossless"
+    options = ("--coders", "png,webp,laconic-e0", "--out", str(out))
+    run(str(HERE / "lossless_photo.py"), "--data", str(ROOT / "samples"), *options)
+
+
+def measure_preview(kodak: Path) -> None:
+    """What a preview in a lossless file costs."""
+    out = RESULTS / "lossless_preview"
+    run(str(HERE / "lossless_preview.py"), "--data", str(kodak), "--out", str(out))
+
+
+def measure_photos(photos: Path) -> None:
+    """Colour transforms, and circuits for latents, on the training pictures' held-out part."""
+    for name in ("colour_transforms", "latent_circuits"):
+        steps = ("--steps", "500") if name == "colour_transforms" else ()
+        run(str(HERE / f"{name}.py"), "--data", str(photos), "--out", str(RESULTS / name), *steps)
+
+
 def measure_records(mnist: Path, tables: Path) -> None:
     """Digits and tables."""
     folders = ("--mnist", str(mnist), "--tables", str(tables))
@@ -87,6 +107,15 @@ def measure_effort(kodak: Path) -> None:
     run(script, "--pictures", str(kodak), *options)
 
 
+def measure_order(kodak: Path) -> None:
+    """Files of the default model in several orders of its channels, on four pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in (1, 5, 20, 23):
+            shutil.copy(kodak / f"kodim{number:02}.png", folder)
+        script = str(HERE / "channel_order.py")
+        run(script, "--pictures", folder, "--out", str(RESULTS / "channel_order"))
+
+
 def measure_contexts(kodak: Path) -> None:
     """What each context of the entropy model is worth."""
     options = ("--pictures", str(kodak), "--json", str(RESULTS / "contexts.json"))
@@ -98,7 +127,7 @@ def script(name: str) -> Callable[[], None]:
     return lambda: run(str(HERE / f"{name}.py"), "--json", str(RESULTS / f"{name}.json"))
 
 
-SCRIPTS = ("entropy_speed", "image_speed", "large_picture", "toolkit_speed")
+SCRIPTS = ("entropy_speed", "image_speed", "large_picture", "toolkit_speed", "mlicpp_speed")
 
 
 def load(name: str) -> Any:
@@ -338,6 +367,29 @@ def audio_speed() -> str:
     return table("step | times real time", rows)
 
 
+def mlicpp() -> str:
+    """MLIC++ beside a forward pass of its own, and the authors' code beside theirs."""
+    figures = load("mlicpp_speed")
+    return table(
+        "768 x 512, one thread | CPU seconds | of a forward pass | authors' code, of theirs",
+        [
+            f"{name} | {seconds:.1f} | {seconds / figures['seconds']['forward']:.2f} |"
+            f" {figures['authors'].get(name, 1.0):.2f}"
+            for name, seconds in figures["seconds"].items()
+        ],
+    )
+
+
+def order_ranks() -> str:
+    """Orders of the channels against measurement."""
+    return kept("channel_order")().split("\n\n")[0]
+
+
+def order_files() -> str:
+    """What orders do to files."""
+    return kept("channel_order")().split("\n\n")[1]
+
+
 def kept(name: str) -> Callable[[], str]:
     """A table that a benchmark wrote itself."""
     return lambda: (RESULTS / f"{name}.md").read_text().strip()
@@ -364,8 +416,15 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "demo-film": demo_film,
     "speed": speed,
     "effort": kept("sga"),
+    "mlicpp-speed": mlicpp,
+    "order-ranks": order_ranks,
+    "order-files": order_files,
     "lossless": kept("kodak-lossless"),
     "held-out": kept("held-out"),
+    "samples-lossless": kept("samples-lossless"),
+    "lossless-preview": kept("lossless_preview"),
+    "latent-circuits": kept("latent_circuits"),
+    "colour-transforms": kept("colour_transforms"),
     "records": records,
     "records-orders": orders,
     "large": large,
@@ -405,7 +464,21 @@ def main() -> None:
     measuring.add_argument("--anchors", type=Path, required=True)
     measuring.add_argument("--mnist", type=Path)
     measuring.add_argument("--tables", type=Path)
-    names = ["kodak", "demo", "demo_film", "lossless", "records", "effort", "contexts", *SCRIPTS]
+    measuring.add_argument("--photos", type=Path, help="pictures of `laconic train photo`")
+    names = [
+        "kodak",
+        "demo",
+        "demo_film",
+        "lossless",
+        "rendered",
+        "preview",
+        "photos",
+        "records",
+        "effort",
+        "contexts",
+        "order",
+        *SCRIPTS,
+    ]
     measuring.add_argument("--only", nargs="+", choices=names)
     commands.add_parser("write")
     arguments = parser.parse_args()
@@ -416,14 +489,21 @@ def main() -> None:
             "demo": lambda: measure_demo("demo"),
             "demo_film": lambda: measure_demo("demo_film", "--video"),
             "lossless": lambda: measure_lossless(arguments.kodak),
+            "rendered": measure_rendered,
+            "preview": lambda: measure_preview(arguments.kodak),
             "effort": lambda: measure_effort(arguments.kodak),
             "contexts": lambda: measure_contexts(arguments.kodak),
+            "order": lambda: measure_order(arguments.kodak),
             **{name: script(name) for name in SCRIPTS},
         }
         if arguments.mnist and arguments.tables:
             tasks["records"] = lambda: measure_records(arguments.mnist, arguments.tables)
         elif "records" in (arguments.only or []):
             parser.error("records are measured on --mnist and --tables: give both")
+        if arguments.photos:
+            tasks["photos"] = lambda: measure_photos(arguments.photos)
+        elif "photos" in (arguments.only or []):
+            parser.error("photos are measured on --photos: give their folder")
         for name in arguments.only or tasks:
             tasks[name]()
     for page in PAGES:

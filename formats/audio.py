@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from io import BytesIO
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
+from laconic.formats.errors import ParameterError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 SUFFIXES = {
@@ -78,7 +77,8 @@ class Audio:
 def read_audio(
     source: str | os.PathLike[str] | bytes | BinaryIO, limits: Limits = DEFAULT_LIMITS
 ) -> Audio:
-    """Read the first audio track of a file, path or bytes.
+    """Read the first audio track of a file, path or bytes, whole. Choose
+    :class:`~laconic.formats.audio_stream.AudioSource` for sounds that do not fit into memory.
 
     Encoder delay and padding that the file declares are removed, as players do.
 
@@ -87,45 +87,16 @@ def read_audio(
         FormatError: damaged, truncated or empty.
         LimitError: more samples than the limits allow.
     """
-    import av
+    from laconic.formats.audio_stream import AudioSource
 
-    handle: Any = BytesIO(source) if isinstance(source, bytes) else source
-    if isinstance(handle, os.PathLike):
-        handle = os.fspath(handle)
-    try:
-        with av.open(handle) as container:
-            if not container.streams.audio:
-                raise UnsupportedError("the input holds no audio track: expected a sound file")
-            stream = container.streams.audio[0]
-            parts, rate = _decode(container, stream, limits)
-    except av.error.InvalidDataError as error:
-        raise UnsupportedError(
-            "the input is no sound that FFmpeg reads, or it is damaged at its beginning"
-        ) from error
-    except av.error.FFmpegError as error:
-        if isinstance(error, OSError) and error.errno in (2, 13, 21):
-            raise
-        raise FormatError(f"the sound cannot be decoded: {error.strerror}") from error
-    if not parts:
-        raise FormatError("the audio track holds no samples: the file is empty or truncated")
-    return Audio(np.concatenate(parts, axis=1), rate)
-
-
-def _decode(container: Any, stream: Any, limits: Limits) -> tuple[list[NDArray[np.float32]], int]:
-    import av
-
-    rate = stream.rate
-    # Interleaved: PyAV fails at planes beyond the seventh.
-    resampler = av.AudioResampler(format="flt", layout=stream.layout, rate=rate)
     parts: list[NDArray[np.float32]] = []
     total = 0
-    for frame in container.decode(stream):
-        for piece in resampler.resample(frame):
-            part = piece.to_ndarray().reshape(-1, stream.layout.nb_channels).T  # [C, n]
-            total += part.size
+    with AudioSource(source) as sound:
+        for block in sound:
+            total += block.size
             limits.check("the number of audio samples", total, limits.samples)
-            parts.append(part)
-    return [p for p in parts if p.size], rate
+            parts.append(block)
+        return Audio(np.concatenate(parts, axis=1), sound.rate, sound.tags)
 
 
 def resample(audio: Audio, rate: int, channels: int | None = None) -> Audio:

@@ -141,3 +141,25 @@ def test_files_of_encoders_with_other_threads_decode_here(stream: Path) -> None:
 
     assert codec.decode(again).pixels.shape == (192, 256, 3)
     assert codec.verify(again).symbols == codec.verify(stream).symbols
+
+
+@pytest.mark.parametrize(
+    ("name", "stream_name"),
+    [("seven threads", "mlicpp-ordered"), ("baseline instructions", "mlicpp")],
+)
+def test_imported_models_decode_on_other_arithmetic(
+    name: str, stream_name: str, rule_models: Path
+) -> None:
+    """Golden streams, made with other kernels than today's, in processes that compute otherwise."""
+    setup, environment = VARIANTS[name]
+    path = Path(__file__).parent / "golden" / "mlic++-1" / f"{stream_name}.lac"
+    code = f"import sys, torch\n{setup}\nfrom laconic import codec\ncodec.verify(sys.argv[1])"
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stderr

@@ -1,5 +1,6 @@
 """PSCodec: prompts are heard and paid for, codebooks live, files keep their length, runs resume."""
 
+import json
 import os
 import signal
 import threading
@@ -10,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from prompt_models import GOLDEN, TINY, golden_sound, install
 from weight_rule import rule_sound
 
 from laconic import codec
+from laconic.cli.main import cli
 from laconic.codec import models
 from laconic.codec.audio.prompt.adapter import PromptModel
 from laconic.codec.audio.prompt.backbone import FFT, HOP, frames_of, sound_of
@@ -28,19 +32,6 @@ from laconic.formats.audio import Audio
 from laconic.formats.container import PROMPT, Chunk, Container
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import FormatError, ModelError, ParameterError
-
-TINY = PromptConfig(
-    width=32,
-    encoder_width=16,
-    encoder_blocks=1,
-    decoder_width=16,
-    decoder_blocks=1,
-    entries=16,
-    prompt_width=16,
-    voice_codes=2,
-    mel_codes=4,
-    prompt_entries=8,
-)
 
 
 def tiny(variant: str, **changes: object) -> PromptConfig:
@@ -157,7 +148,7 @@ def test_critic_scores_are_trained_apart() -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
 
     assert losses[-1] < losses[0]
 
@@ -234,6 +225,30 @@ def test_damaged_prompts_are_found(store: Path, prompt: bytes, message: str) -> 
         codec.decode(data)
 
 
+def test_the_golden_stream_decodes_and_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LACONIC_MODELS", str(tmp_path))
+    about = json.loads((GOLDEN / "prompted.json").read_text())
+    data = (GOLDEN / "prompted.lac").read_bytes()
+    install(tmp_path)
+
+    decoded = codec.decode(data)
+    again = ContainerReader(codec.encode(golden_sound(), codec="pscodec"))
+    container = ContainerReader(data)
+
+    assert [segment.check for segment in container] == about["checks"]
+    assert container.header.model.hex() == about["model"]
+    assert [list(c.data) for c in container.chunks] == about["prompt"]
+    assert decoded.samples.shape == (1, about["samples"])
+    assert decoded.samples[0, ::5000].tolist() == pytest.approx(about["every_5000"], abs=1e-4)
+    # An encoder's networks run in float32, where a close call may fall either way.
+    assert again.header == container.header
+    for cut in range(0, len(data), 37):
+        with pytest.raises(FormatError):
+            codec.verify(data[:cut])
+
+
 def test_a_model_of_another_kind_is_named(store: Path) -> None:
     with pytest.raises(ModelError, match="made for the codec photo"):
         codec.encode(sound(5_000), codec="pscodec", model="photo")
@@ -263,6 +278,28 @@ def test_runs_resume_where_they_ended(speech: Path, tmp_path: Path) -> None:
         run(long, tiny("casan"), [speech], tmp_path, resume=True)
     run(replace(long, steps=first + 2), config, [speech], tmp_path, resume=True)
     assert torch.load(checkpoint, weights_only=True)["step"] == first + 2
+
+
+def test_one_command_trains_and_one_exports(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LACONIC_MODELS", str(tmp_path))
+    out, model = tmp_path / "run", tmp_path / "casan.safetensors"
+    train = ["train", "pscodec", "--config", "casan", "--steps", "1", "--batch", "2"]
+
+    trained = CliRunner().invoke(cli, [*train, "--data", str(speech), "--out", str(out)])
+    again = CliRunner().invoke(cli, [*train, "--data", str(speech), "--out", str(out)])
+    export = ["models", "export", str(out / "checkpoint.pt"), "--name", "casan", "-o", str(model)]
+    exported = CliRunner().invoke(cli, export)
+
+    assert trained.exit_code == 0, trained.output
+    assert again.exit_code != 0
+    assert "--resume" in str(again.exception)
+    assert exported.exit_code == 0, exported.output
+    info = models.find("casan")
+    assert (info.codec, info.config["fusion"], info.training["steps"]) == ("pscodec", "cascade", 1)
+    decoded = codec.decode(codec.encode(sound(9_000), model="casan"))
+    assert decoded.samples.shape == (1, 9_000)
 
 
 def test_disentangling_follows_a_base(speech: Path, trained: Path, tmp_path: Path) -> None:

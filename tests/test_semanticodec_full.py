@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from weight_rule import fill, noise, rule_sound
 
+from laconic import codec
 from laconic.cli.main import cli
 from laconic.codec import models
 from laconic.codec.audio.checkpoints import import_files
@@ -33,7 +34,10 @@ from laconic.codec.audio.full.mae import Block, PatchEmbedding, sine_cosine
 from laconic.codec.audio.full.model import FullModel
 from laconic.codec.audio.full.unet import UNet
 from laconic.codec.audio.full.vae import FirstStage
+from laconic.codec.audio.header import AudioCodecHeader
 from laconic.codec.models import ModelInfo
+from laconic.formats.audio import Audio
+from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ModelError, OutputError
 
 NUMBERS = Path(__file__).parent / "numbers"
@@ -210,6 +214,21 @@ def test_an_imported_model_computes_what_the_checkpoint_did(model: FullModel) ->
     assert tokens.shape == (1, 16 * 4, 2)
     assert torch.equal(tokens, expected)
     assert torch.equal(model.encode(wave, 1), tokens[..., :1])
+
+
+def test_an_imported_model_makes_files_of_exact_length(info: ModelInfo) -> None:
+    sound = Audio(rule_sound(30_001, 3).numpy(), 22_050)
+
+    data = codec.encode(sound, model=info.name, steps=1, seed=4)
+    decoded = codec.decode(data)
+
+    assert codec.probe(data).codec == "semanticodec"
+    assert decoded.samples.shape == (1, 30_001)
+    assert np.array_equal(decoded.samples, codec.decode(data).samples)
+    assert not np.array_equal(decoded.samples, codec.decode(data, seed=5).samples)
+    assert AudioCodecHeader.unpack(
+        ContainerReader(codec.encode(sound, model=info.name)).header.codec_header
+    ) == AudioCodecHeader(2, 60, 50, 0)
 
 
 def test_a_reduced_model_keeps_its_numbers(model: FullModel) -> None:

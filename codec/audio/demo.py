@@ -115,6 +115,6 @@ def run(
                 progress(len(rows), len(files) * len(qualities))
         path = out / f"{file.stem}.png"
         with atomic_write(path, overwrite=True) as handle:
-            picture(shown).save(handle, "PNG", optimize=True)
+            picture(shown).quantize(64).save(handle, "PNG", optimize=True)
         pictures.append(path)
     return SoundResult(rows, pictures)

@@ -218,6 +218,7 @@ class AudioEncoder:
         return packed
 
     def _header(self, source: AudioSource, samples: int, streams: int) -> Header:
+        # Diffusion as published needs many more steps than the small refiner.
         advised = getattr(self.model.network, "advised_steps", DEFAULT_STEPS)
         steps = advised if self.settings.steps is None else self.settings.steps
         private = AudioCodecHeader(streams, self.model.segment, steps, self.settings.seed or 0)

@@ -2,7 +2,8 @@
 
 First weights and latents are free and only the picture counts; then codes are rounded, rate is
 paid and steps are learned. With a target size the price of a bit is steered until the estimate
-meets it, and the last word has the coder: steps are widened until the coded bytes fit.
+meets it, and the last word has the coder: steps are widened until the coded bytes fit, first those
+of latents, since weights were fitted to the places of theirs.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ Stop = Callable[[], bool]
 
 WARM_UP = 0.1
 STEP_RATE = 5.0  # learning rate of logarithmic steps, as a multiple of that of weights
-STEER_EVERY, STEERING = 10, 0.25  # steps between corrections, exponent of one
+STEER_EVERY, STEERING = 10, 0.15  # steps between corrections, exponent of one
 CALIBRATIONS, CALIBRATION_RANGE = 20, 1.5  # in a fit; the factor they may find
 FURTHEST = 8.0  # that a price may be from the one expected at the target
 SURVEY_EVERY = 25
 STATUS_EVERY = 50
 LATENT_SHARE = 0.8  # of the target, when a pyramid starts
 TRAVEL, FURTHEST_MOVE = 6.0, 0.1  # steps that latents move in all updates together, in one
-MARGIN = 0.97  # share of the target that the estimate is steered to
+MARGIN = 0.95  # share of the target that the estimate is steered to
 COARSER = 64  # places that steps may be widened at the end
 
 
@@ -325,15 +326,19 @@ class Fit:
         coded = self.quantiser.integers(self.film)
         if target is None or head + len(encode_symbols(coded)[0]) <= target:
             return coded
-        low, high = 0, COARSER  # the least widening that fits
+        shifts = [(shift, 0) for shift in range(1, COARSER + 1)]
+        shifts += [(COARSER, shift) for shift in range(1, COARSER + 1)]
+        if self.settings.network != "grids":  # nearly all is weights
+            shifts = [(shift, shift) for shift in range(1, COARSER + 1)]
+        low, high = -1, len(shifts) - 1  # the least widening that fits
         while high - low > 1:
             middle = (low + high) // 2
-            coded = self.quantiser.integers(self.film, middle)
+            coded = self.quantiser.integers(self.film, *shifts[middle])
             if head + len(encode_symbols(coded)[0]) <= target:
                 high = middle
             else:
                 low = middle
-        return self.quantiser.integers(self.film, high)
+        return self.quantiser.integers(self.film, *shifts[high])
 
     def payload(self) -> bytes:
         """The chunk as a self-contained payload.

@@ -133,10 +133,11 @@ class Quantiser(nn.Module):
         return rounded(code) * step, own, following
 
     @torch.no_grad()
-    def integers(self, film: Film, shift: int = 0) -> Coded:
-        """What is written: steps on their grid (``shift`` places coarser), parameters rounded."""
+    def integers(self, film: Film, latent_shift: int = 0, weight_shift: int = 0) -> Coded:
+        """What is written: steps on their grid, some places coarser, and parameters rounded."""
         indexes = {
-            key: step_index(float(torch.exp2(self.log_steps[place].detach()))) + shift
+            key: step_index(float(torch.exp2(self.log_steps[place].detach())))
+            + (latent_shift if key.startswith(LATENT) else weight_shift)
             for key, place in self.place.items()
         }
         weights: dict[str, NDArray[np.int32]] = {}
