@@ -2,7 +2,7 @@
 
     python benchmarks/audio_table.py --data DIR --json benchmarks/results/audio_table.json
         [--model MODEL] [--limit N] [--metrics pesq,stoi,...] [--streams 1,2,...] [--steps 0,4]
-        [--only ours | others | savings]
+        [--only ours | others | savings] [--kind speech | other]
 
 ``DIR`` holds sounds whose names begin with the source before the first dash; those of SPEECH are
 speech, the rest music or effects. PESQ, STOI, ESTOI and ViSQOL (speech mode, polynomial map, 16
@@ -27,14 +27,19 @@ from typing import Any
 import numpy as np
 
 from laconic import codec
+from laconic.codec.audio.decoding import AudioDecoder
+from laconic.codec.audio.encoding import AudioEncoder
 from laconic.codec.audio.loading import LoadedModel, load
-from laconic.codec.audio.segments import SegmentCoder
+from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
+from laconic.codec.base import DecodeSettings, EncodeSettings
 from laconic.codec.evaluate import sound as metrics
 from laconic.codec.evaluate.baselines import sounds as baselines
 from laconic.codec.evaluate.items import Item, find_items
 from laconic.entropy.token_prior import TokenPrior
 from laconic.formats.audio import SUFFIXES, Audio, fit_length, resample
+from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import Media
+from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import LaconicError
 
 SPEECH = ("nathalie_nl", "kathleen_en", "picovoice_s2i", "librivox_fr", "speech")
@@ -73,20 +78,27 @@ def kind_of(item: Item) -> str:
 
 
 def ours(
-    model: LoadedModel, ladder: list[int], all_steps: list[int]
+    items: list[Item], model: LoadedModel, ladder: list[int], all_steps: list[int]
 ) -> Iterator[tuple[str, Callable[[Item], tuple[int, Audio]]]]:
-    """Every rung of the ladder, without and with the refiner."""
+    """Every rung of the ladder, without and with the refiner; each sound meets the encoder once.
+
+    The first n streams of its tokens are the tokens of n streams, so that the files of all rungs
+    follow from one.
+    """
     most = len(model.network.vocabularies)
+    found: dict[str, tuple[AudioEncoder, AudioSource, list[SegmentTokens]]] = {}
+    for item in items:
+        encoder = AudioEncoder(7, model, EncodeSettings(verify=False))
+        source = AudioSource(item.audio)
+        found[item.name] = (encoder, source, list(encoder.tokens(source, most)))
     for streams in (n for n in ladder if n <= most):
-        quality = 100 * (streams - 1) / max(1, most - 1)
         for steps in all_steps:
 
-            def run(item: Item, quality: float = quality, steps: int = steps) -> tuple[int, Audio]:
-                data = codec.encode(
-                    item.audio, codec="semanticodec", model=str(model.info.path),
-                    quality=quality, steps=steps, verify=False,
-                )  # fmt: skip
-                return len(data), codec.decode(data)
+            def run(item: Item, streams: int = streams, steps: int = steps) -> tuple[int, Audio]:
+                encoder, source, tokens = found[item.name]
+                data = encoder.file(source, tokens, encoder.samples, streams)
+                decoder = AudioDecoder(ContainerReader(data), model, DecodeSettings(steps=steps))
+                return len(data), decoder.whole()
 
             yield f"semanticodec {streams} streams, {steps} steps", run
 
@@ -156,28 +168,30 @@ def measure(
 def savings(items: list[Item], model: LoadedModel) -> list[dict[str, Any]]:
     """Bytes of payloads for each source of sounds: fixed length, counts alone, prior and counts."""
     network = model.network
-    sizes: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for item in items:
         rows = codec.audio.tokens(item.audio, model=str(model.info.path))
         grids = rows.reshape(1, -1, network.positions, rows.shape[-1])
         source = item.path.name.split("-")[0]
-        total = sizes.setdefault(source, {"sounds": 0, "plain_segments": 0, "streams": {}})
+        total = found.setdefault(source, {"sounds": 0, "streams": {}})
         total["sounds"] += 1
-        for streams in (n for n in LADDER if n <= rows.shape[-1]):
-            row = total["streams"].setdefault(streams, {"fixed": 0, "counts": 0, "prior": 0})
-            for at in range(0, grids.shape[1], model.segment):
-                part = grids[:, at : at + model.segment, :, :streams]
-                places = part.shape[1] * network.positions
-                bits = sum(np.log2(v) for v in network.vocabularies[:streams])
-                row["fixed"] += int(np.ceil(places * bits / 8))
-                priors: list[tuple[str, TokenPrior | None]] = [("counts", None)]
-                priors.append(("prior", model.prior))
-                for name, prior in priors:
-                    coder = SegmentCoder(network.vocabularies, network.positions, prior, 1)
-                    row[name] += sum(coder.costs(part))
-    for source, total in sizes.items():
+        most = rows.shape[-1]
+        bits = np.log2(network.vocabularies)
+        for at in range(0, grids.shape[1], model.segment):
+            part = grids[:, at : at + model.segment]
+            places = part.shape[1] * network.positions
+            spent = {"fixed": places * np.cumsum(bits) / 8}
+            priors: list[tuple[str, TokenPrior | None]] = [("counts", None), ("prior", model.prior)]
+            for name, prior in priors:
+                coder = SegmentCoder(network.vocabularies, network.positions, prior, 1)
+                spent[name] = np.cumsum(coder.costs(part))
+            for streams in (n for n in LADDER if n <= most):
+                row = total["streams"].setdefault(streams, {"fixed": 0, "counts": 0, "prior": 0})
+                for name, sizes in spent.items():
+                    row[name] += int(np.ceil(sizes[streams - 1]))
+    for source, total in found.items():
         print(source, json.dumps(total), flush=True)
-    return [{"source": source, **total} for source, total in sizes.items()]
+    return [{"source": source, **total} for source, total in found.items()]
 
 
 def main() -> None:
@@ -188,6 +202,7 @@ def main() -> None:
     parser.add_argument("--model", default="semanticodec-small")
     parser.add_argument("--limit", type=int, help="sounds of each source")
     parser.add_argument("--metrics", default=",".join(MEASURES))
+    parser.add_argument("--kind", choices=["speech", "other"])
     parser.add_argument("--streams", default=",".join(map(str, LADDER)))
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
     parser.add_argument("--only", choices=["ours", "others", "savings"])
@@ -203,6 +218,8 @@ def main() -> None:
             if seen[source] <= arguments.limit:
                 kept.append(item)
         items = kept
+    if arguments.kind:
+        items = [item for item in items if kind_of(item) == arguments.kind]
     if not items:
         sys.exit(f"{arguments.data} holds none of {', '.join(sorted(SUFFIXES))}")
     wanted = arguments.metrics.split(",")
@@ -215,7 +232,7 @@ def main() -> None:
         result["model"] = {"name": model.info.name, "id": model.info.id}
         ladder, steps = (list(map(int, x.split(","))) for x in (arguments.streams, arguments.steps))
         result["ours"] = []
-        for name, run in ours(model, ladder, steps):
+        for name, run in ours(items, model, ladder, steps):
             result["ours"] += measure(items, name, run, wanted)
     if arguments.only in (None, "others"):
         result["others"] = []

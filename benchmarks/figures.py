@@ -333,7 +333,10 @@ def audio_rows(kind: str) -> str:
         [
             " | ".join(
                 [r["codec"], f"{r['bytes']:,}", f"{r['kbps']:.3f}"]
-                + [f"{r[m]:.{2 if m in ('visqol', 'pesq') else 3}f}" for m in measures]
+                + [
+                    f"{r[m]:.{2 if m in ('visqol', 'pesq') else 3}f}" if m in r else "-"
+                    for m in measures
+                ]
             )
             for r in rows
         ],

@@ -12,6 +12,7 @@ import click
 
 from laconic.cli import batch
 from laconic.cli.batch import STD, Job
+from laconic.cli.holds import media_of
 from laconic.cli.options import limits_of
 
 CODEC = "hnerv"
@@ -111,19 +112,9 @@ def encode_film(job: Job) -> dict[str, Any]:
 
 def holds_film(source: str) -> bool:
     """Whether an input of ``decode`` holds a film; damage is reported when it is decoded."""
-    from laconic.formats.container import SIGNATURE, Media
+    from laconic.formats.container import Media
 
-    length = len(SIGNATURE) + 1
-    try:
-        if source == STD:
-            stdin: Any = sys.stdin.buffer
-            head = stdin.peek(length)[:length]
-        else:
-            with open(source, "rb") as file:
-                head = file.read(length)
-    except OSError:
-        return False
-    return len(head) == length and head.startswith(SIGNATURE) and head[-1] & 15 == Media.VIDEO
+    return media_of(source) == Media.VIDEO
 
 
 def suffix_of(format_: str | None) -> str:

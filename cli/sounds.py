@@ -15,6 +15,7 @@ import click
 
 from laconic.cli import batch
 from laconic.cli.batch import STD, Job
+from laconic.cli.holds import media_of
 
 CODECS = ("semanticodec", "pscodec")
 ENCODE_COLUMNS = [
@@ -150,19 +151,9 @@ def encode_sound(job: Job) -> dict[str, Any]:
 
 def is_coded_sound(source: str) -> bool:
     """Whether an input of ``decode`` holds a sound; damage is reported when it is decoded."""
-    from laconic.codec.audio.sources import head_of
-    from laconic.formats.container import SIGNATURE, Media
+    from laconic.formats.container import Media
 
-    length = len(SIGNATURE) + 1
-    try:
-        if source == STD:
-            head = head_of(sys.stdin.buffer, length)
-        else:
-            with open(source, "rb") as file:
-                head = file.read(length)
-    except OSError:
-        return False
-    return len(head) == length and head.startswith(SIGNATURE) and head[-1] & 15 == Media.AUDIO
+    return media_of(source) == Media.AUDIO
 
 
 def decode_sound(job: Job) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import click
 
 from laconic.cli.options import complete_model
 
-AUDIO = ["audio-mae", "audio-vocoder", "audio-tokens", "audio-sound", "audio-refiner"]
+STAGES = ("mae", "vocoder", "tokens", "decoder", "sound", "refiner")
+AUDIO = [f"audio-{stage}" for stage in STAGES]
 MODELS = [
     "mlic-small", "photo", "photo-preview", "records", "records-small",
     *AUDIO, "audio-prior", "pscodec",

@@ -24,7 +24,7 @@ from laconic.formats.errors import DesyncError, ParameterError
 from laconic.formats.tags import pack_tags
 
 DEFAULT_KBPS = 1.5  # of one channel before entropy coding: what is chosen when nothing is asked for
-DEFAULT_STEPS = 4
+DEFAULT_STEPS = 0
 STEREO = ("joint", "dual")
 
 
@@ -64,7 +64,7 @@ class AudioEncoder:
         if bounded:
             streams = self._fitting(source, found, samples)
         while True:
-            data = self._file(source, found, samples, streams)
+            data = self.file(source, found, samples, streams)
             limit = self._limit(samples, source.rate)
             if limit is None or len(data) <= limit:
                 return data
@@ -188,9 +188,10 @@ class AudioEncoder:
             return self._asked()
         return min(self._streams, int(fits[-1]) + 2) if fits.size else 1
 
-    def _file(
+    def file(
         self, source: AudioSource, found: list[SegmentTokens], samples: int, streams: int
     ) -> bytes:
+        """A file of the first ``streams`` streams of the tokens of a sound."""
         coder = self._coder(source)
         segments = [
             self._packed(coder, replace(s, samples=None), n, streams, source, samples)

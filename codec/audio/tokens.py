@@ -142,7 +142,7 @@ def pack(
     streams = grid.shape[-1]
     parts = [grid[:, slice(*geometry.own(n))] for n in range(count)]
     segments = [coder.pack(SegmentTokens(part), streams) for part in parts]
-    used = DEFAULT_STEPS if steps is None else steps
+    used = getattr(net, "advised_steps", DEFAULT_STEPS) if steps is None else steps
     header = Header(
         Media.AUDIO,
         CODEC_ID,

@@ -15,6 +15,7 @@ STAGES = {
     "audio-mae": ("audio_mae", "MaeTrainer"),
     "audio-vocoder": ("audio_vocoder", "VocoderTrainer"),
     "audio-tokens": ("audio_tokens", "TokenTrainer"),
+    "audio-decoder": ("audio_decoder", "DecoderTrainer"),
     "audio-sound": ("audio_sound", "SoundTrainer"),
     "audio-refiner": ("audio_refiner", "RefinerTrainer"),
 }

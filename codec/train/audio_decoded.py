@@ -13,7 +13,7 @@ from laconic.codec.audio.small.frontend import Analysis, Synthesis
 from laconic.codec.audio.small.mae import MaskedAutoencoder, patches_of
 from laconic.codec.audio.small.tokens import TokenAutoencoder
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
-from laconic.codec.train.audio_stages import read_stage
+from laconic.codec.train.audio_stages import has_stage, read_stage
 from laconic.codec.train.sounds import validation_crops
 
 SEMANTIC_ONLY = 0.08  # share of the samples that are decoded from the semantic stream alone
@@ -31,11 +31,13 @@ class DecodedTrainer(AudioTrainer):
         self.mae.load_state_dict(read_stage(out.parent, "audio-mae", "encoder."))
         self.tokens = TokenAutoencoder(config).to(self.device).requires_grad_(False).eval()
         self.tokens.load_state_dict(read_stage(out.parent, "audio-tokens"))
+        if recipe.config != "audio-decoder" and has_stage(out.parent, "audio-decoder"):
+            self.tokens.decoder.load_state_dict(read_stage(out.parent, "audio-decoder"))
         chosen = [c for c in self.held_out if c.domain == "speech"] or self.held_out
         self.validation = validation_crops(chosen, 32 * PATCH_HOP).to(self.device)
 
     @torch.no_grad()
-    def drawn(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+    def codes(self, wave: Tensor) -> tuple[Tensor, Tensor]:
         """Centroids and quantised latents of ``[B, samples]``, each sample at a random rate."""
         patches = patches_of(self.analysis(wave))
         semantic, latents = self.tokens.latents(patches, self.mae(patches))
@@ -46,7 +48,7 @@ class DecodedTrainer(AudioTrainer):
         return self.tokens.semantic.centroids[semantic], quantised
 
     @torch.no_grad()
-    def drawn_at(self, wave: Tensor, stages: int) -> tuple[Tensor, Tensor]:
+    def codes_at(self, wave: Tensor, stages: int) -> tuple[Tensor, Tensor]:
         """Centroids and quantised latents with that many acoustic stages, or all there are."""
         patches = patches_of(self.analysis(wave))
         streams = 1 + min(stages, self.stages)

@@ -55,26 +55,17 @@ class AudioTrainer:
         self.crops = SoundCrops(self.clips, recipe.seed)
         self.model = model.to(self.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
-        self.group([])
-        self.step, self.seconds = 0, 0.0
-        self.stopping = False
-
-    def group(self, gentle: list[tuple[nn.Module, float]]) -> None:
-        """Make the optimisers: modules in ``gentle`` are trained with Adam at a rate of their own,
-        otherwise matrices of blocks with Muon and the rest with Adam."""
         matrices: list[nn.Parameter] = []
         rest: list[nn.Parameter] = []
-        apart = {id(p) for module, _ in gentle for p in module.parameters()}
         for name, p in self.model.named_parameters():
-            if id(p) not in apart:
-                (matrices if p.ndim == 2 and "block" in name else rest).append(p)
-        groups: list[dict[str, Any]] = [{"params": rest, "lr": self.recipe.adam_lr}]
-        groups += [{"params": list(module.parameters()), "lr": lr} for module, lr in gentle]
+            (matrices if p.ndim == 2 and "block" in name else rest).append(p)
         self.optimisers = [
-            torch.optim.Adam(groups, betas=(0.9, 0.98)),
-            *([Muon(matrices, lr=self.recipe.muon_lr)] if matrices else []),
+            torch.optim.Adam(rest, lr=recipe.adam_lr, betas=(0.9, 0.98)),
+            *([Muon(matrices, lr=recipe.muon_lr)] if matrices else []),
         ]
-        self.rates = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
+        self.rates = [recipe.adam_lr, recipe.muon_lr]
+        self.step, self.seconds = 0, 0.0
+        self.stopping = False
 
     @property
     def checkpoint(self) -> Path:
@@ -152,8 +143,8 @@ class AudioTrainer:
         if torch.isfinite(norm):
             falling = min(1.0, max(0.0, (1 - self.progress()) / recipe.anneal))
             factor = falling * min(1.0, (self.step + 1) / recipe.warmup)
-            for optimiser, rates in zip(self.optimisers, self.rates, strict=True):
-                for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            for optimiser, rate in zip(self.optimisers, self.rates, strict=False):
+                for group in optimiser.param_groups:
                     group["lr"] = rate * factor
                 optimiser.step()
             decay = min(recipe.ema, (self.step + 1) / (self.step + 10))

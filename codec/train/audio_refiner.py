@@ -13,9 +13,8 @@ from laconic.codec.audio.small.config import CONFIGS
 from laconic.codec.audio.small.refiner import Refiner
 from laconic.codec.train.audio_decoded import DecodedTrainer
 from laconic.codec.train.audio_loop import AudioRecipe
-from laconic.codec.train.audio_stages import read_stage
 
-RECIPE = AudioRecipe("audio-refiner", minutes=10, batch=16, seconds=2.56)
+RECIPE = AudioRecipe("audio-refiner", minutes=9, batch=8, seconds=2.56)
 STAGES = 5  # acoustic stages that are measured
 
 
@@ -27,22 +26,19 @@ class RefinerTrainer(DecodedTrainer):
 
     def __init__(self, recipe: AudioRecipe, data: list[Path], out: Path) -> None:
         super().__init__(recipe, data, out, Refiner(CONFIGS[recipe.model]))
-        if (out.parent / "audio-sound" / "checkpoint.pt").exists():
-            weights = read_stage(out.parent, "audio-sound", "decoder.")
-            self.tokens.decoder.load_state_dict(weights)
 
     def loss(self, wave: Tensor) -> tuple[Tensor, dict[str, float]]:
         with torch.no_grad():
-            mel, hidden = self.tokens.decoder(*self.drawn(wave))
-        return self.model.loss(self.synthesis(wave), mel, hidden), {}
+            mel = self.tokens.decoder(*self.codes(wave))
+        return self.model.loss(self.synthesis(wave), mel), {}
 
     def measure(self) -> dict[str, Any]:
         """Log-mel distance and the ratio of deviations over time (1 is as lively as the truth)."""
         target = self.synthesis(self.validation)
-        coarse, hidden = self.tokens.decoder(*self.drawn_at(self.validation, STAGES))
+        coarse = self.tokens.decoder(*self.codes_at(self.validation, STAGES))
         entry: dict[str, Any] = {}
         for steps in (0, 2, 4):
-            mel = self.average.refine(coarse, hidden, steps, 0) if steps else coarse
+            mel = self.average.refine(coarse, steps, 0) if steps else coarse
             entry[f"mel_{steps}_steps"] = round(F.l1_loss(mel, target).item(), 4)
             lively = mel.diff(dim=1).square().mean() / target.diff(dim=1).square().mean()
             entry[f"lively_{steps}_steps"] = round(lively.sqrt().item(), 3)

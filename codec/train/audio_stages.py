@@ -10,6 +10,11 @@ from torch import Tensor
 from laconic.formats.errors import ParameterError
 
 
+def has_stage(runs: Path, stage: str) -> bool:
+    """Whether ``runs/stage`` holds a checkpoint."""
+    return (runs / stage / "checkpoint.pt").exists()
+
+
 def read_stage(runs: Path, stage: str, prefix: str = "") -> dict[str, Tensor]:
     """Averaged weights of ``runs/stage/checkpoint.pt`` whose names begin with ``prefix``, which is
     cut off. Raises ``ParameterError`` when the stage has not been trained."""

@@ -83,7 +83,7 @@ class TokenTrainer(AudioTrainer):
             draws = self.crops.random.random(len(wave))
             used = 1 + np.floor(self.config.stages * draws**2).astype(np.int64)
             latents, commitment = self.model.quantiser(latents, torch.from_numpy(used))
-        mel, _ = self.model.decoder(self.model.semantic.centroids[tokens], latents)
+        mel = self.model.decoder(self.model.semantic.centroids[tokens], latents)
         distance = F.l1_loss(mel, target)
         return distance + COMMITMENT * commitment, {
             "mel": distance.item(),
@@ -103,12 +103,12 @@ class TokenTrainer(AudioTrainer):
         features = self.mae(patches)
         if not self.model.quantiser.ready:
             tokens, latents = self.average.latents(patches, features)
-            mel, _ = self.average.decoder(self.average.semantic.centroids[tokens], latents)
+            mel = self.average.decoder(self.average.semantic.centroids[tokens], latents)
             return {"mel_unquantised": round(F.l1_loss(mel, target).item(), 4)}
         tokens = self.average.encode(patches, features, 1 + self.config.stages)
         entry: dict[str, Any] = {}
         for stages in RATES:
-            mel, _ = self.average.decode(tokens[..., : 1 + stages])
+            mel = self.average.decode(tokens[..., : 1 + stages])
             entry[f"mel_{stages}"] = round(F.l1_loss(mel, target).item(), 4)
         used = [len(tokens[..., i].unique()) for i in range(4)]
         return {**entry, "used": used}

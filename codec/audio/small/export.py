@@ -19,7 +19,14 @@ from laconic.formats.errors import ModelError
 
 CODEC = "semanticodec"
 ARCHITECTURE = "small"
-STAGES = ("audio-mae", "audio-vocoder", "audio-tokens", "audio-sound", "audio-refiner")
+STAGES = (
+    "audio-mae",
+    "audio-vocoder",
+    "audio-tokens",
+    "audio-decoder",
+    "audio-sound",
+    "audio-refiner",
+)
 SCALE = ".scale"  # suffix of the scales of a matrix in int8
 TRAINING_ONLY = "tokens.quantiser.counts"
 
@@ -74,9 +81,10 @@ def with_tables(info: ModelInfo, tables: Arrays, path: Path, *, overwrite: bool)
 def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool) -> ModelInfo:
     """Export the averaged weights of all stages beside ``checkpoint``, which is one of them.
 
-    Until ``audio-sound`` has been trained the vocoder of ``audio-vocoder`` takes its place; without
-    ``audio-refiner`` the refiner changes nothing but adds its noise. Raises ``ModelError`` when
-    ``audio-mae``, ``audio-tokens`` or a vocoder is missing.
+    Until ``audio-sound`` has been trained the vocoder of ``audio-vocoder`` takes its place, until
+    ``audio-decoder`` the decoder of ``audio-tokens``; without ``audio-refiner`` the refiner changes
+    nothing but adds its noise. Raises ``ModelError`` when ``audio-mae``, ``audio-tokens`` or a
+    vocoder is missing.
     """
     runs = checkpoint.parent.parent
     states, training = {}, {}
@@ -98,13 +106,13 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
         weights |= _part(states["audio-mae"], "encoder.", "mae.")
         weights |= _part(states["audio-tokens"], "", "tokens.")
         if "audio-sound" in states:
-            weights |= _part(states["audio-sound"], "bridge.", "bridge.")
-            weights |= _part(states["audio-sound"], "vocoder.", "vocoder.")
-            weights |= _part(states["audio-sound"], "decoder.", "tokens.decoder.")
+            weights |= _part(states["audio-sound"], "", "vocoder.")
         else:
             weights |= _part(states["audio-vocoder"], "", "vocoder.")
     except KeyError as error:
         raise ModelError(f"{runs} lacks the stage {error}: train it first") from error
+    if "audio-decoder" in states:
+        weights |= _part(states["audio-decoder"], "", "tokens.decoder.")
     if "audio-refiner" in states:
         weights |= _part(states["audio-refiner"], "", "refiner.")
     size = states["audio-tokens"]["recipe"].get("model", "small")

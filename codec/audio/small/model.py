@@ -38,11 +38,8 @@ class SmallSemantiCodec(nn.Module):
         self.mae = MaskedAutoencoder(config)
         self.tokens = TokenAutoencoder(config)
         self.refiner = Refiner(config)
-        self.bridge = nn.Linear(config.frame_dim, config.vocoder_dim)
         self.vocoder = Vocoder(config.vocoder_dim, config.vocoder_depth)
         self.consistency = Consistency()
-        nn.init.zeros_(self.bridge.weight)
-        nn.init.zeros_(self.bridge.bias)
 
     @torch.no_grad()
     def encode(self, wave: Tensor, streams: int) -> Tensor:
@@ -70,10 +67,10 @@ class SmallSemantiCodec(nn.Module):
         limits = torch.tensor(self.vocabularies[: tokens.shape[2]], device=tokens.device)
         if bool((tokens < 0).any()) or bool((tokens >= limits).any()):
             raise ParameterError("tokens outside their alphabets: they are of another model")
-        mel, hidden = self.tokens.decode(tokens)
+        mel = self.tokens.decode(tokens)
         if steps:
-            mel = self.refiner.refine(mel, hidden, steps, seed)
-        wave: Tensor = self.consistency(self.vocoder(mel, self.bridge(hidden)), mel)
+            mel = self.refiner.refine(mel, steps, seed)
+        wave: Tensor = self.consistency(self.vocoder(mel), mel)
         return wave.clamp(-1, 1)
 
     def _check(self, columns: int, streams: int) -> None:

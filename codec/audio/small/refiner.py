@@ -20,18 +20,17 @@ from laconic.codec.audio.small.config import MEL_BANDS, SmallConfig
 from laconic.codec.audio.small.layers import ConvBlock
 from laconic.codec.audio.small.vocoder import MEL_MEAN, MEL_SCALE
 
-NOISE = 0.3  # deviation in normalised log-mel, about the regression's own error
+NOISE = 0.15  # deviation in normalised log-mel, about the regression's own error
 TIME_WIDTH = 64
 
 
 class Refiner(nn.Module):
-    """Velocity of ``[B, T, 80]`` spectrograms, given the decoded one and its hidden state."""
+    """Velocity of ``[B, T, 80]`` spectrograms, given the decoded one."""
 
     def __init__(self, config: SmallConfig) -> None:
         super().__init__()
         dim = config.refiner_dim
         self.stem = nn.Linear(2 * MEL_BANDS, dim)
-        self.hidden = nn.Linear(config.frame_dim, dim)
         self.time = nn.Linear(TIME_WIDTH, 2 * dim * config.refiner_depth)
         self.blocks = nn.ModuleList(
             ConvBlock(dim, 3 * dim, 1 / config.refiner_depth) for _ in range(config.refiner_depth)
@@ -43,27 +42,27 @@ class Refiner(nn.Module):
         nn.init.zeros_(self.time.weight)
         nn.init.zeros_(self.time.bias)
 
-    def forward(self, x: Tensor, t: Tensor, coarse: Tensor, hidden: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, coarse: Tensor) -> Tensor:
         """Velocity at ``x`` ``[B, T, 80]`` and time ``t`` ``[B]``; all in normalised units."""
         rates = torch.exp(torch.arange(TIME_WIDTH // 2, device=x.device) * -0.2) * 100
         angle = t[:, None] * rates
         modulation = self.time(torch.cat([angle.sin(), angle.cos()], dim=1))
         parts = modulation[:, None, :].chunk(2 * len(self.blocks), dim=-1)
-        y = self.stem(torch.cat([x, coarse], dim=-1)) + self.hidden(hidden)
+        y = self.stem(torch.cat([x, coarse], dim=-1))
         for i, block in enumerate(self.blocks):
             y = block(y, parts[2 * i], parts[2 * i + 1])
         velocity: Tensor = self.head(self.norm(y))
         return velocity.float()
 
-    def loss(self, mel: Tensor, coarse: Tensor, hidden: Tensor) -> Tensor:
+    def loss(self, mel: Tensor, coarse: Tensor) -> Tensor:
         """Flow-matching loss for true ``mel`` and decoded ``coarse`` ``[B, T, 80]``."""
         x1, start = (mel - MEL_MEAN) / MEL_SCALE, (coarse - MEL_MEAN) / MEL_SCALE
         x0 = start + NOISE * torch.randn_like(start)
         t = torch.rand(len(x1), device=x1.device)
         x = torch.lerp(x0, x1, t[:, None, None])
-        return F.mse_loss(self(x, t, start, hidden), x1 - x0)
+        return F.mse_loss(self(x, t, start), x1 - x0)
 
-    def refine(self, coarse: Tensor, hidden: Tensor, steps: int, seed: int) -> Tensor:
+    def refine(self, coarse: Tensor, steps: int, seed: int) -> Tensor:
         """``steps`` Euler steps from ``coarse`` ``[B, T, 80]``; the noise depends on ``seed`` and
         T alone, not on the batch."""
         start = (coarse - MEL_MEAN) / MEL_SCALE
@@ -71,5 +70,5 @@ class Refiner(nn.Module):
         x = start + NOISE * torch.from_numpy(noise).to(start)
         for i in range(steps):
             t = torch.full((len(x),), i / steps, device=x.device)
-            x = x + self(x, t, start, hidden) / steps
+            x = x + self(x, t, start) / steps
         return x * MEL_SCALE + MEL_MEAN

@@ -68,7 +68,7 @@ class AcousticEncoder(nn.Module):
 
 
 class TokenDecoder(nn.Module):
-    """Centroids and acoustic latents -> log-mel frames and the hidden state behind them."""
+    """Centroids and acoustic latents -> log-mel frames."""
 
     def __init__(self, config: SmallConfig) -> None:
         super().__init__()
@@ -85,17 +85,17 @@ class TokenDecoder(nn.Module):
         self.norm = nn.LayerNorm(config.frame_dim, eps=1e-6)
         self.head = nn.Linear(config.frame_dim, MEL_BANDS)
 
-    def forward(self, centroids: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """``[B, N, K mae_dim]``, ``[B, N, latent]`` -> mel ``[B, T, 80]``, hidden
-        ``[B, T, frame_dim]``, T = 10 frames per column of 0.16 s."""
+    def forward(self, centroids: Tensor, latents: Tensor) -> Tensor:
+        """``[B, N, K mae_dim]``, ``[B, N, latent]`` -> log-mel ``[B, T, 80]``, ten frames per
+        0.16 s."""
         x = self.transformer(self.centroid(centroids) + self.latent(latents))
         batch, count, _ = x.shape
         grid = self.spread(x).view(batch, count // self.positions, self.positions, self.frames, -1)
         hidden = grid.transpose(2, 3).reshape(batch, count // self.positions * self.frames, -1)
         for block in self.blocks:
             hidden = block(hidden)
-        hidden = self.norm(hidden)
-        return self.head(hidden).float() * MEL_SCALE + MEL_MEAN, hidden
+        mel: Tensor = self.head(self.norm(hidden)).float() * MEL_SCALE + MEL_MEAN
+        return mel
 
 
 class TokenAutoencoder(nn.Module):
@@ -122,9 +122,8 @@ class TokenAutoencoder(nn.Module):
         semantic, latents = self.latents(patches, features)
         return torch.cat([semantic[..., None], self.quantiser.encode(latents, streams - 1)], -1)
 
-    def decode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Mel ``[B, T, 80]`` and hidden state of tokens ``[B, N, streams]``."""
-        mel, hidden = self.decoder(
-            self.semantic.centroids[tokens[..., 0]], self.quantiser.decode(tokens[..., 1:])
-        )
-        return mel, hidden
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Log-mel ``[B, T, 80]`` of tokens ``[B, N, streams]``."""
+        latents = self.quantiser.decode(tokens[..., 1:])
+        mel: Tensor = self.decoder(self.semantic.centroids[tokens[..., 0]], latents)
+        return mel

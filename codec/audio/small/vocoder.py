@@ -59,12 +59,9 @@ class Vocoder(nn.Module):
         self.head = nn.Linear(dim, 3 * (FFT // 2 + 1))
         self.inverse = InverseStft()
 
-    def forward(self, mel: Tensor, extra: Tensor | None = None) -> Tensor:
-        """``extra`` ``[B, T, dim]`` tells what a spectrogram cannot: it is added to the stem."""
+    def forward(self, mel: Tensor) -> Tensor:
         x = (mel - MEL_MEAN) / MEL_SCALE
         x = self.norm(self.stem(x.transpose(1, 2)).transpose(1, 2))
-        if extra is not None:
-            x = x + extra
         for block in self.blocks:
             x = block(x)
         level, real, imaginary = self.head(self.last(x)).float().chunk(3, dim=-1)
