@@ -57,15 +57,15 @@ def measure_kodak(kodak: Path, anchors: Path) -> None:
         shutil.copyfile(curve, target / curve.name)
 
 
-def measure_demo() -> None:
-    """The demonstration on the sample pictures."""
+def measure_demo(name: str, *options: str) -> None:
+    """The demonstration on the sample pictures, or with ``--video`` on the sample film."""
     with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "laconic.cli", "demo", "--json", "--out", folder, "-f"]
         done = subprocess.run(
-            [sys.executable, "-m", "laconic.cli", "demo", "--json", "--out", folder, "-f"],
-            check=True, capture_output=True, text=True, cwd=ROOT,
-        )  # fmt: skip
+            [*command, *options], check=True, capture_output=True, text=True, cwd=ROOT
+        )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    (RESULTS / "demo.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def measure_lossless(kodak: Path) -> None:
@@ -253,6 +253,19 @@ def demo() -> str:
     )
 
 
+def demo_film() -> str:
+    """The sample film."""
+    return table(
+        "film | frames | size | bytes | .lac bytes | bpp | PSNR, dB | encode s (CPU) | decode fps",
+        [
+            f"{r['name']} | {r['frames']} | {r['width']} x {r['height']} |"
+            f" {r['original_bytes']:,} | {r['lac_bytes']:,} | {r['bpp']:.4f} | {r['psnr']:.2f} |"
+            f" {r['encode_s']:.0f} ({r['cpu_s']:.0f}) | {r['fps']:.0f}"
+            for r in load("demo_film")
+        ],
+    )
+
+
 def entropy() -> str:
     """Coders side by side."""
     figures = load("entropy_speed")
@@ -403,6 +416,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "contexts": contexts,
     "audio-training": audio_training,
     "demo": demo,
+    "demo-film": demo_film,
     "speed": speed,
     "effort": kept("sga"),
     "mlicpp-speed": mlicpp,
@@ -421,6 +435,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "toolkit": toolkit,
     "video": kept("video_rd"),
     "video-parts": kept("video_parts"),
+    "video-ablation": kept("video_ablation"),
     "pscodec": kept("pscodec_prompts"),
     "audio-speech": lambda: audio_rows("speech"),
     "audio-other": lambda: audio_rows("other"),
@@ -456,6 +471,7 @@ def main() -> None:
     names = [
         "kodak",
         "demo",
+        "demo_film",
         "lossless",
         "rendered",
         "preview",
@@ -473,7 +489,8 @@ def main() -> None:
         RESULTS.mkdir(exist_ok=True)
         tasks: dict[str, Callable[[], None]] = {
             "kodak": lambda: measure_kodak(arguments.kodak, arguments.anchors),
-            "demo": measure_demo,
+            "demo": lambda: measure_demo("demo"),
+            "demo_film": lambda: measure_demo("demo_film", "--video"),
             "lossless": lambda: measure_lossless(arguments.kodak),
             "rendered": measure_rendered,
             "preview": lambda: measure_preview(arguments.kodak),

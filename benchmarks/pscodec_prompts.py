@@ -6,8 +6,9 @@
 pscodec --config base" and "--config plain"): the network without prompts has larger codebooks
 instead, so that files of 5 s are as large. Every PATH (a folder, file or .tar of recordings of one
 kind of speakers, none of them in training) is joined and cut into pieces of 5 s, which are encoded
-into files, decoded and compared. A third row decodes the files of Base with the prompt of the
-piece half the list further on, of another recording: what is lost there is what the prompt tells.
+into files, decoded and compared. Sizes are equal before entropy coding, which the table shows
+beside the bytes of the files. A third row decodes the files of Base with prompts from the next kind
+of speakers: what is lost there is what the prompt tells.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import os
 import tempfile
+from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from numpy.typing import NDArray
 
 from laconic import codec
 from laconic.codec import models
+from laconic.codec.audio.loading import load
+from laconic.codec.audio.prompt.adapter import PromptModel
 from laconic.codec.evaluate.sound import mel_distance, stft_distance, stoi
 from laconic.codec.train.speech import RATE, iterate_sounds, read_mono
 from laconic.formats.audio import Audio
@@ -51,6 +55,15 @@ def with_prompt_of(data: bytes, other: bytes) -> bytes:
     return Container(mine.header, list(mine), chunks).to_bytes()
 
 
+def uncoded_bits(data: bytes) -> float:
+    """Bits of the tokens of a piece and its prompt at log2 of their alphabets."""
+    network = load(ContainerReader(data).header.model.hex(), "pscodec").network
+    assert isinstance(network, PromptModel)
+    columns = SECONDS * network.rate / network.hop
+    prompt = sum(log2(size) for size in network.prompt_vocabularies)
+    return columns * sum(log2(size) for size in network.vocabularies) + prompt
+
+
 def scores(sounds: list[Audio], files: list[bytes]) -> dict[str, Any]:
     """Means over all pieces, and the values of each for the comparison in pairs."""
     found: dict[str, list[float]] = {"mel": [], "stft": [], "stoi": [], "estoi": []}
@@ -62,17 +75,22 @@ def scores(sounds: list[Audio], files: list[bytes]) -> dict[str, Any]:
         found["estoi"].append(stoi(sound, decoded, extended=True))
     row: dict[str, Any] = {key: float(np.mean(values)) for key, values in found.items()}
     row["bytes"] = float(np.mean([len(data) for data in files]))
+    row["plain_bits"] = uncoded_bits(files[0])
     row["pieces"] = {key: [round(v, 5) for v in values] for key, values in found.items()}
     return row
 
 
-def measure(name: str, sounds: list[Audio]) -> dict[str, Any]:
-    """All rows of one set of pieces."""
-    base = [codec.encode(s, codec="pscodec", model="pscodec-base") for s in sounds]
-    plain = [codec.encode(s, codec="pscodec", model="pscodec-plain") for s in sounds]
-    half = len(base) // 2
-    foreign = [with_prompt_of(d, base[(n + half) % len(base)]) for n, d in enumerate(base)]
-    rows = {"base": base, "plain": plain, "base, prompt of another piece": foreign}
+def encoded(sounds: list[Audio], model: str) -> list[bytes]:
+    """Files."""
+    return [codec.encode(s, codec="pscodec", model=model) for s in sounds]
+
+
+def measure(name: str, sounds: list[Audio], others: list[Audio]) -> dict[str, Any]:
+    """All rows of one set of pieces; ``others`` are of other voices."""
+    base, plain = encoded(sounds, "pscodec-base"), encoded(sounds, "pscodec-plain")
+    strange = encoded(others, "pscodec-base")
+    foreign = [with_prompt_of(d, strange[n % len(strange)]) for n, d in enumerate(base)]
+    rows = {"base": base, "plain": plain, "base, prompt of other speakers": foreign}
     result: dict[str, Any] = {"set": name, "count": len(sounds), "seconds": SECONDS}
     result["rows"] = {row: scores(sounds, files) for row, files in rows.items()}
 
@@ -90,20 +108,22 @@ def measure(name: str, sounds: list[Audio]) -> dict[str, Any]:
 def table(results: dict[str, Any]) -> str:
     """Markdown."""
     lines = [
-        "| speakers held out, pieces of 5 s | file, bytes | log-mel | STFT | STOI | ESTOI |",
-        "|---|---|---|---|---|---|",
+        "| speakers held out, pieces of 5 s | tokens and prompt, bits | file, bytes"
+        " | log-mel | STFT | STOI | ESTOI |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for found in results["sets"]:
         for name, row in found["rows"].items():
             lines.append(
-                f"| {found['set']} ({found['count']}): {name} | {row['bytes']:.0f} |"
+                f"| {found['set']} ({found['count']}): {name} | {row['plain_bits']:.0f} |"
+                f" {row['bytes']:.0f} |"
                 f" {row['mel']:.4f} | {row['stft']:.4f} | {row['stoi']:.4f} | {row['estoi']:.4f} |"
             )
         difference = " | ".join(
             f"{found['base minus plain'][key][0]:+.4f} ± {found['base minus plain'][key][1]:.4f}"
             for key in ("mel", "stft", "stoi", "estoi")
         )
-        lines.append(f"| {found['set']}: base minus plain, ± standard error | | {difference} |")
+        lines.append(f"| {found['set']}: base minus plain, ± standard error | | | {difference} |")
     return "\n".join(lines) + "\n"
 
 
@@ -132,9 +152,11 @@ def main() -> None:
                 "minutes": info.training["minutes"],
                 "held_out": info.training.get("held_out"),
             }
+        named = [entry.split("=", 1) for entry in arguments.speech]
+        sounds = [pieces(Path(path), arguments.pieces) for _, path in named]
         sets = [
-            measure(name, pieces(Path(path), arguments.pieces))
-            for name, path in (entry.split("=", 1) for entry in arguments.speech)
+            measure(name, sounds[n], sounds[(n + 1) % len(sounds)])
+            for n, (name, _) in enumerate(named)
         ]
     results = {"training": training, "sets": sets}
     arguments.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")

@@ -36,6 +36,7 @@ FILM_COLUMNS = [
     ("psnr", "PSNR dB", ".2f"),
     ("ms_ssim", "MS-SSIM", ".4f"),
     ("encode_s", "encode s", ".1f"),
+    ("cpu_s", "CPU s", ".1f"),
     ("fps", "decode fps", ".1f"),
 ]
 

@@ -20,7 +20,7 @@ COMMANDS = {
     "models": "List, show, import and export models.",
     "eval": "Measure and compare codecs.",
     "train": "Train a model.",
-    "demo": "Encode and decode the samples.",
+    "demo": "Encode and decode the samples: pictures, sounds, or a film.",
     "completion": "Print the script for shell completion.",
 }
 

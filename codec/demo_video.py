@@ -30,7 +30,8 @@ COLUMNS = 6  # frames on the contact sheet
 
 @dataclass(frozen=True)
 class FilmRow:
-    """One film. Sizes in bytes of files, times in seconds, ``fps`` frames decoded a second."""
+    """One film. Sizes in bytes of files, times in seconds (``cpu_s`` of the processor, which others
+    may have used meanwhile), ``fps`` frames decoded a second."""
 
     name: str
     width: int
@@ -42,6 +43,7 @@ class FilmRow:
     psnr: float
     ms_ssim: float | None
     encode_s: float
+    cpu_s: float
     fps: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def run(
     rows, strips = [], []
     for file in files:
         lac, back = out / f"{file.stem}.lac", out / f"{file.stem}-decoded.mkv"
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         settings = FilmSettings(preset=preset, work=f"{lac}.work", fresh=True)
         encoder = StreamEncoder(
             FilmFile(file), EncodeSettings(film=settings, progress=progress, status=status)
@@ -86,14 +88,14 @@ def run(
         with atomic_write(lac, overwrite=True) as handle:
             encoder.write(handle)
         encoder.finish()
-        middle = time.perf_counter()
+        middle, spent = time.perf_counter(), time.process_time() - busy
         with api.decode(lac) as video:
             for _ in video:
                 pass
             fps = len(video) / (time.perf_counter() - middle)
             film = Output(video, video.timing, video.header, video.audio)
             write_film(film, back, "mkv", overwrite=True)
-        rows.append(_measured(file, lac, back, middle - start, fps))
+        rows.append(_measured(file, lac, back, (middle - start, spent), fps))
         strips.append(_strip(file, back, rows[-1]))
     picture = out / "contact-sheet.png"
     width = max(s.shape[1] for s in strips)
@@ -105,7 +107,9 @@ def run(
     return FilmResult(rows, picture)
 
 
-def _measured(file: Path, lac: Path, back: Path, encode_s: float, fps: float) -> FilmRow:
+def _measured(
+    file: Path, lac: Path, back: Path, encoding: tuple[float, float], fps: float
+) -> FilmRow:
     """Means over frames, comparing two files frame by frame."""
     noise, likeness = [], []
     for original, shown in zip(FilmFile(file).frames(), FilmFile(back).frames(), strict=True):
@@ -124,7 +128,8 @@ def _measured(file: Path, lac: Path, back: Path, encode_s: float, fps: float) ->
         bpp=8 * size / (width * height * len(noise)),
         psnr=float(np.mean(noise)),
         ms_ssim=float(np.mean(likeness)) if likeness else None,
-        encode_s=encode_s,
+        encode_s=encoding[0],
+        cpu_s=encoding[1],
         fps=fps,
     )
 

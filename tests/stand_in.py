@@ -64,6 +64,7 @@ class Decoder:
         check = SymbolCheck()
         check.update(frames)
         self.symbols_check = check.value32()
+        self.symbols = frames.size
 
     def frame(self, index):
         return self.frames[index]

@@ -10,7 +10,7 @@ from laconic import codec
 from laconic.codec.evaluate import psnr
 from laconic.codec.image import refine as search
 from laconic.codec.image.rate import lambda_of
-from laconic.codec.image.refine import annealed_round, temperature
+from laconic.codec.image.refine import annealed_round, expected_round, temperature
 from laconic.formats.errors import ParameterError
 
 
@@ -26,7 +26,9 @@ def loss(data: bytes, original: object, quality: float) -> float:
     return 8 * len(data) / (height * width) + lambda_of(quality) * error
 
 
-def test_effort_lowers_the_loss_of_the_file() -> None:
+@pytest.mark.parametrize("short", [0, 25])
+def test_effort_lowers_the_loss_of_the_file(short: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "SHORT", short)
     original = scene(128, 128, seed=4)
 
     plain = codec.encode(original, quality=40)
@@ -123,6 +125,7 @@ def test_annealed_rounding_ends_at_the_nearest_integer() -> None:
     hot = annealed_round(x, 0.5, generator)
     cold = annealed_round(x, 0.02, generator)
 
+    assert torch.allclose(expected_round(x[0], 0.02), x[0].round(), atol=0.05)
     assert ((hot >= x.floor()) & (hot <= x.floor() + 1)).all()
     assert torch.allclose(cold.mean(0), x[0].round(), atol=0.05)
     assert [temperature(p) for p in (0, 0.35)] == [0.5, 0.5]

@@ -6,6 +6,7 @@ Fitting is replaced by one that keeps frames exactly (``stand_in.py``).
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -355,3 +356,28 @@ def test_several_processes_fit_every_chunk_and_stop_together(tmp_path: Path) -> 
     assert "going on from" in error
     assert np.array_equal(np.asarray(codec.decode(lac)), films.moving(6, 16, 16))
     assert not work.exists()
+
+
+def test_what_the_page_on_films_shows_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (TESTS.parent / "docs" / "video.md").read_text()
+    page = page[page.index("## Use") : page.index("## Networks")]
+    films.write(
+        tmp_path / "clip.mp4", films.moving(140, 16, 16), codec="libx264", layout="yuv420p",
+        audio=("aac",),
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    lines = re.findall(r"^laconic (.*?)(?:\s+#.*)?$", page, re.MULTILINE)
+    skipped = ("eval", "demo")  # tested above; several jobs would load the networks
+    chosen = [line.replace("--jobs 2", "") for line in lines if line.split()[0] not in skipped]
+    chosen = [line.replace("--bpp 0.05", "--bpp 30") for line in chosen]  # the sound has its share
+
+    for line in chosen:
+        force = ["-f"] if line.split()[0] in ("encode", "decode") else []
+        done = run(*line.split(), *force)
+        assert code_of(done) == 0, (line, message_of(done))
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "video.md", "exec"), {})
+
+    assert len(chosen) >= 10
+    assert {"clip.lac", "clip.mkv", "part.mkv", "pictures"} <= {p.name for p in tmp_path.iterdir()}
+    assert len(films.decoded(tmp_path / "part.mkv")[0]) == 30

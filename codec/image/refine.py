@@ -7,11 +7,15 @@ and Mandt, "Improving Inference for Neural Image Compression", NeurIPS 2020, arX
 MLICv2, arXiv 2504.19119, section 3.5). Only the encoder changes: streams and decoding time stay
 what they are.
 
+A few dozen steps are too few to average that noise out. Short searches replace each rounding by
+its expectation under the same distribution, and take small steps where the gradient is small.
+
 The walk over coding steps is the coder's own (``coding.py``), with a third kind of steps.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +37,10 @@ HOLD = 0.35  # share of the steps before the temperature falls
 DECAY = 2.0  # of its logarithm over all steps: 0.001 a step for 2,000 steps
 EDGE = 1e-5  # arguments of atanh stay this far from 1
 RATE = 0.01  # learning rate of Adam, in quantisation steps
+SHORT = 25  # searches of at most so many steps see expectations
+COOLING = 0.2  # last temperature of a short search, of START
+SHORT_BETAS = (0.9, 0.95)
+SLOWEST = 0.05  # its last learning rate, of RATE
 CHECKS = 8  # evaluations with true rounding on the way, more in long searches:
 LONGEST = 50  # steps between two of them
 
@@ -42,11 +50,23 @@ def temperature(progress: float) -> float:
     return START * min(1.0, float(np.exp(-DECAY * (progress - HOLD))))
 
 
-def annealed_round(x: Tensor, heat: float, generator: torch.Generator) -> Tensor:
-    """A relaxed random choice between floor and ceiling with logits -atanh(distance) / T."""
+def choice(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Floor of ``x``, and the logits -atanh(distance) of floor and ceiling ``[2, ...]``."""
     low = x.detach().floor()
     fraction = (x - low).clamp(0, 1 - EDGE)
-    logits = torch.stack((-torch.atanh(fraction), -torch.atanh((1 - fraction).clamp_max(1 - EDGE))))
+    ceiling = (1 - fraction).clamp_max(1 - EDGE)
+    return low, torch.stack((-torch.atanh(fraction), -torch.atanh(ceiling)))
+
+
+def expected_round(x: Tensor, heat: float) -> Tensor:
+    """Expectation of the choice between floor and ceiling at a temperature."""
+    low, logits = choice(x)
+    return low + (logits / heat).softmax(0)[1]
+
+
+def annealed_round(x: Tensor, heat: float, generator: torch.Generator) -> Tensor:
+    """A relaxed random choice between floor and ceiling."""
+    low, logits = choice(x)
     uniform = torch.rand(logits.shape, generator=generator, dtype=torch.float32).to(x.dtype)
     gumbel = -torch.log(-torch.log(uniform.clamp(1e-7, 1 - 1e-7)))
     up = ((logits / heat + gumbel) / heat).softmax(0)[1]
@@ -146,6 +166,18 @@ def check_effort(effort: int) -> None:
         raise ParameterError(f"effort is {effort}: expected 0 to {len(STEPS) - 1}")
 
 
+def pace(optimiser: torch.optim.Optimizer, progress: float) -> None:
+    """Learning rates of a short search, a cosine; at its start also the level below which gradients
+    count as small, their root mean square."""
+    rate = RATE * (SLOWEST + (1 - SLOWEST) * 0.5 * (1 + math.cos(math.pi * progress)))
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+        if progress == 0:
+            (variable,) = group["params"]
+            group["betas"] = SHORT_BETAS
+            group["eps"] = float(variable.grad.square().mean().sqrt()) + 1e-12
+
+
 def refine(
     objective: Objective, y: Tensor, z: Tensor | None, effort: int, report: Report | None = None
 ) -> Refined:
@@ -156,7 +188,8 @@ def refine(
     steps = STEPS[effort]
     generator = torch.Generator().manual_seed(1)
     variables = [v.detach().clone().requires_grad_() for v in (y, z) if v is not None]
-    optimiser = torch.optim.Adam(variables, lr=RATE)
+    optimiser = torch.optim.Adam([{"params": [v]} for v in variables], lr=RATE)
+    short = steps <= SHORT
 
     def current() -> tuple[Tensor, Tensor | None]:
         return variables[0], variables[1] if z is not None else None
@@ -178,12 +211,17 @@ def refine(
     try:
         with torch.enable_grad():
             for step in range(1, steps + 1):
-                rounding = partial(
-                    annealed_round, heat=temperature((step - 1) / steps), generator=generator
-                )
+                progress = (step - 1) / steps
+                if short:
+                    rounding = partial(expected_round, heat=START * COOLING**progress)
+                else:
+                    heat = temperature(progress)
+                    rounding = partial(annealed_round, heat=heat, generator=generator)
                 optimiser.zero_grad()
                 loss = objective.loss(*current(), rounding)
                 loss.backward()  # type: ignore[no-untyped-call]
+                if short:
+                    pace(optimiser, progress)
                 optimiser.step()
                 if step % interval == 0 or step == steps:
                     keep()

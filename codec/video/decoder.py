@@ -26,6 +26,7 @@ class Decoder:
 
     Attributes:
         symbols_check: CRC-32 over all integers, see ``entropy.SymbolCheck``.
+        symbols: how many integers these are.
     """
 
     def __init__(self, plan: Plan, coded: Coded, symbols_check: int) -> None:
@@ -38,6 +39,7 @@ class Decoder:
                 symbols = (coded.latents if latent else coded.weights)[name]
                 size = step_size(coded.steps[name if latent else group_of(name, p.shape)])
                 p.copy_(torch.from_numpy(symbols.astype(np.float64) * size))
+        self.symbols = sum(p.numel() for p in self.film.sent().values())
         self.film.requires_grad_(False).to(self.device)
         self.film.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

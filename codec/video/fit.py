@@ -2,7 +2,8 @@
 
 First weights and latents are free and only the picture counts; then codes are rounded, rate is
 paid and steps are learned. With a target size the price of a bit is steered until the estimate
-meets it, and the last word has the coder: steps are widened until the coded bytes fit.
+meets it, and the last word has the coder: steps are widened until the coded bytes fit, first those
+of latents, since weights were fitted to the places of theirs.
 """
 
 from __future__ import annotations
@@ -37,12 +38,13 @@ Stop = Callable[[], bool]
 WARM_UP = 0.1
 STEP_RATE = 5.0  # learning rate of logarithmic steps, as a multiple of that of weights
 STEER_EVERY, STEERING = 10, 0.15  # steps between corrections, exponent of one
+CALIBRATIONS, CALIBRATION_RANGE = 20, 1.5  # in a fit; the factor they may find
 FURTHEST = 8.0  # that a price may be from the one expected at the target
 SURVEY_EVERY = 25
 STATUS_EVERY = 50
 LATENT_SHARE = 0.8  # of the target, when a pyramid starts
 TRAVEL, FURTHEST_MOVE = 6.0, 0.1  # steps that latents move in all updates together, in one
-MARGIN = 0.97  # share of the target that the estimate is steered to
+MARGIN = 0.95  # share of the target that the estimate is steered to
 COARSER = 64  # places that steps may be widened at the end
 
 
@@ -95,7 +97,7 @@ class Fit:
         visits = (self.steps - self.switch) / self.plan.frames
         self.travel = min(TRAVEL / visits, FURTHEST_MOVE)
         self.step = 0
-        self.trade, self.correction = self.aim.trade, 1.0
+        self.trade, self.correction, self.calibration = self.aim.trade, 1.0, 1.0
         self.error = 0.0  # running mean of the squared error
         self.bpp = 0.0
         self._order: list[int] = []
@@ -224,10 +226,19 @@ class Fit:
         self.bpp = bpp if not self.bpp else self.bpp + 0.05 * (bpp - self.bpp)
         target = self.aim.target_bytes
         if target is not None and self.step % STEER_EVERY == 0:
-            ratio = self.bpp * self.pixels / 8 / (MARGIN * target)
+            if self.step % max(STEER_EVERY, self.steps // CALIBRATIONS) < STEER_EVERY:
+                self._calibrate()
+            ratio = self.calibration * self.bpp * self.pixels / 8 / (MARGIN * target)
             self.correction *= min(max(ratio, 0.5), 2.0) ** STEERING
             self.correction = min(max(self.correction, 1 / FURTHEST), FURTHEST)
             self.trade = 0.7 * self.error / self.aim.bpp * self.correction
+
+    def _calibrate(self) -> None:
+        """What the coder makes of an estimated bit, once weights are rounded too."""
+        if self.step > self.weights_switch:
+            coded = 8 * len(encode_symbols(self.quantiser.integers(self.film))[0])
+            ratio = coded / max(self.bpp * self.pixels, 1)
+            self.calibration = min(max(ratio, 1 / CALIBRATION_RANGE), CALIBRATION_RANGE)
 
     @torch.no_grad()
     def _start_quantising(self) -> None:
@@ -315,15 +326,19 @@ class Fit:
         coded = self.quantiser.integers(self.film)
         if target is None or head + len(encode_symbols(coded)[0]) <= target:
             return coded
-        low, high = 0, COARSER  # the least widening that fits
+        shifts = [(shift, 0) for shift in range(1, COARSER + 1)]
+        shifts += [(COARSER, shift) for shift in range(1, COARSER + 1)]
+        if self.settings.network != "grids":  # nearly all is weights
+            shifts = [(shift, shift) for shift in range(1, COARSER + 1)]
+        low, high = -1, len(shifts) - 1  # the least widening that fits
         while high - low > 1:
             middle = (low + high) // 2
-            coded = self.quantiser.integers(self.film, middle)
+            coded = self.quantiser.integers(self.film, *shifts[middle])
             if head + len(encode_symbols(coded)[0]) <= target:
                 high = middle
             else:
                 low = middle
-        return self.quantiser.integers(self.film, high)
+        return self.quantiser.integers(self.film, *shifts[high])
 
     def payload(self) -> bytes:
         """The chunk as a self-contained payload.
@@ -358,6 +373,7 @@ class Fit:
             "step": self.step,
             "trade": self.trade,
             "correction": self.correction,
+            "calibration": self.calibration,
             "error": self.error,
             "bpp": self.bpp,
             "order": list(self._order),
@@ -389,6 +405,7 @@ class Fit:
         fit = cls(frames, settings, recipe=Recipe(**state["recipe"]), plan=plan)
         fit.step, fit.trade = int(state["step"]), float(state["trade"])
         fit.correction = float(state["correction"])
+        fit.calibration = float(state["calibration"])
         fit.error, fit.bpp = float(state["error"]), float(state["bpp"])
         fit._order = [int(i) for i in state["order"]]
         fit.generator.set_state(torch.from_numpy(np.asarray(state["generator"])))

@@ -21,6 +21,7 @@ from laconic.codec.video.film import LATENT, Film
 from laconic.codec.video.gaussians import PHASES, scale_of
 from laconic.codec.video.symbols import (
     BEFORE_BOUNDS,
+    MAX_SYMBOL,
     STEPS_PER_OCTAVE,
     Coded,
     group_of,
@@ -132,17 +133,19 @@ class Quantiser(nn.Module):
         return rounded(code) * step, own, following
 
     @torch.no_grad()
-    def integers(self, film: Film, shift: int = 0) -> Coded:
-        """What is written: steps on their grid (``shift`` places coarser), parameters rounded."""
+    def integers(self, film: Film, latent_shift: int = 0, weight_shift: int = 0) -> Coded:
+        """What is written: steps on their grid, some places coarser, and parameters rounded."""
         indexes = {
-            key: step_index(float(torch.exp2(self.log_steps[place].detach()))) + shift
+            key: step_index(float(torch.exp2(self.log_steps[place].detach())))
+            + (latent_shift if key.startswith(LATENT) else weight_shift)
             for key, place in self.place.items()
         }
         weights: dict[str, NDArray[np.int32]] = {}
         latents: dict[str, NDArray[np.int32]] = {}
         for name, p in film.sent().items():
             size = step_size(indexes[self.group[name]])
-            symbols = np.rint(p.double().cpu().numpy() / size).astype(np.int32)
+            codes = np.rint(p.double().cpu().numpy() / size)
+            symbols = codes.clip(-MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
             (latents if name.startswith(LATENT) else weights)[name] = symbols
         return Coded(weights, latents, indexes)
 

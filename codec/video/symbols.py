@@ -178,7 +178,7 @@ def decode_symbols(
     if groups:
         sizes = [sum(math.prod(weights[n]) for n in names) for names in groups.values()]
         shifts, keys = _weight_models(gauss, sizes, starts)
-        flat = coder.pull(keys, tables) + shifts
+        flat = _shifted(coder.pull(keys, tables), shifts)
         check.update(flat)
         place = 0
         for names in groups.values():
@@ -190,9 +190,7 @@ def decode_symbols(
     for t in range(arrays[0].shape[0] if arrays else 0):
         for level, model in enumerate(_by_level(arrays, channels)):
             _, shifts, keys = _level_step(arrays, model, t, level, starts)
-            symbols = (coder.pull(keys, tables).astype(np.int64) + shifts).astype(np.int32)
-            if symbols.size and max(-int(symbols.min()), int(symbols.max())) > MAX_SYMBOL:
-                raise FormatError("a latent of a film chunk is out of range: the file is damaged")
+            symbols = _shifted(coder.pull(keys, tables), shifts)
             arrays[level][t] = symbols.reshape(arrays[level][t].shape)
             check.update(symbols)
     coder.finish()
@@ -403,6 +401,14 @@ def _around(maps: Ints) -> Ints:
 
 def _graded(sums: Ints, bounds: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.searchsorted(np.array(bounds), sums, side="right").astype(np.uint8)
+
+
+def _shifted(decoded: Ints, shifts: Ints) -> Ints:
+    """Decoded integers with their means, each of a size that an encoder may write."""
+    symbols = decoded.astype(np.int64) + shifts
+    if symbols.size and max(-int(symbols.min()), int(symbols.max())) > MAX_SYMBOL:
+        raise FormatError("a number of a film chunk is out of range: the file is damaged")
+    return symbols.astype(np.int32)
 
 
 def _in_range(name: str, value: int, low: int, high: int) -> int:

@@ -166,7 +166,7 @@ class MovieFile:
         """Decode all symbols, read all sound."""
         symbols = 0
         for number in range(len(self.starts)):
-            symbols += int(getattr(self.decoder(number), "symbols", 0))
+            symbols += self.decoder(number).symbols
             if self.settings.progress is not None:
                 self.settings.progress(number + 1, len(self.starts))
         sound = self.sound()
