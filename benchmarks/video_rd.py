@@ -3,10 +3,9 @@
     python benchmarks/video_rd.py --clips DIR [--only NAME ..] [--codecs NAME ..] [--json FILE]
 
 Clips are made from the films in DIR (see CLIPS): reduced to a size that a processor fits in
-minutes and kept as lossless FFV1. Every point is a real payload: fitted, decoded afresh, compared
-with the frames. Bytes of x264 and x265 are those of their MP4 files, ours are those of the chunk's
-payload and HEADER bytes for the file around it. Points that are in the JSON already are kept, so
-that a run which was cut goes on.
+minutes and kept as lossless FFV1. Every point is a file: encoded, decoded afresh, compared with the
+frames; bytes are those of the file. Points that are in the JSON already are kept, so that a run
+which was cut goes on.
 """
 
 from __future__ import annotations
@@ -26,15 +25,20 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from laconic import codec
+from laconic.codec.base import FilmSettings
 from laconic.codec.evaluate.baselines import videos
 from laconic.codec.evaluate.bd_rate import bd_rate
 from laconic.codec.evaluate.distortion import decibels, psnr
 from laconic.codec.evaluate.items import Item
-from laconic.codec.video.chunk import Fit, FitSettings, decode
+from laconic.codec.video.chunk import decode
 from laconic.codec.video.losses import ms_ssim
+from laconic.codec.video.settings import PRESETS
 from laconic.codec.video.symbols import encode_symbols
 from laconic.formats.container import Media
+from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ParameterError
+from laconic.formats.video_reader import FilmArray
 
 HERE = Path(__file__).parent
 CLIPS = {
@@ -44,9 +48,8 @@ CLIPS = {
     "cars-32": ("cars_384x216.mkv", 32, 180, 320),
     "bedroom-32": ("bedroom_480x270.mkv", 32, 180, 320),
 }
-HEADER = 64  # bytes of a one-chunk file around its payload
 QUALITIES = (22.0, 27.0, 32.0, 37.0)
-PLAN: list[tuple[str, str, str, int]] = [  # (clip, network, preset, payload bytes)
+PLAN: list[tuple[str, str, str, int]] = [  # (clip, network, preset, bytes)
     ("bunny-16", "grids", "fast", 14000),
     ("bunny-16", "grids", "fast", 7000),
     ("bunny-16", "grids", "fast", 4000),
@@ -57,11 +60,19 @@ PLAN: list[tuple[str, str, str, int]] = [  # (clip, network, preset, payload byt
     ("bedroom-32", "grids", "fast", 14000),
     ("cars-32", "hnerv", "fast", 28000),
     ("bunny-64", "grids", "fast", 40000),
-    ("bunny-64", "hnerv", "fast", 40000),
     ("bunny-132", "grids", "fast", 70000),
-    ("bedroom-32", "hnerv", "fast", 28000),
+    ("bunny-16", "grids", "medium", 14000),
+    ("bunny-16", "grids", "medium", 7000),
+    ("bunny-16", "hnerv", "medium", 28000),
+    ("bunny-16", "hnerv", "medium", 14000),
     ("cars-32", "grids", "fast", 7000),
     ("bedroom-32", "grids", "fast", 7000),
+    ("cars-32", "grids", "medium", 14000),
+    ("bedroom-32", "grids", "medium", 14000),
+    ("bunny-132", "grids", "medium", 70000),
+    ("bunny-16", "hnerv-boost", "medium", 20000),
+    ("bunny-64", "hnerv", "fast", 40000),
+    ("bedroom-32", "hnerv", "fast", 28000),
     ("bunny-64", "grids", "fast", 20000),
     ("bunny-132", "hnerv", "fast", 70000),
 ]
@@ -108,29 +119,32 @@ def quality(frames: NDArray[np.uint8], decoded: Iterable[NDArray[np.uint8]]) -> 
 def measure_ours(
     frames: NDArray[np.uint8], network: str, preset: str, target: int
 ) -> dict[str, Any]:
-    """Fit, write, read, compare."""
-    settings = FitSettings(network=network, preset=preset, target_bytes=target)
+    """Encode into a file, decode the file, compare."""
     begun, worked = time.monotonic(), time.process_time()
-    fit = Fit(frames, settings)
-    fit.run(status=lambda text: print(f"\r{fit.step} {text}   ", end="", flush=True))
-    payload = fit.payload()
+    data = codec.encode(
+        FilmArray(frames, 24),
+        codec=f"hnerv:{network}",
+        target_bytes=target,
+        film=FilmSettings(preset=preset, chunk=len(frames)),
+        verify=False,
+        status=lambda text: print(f"\r{text}   ", end="", flush=True),
+    )
     encode_s, encode_cpu_s = time.monotonic() - begun, time.process_time() - worked
     count, rows, columns = frames.shape[:3]
     worked = time.process_time()
-    decoder = decode(payload, count, columns, rows)
-    decoded = [decoder.frame(index) for index in range(count)]
+    decoded = list(codec.decode(data))
     decode_cpu_s = time.process_time() - worked
-    _, ideal = encode_symbols(fit.coded())
-    total = len(payload) + HEADER
+    payload = ContainerReader(data)[0].payload
+    coded = decode(payload, count, columns, rows).coded
     return {
-        "bytes": total,
-        "bpp": total * 8 / (count * rows * columns),
+        "bytes": len(data),
+        "bpp": len(data) * 8 / (count * rows * columns),
         **quality(frames, decoded),
         "encode_s": encode_s,
         "encode_cpu_s": encode_cpu_s,
         "decode_fps": count / decode_cpu_s,
-        "steps": fit.steps,
-        "over_ideal": len(payload) * 8 / ideal,
+        "steps": PRESETS[preset],
+        "over_ideal": len(payload) * 8 / encode_symbols(coded)[1],
     }
 
 
@@ -209,21 +223,21 @@ def main() -> None:
         for crf in QUALITIES
     ]
     jobs += [(clip, f"{network} {preset}", size) for clip, network, preset, size in PLAN]
-    for clip, codec, setting in jobs if arguments.clips else ():
+    for clip, subject, setting in jobs if arguments.clips else ():
         if arguments.only and clip not in arguments.only:
             continue
-        if arguments.codecs and codec.split(" ")[0] not in arguments.codecs:
+        if arguments.codecs and subject.split(" ")[0] not in arguments.codecs:
             continue
-        if any((p["clip"], p["codec"], p["setting"]) == (clip, codec, setting) for p in points):
+        if any((p["clip"], p["codec"], p["setting"]) == (clip, subject, setting) for p in points):
             continue
         frames = frames_of(arguments.clips, clip)
-        name, preset = codec.split(" ")
+        name, preset = subject.split(" ")
         if name in videos.names():
             found = measure_theirs(frames, name, setting)
         else:
             found = measure_ours(frames, name, preset, int(setting))
         points = json.loads(arguments.json.read_text()) if arguments.json.exists() else []
-        points.append({"clip": clip, "codec": codec, "setting": setting, **found})
+        points.append({"clip": clip, "codec": subject, "setting": setting, **found})
         print("\r", points[-1], flush=True)
         arguments.json.write_text(json.dumps(points, indent=1) + "\n")
     report = table(points) + "\n\n" + deltas(points)

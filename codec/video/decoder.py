@@ -27,10 +27,11 @@ class Decoder:
     Attributes:
         symbols_check: CRC-32 over all integers, see ``entropy.SymbolCheck``.
         symbols: how many integers these are.
+        coded: the integers.
     """
 
     def __init__(self, plan: Plan, coded: Coded, symbols_check: int) -> None:
-        self.plan, self.symbols_check = plan, symbols_check
+        self.plan, self.coded, self.symbols_check = plan, coded, symbols_check
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.film = Film(plan)
         with torch.no_grad():
