@@ -1,37 +1,34 @@
 """Measures the figures of the README and of docs/, keeps them, and writes them into the pages.
 
-    python benchmarks/figures.py measure --kodak DIR --anchors FILE --mnist DIR --tables DIR
+    python benchmarks/figures.py measure --kodak DIR --anchors FILE --mnist DIR --tables DIR \
+        --photos DIR --films DIR --sounds DIR
     python benchmarks/figures.py measure ... --only kodak image_speed
     python benchmarks/figures.py write
 
 ``measure`` runs the benchmarks one after the other and keeps what they found in
 ``benchmarks/results/``. Kodak means the 24 pictures as PNG, the anchors are published curves
-``{name: {"bpp": [...], "psnr": [...]}}``, MNIST its IDX files, tables are CSV files; none of them
-is part of this repository. ``write`` fills the blocks between ``<!-- figures: NAME -->`` and
-``<!-- end -->`` from what was kept, so that no number in the README was typed; a test compares
-them.
+``{name: {"bpp": [...], "psnr": [...]}}``, MNIST its IDX files, tables are CSV files, photos those
+of ``laconic train photo``, films those that ``video_rd.py`` names, sounds held-out ones;
+none of them is part of this repository, and what is not given is not measured. ``write`` fills the
+blocks of ``figure_blocks.py`` from what was kept, so that no number in the README was typed; a test
+compares them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
-ROOT = HERE.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+from figure_blocks import HERE, KODAK, PAGES, RESULTS, ROOT, filled
+
 EFFORTS = "2,4"
 CURVES = "vtm,av1,bpg444,mbt2018-mean"
-KODAK = ("mlic:0,10,20,30,40,50,60,70,80,90,100", "avif", "webp", "jpeg2000", "jpeg")
 
 
 def run(*command: str, cwd: Path | None = None) -> None:
@@ -127,342 +124,26 @@ def script(name: str) -> Callable[[], None]:
     return lambda: run(str(HERE / f"{name}.py"), "--json", str(RESULTS / f"{name}.json"))
 
 
-SCRIPTS = ("entropy_speed", "image_speed", "large_picture", "toolkit_speed", "mlicpp_speed")
+def measure_films(films: Path) -> None:
+    """Film networks against x264 and x265, and what parts of their coder are worth."""
+    run(str(HERE / "video_rd.py"), "--clips", str(films))
+    run(str(HERE / "video_parts.py"), "--clips", str(films))
 
 
-def load(name: str) -> Any:
-    """A kept result."""
-    return json.loads((RESULTS / f"{name}.json").read_text())
+def measure_sounds(sounds: Path) -> None:
+    """The audio codec at every rate beside others."""
+    result = str(RESULTS / "audio_table.json")
+    run(str(HERE / "audio_table.py"), "--data", str(sounds), "--json", result)
 
 
-def table(head: str, rows: list[str]) -> str:
-    """A Markdown table; the first column is text."""
-    columns = head.count("|") + 1
-    lines = [f"| {head} |", "|---|" + "---:|" * (columns - 1)]
-    return "\n".join([*lines, *(f"| {row} |" for row in rows)])
-
-
-def kodak_deltas() -> str:
-    """BD-rates of PSNR against VTM, best first."""
-    rows = [d for d in load("kodak/results")["deltas"] if d["metric"] == "psnr"]
-    rows.sort(key=lambda d: d["bd_rate_pchip"])
-    return table(
-        "codec | BD-rate against VTM, % (PCHIP) | (cubic) | BD-PSNR, dB | over PSNR, dB",
-        [
-            f"{'**mlic**' if d['codec'] == 'mlic' else d['codec']} | {d['bd_rate_pchip']:+.1f} |"
-            f" {d['bd_rate_cubic']:+.1f} | {d['bd_metric_pchip']:+.2f} |"
-            f" {d['low']:.1f} to {d['high']:.1f}"
-            for d in rows
-        ],
-    )
-
-
-def kodak_points() -> str:
-    """Mean points of the default model."""
-    points = load("kodak/mlic")["results"]
-    qualities = KODAK[0].split(":")[1].split(",")
-    columns = ("bpp", "psnr-rgb", "psnr-y", "ms-ssim-rgb")
-    rows = zip(qualities, *(points[c] for c in columns), strict=True)
-    return table(
-        "quality | bpp | PSNR, dB | PSNR of luma, dB | MS-SSIM",
-        [f"{q} | {b:.4f} | {p:.2f} | {y:.2f} | {m:.4f}" for q, b, p, y, m in rows],
-    )
-
-
-def training() -> str:
-    """Steps, minutes and held-out loss of the shipped model, from its own manifest."""
-    from laconic.codec import models
-
-    history = models.find(models.DEFAULT_MODEL).training
-    runs = [history]
-    while "started_from" in runs[-1]:
-        runs.append(runs[-1]["started_from"])
-    parts = [
-        f"{r['steps']:,} steps of {r['recipe']['batch']} crops of {r['recipe']['crop']} pixels in"
-        f" {r['minutes']:.0f} minutes"
-        for r in reversed(runs)
-    ]
-    held_out = history["held_out"]
-    points = ", ".join(
-        f"{b:.3f} bpp and {p:.2f} dB"
-        for b, p in zip(held_out["bpp"], held_out["psnr"], strict=True)
-    )
-    return (
-        f"{', then '.join(parts)}, on two shared CPU cores; on held-out pictures at qualities 10,"
-        f" 30, 50, 70 and 90 (estimated bits, unrounded): {points}."
-    )
-
-
-def training_curve() -> str:
-    """BD-rate against the shipped model at some crops of every run."""
-    found = load("training_curve")
-    rows = found["held_out"]
-    shown = []
-    for number in sorted({r["run"] for r in rows}):
-        points = [r for r in rows if r["run"] == number]
-        some = points if len(points) < 5 else [*points[:-1:4], points[-1]]
-        shown += [
-            f"{number} | {r['crops']:,} | {r['bd_rate']:+.1f} | {r['loss']:.4f}" for r in some
-        ]
-    head = "run | crops seen | BD-rate against the shipped model, % | mean loss"
-    files = [
-        f"On {k['pictures']} Kodak pictures, from bytes of files, the model after"
-        f" {k['crops']:,} crops is at {k['bd_rate']:+.1f} %."
-        for k in found["kodak"]
-    ]
-    return "\n\n".join([table(head, shown), *files])
-
-
-def contexts() -> str:
-    """Bits added by silencing a context."""
-    found = load("contexts")["parts"]
-    qualities = list(next(iter(found.values())))
-    head = " | ".join(["silenced", *(f"quality {q}, bits" for q in qualities)])
-    rows = [
-        " | ".join([name, *(f"{points[q]['bits']:+.2f} %" for q in qualities)])
-        for name, points in found.items()
-    ]
-    return table(head, rows)
-
-
-def audio_training() -> str:
-    """Stages, steps, minutes and last held-out figures of the shipped audio model."""
-    from laconic.codec import models
-    from laconic.codec.audio.small.export import STAGES
-
-    def order(figure: tuple[str, float]) -> list[tuple[int, str]]:
-        return [(int(part) if part.isdigit() else -1, part) for part in figure[0].split("_")]
-
-    rows = []
-    runs = models.find("semanticodec-small").training
-    for stage, run in sorted(runs.items(), key=lambda item: STAGES.index(item[0])):
-        recipe = run["recipe"]
-        figures = {k: v for k, v in run["held_out"].items() if k not in ("step", "minutes", "used")}
-        shown = ", ".join(
-            f"{k.replace('_', ' ')} {v:.3f}" for k, v in sorted(figures.items(), key=order)
-        )
-        rows.append(
-            f"{stage} | {run['steps']:,} | {recipe['batch']} x {recipe['seconds']} s |"
-            f" {run['minutes']:.0f} | {shown}"
-        )
-    return table("stage | steps | batch | minutes | on held-out sounds", rows)
-
-
-def demo() -> str:
-    """Sizes and times of the samples."""
-    return table(
-        "picture | quality | PNG bytes | .lac bytes | bpp | PSNR, dB | encode, s | decode, s",
-        [
-            f"{r['name']} | {r['quality']:g} | {r['original_bytes']:,} | {r['lac_bytes']:,} |"
-            f" {r['bpp']:.3f} | {r['psnr']:.2f} | {r['encode_s']:.2f} | {r['decode_s']:.2f}"
-            for r in load("demo")
-        ],
-    )
-
-
-def demo_film() -> str:
-    """The sample film."""
-    return table(
-        "film | frames | size | bytes | .lac bytes | bpp | PSNR, dB | encode s (CPU) | decode fps",
-        [
-            f"{r['name']} | {r['frames']} | {r['width']} x {r['height']} |"
-            f" {r['original_bytes']:,} | {r['lac_bytes']:,} | {r['bpp']:.4f} | {r['psnr']:.2f} |"
-            f" {r['encode_s']:.0f} ({r['cpu_s']:.0f}) | {r['fps']:.0f}"
-            for r in load("demo_film")
-        ],
-    )
-
-
-def entropy() -> str:
-    """Coders side by side."""
-    figures = load("entropy_speed")
-    return table(
-        "coder | encode, Msymbols/s | decode, Msymbols/s | times CompressAI | bytes | above ideal",
-        [
-            f"{name} | {r['encode_msps']:.1f} | {r['decode_msps']:.1f} |"
-            f" {r['encode_ratio']:.1f} and {r['decode_ratio']:.1f} | {r['bytes']:,.0f} |"
-            f" {r['excess_percent']:.4f} %"
-            for name, r in figures["coders"].items()
-        ],
-    )
-
-
-def speed() -> str:
-    """Share of the peer's time."""
-    ratios = load("image_speed")["ratios"]
-    return (
-        f"encoding takes {ratios['encode']:.2f} ({ratios['encode and verify']:.2f} with"
-        f" verification) and decoding {ratios['decode']:.2f} of its time."
-    )
-
-
-def large() -> str:
-    """Time and memory of large pictures."""
-    return table(
-        "picture | encode, s | decode, s | 256 x 256 region, s | peak memory, GiB",
-        [
-            f"{r['width']} x {r['height']} | {r['encode_s']:.1f} | {r['decode_s']:.1f} |"
-            f" {r['region_256_s']:.2f} | {r['peak_gib']:.2f}"
-            for r in load("large_picture")
-        ],
-    )
-
-
-def toolkit() -> str:
-    """Every codec beside those people use."""
-    rows = []
-    for medium, codecs in load("toolkit_speed").items():
-        for r in codecs:
-            rows.append(
-                f"{medium}: {r['codec']} | {r['percent']:.2f} | {r['encode_mbps']:.2f}"
-                f" ({r['encode_ratio']:.2g}) | {r['decode_mbps']:.2f} ({r['decode_ratio']:.2g}) |"
-                f" {r['peak_mib']:.0f}"
-            )
-    return table(
-        "medium: codec and setting | size, % of samples | encode, MB/s (times the first row)"
-        " | decode, MB/s | peak, MiB",
-        rows,
-    )
-
-
-def audio_rows(kind: str) -> str:
-    """Sounds of one kind: ours at every rate, then other codecs."""
-    found = load("audio_table")
-    measures = ("visqol", "pesq", "stoi", "estoi", "log_mel", "mr_stft")
-    if kind != "speech":
-        measures = ("log_mel", "mr_stft")
-    titles = {"visqol": "ViSQOL", "pesq": "PESQ", "stoi": "STOI", "estoi": "ESTOI",
-              "log_mel": "log-mel", "mr_stft": "STFT"}  # fmt: skip
-    rows = [r for r in (*found["ours"], *found["others"]) if r["kind"] == kind]
-    measures = tuple(m for m in measures if any(m in r for r in rows))
-    return table(
-        " | ".join(["codec", "bytes", "kbit/s", *(titles[m] for m in measures)]),
-        [
-            " | ".join(
-                [r["codec"], f"{r['bytes']:,}", f"{r['kbps']:.3f}"]
-                + [
-                    f"{r[m]:.{2 if m in ('visqol', 'pesq') else 3}f}" if m in r else "-"
-                    for m in measures
-                ]
-            )
-            for r in rows
-        ],
-    )
-
-
-def audio_savings() -> str:
-    """Bytes saved by the entropy coding, for each source of sounds."""
-    rows = []
-    for source in load("audio_table")["savings"]:
-        for streams, sizes in source["streams"].items():
-            share = {k: 100 * (1 - sizes[k] / sizes["fixed"]) for k in ("counts", "prior")}
-            rows.append(
-                f"{source['source']} ({source['sounds']} sounds), {streams} streams |"
-                f" {sizes['fixed']:,} | {share['counts']:.1f} % | {share['prior']:.1f} %"
-            )
-    return table("sounds | bytes at fixed length | saved by counts | by prior and counts", rows)
-
-
-def audio_speed() -> str:
-    """Factors of real time and the memory of a long sound."""
-    found = load("audio_speed")
-    rows = [f"{r['step']} | {r['factor']:.1f}" for r in found["factors"]]
-    rows += [f"Opus 64 kbit/s, {k} | {v:.0f}" for k, v in found["opus"].items()]
-    long = found["long"]
-    name = f"{long['minutes']:g} minutes, whole command"
-    rows += [
-        f"{name}: encode --no-verify ({long['encode_mib']:.0f} MiB) | {long['encode_factor']:.1f}",
-        f"{name}: decode --steps 0 ({long['decode_mib']:.0f} MiB) | {long['decode_factor']:.1f}",
-    ]
-    return table("step | times real time", rows)
-
-
-def mlicpp() -> str:
-    """MLIC++ beside a forward pass of its own, and the authors' code beside theirs."""
-    figures = load("mlicpp_speed")
-    return table(
-        "768 x 512, one thread | CPU seconds | of a forward pass | authors' code, of theirs",
-        [
-            f"{name} | {seconds:.1f} | {seconds / figures['seconds']['forward']:.2f} |"
-            f" {figures['authors'].get(name, 1.0):.2f}"
-            for name, seconds in figures["seconds"].items()
-        ],
-    )
-
-
-def order_ranks() -> str:
-    """Orders of the channels against measurement."""
-    return kept("channel_order")().split("\n\n")[0]
-
-
-def order_files() -> str:
-    """What orders do to files."""
-    return kept("channel_order")().split("\n\n")[1]
-
-
-def kept(name: str) -> Callable[[], str]:
-    """A table that a benchmark wrote itself."""
-    return lambda: (RESULTS / f"{name}.md").read_text().strip()
-
-
-def records() -> str:
-    """Digits and tables, without the comparison of coding orders."""
-    return "\n\n".join(kept("lossless_records")().split("\n\n")[:2])
-
-
-def orders() -> str:
-    """Cost of coding in the published order and in ours."""
-    return kept("lossless_records")().split("\n\n")[2]
-
-
-BLOCKS: dict[str, Callable[[], str]] = {
-    "kodak-deltas": kodak_deltas,
-    "kodak-points": kodak_points,
-    "training": training,
-    "training-curve": training_curve,
-    "contexts": contexts,
-    "audio-training": audio_training,
-    "demo": demo,
-    "demo-film": demo_film,
-    "speed": speed,
-    "effort": kept("sga"),
-    "mlicpp-speed": mlicpp,
-    "order-ranks": order_ranks,
-    "order-files": order_files,
-    "lossless": kept("kodak-lossless"),
-    "held-out": kept("held-out"),
-    "samples-lossless": kept("samples-lossless"),
-    "lossless-preview": kept("lossless_preview"),
-    "latent-circuits": kept("latent_circuits"),
-    "colour-transforms": kept("colour_transforms"),
-    "records": records,
-    "records-orders": orders,
-    "large": large,
-    "entropy": entropy,
-    "toolkit": toolkit,
-    "video": kept("video_rd"),
-    "video-parts": kept("video_parts"),
-    "video-ablation": kept("video_ablation"),
-    "pscodec": kept("pscodec_prompts"),
-    "audio-speech": lambda: audio_rows("speech"),
-    "audio-other": lambda: audio_rows("other"),
-    "audio-savings": audio_savings,
-    "audio-speed": audio_speed,
-}
-
-
-def filled(text: str) -> str:
-    """``text`` with every block replaced by what the kept results say; one that was not measured
-    stays as it is."""
-
-    def fill(match: re.Match[str]) -> str:
-        name = match[1]
-        try:
-            return f"<!-- figures: {name} -->\n{BLOCKS[name]()}\n<!-- end -->"
-        except FileNotFoundError:
-            return match[0]
-
-    return re.sub(r"<!-- figures: (\S+) -->.*?<!-- end -->", fill, text, flags=re.DOTALL)
+SCRIPTS = (
+    "entropy_speed",
+    "image_speed",
+    "large_picture",
+    "toolkit_speed",
+    "mlicpp_speed",
+    "audio_speed",
+)
 
 
 def main() -> None:
@@ -475,6 +156,8 @@ def main() -> None:
     measuring.add_argument("--mnist", type=Path)
     measuring.add_argument("--tables", type=Path)
     measuring.add_argument("--photos", type=Path, help="pictures of `laconic train photo`")
+    measuring.add_argument("--films", type=Path, help="films that video_rd.py names")
+    measuring.add_argument("--sounds", type=Path, help="held-out sounds in folders")
     names = [
         "kodak",
         "demo",
@@ -482,12 +165,14 @@ def main() -> None:
         "lossless",
         "rendered",
         "preview",
-        "photos",
-        "records",
         "effort",
         "contexts",
         "order",
         *SCRIPTS,
+        "records",
+        "photos",
+        "films",
+        "sounds",
     ]
     measuring.add_argument("--only", nargs="+", choices=names)
     commands.add_parser("write")
@@ -508,12 +193,14 @@ def main() -> None:
         }
         if arguments.mnist and arguments.tables:
             tasks["records"] = lambda: measure_records(arguments.mnist, arguments.tables)
-        elif "records" in (arguments.only or []):
-            parser.error("records are measured on --mnist and --tables: give both")
         if arguments.photos:
             tasks["photos"] = lambda: measure_photos(arguments.photos)
-        elif "photos" in (arguments.only or []):
-            parser.error("photos are measured on --photos: give their folder")
+        if arguments.films:
+            tasks["films"] = lambda: measure_films(arguments.films)
+        if arguments.sounds:
+            tasks["sounds"] = lambda: measure_sounds(arguments.sounds)
+        if missing := set(arguments.only or ()) - set(tasks):
+            parser.error(f"{', '.join(sorted(missing))}: give the folders that are measured")
         for name in arguments.only or tasks:
             tasks[name]()
     for page in PAGES:

@@ -50,7 +50,7 @@ def test_the_python_example_of_the_readme_runs(
 
 
 def test_the_figures_in_the_pages_are_those_that_were_measured() -> None:
-    from figures import PAGES, filled
+    from figure_blocks import PAGES, filled
 
     for page in PAGES:
         text = page.read_text()
