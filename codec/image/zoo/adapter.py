@@ -58,7 +58,7 @@ class ZooCoder(LatentCoder):
         network: ZooNetwork,
         tables: CdfTables,
         z_tables: CdfTables,
-        order: ChannelOrder | None,
+        order: ChannelOrder | None = None,
     ) -> None:
         super().__init__(tables, (SCALE_LOW, SCALE_HIGH), order=order)
         self.network = network
