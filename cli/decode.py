@@ -128,6 +128,9 @@ def decode_one(job: Job) -> dict[str, Any]:
             rows=options["rows"],
             region=options["region"],
             partial=options["partial"],
+            seconds=options["seconds"],
+            steps=options["steps"],
+            seed=options["seed"],
             progress=progress,
             limits=limits,
         )

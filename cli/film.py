@@ -39,8 +39,8 @@ def takes(source: str, codec: str | None) -> bool:
 def encode_film(job: Job) -> dict[str, Any]:
     """Encode a film beside a work file; returns a row of the table."""
     from laconic import codec
-    from laconic.codec.api import as_film
     from laconic.codec.base import EncodeSettings, FilmSettings
+    from laconic.codec.sources import as_film
     from laconic.codec.video.stream.encoder import StreamEncoder
     from laconic.formats.atomic import atomic_write
     from laconic.formats.errors import ParameterError

@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
-from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec import models, registry
@@ -31,17 +29,16 @@ from laconic.codec.base import (
     VerifyReport,
 )
 from laconic.codec.info import Info, info_of
+from laconic.codec.sources import as_film, as_image, as_records, is_data, is_film
 from laconic.formats.audio import Audio
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ParameterError
-from laconic.formats.image import Image, read_image
+from laconic.formats.image import Image
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
-from laconic.formats.records import SUFFIXES as DATA_SUFFIXES
-from laconic.formats.records import Records, from_array, from_table, read_records
+from laconic.formats.records import Records
 from laconic.formats.table import Table
-from laconic.formats.video import SUFFIXES as FILM_SUFFIXES
-from laconic.formats.video_reader import Film, FilmArray, FilmFile
+from laconic.formats.video_reader import Film
 
 Source = str | PathLike[str] | bytes | BinaryIO
 LOSSY_CODEC, LOSSLESS_CODEC, FILM_CODEC = "mlic", "photo", "hnerv"
@@ -120,7 +117,7 @@ def encode(
         ModelError: the model is missing or damaged.
     """
     _check_rate(quality, bpp, target_bytes, lossless and not preview, kbps)
-    if codec is None and _is_data(source):
+    if codec is None and is_data(source):
         codec = "records"
     if codec is None and is_film(source):
         codec = FILM_CODEC
@@ -139,13 +136,17 @@ def encode(
             f"files of the codec {name} hold no preview: leave it out, or add lossless"
         )
     kind = getattr(chosen, "media", Media.IMAGE)
+    of_sounds = {"kbps": kbps, "steps": steps, "seed": seed, "stereo": stereo}
+    for option, value in of_sounds.items():
+        if value is not None and kind != Media.AUDIO:
+            raise ParameterError(f"{option} is for sounds: the codec {name} codes none")
     media: Any = source  # codecs of sounds read it as they go
     if kind == Media.DATA:
-        media = _as_records(source, limits)
+        media = as_records(source, limits)
     elif kind == Media.VIDEO:
         media = as_film(source, limits)
     elif kind == Media.IMAGE:
-        media = _as_image(source, limits)
+        media = as_image(source, limits)
     film = film or FilmSettings()
     if quality is None and bpp is None and target_bytes is None and not exact:
         quality = getattr(chosen, "default_quality", DEFAULT_QUALITY)
@@ -223,6 +224,9 @@ def decode(
         reader = stack.enter_context(_reader(data, limits, partial=partial))
         if reader.header.media != Media.VIDEO and frames is not None:
             raise ParameterError("the file holds no film: it has no frames to choose from")
+        for option, value in (("seconds", seconds), ("steps", steps), ("seed", seed)):
+            if value is not None and reader.header.media != Media.AUDIO:
+                raise ParameterError(f"{option} is for sounds: the file holds none")
         decoded = _codec_of(reader).decode(reader, settings)
         if reader.header.media == Media.VIDEO:
             decoded.keep(stack.pop_all().close)
@@ -346,66 +350,6 @@ def _check_rate(
         raise ParameterError(f"bpp is {bpp}: expected a positive number of bits per pixel")
     if target_bytes is not None and target_bytes <= 0:
         raise ParameterError(f"the target size is {target_bytes} bytes: expected more than 0")
-
-
-def _is_data(source: Any) -> bool:
-    """Whether a source is a table or an array by its type or the extension of its path."""
-    if isinstance(source, str | PathLike):
-        return bool({*Path(fspath(source)).suffixes[-2:]} & DATA_SUFFIXES)
-    return isinstance(source, Table | Records)
-
-
-def is_film(source: Any) -> bool:
-    """Whether a source is a film by its type or the extension of its path."""
-    if isinstance(source, str | PathLike):
-        return Path(fspath(source)).suffix.lower() in FILM_SUFFIXES
-    return isinstance(source, FilmArray | FilmFile) or (
-        isinstance(source, np.ndarray) and source.ndim == 4
-    )
-
-
-def as_film(source: Any, limits: Limits = DEFAULT_LIMITS) -> Film:
-    """A film of what :func:`encode` takes."""
-    if isinstance(source, np.ndarray):
-        return FilmArray(source)
-    if isinstance(source, str | PathLike | bytes):
-        return FilmFile(source)
-    if isinstance(source, Image | Table | Records):
-        raise ParameterError("a picture or table is no film: choose another codec")
-    if hasattr(source, "scan"):
-        return source  # type: ignore[no-any-return]
-    return FilmFile(source.read())
-
-
-def _as_records(source: Any, limits: Limits) -> Records:
-    if isinstance(source, Records):
-        return source
-    if isinstance(source, Table):
-        return from_table(source)
-    if isinstance(source, np.ndarray):
-        return from_array(source)
-    if isinstance(source, Image):
-        raise ParameterError("a picture is no table: choose another codec")
-    if isinstance(source, bytes | str | PathLike):
-        return read_records(source, limits)
-    return read_records(source.read(), limits)
-
-
-def _as_image(source: Any, limits: Limits) -> Image:
-    if isinstance(source, Image):
-        return source
-    if isinstance(source, Table | Records):
-        raise ParameterError("a table is no picture: leave the codec out, or choose records")
-    if not isinstance(source, np.ndarray):
-        return read_image(source, limits)
-    array = source[..., None] if source.ndim == 2 else source
-    if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
-        raise ParameterError(
-            f"the array has shape {list(source.shape)}: expected [H, W], [H, W, 1] or [H, W, 3]"
-        )
-    if array.dtype not in (np.uint8, np.uint16):
-        raise ParameterError(f"the array is {array.dtype}: expected uint8 or uint16 samples")
-    return Image(pixels=array, bit_depth=8 * array.dtype.itemsize)
 
 
 @contextmanager

@@ -208,6 +208,29 @@ def test_wrong_options_are_usage_errors(photo: Path, arguments: tuple[str, ...])
     assert code_of(run("encode", photo, *arguments)) == 2
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("encode", ("--kbps", "3")),
+        ("encode", ("--stereo", "dual")),
+        ("decode", ("--seconds", "0:1")),
+        ("decode", ("--steps", "4")),
+        ("decode", ("--frames", "0:1")),
+    ],
+)
+def test_options_of_another_medium_are_refused_and_nothing_is_written(
+    photo: Path, command: str, option: tuple[str, ...]
+) -> None:
+    coded, target = photo.with_suffix(".lac"), photo.with_name("target.png")
+    assert code_of(run("encode", photo, "-o", coded, "--no-verify")) == 0
+
+    result = run(command, photo if command == "encode" else coded, *option, "-o", target)
+
+    assert code_of(result) == 2
+    assert "is for sounds" in message_of(result) or "is for films" in message_of(result)
+    assert not target.exists()
+
+
 def test_a_full_disk_leaves_the_old_file(photo: Path) -> None:
     target = photo.with_suffix(".lac")
     target.write_bytes(b"old")
