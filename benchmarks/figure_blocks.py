@@ -239,6 +239,49 @@ def audio_rows(kind: str) -> str:
     )
 
 
+def audio_short() -> str:
+    """The sentence on the default rate, for the README."""
+    found = load("audio_table")
+    ours = next(
+        r
+        for r in found["ours"]
+        if r["kind"] == "speech" and r["codec"] == "semanticodec 5 streams, 0 steps"
+    )
+    opus = next(
+        r for r in found["others"] if r["kind"] == "speech" and r["codec"] == "Opus 6 kbit/s"
+    )
+    speed = {r["step"]: r["factor"] for r in load("audio_speed")["factors"]}
+    return (
+        f"files of {ours['kbps']:.2f} kbit/s, headers included, at STOI {ours['stoi']:.2f}, PESQ"
+        f" {ours['pesq']:.2f} and a log-mel distance of {ours['log_mel']:.2f} (Opus at"
+        f" {opus['kbps']:.1f} kbit/s: {opus['stoi']:.2f}, {opus['pesq']:.2f},"
+        f" {opus['log_mel']:.2f});"
+        f" {speed['encode, verified']:.0f} times real time to encode,"
+        f" {speed['decode --steps 0']:.0f} times to decode, on one core."
+    )
+
+
+def video_short() -> str:
+    """Films at the default preset, for the README."""
+    rows = []
+    for p in load("video_rd"):
+        if p["codec"] in ("grids fast", "grids medium", "hnerv fast", "hnerv medium"):
+            minutes = p["encode_cpu_s"] / 60
+            rows.append((p["clip"], p["codec"], p, f"{minutes:.1f}"))
+        elif p["codec"] == "x264 medium" and p["setting"] in (32.0, 37.0):
+            rows.append((p["clip"], f"{p['codec']}, CRF {p['setting']:.0f}", p, "-"))
+    rows = [r for r in rows if r[0] in ("bunny-16", "bunny-132", "cars-32")]
+    rows.sort(key=lambda r: (r[0] != "bunny-16", r[0], r[1], r[2]["bytes"]))
+    return table(
+        "film and codec | bytes | bpp | PSNR, dB | encode, CPU minutes | decode, frames/s",
+        [
+            f"{clip}: {name} | {p['bytes']:,} | {p['bpp']:.4f} | {p['psnr']:.2f} | {minutes} |"
+            f" {p['decode_fps']:.0f}"
+            for clip, name, p, minutes in rows
+        ],
+    )
+
+
 def audio_savings() -> str:
     """Bytes saved by the entropy coding, for each source of sounds."""
     rows = []
@@ -335,6 +378,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "pscodec": kept("pscodec_prompts"),
     "audio-speech": lambda: audio_rows("speech"),
     "audio-other": lambda: audio_rows("other"),
+    "audio-short": audio_short,
+    "video-short": video_short,
     "audio-savings": audio_savings,
     "audio-speed": audio_speed,
 }
