@@ -25,3 +25,16 @@ def rule_models(rule_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The store of test models, in use."""
     monkeypatch.setenv("LACONIC_MODELS", str(rule_store))
     return rule_store
+
+
+@pytest.fixture
+def kept_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of films keep their frames instead of fitting networks to them."""
+    import stand_in
+
+    import laconic.codec.video
+
+    monkeypatch.setitem(sys.modules, "laconic.codec.video.chunk", stand_in)
+    monkeypatch.setattr(laconic.codec.video, "chunk", stand_in, raising=False)
+    stand_in.calls.clear()
+    stand_in.pause.seconds, stand_in.pause.at_step = 0.0, None
