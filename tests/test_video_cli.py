@@ -22,19 +22,10 @@ import stand_in
 from PIL import Image as Pillow
 from test_cli import code_of, message_of, run
 
-import laconic.codec.video
 from laconic import codec
 
 TESTS = Path(__file__).parent
-
-
-@pytest.fixture(autouse=True)
-def kept_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks keep their frames."""
-    monkeypatch.setitem(sys.modules, "laconic.codec.video.chunk", stand_in)
-    monkeypatch.setattr(laconic.codec.video, "chunk", stand_in, raising=False)
-    stand_in.calls.clear()
-    stand_in.pause.seconds, stand_in.pause.at_step = 0.0, None
+pytestmark = pytest.mark.usefixtures("kept_frames")
 
 
 @pytest.fixture
