@@ -277,7 +277,7 @@ def add_prior(
     out.mkdir(parents=True, exist_ok=True)
     kept = out / f"tokens-{info.id}.npz"
     if kept.exists():
-        with np.load(kept) as file:
+        with np.load(kept, allow_pickle=False) as file:
             grids = [file[key].astype(np.int64) for key in file.files]
     else:
         grids = segments_of(loaded, files)
