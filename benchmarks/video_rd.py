@@ -187,22 +187,31 @@ def table(points: list[dict[str, Any]]) -> str:
 
 
 def deltas(points: list[dict[str, Any]]) -> str:
-    """BD-rates between curves that overlap, as Markdown."""
-    lines = ["| clip | codec | against | bits at equal PSNR |", "|---|---|---|--:|"]
+    """BD-rates between curves of one preset that overlap, as Markdown."""
+    lines = [
+        "| clip | codec | against | from dB | to dB | bits at equal PSNR |",
+        "|---|---|---|--:|--:|--:|",
+    ]
     curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for p in points:
-        name = p["codec"].split(" ")[0]
-        curves.setdefault((p["clip"], name), []).append((p["bpp"], p["psnr"]))
-    for (clip, name), curve in curves.items():
-        for anchor in ("hnerv", "x264"):
+        curves.setdefault((p["clip"], p["codec"]), []).append((p["bpp"], p["psnr"]))
+    for (clip, codec_name), curve in curves.items():
+        network, preset = codec_name.split(" ")
+        for anchor in (f"hnerv {preset}", "x264 medium"):
             known = curves.get((clip, anchor), [])
-            if name in ("x264", "x265", anchor) or min(len(curve), len(known)) < 2:
+            if (
+                network in ("x264", "x265")
+                or codec_name == anchor
+                or min(map(len, (curve, known))) < 2
+            ):
                 continue
+            low = max(min(y for _, y in c) for c in (curve, known))
+            high = min(max(y for _, y in c) for c in (curve, known))
             try:
                 value = f"{bd_rate(known, curve).value:+.0f} %"
             except ParameterError:
-                value = "curves do not overlap"
-            lines.append(f"| {clip} | {name} | {anchor} | {value} |")
+                continue
+            lines.append(f"| {clip} | {codec_name} | {anchor} | {low:.2f} | {high:.2f} | {value} |")
     return "\n".join(lines)
 
 
