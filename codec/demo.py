@@ -52,14 +52,15 @@ class DemoResult:
     picture: Path
 
 
-def sample_folder() -> Path:
-    """The samples of a checkout; raises ``ParameterError`` where there are none."""
+def sample_folder(witness: str = "still-life.png", kind: str = "pictures") -> Path:
+    """The samples of a checkout, known by a file; raises ``ParameterError`` where there are
+    none."""
     for base in (Path.cwd(), *Path.cwd().parents):
-        if (base / "samples" / "still-life.png").is_file():
+        if (base / "samples" / witness).is_file():
             return base / "samples"
     raise ParameterError(
-        "the sample pictures are part of the source tree and were not found above this folder:"
-        " name a folder of pictures with --samples"
+        f"the sample {kind} are part of the source tree and were not found above this folder:"
+        f" name a folder of {kind} with --samples"
     )
 
 

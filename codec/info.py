@@ -63,25 +63,32 @@ def info_of(reader: ContainerReader, limits: Limits) -> Info:
     if header.media != Media.IMAGE:
         raise UnsupportedError(f"the file holds {header.media.name.lower()}, not a picture")
     picture = ImageHeader.unpack(header.media_header, limits)
-    size = reader.file_bytes
     return Info(
         kind="image",
-        codec=name,
-        codec_version=header.codec_version,
-        model_id=header.model.hex(),
-        model=_model_name(header.model),
-        numerics=header.numerics,
         width=picture.width,
         height=picture.height,
         channels=picture.channels,
         bit_depth=picture.bit_depth,
         alpha=picture.alpha,
-        segments=len(reader),
-        file_bytes=size,
-        bpp=8 * size / (picture.width * picture.height),
-        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
+        bpp=8 * reader.file_bytes / (picture.width * picture.height),
         settings=registry.describe(name, header.codec_header),
+        **_of_any_medium(reader, name),
     )
+
+
+def _of_any_medium(reader: ContainerReader, name: str) -> dict[str, Any]:
+    """The facts that the container itself tells."""
+    header = reader.header
+    return {
+        "codec": name,
+        "codec_version": header.codec_version,
+        "model_id": header.model.hex(),
+        "model": _model_name(header.model),
+        "numerics": header.numerics,
+        "segments": len(reader),
+        "file_bytes": reader.file_bytes,
+        "chunks": [(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
+    }
 
 
 def _data_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
@@ -91,21 +98,14 @@ def _data_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
     depth = 0 if data.dtype == TEXT else 8 * np.dtype(DTYPES[data.dtype]).itemsize
     return Info(
         kind=data.kind.name.lower(),
-        codec=name,
-        codec_version=header.codec_version,
-        model_id=header.model.hex(),
-        model=_model_name(header.model),
-        numerics=header.numerics,
         width=data.columns,
         height=data.rows,
         channels=1,
         bit_depth=depth,
         alpha=False,
-        segments=len(reader),
-        file_bytes=reader.file_bytes,
         bpp=8 * reader.file_bytes / max(1, data.columns * data.rows),
-        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
         settings=registry.describe(name, header.codec_header),
+        **_of_any_medium(reader, name),
     )
 
 
@@ -117,20 +117,12 @@ def _film_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
     width, height = film.shown
     return Info(
         kind="video",
-        codec=name,
-        codec_version=header.codec_version,
-        model_id=header.model.hex(),
-        model=_model_name(header.model),
-        numerics=header.numerics,
         width=width,
         height=height,
         channels=film.channels,
         bit_depth=film.bit_depth,
         alpha=False,
-        segments=len(reader),
-        file_bytes=reader.file_bytes,
         bpp=8 * reader.file_bytes / (width * height * film.frames),
-        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
         settings={
             "frames": film.frames,
             "rate": f"{float(film.timing.rate):g}",
@@ -139,6 +131,7 @@ def _film_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
             "audio tracks": film.tracks,
             **registry.describe(name, header.codec_header),
         },
+        **_of_any_medium(reader, name),
     )
 
 
@@ -150,22 +143,15 @@ def _audio_info(reader: ContainerReader, name: str) -> Info:
     channels = sound.pop("channels")
     return Info(
         kind="audio",
-        codec=name,
-        codec_version=header.codec_version,
-        model_id=header.model.hex(),
-        model=_model_name(header.model),
-        numerics=header.numerics,
         width=0,
         height=0,
         channels=channels,
         bit_depth=0,
         alpha=False,
-        segments=len(reader),
-        file_bytes=reader.file_bytes,
         bpp=8 * reader.file_bytes / max(1, samples * channels),
-        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
         settings=registry.describe(name, header.codec_header),
         sound=sound,
+        **_of_any_medium(reader, name),
     )
 
 

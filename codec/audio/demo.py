@@ -12,6 +12,7 @@ import numpy as np
 
 from laconic.codec import api
 from laconic.codec.audio.spectrogram import picture
+from laconic.codec.demo import sample_folder
 from laconic.codec.evaluate.sound import mel_distance
 from laconic.formats.atomic import atomic_write
 from laconic.formats.audio import SUFFIXES, Audio, read_audio
@@ -51,13 +52,7 @@ class SoundResult:
 
 def sample_sounds() -> list[Path]:
     """The sounds of a checkout; raises ``ParameterError`` where there are none."""
-    for base in (Path.cwd(), *Path.cwd().parents):
-        if (base / "samples" / "voice.flac").is_file():
-            return sorted((base / "samples").glob("*.flac"))
-    raise ParameterError(
-        "the sample sounds are part of the source tree and were not found above this folder:"
-        " name a folder of sounds with --samples"
-    )
+    return sorted(sample_folder("voice.flac", "sounds").glob("*.flac"))
 
 
 def run(

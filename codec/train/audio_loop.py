@@ -9,8 +9,6 @@ bfloat16 where the processor multiplies it.
 from __future__ import annotations
 
 import copy
-import json
-import os
 import signal
 import time
 from dataclasses import asdict, dataclass
@@ -22,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from laconic.codec.train.muon import Muon, has_bfloat16
+from laconic.codec.train.running import load_state, log_held_out, save_state
 from laconic.codec.train.sounds import SoundCrops, load_sounds
 from laconic.formats.errors import FormatError
 
@@ -100,14 +99,12 @@ class AudioTrainer:
             "seconds": self.seconds,
             "extra": self.extra_state(),
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        save_state(self.checkpoint, state)
 
     def load(self) -> None:
         """Continue from the checkpoint."""
+        state = load_state(self.checkpoint, self.device)
         try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
         except (OSError, RuntimeError, EOFError, KeyError) as error:
@@ -196,6 +193,4 @@ class AudioTrainer:
     def report(self) -> None:
         """Measure and append to the log."""
         entry = {"step": self.step, "minutes": round(self.seconds / 60, 1), **self.measure()}
-        with (self.out / "log.jsonl").open("a") as log:
-            log.write(json.dumps(entry) + "\n")
-        print("held-out", json.dumps(entry), flush=True)
+        log_held_out(self.out, entry)

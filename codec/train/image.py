@@ -10,7 +10,6 @@ checkpoint with the same command.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -30,7 +29,7 @@ from laconic.codec.image.model import Forward, Mlic
 from laconic.codec.image.rate import LAMBDA_LOW, LAMBDA_SPAN, lambda_of
 from laconic.codec.train.images import Crops, load_pictures, validation_batch
 from laconic.codec.train.muon import build_optimisers, has_bfloat16
-from laconic.codec.train.running import load_state, run_trainer, save_state
+from laconic.codec.train.running import load_state, log_held_out, run_trainer, save_state
 from laconic.formats.errors import ParameterError
 
 
@@ -229,9 +228,7 @@ class Trainer:
     def report(self) -> None:
         """Validate and append to the log."""
         entry = {"step": self.step, "minutes": round(self.seconds / 60, 1), **self.validate()}
-        with (self.out / "log.jsonl").open("a") as log:
-            log.write(json.dumps(entry) + "\n")
-        print("held-out", json.dumps(entry), flush=True)
+        log_held_out(self.out, entry)
 
 
 def run(

@@ -13,7 +13,6 @@ default lossy model at several qualities first, and each time they are turned on
 from __future__ import annotations
 
 import copy
-import json
 import time
 from dataclasses import asdict, dataclass
 from io import BytesIO
@@ -33,7 +32,7 @@ from laconic.codec.lossless.photo.learn import PhotoNetwork, bits_of
 from laconic.codec.lossless.photo.network import load_model
 from laconic.codec.lossless.photo.samples import Batch, Samples
 from laconic.codec.train.images import iterate_files
-from laconic.codec.train.running import load_state, run_trainer, save_state
+from laconic.codec.train.running import load_state, log_held_out, run_trainer, save_state
 from laconic.formats.errors import ParameterError
 
 HELD_OUT_EVERY = 9
@@ -253,9 +252,7 @@ class PhotoTrainer:
             "bits": bits,
             "mean": round(sum(bits) / len(bits), 4),
         }
-        with (self.out / "log.jsonl").open("a") as log:
-            log.write(json.dumps(entry) + "\n")
-        print("held-out", json.dumps(entry), flush=True)
+        log_held_out(self.out, entry)
 
 
 def run(

@@ -8,8 +8,6 @@ its checkpoint with the same command.
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import time
 from dataclasses import asdict, dataclass
@@ -28,7 +26,7 @@ from laconic.codec.audio.prompt.discriminator import (
 )
 from laconic.codec.audio.prompt.losses import spectral_loss
 from laconic.codec.audio.prompt.model import PsCodec
-from laconic.codec.train.running import run_trainer
+from laconic.codec.train.running import load_state, log_held_out, run_trainer, save_state
 from laconic.codec.train.speech import PromptedCrops, load_speech
 from laconic.formats.errors import FormatError, ParameterError
 
@@ -116,14 +114,12 @@ class Trainer:
             "seconds": self.seconds,
             "continued": self.continued,
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        save_state(self.checkpoint, state)
 
     def load(self) -> None:
         """Continue from the checkpoint."""
+        state = load_state(self.checkpoint, self.device)
         try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
             if state["network"] != self.config.to_dict():
                 raise ParameterError(
                     f"{self.checkpoint} is a run of another configuration: give the same --config"
@@ -242,9 +238,7 @@ class Trainer:
     def report(self) -> None:
         """Validate and append to the log."""
         entry = {"step": self.step, "minutes": round(self.seconds / 60, 1), **self.validate()}
-        with (self.out / "log.jsonl").open("a") as log:
-            log.write(json.dumps(entry) + "\n")
-        print("held-out", json.dumps(entry), flush=True)
+        log_held_out(self.out, entry)
 
 
 def run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,13 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
     if not isinstance(state, dict):
         raise FormatError(f"{path} cannot be resumed from: it is no checkpoint of a training")
     return state
+
+
+def log_held_out(out: Path, entry: dict[str, Any]) -> None:
+    """Append what was measured on held-out data to the run's ``log.jsonl``, and print it."""
+    with (out / "log.jsonl").open("a") as log:
+        log.write(json.dumps(entry) + "\n")
+    print("held-out", json.dumps(entry), flush=True)
 
 
 def run_trainer(

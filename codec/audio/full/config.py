@@ -9,9 +9,10 @@ Paper: Liu et al., SemantiCodec, IEEE JSTSP 18(8) 2024 (arXiv 2405.00233).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
+from laconic.codec.configs import from_values, to_values
 from laconic.formats.errors import ModelError
 
 RATE = 16_000
@@ -109,21 +110,12 @@ class FullConfig:
         return self.latent, FRAMES // reduction, self.mel_bins // reduction
 
     def to_dict(self) -> dict[str, Any]:
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return to_values(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FullConfig:
         """Inverse of :meth:`to_dict`; raises ``ModelError`` for unknown or missing entries."""
-        names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            raise ModelError(
-                f"the model's configuration differs in {sorted(set(values) ^ names)}: it is of"
-                " another version of Laconic; import its checkpoint again"
-            )
-        given: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**given)
+        return from_values(cls, values, "; import its checkpoint again")
 
 
 def config_of(token_rate: int, semantic: int = 8192) -> FullConfig:

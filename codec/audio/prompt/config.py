@@ -11,9 +11,10 @@ is ours and what the paper's is told in docs/audio-pscodec.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from laconic.codec.configs import from_values, to_values
 from laconic.formats.errors import ModelError
 
 RATE = 16_000
@@ -79,18 +80,12 @@ class PromptConfig:
         return (self.entries,) * (self.groups * self.layers)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return to_values(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PromptConfig:
         """Inverse of :meth:`to_dict`; raises ``ModelError`` for unknown or missing entries."""
-        names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            raise ModelError(
-                f"the model's configuration differs in {sorted(set(values) ^ names)}: it is of"
-                " another version of Laconic"
-            )
-        return cls(**values)
+        return from_values(cls, values)
 
 
 SMALL = PromptConfig()

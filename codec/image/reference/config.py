@@ -8,9 +8,10 @@ widths.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
+from laconic.codec.configs import from_values, to_values
 from laconic.formats.errors import ModelError
 
 MAX_WIDTH, MAX_SLICES = 4096, 64
@@ -58,22 +59,12 @@ class ReferenceConfig:
         return self.latent_channels // self.slices
 
     def to_dict(self) -> dict[str, Any]:
-        values = asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return to_values(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ReferenceConfig:
         """Inverse of :meth:`to_dict`; raises ``ModelError`` for unknown or missing entries."""
-        names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            raise ModelError(
-                f"the model's configuration differs in {sorted(set(values) ^ names)}: it is of"
-                " another version of Laconic; import its checkpoint again"
-            )
-        given: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**given)
+        return from_values(cls, values, "; import its checkpoint again")
 
 
 MLICPP = ReferenceConfig()
