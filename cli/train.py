@@ -45,8 +45,8 @@ PROMPTS = ["base", "drl-ict", "casan", "plain"]
 @click.option(
     "--init",
     shell_complete=complete_model,
-    help="Model to start from (pictures), or to give a prior (audio-prior); checkpoint of a Base"
-    " to continue (pscodec drl-ict).",
+    help="Model to start from (pictures, stages of audio), or to give a prior (audio-prior);"
+    " checkpoint of a Base to continue (pscodec drl-ict).",
 )
 @click.option(
     "--config",
@@ -123,10 +123,10 @@ def command(
     elif model in AUDIO:
         from laconic.codec.train import audio
 
-        if init is not None:
-            raise click.UsageError("--init is for pictures: stages of audio find one another")
         changes |= {} if size is None else {"model": size}
-        checkpoint = audio.run(model, changes, list(data), out, resume=resume, threads=threads)
+        checkpoint = audio.run(
+            model, changes, list(data), out, resume=resume, threads=threads, init=init
+        )
     elif model.startswith("photo"):
         from laconic.codec.train import photo
 
@@ -138,6 +138,7 @@ def command(
         from laconic.codec.train import image
 
         recipe = replace(image.Recipe(config=model.removeprefix("mlic-")), **changes)
+        recipe = recipe if init is None else recipe.further()
         checkpoint = image.run(recipe, list(data), out, resume=resume, threads=threads, init=init)
     click.echo(
         f"{checkpoint}: export it with laconic models export {checkpoint} --name NAME -o FILE"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
+from laconic.codec.train.audio_stages import begin_from
 from laconic.codec.train.running import run_trainer
 
 STAGES = {
@@ -29,14 +30,27 @@ def run(
     *,
     resume: bool = False,
     threads: int | None = None,
+    init: str | None = None,
 ) -> Path:
     """Train one stage on the recordings below ``data``; returns the checkpoint's path.
 
+    With ``init`` a new run goes on from that installed model, which also takes the place of the
+    stages before that are not in the folders beside ``out``.
+
     Raises ``ParameterError`` for an existing run without ``resume`` or too few recordings, and
-    ``FormatError`` for a checkpoint that cannot be read.
+    ``FormatError`` for a checkpoint that cannot be read, ``ModelError`` for a model that is not
+    installed or of another size.
     """
     file, name = STAGES[stage]
     module = import_module(f"laconic.codec.train.{file}")
     recipe: AudioRecipe = replace(module.RECIPE, **changes)
     make: Callable[..., AudioTrainer] = getattr(module, name)
-    return run_trainer(lambda: make(recipe, data, out), out, resume=resume, threads=threads)
+
+    def trainer() -> AudioTrainer:
+        begun = None if init is None else begin_from(init, out.parent, stage)
+        made = make(recipe if init is None else recipe.further(), data, out)
+        if begun is not None:
+            made.begin(**begun)
+        return made
+
+    return run_trainer(trainer, out, resume=resume, threads=threads)

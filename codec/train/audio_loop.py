@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import signal
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from laconic.codec.train.muon import Muon, has_bfloat16
 from laconic.codec.train.running import load_state, log_held_out, save_state
 from laconic.codec.train.sounds import SoundCrops, load_sounds
-from laconic.formats.errors import FormatError
+from laconic.formats.errors import FormatError, ModelError
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,12 @@ class AudioRecipe:
     clip: float = 1.0
     ema: float = 0.998
     seed: int = 1
+
+    def further(self) -> AudioRecipe:
+        """The recipe of a run that starts from trained weights: half the learning rates."""
+        return replace(
+            self, muon_lr=self.muon_lr / 2, adam_lr=self.adam_lr / 2, seed=self.seed + 1
+        )
 
 
 class AudioTrainer:
@@ -64,6 +70,7 @@ class AudioTrainer:
         ]
         self.rates = [recipe.adam_lr, recipe.muon_lr]
         self.step, self.seconds = 0, 0.0
+        self.start: dict[str, Any] | None = None  # history of the model that the run began with
         self.stopping = False
 
     @property
@@ -85,6 +92,18 @@ class AudioTrainer:
     def load_extra(self, state: dict[str, Any]) -> None:
         """The counterpart of :meth:`extra_state`."""
 
+    def begin(self, weights: dict[str, Tensor], start: dict[str, Any]) -> None:
+        """Go on from the ``weights`` of a model with the history ``start``. What they lack, which
+        only training needs, begins anew; raises ``ModelError`` where they do not fit."""
+        try:
+            self.model.load_state_dict({**self.model.state_dict(), **weights})
+        except RuntimeError as error:
+            raise ModelError(
+                f"model {start['name']} is of another size than {self.recipe.model!r}: {error}"
+            ) from error
+        self.average.load_state_dict(self.model.state_dict())
+        self.start = start
+
     def prepare(self) -> None:
         """Called before every step, outside the time budget."""
 
@@ -97,6 +116,7 @@ class AudioTrainer:
             "optimisers": [o.state_dict() for o in self.optimisers],
             "step": self.step,
             "seconds": self.seconds,
+            "start": self.start,
             "extra": self.extra_state(),
         }
         save_state(self.checkpoint, state)
@@ -112,6 +132,7 @@ class AudioTrainer:
         for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(kept)
         self.step, self.seconds = state["step"], state["seconds"]
+        self.start = state.get("start")
         self.crops = SoundCrops(self.clips, self.recipe.seed + self.step)
         torch.manual_seed(self.recipe.seed + self.step)
         self.load_extra(state["extra"])

@@ -1,12 +1,19 @@
-"""Where stages find what earlier stages made: folders of runs side by side, named by stage."""
+"""Where stages find what earlier stages made: folders of runs side by side, named by stage.
+
+A model that is installed can take the place of earlier runs, so that a later stage goes on from it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from laconic.codec import models
+from laconic.codec.audio.small.export import PARTS, read_small
+from laconic.codec.train.running import save_state
 from laconic.formats.errors import ParameterError
 
 
@@ -26,3 +33,26 @@ def read_stage(runs: Path, stage: str, prefix: str = "") -> dict[str, Tensor]:
         )
     average = torch.load(path, map_location="cpu", weights_only=True)["average"]
     return {k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
+
+
+def begin_from(name: str, runs: Path, stage: str) -> dict[str, Any]:
+    """Unpack the installed model ``name`` into the stages before ``stage`` that ``runs`` lacks;
+    returns ``stage``'s own part of it as ``weights`` and where it comes from as ``start``.
+
+    Raises ``ModelError`` when there is no such model or it is of another kind.
+    """
+    info = models.find(name)
+    weights = read_small(info).state_dict()
+    start = {"name": info.name, "id": info.id, **info.training}
+
+    def part(of: str) -> dict[str, Tensor]:
+        ours, theirs = PARTS[of]
+        found = {k: v for k, v in weights.items() if k.startswith(theirs)}
+        return {ours + k.removeprefix(theirs): v.clone() for k, v in found.items()}
+
+    for earlier in list(PARTS)[: list(PARTS).index(stage)]:
+        if not has_stage(runs, earlier):
+            (runs / earlier).mkdir(parents=True, exist_ok=True)
+            state = {"average": part(earlier), "start": start, "step": 0, "seconds": 0.0}
+            save_state(runs / earlier / "checkpoint.pt", {**state, "recipe": None})
+    return {"weights": part(stage), "start": start}

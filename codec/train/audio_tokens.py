@@ -46,7 +46,12 @@ class TokenTrainer(AudioTrainer):
         chosen = [c for c in self.held_out if c.domain == "speech"] or self.held_out
         self.validation = validation_crops(chosen, 32 * PATCH_HOP).to(self.device)
 
-    def start(self) -> None:
+    def begin(self, weights: dict[str, Tensor], start: dict[str, Any]) -> None:
+        super().begin(weights, start)
+        for model in (self.model, self.average):
+            model.quantiser.counts.fill_(1.0)  # as after a fit: models do not hold the counts
+
+    def start_semantic(self) -> None:
         """Cluster the features of the training sounds."""
         features = {d: self._features(d) for d in DOMAINS if d in self.crops.by_domain}
         self.model.semantic.fit(features)  # the average copies buffers
@@ -91,8 +96,8 @@ class TokenTrainer(AudioTrainer):
         }
 
     def prepare(self) -> None:
-        if self.step == 0:
-            self.start()
+        if not self.model.semantic.centroids.any():
+            self.start_semantic()
         if not self.model.quantiser.ready and self.progress() > CONTINUOUS:
             self.start_quantiser()
 

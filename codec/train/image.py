@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,18 @@ class Recipe:
     clip: float = 2.0
     ema: float = 0.999
     seed: int = 1
+
+    def further(self) -> Recipe:
+        """The recipe of a round that starts from trained weights: half the learning rates, falling
+        for longer, since what a high rate undoes has to be won back first."""
+        return replace(
+            self,
+            anneal=0.7,
+            muon_lr=self.muon_lr / 2,
+            adam_lr=self.adam_lr / 2,
+            linear_lr=self.linear_lr / 2,
+            seed=self.seed + 1,
+        )
 
 
 def loss_of(result: Forward, x: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, Tensor]:

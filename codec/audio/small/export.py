@@ -19,14 +19,14 @@ from laconic.formats.errors import ModelError
 
 CODEC = "semanticodec"
 ARCHITECTURE = "small"
-STAGES = (
-    "audio-mae",
-    "audio-vocoder",
-    "audio-tokens",
-    "audio-decoder",
-    "audio-sound",
-    "audio-refiner",
-)
+PARTS = {  # what stages train: prefix of the names in their checkpoints and in the model
+    "audio-mae": ("encoder.", "mae."),
+    "audio-vocoder": ("", "vocoder."),
+    "audio-tokens": ("", "tokens."),
+    "audio-decoder": ("", "tokens.decoder."),
+    "audio-sound": ("", "vocoder."),
+    "audio-refiner": ("", "refiner."),
+}
 SCALE = ".scale"  # suffix of the scales of a matrix in int8
 TRAINING_ONLY = "tokens.quantiser.counts"
 
@@ -87,12 +87,17 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
     vocoder is missing.
     """
     runs = checkpoint.parent.parent
-    states, training = {}, {}
-    for stage in STAGES:
+    states: dict[str, dict[str, Any]] = {}
+    training: dict[str, Any] = {}
+    for stage in PARTS:
         path = runs / stage / "checkpoint.pt"
         if path.exists():
             states[stage] = torch.load(path, map_location="cpu", weights_only=True)
             state = states[stage]
+            if state.get("start"):
+                training["started_from"] = state["start"]
+            if state["recipe"] is None:  # a part of the model that the run began with
+                continue
             training[stage] = {
                 "recipe": state["recipe"],
                 "steps": state["step"],
@@ -101,33 +106,24 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
             log = path.parent / "log.jsonl"
             if log.exists():
                 training[stage]["held_out"] = json.loads(log.read_text().splitlines()[-1])
+    for needed in ("audio-mae", "audio-tokens"):
+        if needed not in states:
+            raise ModelError(f"{runs} lacks the stage {needed}: train it first")
+    if not {"audio-vocoder", "audio-sound"} & set(states):
+        raise ModelError(f"{runs} lacks the stage audio-vocoder: train it first")
     weights: dict[str, Tensor] = {}
-    try:
-        weights |= _part(states["audio-mae"], "encoder.", "mae.")
-        weights |= _part(states["audio-tokens"], "", "tokens.")
-        if "audio-sound" in states:
-            weights |= _part(states["audio-sound"], "", "vocoder.")
-        else:
-            weights |= _part(states["audio-vocoder"], "", "vocoder.")
-    except KeyError as error:
-        raise ModelError(f"{runs} lacks the stage {error}: train it first") from error
-    if "audio-decoder" in states:
-        weights |= _part(states["audio-decoder"], "", "tokens.decoder.")
-    if "audio-refiner" in states:
-        weights |= _part(states["audio-refiner"], "", "refiner.")
-    size = states["audio-tokens"]["recipe"].get("model", "small")
-    model = SmallSemantiCodec(CONFIGS[size])
+    for stage, state in states.items():  # later stages replace what earlier ones made
+        theirs, ours = PARTS[stage]
+        for key, value in state["average"].items():
+            if key.startswith(theirs):
+                weights[ours + key.removeprefix(theirs)] = value
+    recipe = next(s["recipe"] for s in states.values() if s["recipe"] is not None)
+    model = SmallSemantiCodec(CONFIGS[recipe.get("model", "small")])
     try:
         model.load_state_dict({**model.state_dict(), **weights})
     except RuntimeError as error:
         raise ModelError(f"the stages in {runs} are of different sizes: {error}") from error
     return write_small(out, model, name=name, training=training, overwrite=overwrite)
-
-
-def _part(state: dict[str, Any], prefix: str, name: str) -> dict[str, Tensor]:
-    """Averaged weights below ``prefix``, renamed to lie below ``name``."""
-    average = state["average"]
-    return {name + k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
 
 
 def read_small(info: ModelInfo) -> SmallSemantiCodec:
