@@ -138,7 +138,6 @@ def command(
         from laconic.codec.train import image
 
         recipe = replace(image.Recipe(config=model.removeprefix("mlic-")), **changes)
-        recipe = recipe if init is None else recipe.further()
         checkpoint = image.run(recipe, list(data), out, resume=resume, threads=threads, init=init)
     click.echo(
         f"{checkpoint}: export it with laconic models export {checkpoint} --name NAME -o FILE"

@@ -48,7 +48,7 @@ def run(
 
     def trainer() -> AudioTrainer:
         begun = None if init is None else begin_from(init, out.parent, stage)
-        made = make(recipe if init is None else recipe.further(), data, out)
+        made = make(recipe, data, out)
         if begun is not None:
             made.begin(**begun)
         return made

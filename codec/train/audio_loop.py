@@ -68,7 +68,6 @@ class AudioTrainer:
             torch.optim.Adam(rest, lr=recipe.adam_lr, betas=(0.9, 0.98)),
             *([Muon(matrices, lr=recipe.muon_lr)] if matrices else []),
         ]
-        self.rates = [recipe.adam_lr, recipe.muon_lr]
         self.step, self.seconds = 0, 0.0
         self.start: dict[str, Any] | None = None  # history of the model that the run began with
         self.stopping = False
@@ -102,7 +101,7 @@ class AudioTrainer:
                 f"model {start['name']} is of another size than {self.recipe.model!r}: {error}"
             ) from error
         self.average.load_state_dict(self.model.state_dict())
-        self.start = start
+        self.recipe, self.start = self.recipe.further(), start
 
     def prepare(self) -> None:
         """Called before every step, outside the time budget."""
@@ -132,6 +131,8 @@ class AudioTrainer:
         for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(kept)
         self.step, self.seconds = state["step"], state["seconds"]
+        if state.get("start") and self.start is None:
+            self.recipe = self.recipe.further()
         self.start = state.get("start")
         self.crops = SoundCrops(self.clips, self.recipe.seed + self.step)
         torch.manual_seed(self.recipe.seed + self.step)
@@ -161,7 +162,8 @@ class AudioTrainer:
         if torch.isfinite(norm):
             falling = min(1.0, max(0.0, (1 - self.progress()) / recipe.anneal))
             factor = falling * min(1.0, (self.step + 1) / recipe.warmup)
-            for optimiser, rate in zip(self.optimisers, self.rates, strict=False):
+            rates = (recipe.adam_lr, recipe.muon_lr)
+            for optimiser, rate in zip(self.optimisers, rates, strict=False):
                 for group in optimiser.param_groups:
                     group["lr"] = rate * factor
                 optimiser.step()

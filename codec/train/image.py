@@ -79,7 +79,7 @@ class Trainer:
     def __init__(
         self, recipe: Recipe, data: list[Path], out: Path, init: str | None = None
     ) -> None:
-        self.recipe, self.out = recipe, out
+        self.recipe, self.out = recipe if init is None else recipe.further(), out
         self.rank = int(os.environ.get("RANK", "0"))
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
         if self.world > 1 and not dist.is_initialized():
@@ -105,11 +105,10 @@ class Trainer:
         self.average.load_state_dict(self.model.state_dict())
         self.optimisers = build_optimisers(
             self.model,
-            muon_lr=recipe.muon_lr,
-            adam_lr=recipe.adam_lr,
-            linear_lr=recipe.linear_lr,
+            muon_lr=self.recipe.muon_lr,
+            adam_lr=self.recipe.adam_lr,
+            linear_lr=self.recipe.linear_lr,
         )
-        self.base_lr = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
         self.step, self.seconds = 0, 0.0
         torch.manual_seed(recipe.seed + 1 + self.rank)  # processes start alike, then differ
 
@@ -151,6 +150,8 @@ class Trainer:
         for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(values)
         self.step, self.seconds = state["step"], state["seconds"]
+        if state.get("start") and self.start is None:
+            self.recipe = self.recipe.further()
         self.start = state.get("start") or self.start
         self.crops = Crops(
             self.crops.pictures, self.recipe.crop, self.recipe.seed + 1000 * self.rank + self.step
@@ -179,8 +180,9 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
         if torch.isfinite(norm):
             factor = self.schedule()
-            for optimiser, rates in zip(self.optimisers, self.base_lr, strict=True):
-                for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            rates = ((recipe.muon_lr,), (recipe.adam_lr, recipe.linear_lr))
+            for optimiser, own in zip(self.optimisers, rates, strict=True):
+                for group, rate in zip(optimiser.param_groups, own, strict=True):
                     group["lr"] = rate * factor
                 optimiser.step()
             decay = min(recipe.ema, (self.step + 1) / (self.step + 10))

@@ -30,20 +30,39 @@ def has_bfloat16(device: torch.device) -> bool:
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     """Nearest semi-orthogonal matrices, approximately: ``[K, rows, columns]`` -> same shape."""
-    if has_bfloat16(matrices.device):
-        return _newton_schulz(matrices.bfloat16(), steps).float()
-    return _newton_schulz(matrices, steps)
-
-
-def _newton_schulz(matrices: Tensor, steps: int) -> Tensor:
-    a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.transpose(1, 2) if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    if has_bfloat16(x.device):
+        x = _newton_schulz(x.bfloat16(), steps).float()
+    elif x.shape[2] >= 2 * x.shape[1]:
+        x = _through_gram(x, steps)
+    else:
+        x = _newton_schulz(x, steps)
+    return x.transpose(1, 2) if tall else x
+
+
+def _newton_schulz(x: Tensor, steps: int) -> Tensor:
+    a, b, c = NEWTON_SCHULZ
     for _ in range(steps):
         gram = x @ x.transpose(1, 2)
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.transpose(1, 2) if tall else x
+    return x
+
+
+def _through_gram(x: Tensor, steps: int) -> Tensor:
+    """The same polynomials of oblong matrices by their small Gram matrix alone, which half the
+    products do; they square the condition, for which bfloat16 is too coarse."""
+    a, b, c = NEWTON_SCHULZ
+    gram = x @ x.transpose(1, 2)
+    identity = torch.eye(len(gram[0]), dtype=x.dtype, device=x.device)
+    total = None
+    for step in range(steps):
+        factor = a * identity + b * gram + c * gram @ gram
+        total = factor if total is None else factor @ total
+        if step < steps - 1:
+            gram = factor @ gram @ factor
+    return x if total is None else total @ x
 
 
 class Muon(torch.optim.Optimizer):
