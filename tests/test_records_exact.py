@@ -18,7 +18,7 @@ from laconic.codec.lossless.circuits.integer import IntegerCircuit, apportion
 from laconic.codec.lossless.circuits.walk import message_bits, walk
 from laconic.codec.lossless.records import blocks
 from laconic.codec.lossless.records.blocks import Layout, Rows, decode_rows, intervals_of
-from laconic.codec.lossless.records.codec import plain_columns
+from laconic.codec.lossless.records.columns import plain_columns
 from laconic.formats import Container
 from laconic.formats.errors import FormatError
 from laconic.formats.table import Table

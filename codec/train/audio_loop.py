@@ -44,9 +44,7 @@ class AudioRecipe:
 
     def further(self) -> AudioRecipe:
         """The recipe of a run that starts from trained weights: half the learning rates."""
-        return replace(
-            self, muon_lr=self.muon_lr / 2, adam_lr=self.adam_lr / 2, seed=self.seed + 1
-        )
+        return replace(self, muon_lr=self.muon_lr / 2, adam_lr=self.adam_lr / 2, seed=self.seed + 1)
 
 
 class AudioTrainer:

@@ -203,3 +203,8 @@ def _entropy(counts: NDArray[np.int64]) -> float:
     """Bits of a sequence with these counts."""
     present = counts[counts > 0].astype(np.float64)
     return float(present @ (np.log2(present.sum()) - np.log2(present)))
+
+
+def plain_columns(sizes: tuple[int, ...]) -> list[Column]:
+    """Columns whose symbols are their values."""
+    return [Column(Kind.PLAIN, size=size) for size in sizes]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from laconic.codec.base import Progress
 from laconic.codec.lossless.circuits.compact import unpack
 from laconic.codec.lossless.circuits.integer import IntegerCircuit
 from laconic.codec.lossless.helpers import Head, ask, cores, share
@@ -165,3 +166,16 @@ def _rows(symbols: bytes, rests: bytes, count: int) -> Rows:
         np.frombuffer(symbols, "<u2").reshape(count, -1),
         np.frombuffer(rests, "<i8").reshape(count, -1),
     )
+
+
+def counter(progress: Progress | None, total: int) -> Callable[[int], Callable[[int], None]]:
+    """Makes callbacks for blocks that begin at an offset."""
+
+    def at(offset: int) -> Callable[[int], None]:
+        def report(done: int) -> None:
+            if progress is not None:
+                progress(min(total, max(0, offset + done)), total)
+
+        return report
+
+    return at
