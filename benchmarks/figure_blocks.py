@@ -117,14 +117,14 @@ def contexts() -> str:
 def audio_training() -> str:
     """Stages, steps, minutes and last held-out figures of the shipped audio model."""
     from laconic.codec import models
-    from laconic.codec.audio.small.export import STAGES
+    from laconic.codec.audio.small.export import PARTS
 
     def order(figure: tuple[str, float]) -> list[tuple[int, str]]:
         return [(int(part) if part.isdigit() else -1, part) for part in figure[0].split("_")]
 
     rows = []
     runs = models.find("semanticodec-small").training
-    for stage, run in sorted(runs.items(), key=lambda item: STAGES.index(item[0])):
+    for stage, run in sorted(runs.items(), key=lambda item: list(PARTS).index(item[0])):
         recipe = run["recipe"]
         figures = {k: v for k, v in run["held_out"].items() if k not in ("step", "minutes", "used")}
         shown = ", ".join(

@@ -240,7 +240,7 @@ def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -
     """
     import torch
 
-    from laconic.codec.audio.small.export import STAGES
+    from laconic.codec.audio.small.export import PARTS
     from laconic.codec.audio.small.export import export_checkpoint as export_audio
     from laconic.codec.image.export import export_checkpoint as export_mlic
     from laconic.codec.lossless.photo.config import CONFIGS as PHOTO_CONFIGS
@@ -254,7 +254,7 @@ def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -
         from laconic.codec.audio.prompt.export import export_checkpoint as export_prompt
 
         return export_prompt(checkpoint, out, name=name, overwrite=overwrite)
-    if config in STAGES:
+    if config in PARTS:
         return export_audio(checkpoint, out, name=name, overwrite=overwrite)
     chosen = export_photo if config in PHOTO_CONFIGS else export_mlic
     return chosen(checkpoint, out, name=name, overwrite=overwrite)

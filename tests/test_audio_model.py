@@ -223,6 +223,36 @@ def test_stages_are_trained_resumed_and_exported(sounds, tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="semanticodec"):
         read_small(replace(info, codec="mlic"))
 
+    further = tmp_path / "further"
+    changes = {"model": "tiny", "minutes": 0.01, "batch": 4, "seconds": 1.28}
+    audio.run("audio-tokens", changes, [sounds], further / "audio-tokens", init="try")
+    again = torch.load(further / "audio-tokens" / "checkpoint.pt", weights_only=True)
+    assert again["start"]["id"] == info.id
+    assert again["recipe"]["adam_lr"] == trained_recipe(runs)["adam_lr"] / 2
+    assert torch.equal(again["average"]["semantic.centroids"], model.tokens.semantic.centroids)
+    resumed = audio.run(
+        "audio-tokens",
+        changes | {"minutes": 0.02},
+        [sounds],
+        further / "audio-tokens",
+        resume=True,
+    )
+    kept = torch.load(resumed, weights_only=True)
+    assert kept["step"] > again["step"]
+    assert kept["recipe"]["adam_lr"] == again["recipe"]["adam_lr"]
+    second = models.export(resumed, tmp_path / "second.safetensors", name="second")
+    assert second.training["started_from"]["id"] == info.id
+    assert "audio-tokens" in second.training
+    assert second.id != info.id
+    with pytest.raises(ModelError, match="another size"):
+        audio.run("audio-tokens", {"minutes": 0.01}, [sounds], tmp_path / "wrong" / "b", init="try")
+
+
+def trained_recipe(runs: Path) -> dict:
+    """Recipe of the token stage in ``runs``."""
+    checkpoint = runs / "audio-tokens" / "checkpoint.pt"
+    return torch.load(checkpoint, weights_only=True)["recipe"]
+
 
 def test_the_shipped_model_is_small_and_keeps_more_with_more_streams():
     info = models.find("semanticodec-small")

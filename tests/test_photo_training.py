@@ -35,12 +35,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_training_lowers_the_code_length(photos: Path, tmp_path: Path) -> None:
     trainer = PhotoTrainer(SHORT, [photos], tmp_path)
-    first = trainer.train_step().sum()
+    first = trainer.train_step()["mean"]
 
     for _ in range(40):
-        last = trainer.train_step().sum()
+        last = trainer.train_step()["mean"]
 
-    assert last < first - 0.5
+    assert last < first - 0.5 / 3
 
 
 def test_a_run_ends_resumes_and_exports(

@@ -47,7 +47,7 @@ def run(
     make: Callable[..., AudioTrainer] = getattr(module, name)
 
     def trainer() -> AudioTrainer:
-        begun = None if init is None else begin_from(init, out.parent, stage)
+        begun = None if init is None else begin_from(init, recipe.model, out.parent, stage)
         made = make(recipe, data, out)
         if begun is not None:
             made.begin(**begun)

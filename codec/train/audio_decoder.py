@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -37,7 +38,8 @@ class DecoderTrainer(DecodedTrainer):
     def loss(self, wave: Tensor) -> tuple[Tensor, dict[str, float]]:
         return F.l1_loss(self.model(*self.codes(wave)), self.synthesis(wave)), {}
 
-    def measure(self) -> dict[str, Any]:
+    @torch.no_grad()
+    def validate(self) -> dict[str, Any]:
         """Log-mel distance by acoustic stages."""
         target = self.synthesis(self.validation)
         entry: dict[str, Any] = {}

@@ -52,7 +52,8 @@ class MaeTrainer(AudioTrainer):
         patches = patches_of(self.analysis(wave))
         return masked_loss(self.model.encoder, self.model.decoder, patches), {}
 
-    def measure(self) -> dict[str, Any]:
+    @torch.no_grad()
+    def validate(self) -> dict[str, Any]:
         generator = torch.random.get_rng_state()
         torch.manual_seed(0)
         patches = patches_of(self.analysis(self.validation))

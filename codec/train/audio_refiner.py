@@ -32,7 +32,8 @@ class RefinerTrainer(DecodedTrainer):
             mel = self.tokens.decoder(*self.codes(wave))
         return self.model.loss(self.synthesis(wave), mel), {}
 
-    def measure(self) -> dict[str, Any]:
+    @torch.no_grad()
+    def validate(self) -> dict[str, Any]:
         """Log-mel distance and the ratio of deviations over time (1 is as lively as the truth)."""
         target = self.synthesis(self.validation)
         coarse = self.tokens.decoder(*self.codes_at(self.validation, STAGES))

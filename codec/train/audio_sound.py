@@ -88,7 +88,8 @@ class SoundTrainer(DecodedTrainer):
             figures |= {"adversarial": adversarial.item(), "matching": matching.item()}
         return loss, figures
 
-    def measure(self) -> dict[str, Any]:
+    @torch.no_grad()
+    def validate(self) -> dict[str, Any]:
         """STOI and log-mel distance by acoustic stages, and with the true spectrogram."""
         target = self.synthesis(self.validation)
         inputs = {"true": target}

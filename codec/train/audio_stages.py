@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from laconic.codec import models
+from laconic.codec.audio.small.config import CONFIGS
 from laconic.codec.audio.small.export import PARTS, read_small
 from laconic.codec.train.running import save_state
-from laconic.formats.errors import ParameterError
+from laconic.formats.errors import ModelError, ParameterError
 
 
 def has_stage(runs: Path, stage: str) -> bool:
@@ -35,14 +36,19 @@ def read_stage(runs: Path, stage: str, prefix: str = "") -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
 
 
-def begin_from(name: str, runs: Path, stage: str) -> dict[str, Any]:
+def begin_from(name: str, size: str, runs: Path, stage: str) -> dict[str, Any]:
     """Unpack the installed model ``name`` into the stages before ``stage`` that ``runs`` lacks;
     returns ``stage``'s own part of it as ``weights`` and where it comes from as ``start``.
 
-    Raises ``ModelError`` when there is no such model or it is of another kind.
+    Raises ``ModelError`` when there is no such model or it is of another kind or size.
     """
     info = models.find(name)
-    weights = read_small(info).state_dict()
+    network = read_small(info)
+    if network.config != CONFIGS[size]:
+        raise ModelError(
+            f"model {name} is of another size than {size!r}: train the size that it was made with"
+        )
+    weights = network.state_dict()
     start = {"name": info.name, "id": info.id, **info.training}
 
     def part(of: str) -> dict[str, Tensor]:

@@ -101,7 +101,8 @@ class TokenTrainer(AudioTrainer):
         if not self.model.quantiser.ready and self.progress() > CONTINUOUS:
             self.start_quantiser()
 
-    def measure(self) -> dict[str, Any]:
+    @torch.no_grad()
+    def validate(self) -> dict[str, Any]:
         """Log-mel distance by acoustic stages, and entropies of the first streams in bits."""
         patches = patches_of(self.analysis(self.validation))
         target = self.synthesis(self.validation)

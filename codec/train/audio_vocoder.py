@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -41,7 +42,8 @@ class VocoderTrainer(AudioTrainer):
         stft_loss = spectral_distance(out, wave)
         return 5 * mel_loss + stft_loss, {"mel": mel_loss.item(), "stft": stft_loss.item()}
 
-    def measure(self) -> dict[str, Any]:
+    @torch.no_grad()
+    def validate(self) -> dict[str, Any]:
         mel = self.mel(self.validation)
         out = self.average(mel)
         return {

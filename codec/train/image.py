@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,13 @@ from laconic.codec.image.model import Forward, Mlic
 from laconic.codec.image.rate import LAMBDA_LOW, LAMBDA_SPAN, lambda_of
 from laconic.codec.train.images import Crops, load_pictures, validation_batch
 from laconic.codec.train.muon import build_optimisers, has_bfloat16
-from laconic.codec.train.running import load_state, log_held_out, run_trainer, save_state
+from laconic.codec.train.running import (
+    BudgetTrainer,
+    follow,
+    load_state,
+    run_trainer,
+    save_state,
+)
 from laconic.formats.errors import ParameterError
 
 
@@ -73,13 +78,14 @@ def loss_of(result: Forward, x: Tensor, quality: Tensor) -> tuple[Tensor, Tensor
     return (weight * (multiplier * 255**2 * mse + bpp)).mean(), bpp, mse
 
 
-class Trainer:
+class Trainer(BudgetTrainer):
     """State of a run: model, average, optimisers, step and minutes used."""
 
     def __init__(
         self, recipe: Recipe, data: list[Path], out: Path, init: str | None = None
     ) -> None:
         self.recipe, self.out = recipe if init is None else recipe.further(), out
+        self.minutes = recipe.minutes
         self.rank = int(os.environ.get("RANK", "0"))
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
         if self.world > 1 and not dist.is_initialized():
@@ -109,7 +115,6 @@ class Trainer:
             adam_lr=self.recipe.adam_lr,
             linear_lr=self.recipe.linear_lr,
         )
-        self.step, self.seconds = 0, 0.0
         torch.manual_seed(recipe.seed + 1 + self.rank)  # processes start alike, then differ
 
     def _start_from(self, name: str) -> Mlic:
@@ -122,10 +127,6 @@ class Trainer:
                 " configuration that it was made with"
             )
         return network
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.out / "checkpoint.pt"
 
     def save(self) -> None:
         """Write the checkpoint atomically."""
@@ -159,12 +160,19 @@ class Trainer:
 
     def schedule(self) -> float:
         """Factor of the learning rates now."""
-        progress = self.seconds / (60 * self.recipe.minutes)
-        falling = min(1.0, max(0.0, (1 - progress) / self.recipe.anneal))
+        falling = min(1.0, (1 - self.progress()) / self.recipe.anneal)
         return falling * min(1.0, (self.step + 1) / self.recipe.warmup)
 
-    def train_step(self) -> tuple[float, float, float]:
-        """One update; returns loss, bpp and PSNR of the batch."""
+    def spend(self, seconds: float) -> None:
+        """Count the time of a step; processes go by the first one's clock and end together."""
+        if self.world > 1:
+            shared = torch.tensor([seconds], device=self.device)
+            dist.broadcast(shared, 0)
+            seconds = shared.item()
+        super().spend(seconds)
+
+    def train_step(self) -> dict[str, float]:
+        """One update; loss, bpp and PSNR of the batch."""
         recipe = self.recipe
         x = self.crops.batch(recipe.batch).to(self.device)
         # Stratified qualities: each batch spans the whole range.
@@ -186,16 +194,14 @@ class Trainer:
                     group["lr"] = rate * factor
                 optimiser.step()
             decay = min(recipe.ema, (self.step + 1) / (self.step + 10))
-            with torch.no_grad():
-                pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
-                for mean, value in pairs:
-                    mean.lerp_(value, 1 - decay)
+            follow(self.average, self.model, decay)
         self.model.zero_grad(set_to_none=True)
         self.step += 1
-        return loss.item(), bpp.mean().item(), -10 * math.log10(mse.mean().item() + 1e-12)
+        psnr = -10 * math.log10(mse.mean().item() + 1e-12)
+        return {"loss": loss.item(), "bpp": bpp.mean().item(), "psnr": psnr}
 
     @torch.no_grad()
-    def validate(self) -> dict[str, list[float]]:
+    def validate(self) -> dict[str, Any]:
         """bpp, PSNR and loss of the averaged weights on held-out pictures at five qualities."""
         result: dict[str, list[float]] = {"quality": [], "bpp": [], "psnr": [], "loss": []}
         for q in (10.0, 30.0, 50.0, 70.0, 90.0):
@@ -210,39 +216,10 @@ class Trainer:
                 result[key].append(round(value, 4))
         return result
 
-    def run(self, *, save_every: float = 120.0, validate_every: float = 300.0) -> None:
-        """Train until the time budget is used; prints one line per report, keeps ``log.jsonl``."""
-        last = time.monotonic()
-        saved = validated = self.seconds
-        loss_mean, first = 0.0, self.step
-        while self.seconds < 60 * self.recipe.minutes:
-            loss, bpp, psnr = self.train_step()
-            now = time.monotonic()
-            self.seconds, last = self.seconds + now - last, now
-            loss_mean = loss if self.step == first + 1 else 0.98 * loss_mean + 0.02 * loss
-            if self.rank == 0 and self.step % 50 == 0:
-                left = self.recipe.minutes - self.seconds / 60
-                print(
-                    f"step {self.step}  loss {loss_mean:.4f}  bpp {bpp:.3f}  psnr {psnr:.2f}"
-                    f"  {self.step / self.seconds * self.recipe.batch:.1f} crops/s"
-                    f"  {left:.1f} min left",
-                    flush=True,
-                )
-            if self.seconds - saved > save_every:
-                self.save()
-                saved = self.seconds
-            if self.rank == 0 and self.seconds - validated > validate_every:
-                self.report()
-                validated = self.seconds
-                last = time.monotonic()
-        self.save()
-        if self.rank == 0:
-            self.report()
-
     def report(self) -> None:
-        """Validate and append to the log."""
-        entry = {"step": self.step, "minutes": round(self.seconds / 60, 1), **self.validate()}
-        log_held_out(self.out, entry)
+        """Validate and append to the log, in one process."""
+        if self.rank == 0:
+            super().report()
 
 
 def run(

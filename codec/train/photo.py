@@ -13,7 +13,6 @@ default lossy model at several qualities first, and each time they are turned on
 from __future__ import annotations
 
 import copy
-import time
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -32,7 +31,13 @@ from laconic.codec.lossless.photo.learn import PhotoNetwork, bits_of
 from laconic.codec.lossless.photo.network import load_model
 from laconic.codec.lossless.photo.samples import Batch, Samples
 from laconic.codec.train.images import iterate_files
-from laconic.codec.train.running import load_state, log_held_out, run_trainer, save_state
+from laconic.codec.train.running import (
+    BudgetTrainer,
+    follow,
+    load_state,
+    run_trainer,
+    save_state,
+)
 from laconic.formats.errors import ParameterError
 
 HELD_OUT_EVERY = 9
@@ -118,13 +123,13 @@ def loss_of(network: PhotoNetwork, batch: list[Batch]) -> Tensor:
     )
 
 
-class PhotoTrainer:
+class PhotoTrainer(BudgetTrainer):
     """One run: network, averaged network, optimiser, data, clock."""
 
     def __init__(
         self, recipe: PhotoRecipe, data: list[Path], out: Path, init: str | None = None
     ) -> None:
-        self.recipe, self.out = recipe, out
+        self.recipe, self.out, self.minutes = recipe, out, recipe.minutes
         torch.manual_seed(recipe.seed)
         self.random = np.random.default_rng(recipe.seed)
         self.pictures, held_out = load_photos(data)
@@ -142,7 +147,6 @@ class PhotoTrainer:
             self.network.parameters(), lr=recipe.lr, betas=(0.9, 0.99), eps=1e-8
         )
         self.pool: Samples | None = None
-        self.step, self.seconds = 0, 0.0
 
     def _start_from(self, name: str) -> None:
         info = models.find(name)
@@ -155,10 +159,6 @@ class PhotoTrainer:
                 " the same widths"
             ) from error
         self.start = {"name": info.name, "id": info.id, **info.training}
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.out / "checkpoint.pt"
 
     def save(self) -> None:
         """Write the checkpoint atomically."""
@@ -183,10 +183,10 @@ class PhotoTrainer:
         self.start = state.get("start")
         self.random = np.random.default_rng([self.recipe.seed, self.step])
 
-    def train_step(self) -> Tensor:
-        """One update; returns the bits per sample of each plane."""
+    def train_step(self) -> dict[str, float]:
+        """One update; bits per sample of each plane and their mean."""
         recipe = self.recipe
-        progress = self.seconds / (60 * recipe.minutes)
+        progress = self.progress()
         self.network.quantise(progress >= 1 - recipe.integers)
         if self.pool is None or self.step % recipe.turn_every == 0:
             pictures = drawn(self.pictures, self.random) if self.based else self.pictures
@@ -204,55 +204,17 @@ class PhotoTrainer:
             for plane in self.network.networks():
                 plane.clip()
             decay = min(recipe.ema, (self.step + 1) / (self.step + 10))
-            with torch.no_grad():
-                pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
-                for mean, value in pairs:
-                    mean.lerp_(value, 1 - decay)
+            follow(self.average, self.network, decay)
         self.step += 1
-        return bits.detach()
+        planes = {f"plane {i}": b for i, b in enumerate(bits.tolist())}
+        return {**planes, "mean": bits.mean().item()}
 
     @torch.no_grad()
-    def validate(self) -> list[float]:
-        """Bits per sample of each plane on held-out pictures, as integers."""
+    def validate(self) -> dict[str, Any]:
+        """Bits per sample of each plane on held-out pictures, with integer weights."""
         self.average.quantise(True)
-        return [round(b, 4) for b in loss_of(self.average, self.validation).tolist()]
-
-    def run(self, *, save_every: float = 120.0, validate_every: float = 240.0) -> None:
-        """Train until the time budget is used; prints one line per report, keeps ``log.jsonl``."""
-        last = time.monotonic()
-        saved = validated = self.seconds
-        mean: Tensor | None = None
-        while self.seconds < 60 * self.recipe.minutes:
-            bits = self.train_step()
-            mean = bits if mean is None else mean.lerp(bits, 0.005)
-            now = time.monotonic()
-            self.seconds, last = self.seconds + now - last, now
-            if self.step % 500 == 0:
-                print(
-                    f"step {self.step}  bits {' '.join(f'{b:.4f}' for b in mean.tolist())}"
-                    f"  mean {mean.mean():.4f}  {self.step / self.seconds:.1f} steps/s"
-                    f"  {self.recipe.minutes - self.seconds / 60:.1f} min left",
-                    flush=True,
-                )
-            if self.seconds - saved > save_every:
-                self.save()
-                saved = self.seconds
-            if self.seconds - validated > validate_every:
-                self.report()
-                validated = self.seconds
-        self.save()
-        self.report()
-
-    def report(self) -> None:
-        """Validate and append to the log."""
-        bits = self.validate()
-        entry = {
-            "step": self.step,
-            "minutes": round(self.seconds / 60, 1),
-            "bits": bits,
-            "mean": round(sum(bits) / len(bits), 4),
-        }
-        log_held_out(self.out, entry)
+        bits = [round(b, 4) for b in loss_of(self.average, self.validation).tolist()]
+        return {"bits": bits, "mean": round(sum(bits) / len(bits), 4)}
 
 
 def run(

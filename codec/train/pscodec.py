@@ -8,8 +8,6 @@ its checkpoint with the same command.
 
 from __future__ import annotations
 
-import signal
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,13 @@ from laconic.codec.audio.prompt.discriminator import (
 )
 from laconic.codec.audio.prompt.losses import spectral_loss
 from laconic.codec.audio.prompt.model import PsCodec
-from laconic.codec.train.running import load_state, log_held_out, run_trainer, save_state
+from laconic.codec.train.running import (
+    BudgetTrainer,
+    follow,
+    load_state,
+    run_trainer,
+    save_state,
+)
 from laconic.codec.train.speech import PromptedCrops, load_speech
 from laconic.formats.errors import FormatError, ParameterError
 
@@ -56,7 +60,7 @@ class PromptRecipe:
     seed: int = 1
 
 
-class Trainer:
+class Trainer(BudgetTrainer):
     """State of a run."""
 
     def __init__(
@@ -68,6 +72,7 @@ class Trainer:
         init: Path | None = None,
     ) -> None:
         self.recipe, self.config, self.out = recipe, config, out
+        self.minutes = recipe.minutes
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(recipe.seed)
         crop, prompt = recipe.columns * HOP, recipe.prompt_columns * HOP
@@ -86,7 +91,6 @@ class Trainer:
             self.model.parameters(), recipe.lr, betas=(0.8, 0.99), weight_decay=1e-2
         )
         self.critic_optimiser = torch.optim.AdamW(self.critic.parameters(), 3e-4, betas=(0.8, 0.99))
-        self.step, self.seconds = 0, 0.0
 
     def _start_from(self, init: Path) -> None:
         try:
@@ -96,10 +100,6 @@ class Trainer:
             raise ParameterError(
                 f"{init} is no checkpoint of a PSCodec of the same configuration: {error}"
             ) from error
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.out / "checkpoint.pt"
 
     def save(self) -> None:
         """Write the checkpoint atomically."""
@@ -137,12 +137,11 @@ class Trainer:
         # Other crops than those that the run has seen.
         self.crops.random = np.random.default_rng(self.recipe.seed + self.step)
 
-    @property
     def progress(self) -> float:
-        """Share of the budget used."""
+        """Share of the budget used, which may be one of steps."""
         if self.recipe.steps is not None:
             return min(1.0, self.step / self.recipe.steps)
-        return min(1.0, self.seconds / (60 * self.recipe.minutes))
+        return super().progress()
 
     @property
     def adversarial_from(self) -> float:
@@ -155,13 +154,13 @@ class Trainer:
         if not self.config.disentangled:
             return 0.0
         begin = 0.0 if self.continued else 0.5
-        return self.recipe.disentangle * max(0.0, (self.progress - begin) / (1 - begin))
+        return self.recipe.disentangle * max(0.0, (self.progress() - begin) / (1 - begin))
 
     def train_step(self) -> dict[str, float]:
         """One update; losses of the batch."""
         recipe = self.recipe
         wave, prompt = (x.to(self.device) for x in self.crops.batch(recipe.batch))
-        falling = min(1.0, (1 - self.progress) / recipe.anneal)
+        falling = min(1.0, (1 - self.progress()) / recipe.anneal)
         rate = recipe.lr * max(0.02, falling) * min(1.0, (self.step + 1) / recipe.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -170,7 +169,7 @@ class Trainer:
         spectral = spectral_loss(result.wave, wave)
         loss = spectral + recipe.commitment * result.commitment
         loss = loss + self.disentangling() * result.similarity
-        if self.progress >= self.adversarial_from:
+        if self.progress() >= self.adversarial_from:
             loss = loss + self._adversarial(wave, result.wave)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -178,13 +177,7 @@ class Trainer:
         if torch.isfinite(norm):
             self.optimiser.step()
         decay = min(recipe.ema, (self.step + 1) / (self.step + 10))
-        with torch.no_grad():
-            pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
-            for mean, value in pairs:
-                mean.lerp_(value, 1 - decay)
-            buffers = zip(self.average.buffers(), self.model.buffers(), strict=True)
-            for kept, now in buffers:
-                kept.copy_(now)
+        follow(self.average, self.model, decay)
         self.step += 1
         return {
             "spectral": spectral.item(),
@@ -209,36 +202,6 @@ class Trainer:
         tokens = self.average.tokens(wave)
         used = [len(s.unique()) for s in tokens.unbind(-1)]
         return {"spectral": round(spectral_loss(decoded, wave).item(), 4), "codes_used": used}
-
-    def run(self, *, save_every: float = 120.0, validate_every: float = 120.0) -> None:
-        """Train until the time budget is used; SIGTERM saves and ends."""
-        asked: list[int] = []
-        before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-        last, saved, validated = time.monotonic(), self.seconds, self.seconds
-        try:
-            while self.progress < 1 and not asked:
-                losses = self.train_step()
-                now = time.monotonic()
-                self.seconds, last = self.seconds + now - last, now
-                if self.step % 50 == 0:
-                    shown = "  ".join(f"{k} {v:.4f}" for k, v in losses.items())
-                    left = self.seconds / 60 * (1 / max(self.progress, 1e-9) - 1)
-                    print(f"step {self.step}  {shown}  {left:.1f} min left", flush=True)
-                if self.seconds - saved > save_every:
-                    self.save()
-                    saved = self.seconds
-                if self.seconds - validated > validate_every:
-                    self.report()
-                    validated, last = self.seconds, time.monotonic()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        self.save()
-        self.report()
-
-    def report(self) -> None:
-        """Validate and append to the log."""
-        entry = {"step": self.step, "minutes": round(self.seconds / 60, 1), **self.validate()}
-        log_held_out(self.out, entry)
 
 
 def run(
