@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from laconic.codec.audio.codec import SemantiCodec
 from laconic.formats.audio import Audio, read_audio, resample
 from laconic.formats.audio_writer import FORMATS, AudioWriter
 
@@ -112,7 +113,7 @@ def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--model", default="semanticodec-small")
+    parser.add_argument("--model", default=SemantiCodec.default_model)
     parser.add_argument("--minutes", type=float, default=60, help="of the long sound")
     parser.add_argument("--sound", type=Path, default=SAMPLE)
     arguments = parser.parse_args()

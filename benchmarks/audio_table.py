@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from laconic import codec
+from laconic.codec.audio.codec import SemantiCodec
 from laconic.codec.audio.decoding import AudioDecoder
 from laconic.codec.audio.encoding import AudioEncoder
 from laconic.codec.audio.loading import LoadedModel, load
@@ -199,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--model", default="semanticodec-small")
+    parser.add_argument("--model", default=SemantiCodec.default_model)
     parser.add_argument("--limit", type=int, help="sounds of each source")
     parser.add_argument("--metrics", default=",".join(MEASURES))
     parser.add_argument("--kind", choices=["speech", "other"])

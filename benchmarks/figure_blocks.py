@@ -6,29 +6,20 @@ writes them.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
-ROOT = HERE.parent
+from figure_blocks_audio import (
+    audio_rows,
+    audio_savings,
+    audio_short,
+    audio_speed,
+    audio_training,
+)
+from figure_tables import RESULTS, ROOT, load, table
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 KODAK = ("mlic:0,10,20,30,40,50,60,70,80,90,100", "avif", "webp", "jpeg2000", "jpeg")
-
-
-def load(name: str) -> Any:
-    """A kept result."""
-    return json.loads((RESULTS / f"{name}.json").read_text())
-
-
-def table(head: str, rows: list[str]) -> str:
-    """A Markdown table; the first column is text."""
-    columns = head.count("|") + 1
-    lines = [f"| {head} |", "|---|" + "---:|" * (columns - 1)]
-    return "\n".join([*lines, *(f"| {row} |" for row in rows)])
 
 
 def kodak_deltas() -> str:
@@ -114,29 +105,6 @@ def contexts() -> str:
     return table(head, rows)
 
 
-def audio_training() -> str:
-    """Stages, steps, minutes and last held-out figures of the shipped audio model."""
-    from laconic.codec import models
-    from laconic.codec.audio.small.export import PARTS
-
-    def order(figure: tuple[str, float]) -> list[tuple[int, str]]:
-        return [(int(part) if part.isdigit() else -1, part) for part in figure[0].split("_")]
-
-    rows = []
-    runs = models.find("semanticodec-small").training
-    for stage, run in sorted(runs.items(), key=lambda item: list(PARTS).index(item[0])):
-        recipe = run["recipe"]
-        figures = {k: v for k, v in run["held_out"].items() if k not in ("step", "minutes", "used")}
-        shown = ", ".join(
-            f"{k.replace('_', ' ')} {v:.3f}" for k, v in sorted(figures.items(), key=order)
-        )
-        rows.append(
-            f"{stage} | {run['steps']:,} | {recipe['batch']} x {recipe['seconds']} s |"
-            f" {run['minutes']:.0f} | {shown}"
-        )
-    return table("stage | steps | batch | minutes | on held-out sounds", rows)
-
-
 def demo() -> str:
     """Sizes and times of the samples."""
     return table(
@@ -214,53 +182,6 @@ def toolkit() -> str:
     )
 
 
-def audio_rows(kind: str) -> str:
-    """Sounds of one kind: ours at every rate, then other codecs."""
-    found = load("audio_table")
-    measures = ("visqol", "pesq", "stoi", "estoi", "log_mel", "mr_stft")
-    if kind != "speech":
-        measures = ("log_mel", "mr_stft")
-    titles = {"visqol": "ViSQOL", "pesq": "PESQ", "stoi": "STOI", "estoi": "ESTOI",
-              "log_mel": "log-mel", "mr_stft": "STFT"}  # fmt: skip
-    rows = [r for r in (*found["ours"], *found["others"]) if r["kind"] == kind]
-    measures = tuple(m for m in measures if any(m in r for r in rows))
-    return table(
-        " | ".join(["codec", "bytes", "kbit/s", *(titles[m] for m in measures)]),
-        [
-            " | ".join(
-                [r["codec"], f"{r['bytes']:,}", f"{r['kbps']:.3f}"]
-                + [
-                    f"{r[m]:.{2 if m in ('visqol', 'pesq') else 3}f}" if m in r else "-"
-                    for m in measures
-                ]
-            )
-            for r in rows
-        ],
-    )
-
-
-def audio_short() -> str:
-    """The sentence on the default rate, for the README."""
-    found = load("audio_table")
-    ours = next(
-        r
-        for r in found["ours"]
-        if r["kind"] == "speech" and r["codec"] == "semanticodec 5 streams, 0 steps"
-    )
-    opus = next(
-        r for r in found["others"] if r["kind"] == "speech" and r["codec"] == "Opus 6 kbit/s"
-    )
-    speed = {r["step"]: r["factor"] for r in load("audio_speed")["factors"]}
-    return (
-        f"files of {ours['kbps']:.2f} kbit/s, headers included, at STOI {ours['stoi']:.2f}, PESQ"
-        f" {ours['pesq']:.2f} and a log-mel distance of {ours['log_mel']:.2f} (Opus at"
-        f" {opus['kbps']:.1f} kbit/s: {opus['stoi']:.2f}, {opus['pesq']:.2f},"
-        f" {opus['log_mel']:.2f});"
-        f" {speed['encode, verified']:.0f} times real time to encode,"
-        f" {speed['decode --steps 0']:.0f} times to decode, on one core."
-    )
-
-
 def video_short() -> str:
     """Films at the default preset, for the README."""
     rows = []
@@ -280,33 +201,6 @@ def video_short() -> str:
             for clip, name, p, minutes in rows
         ],
     )
-
-
-def audio_savings() -> str:
-    """Bytes saved by the entropy coding, for each source of sounds."""
-    rows = []
-    for source in load("audio_table")["savings"]:
-        for streams, sizes in source["streams"].items():
-            share = {k: 100 * (1 - sizes[k] / sizes["fixed"]) for k in ("counts", "prior")}
-            rows.append(
-                f"{source['source']} ({source['sounds']} sounds), {streams} streams |"
-                f" {sizes['fixed']:,} | {share['counts']:.1f} % | {share['prior']:.1f} %"
-            )
-    return table("sounds | bytes at fixed length | saved by counts | by prior and counts", rows)
-
-
-def audio_speed() -> str:
-    """Factors of real time and the memory of a long sound."""
-    found = load("audio_speed")
-    rows = [f"{r['step']} | {r['factor']:.1f}" for r in found["factors"]]
-    rows += [f"Opus 64 kbit/s, {k} | {v:.0f}" for k, v in found["opus"].items()]
-    long = found["long"]
-    name = f"{long['minutes']:g} minutes, whole command"
-    rows += [
-        f"{name}: encode --no-verify ({long['encode_mib']:.0f} MiB) | {long['encode_factor']:.1f}",
-        f"{name}: decode --steps 0 ({long['decode_mib']:.0f} MiB) | {long['decode_factor']:.1f}",
-    ]
-    return table("step | times real time", rows)
 
 
 def mlicpp() -> str:

@@ -25,7 +25,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from figure_blocks import HERE, KODAK, PAGES, RESULTS, ROOT, filled
+from figure_blocks import KODAK, PAGES, filled
+from figure_tables import HERE, RESULTS, ROOT
 
 EFFORTS = "2,4"
 CURVES = "vtm,av1,bpg444,mbt2018-mean"

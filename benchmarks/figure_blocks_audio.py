@@ -1,0 +1,109 @@
+"""Tables of sounds from kept results; see ``figure_blocks.py``."""
+
+from __future__ import annotations
+
+from figure_tables import load, table
+
+
+def audio_training() -> str:
+    """Stages, steps, minutes and last held-out figures of the shipped audio model, round by
+    round."""
+    from laconic.codec import models
+    from laconic.codec.audio.codec import SemantiCodec
+    from laconic.codec.audio.small.export import PARTS
+
+    def order(figure: tuple[str, float]) -> list[tuple[int, str]]:
+        return [(int(part) if part.isdigit() else -1, part) for part in figure[0].split("_")]
+
+    rounds = [models.find(SemantiCodec.default_model).training]
+    while "started_from" in rounds[0]:
+        rounds.insert(0, rounds[0]["started_from"])
+    rows = []
+    for number, runs in enumerate(rounds, start=1):
+        for stage in (s for s in PARTS if s in runs):
+            run = runs[stage]
+            figures = {
+                k: v for k, v in run["held_out"].items() if k not in ("step", "minutes", "used")
+            }
+            shown = ", ".join(
+                f"{k.replace('_', ' ')} {v:.3f}" for k, v in sorted(figures.items(), key=order)
+            )
+            batch = f"{run['recipe']['batch']} x {run['recipe']['seconds']} s"
+            rows.append(
+                f"{number} | {stage} | {run['steps']:,} | {batch} | {run['minutes']:.0f} | {shown}"
+            )
+    return table("round | stage | steps | batch | minutes | on held-out sounds", rows)
+
+
+def audio_rows(kind: str) -> str:
+    """Sounds of one kind: ours at every rate, then other codecs."""
+    found = load("audio_table")
+    measures = ("visqol", "pesq", "stoi", "estoi", "log_mel", "mr_stft")
+    if kind != "speech":
+        measures = ("log_mel", "mr_stft")
+    titles = {"visqol": "ViSQOL", "pesq": "PESQ", "stoi": "STOI", "estoi": "ESTOI",
+              "log_mel": "log-mel", "mr_stft": "STFT"}  # fmt: skip
+    rows = [r for r in (*found["ours"], *found["others"]) if r["kind"] == kind]
+    measures = tuple(m for m in measures if any(m in r for r in rows))
+    return table(
+        " | ".join(["codec", "bytes", "kbit/s", *(titles[m] for m in measures)]),
+        [
+            " | ".join(
+                [r["codec"], f"{r['bytes']:,}", f"{r['kbps']:.3f}"]
+                + [
+                    f"{r[m]:.{2 if m in ('visqol', 'pesq') else 3}f}" if m in r else "-"
+                    for m in measures
+                ]
+            )
+            for r in rows
+        ],
+    )
+
+
+def audio_short() -> str:
+    """The sentence on the default rate, for the README."""
+    found = load("audio_table")
+    ours = next(
+        r
+        for r in found["ours"]
+        if r["kind"] == "speech" and r["codec"] == "semanticodec 5 streams, 0 steps"
+    )
+    opus = next(
+        r for r in found["others"] if r["kind"] == "speech" and r["codec"] == "Opus 6 kbit/s"
+    )
+    speed = {r["step"]: r["factor"] for r in load("audio_speed")["factors"]}
+    return (
+        f"files of {ours['kbps']:.2f} kbit/s, headers included, at STOI {ours['stoi']:.2f}, PESQ"
+        f" {ours['pesq']:.2f} and a log-mel distance of {ours['log_mel']:.2f} (Opus at"
+        f" {opus['kbps']:.1f} kbit/s: {opus['stoi']:.2f}, {opus['pesq']:.2f},"
+        f" {opus['log_mel']:.2f});"
+        f" {speed['encode, verified']:.0f} times real time to encode,"
+        f" {speed['decode --steps 0']:.0f} times to decode, on one core."
+    )
+
+
+def audio_savings() -> str:
+    """Bytes saved by the entropy coding, for each source of sounds."""
+    rows = []
+    for source in load("audio_table")["savings"]:
+        for streams, sizes in source["streams"].items():
+            share = {k: 100 * (1 - sizes[k] / sizes["fixed"]) for k in ("counts", "prior")}
+            rows.append(
+                f"{source['source']} ({source['sounds']} sounds), {streams} streams |"
+                f" {sizes['fixed']:,} | {share['counts']:.1f} % | {share['prior']:.1f} %"
+            )
+    return table("sounds | bytes at fixed length | saved by counts | by prior and counts", rows)
+
+
+def audio_speed() -> str:
+    """Factors of real time and the memory of a long sound."""
+    found = load("audio_speed")
+    rows = [f"{r['step']} | {r['factor']:.1f}" for r in found["factors"]]
+    rows += [f"Opus 64 kbit/s, {k} | {v:.0f}" for k, v in found["opus"].items()]
+    long = found["long"]
+    name = f"{long['minutes']:g} minutes, whole command"
+    rows += [
+        f"{name}: encode --no-verify ({long['encode_mib']:.0f} MiB) | {long['encode_factor']:.1f}",
+        f"{name}: decode --steps 0 ({long['decode_mib']:.0f} MiB) | {long['decode_factor']:.1f}",
+    ]
+    return table("step | times real time", rows)
