@@ -13,7 +13,14 @@ from torch import Tensor
 
 from laconic.codec.audio.small.config import CONFIGS, SmallConfig
 from laconic.codec.audio.small.model import SmallSemantiCodec
-from laconic.codec.models import TABLE_PREFIX, Arrays, ModelInfo, read_tensors, write_model
+from laconic.codec.models import (
+    TABLE_PREFIX,
+    Arrays,
+    ModelInfo,
+    find,
+    read_tensors,
+    write_model,
+)
 from laconic.entropy import NumericsProfile
 from laconic.formats.errors import ModelError
 
@@ -83,8 +90,11 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
 
     Until ``audio-sound`` has been trained the vocoder of ``audio-vocoder`` takes its place, until
     ``audio-decoder`` the decoder of ``audio-tokens``; without ``audio-refiner`` the refiner changes
-    nothing but adds its noise. Raises ``ModelError`` when ``audio-mae``, ``audio-tokens`` or a
-    vocoder is missing.
+    nothing but adds its noise. What no stage has trained again is that of the model which a run
+    began with, its prior too, which fits its tokens less well than one of ``audio-prior`` would.
+
+    Raises ``ModelError`` when ``audio-mae``, ``audio-tokens`` or a vocoder is missing, or the model
+    that a run began with is not installed.
     """
     runs = checkpoint.parent.parent
     states: dict[str, dict[str, Any]] = {}
@@ -119,11 +129,17 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
                 weights[ours + key.removeprefix(theirs)] = value
     recipe = next(s["recipe"] for s in states.values() if s["recipe"] is not None)
     model = SmallSemantiCodec(CONFIGS[recipe.get("model", "small")])
+    begun = model.state_dict()
+    tables: Arrays = {}
+    if "started_from" in training:
+        info = find(training["started_from"]["id"])
+        begun = read_small(info).state_dict()
+        tables = {k: v for k, v in read_tensors(info).items() if k.startswith(TABLE_PREFIX)}
     try:
-        model.load_state_dict({**model.state_dict(), **weights})
+        model.load_state_dict({**begun, **weights})
     except RuntimeError as error:
         raise ModelError(f"the stages in {runs} are of different sizes: {error}") from error
-    return write_small(out, model, name=name, training=training, overwrite=overwrite)
+    return write_small(out, model, name=name, training=training, tables=tables, overwrite=overwrite)
 
 
 def read_small(info: ModelInfo) -> SmallSemantiCodec:
