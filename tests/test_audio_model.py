@@ -244,6 +244,12 @@ def test_stages_are_trained_resumed_and_exported(sounds, tmp_path, monkeypatch):
     assert second.training["started_from"]["id"] == info.id
     assert "audio-tokens" in second.training
     assert second.id != info.id
+    changes |= {"minutes": 0.01}
+    audio.run("audio-sound", changes, [sounds], further / "audio-sound", init="try")
+    assert not (further / "audio-decoder").exists()  # that of the model fits other tokens
+    fresh = tmp_path / "fresh"
+    audio.run("audio-sound", changes, [sounds], fresh / "audio-sound", init="try")
+    assert (fresh / "audio-decoder" / "checkpoint.pt").exists()
     with pytest.raises(ModelError, match="another size"):
         audio.run("audio-tokens", {"minutes": 0.01}, [sounds], tmp_path / "wrong" / "b", init="try")
 

@@ -18,6 +18,9 @@ from laconic.codec.train.running import save_state
 from laconic.formats.errors import ModelError, ParameterError
 
 
+AFTER = {"audio-tokens": "audio-mae", "audio-decoder": "audio-tokens"}  # what is of no use without
+
+
 def has_stage(runs: Path, stage: str) -> bool:
     """Whether ``runs/stage`` holds a checkpoint."""
     return (runs / stage / "checkpoint.pt").exists()
@@ -37,8 +40,8 @@ def read_stage(runs: Path, stage: str, prefix: str = "") -> dict[str, Tensor]:
 
 
 def begin_from(name: str, size: str, runs: Path, stage: str) -> dict[str, Any]:
-    """Unpack the installed model ``name`` into the stages before ``stage`` that ``runs`` lacks;
-    returns ``stage``'s own part of it as ``weights`` and where it comes from as ``start``.
+    """Unpack the installed model ``name`` into the stages before ``stage`` that ``runs`` lacks,
+    but for what a stage that was trained here has made stale; returns ``stage``'s own part of it as ``weights`` and where it comes from as ``start``.
 
     Raises ``ModelError`` when there is no such model or it is of another kind or size.
     """
@@ -56,8 +59,15 @@ def begin_from(name: str, size: str, runs: Path, stage: str) -> dict[str, Any]:
         found = {k: v for k, v in weights.items() if k.startswith(theirs)}
         return {ours + k.removeprefix(theirs): v.clone() for k, v in found.items()}
 
+    stale: set[str] = set()  # stages that were trained here, and what the model has after them
     for earlier in list(PARTS)[: list(PARTS).index(stage)]:
-        if not has_stage(runs, earlier):
+        if has_stage(runs, earlier):
+            path = runs / earlier / "checkpoint.pt"
+            if torch.load(path, map_location="cpu", weights_only=True)["recipe"] is not None:
+                stale.add(earlier)
+        elif AFTER.get(earlier) in stale:
+            stale.add(earlier)
+        else:
             (runs / earlier).mkdir(parents=True, exist_ok=True)
             state = {"average": part(earlier), "start": start, "step": 0, "seconds": 0.0}
             save_state(runs / earlier / "checkpoint.pt", {**state, "recipe": None})
