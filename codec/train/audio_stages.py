@@ -17,7 +17,6 @@ from laconic.codec.audio.small.export import PARTS, read_small
 from laconic.codec.train.running import save_state
 from laconic.formats.errors import ModelError, ParameterError
 
-
 AFTER = {"audio-tokens": "audio-mae", "audio-decoder": "audio-tokens"}  # what is of no use without
 
 
@@ -40,8 +39,10 @@ def read_stage(runs: Path, stage: str, prefix: str = "") -> dict[str, Tensor]:
 
 
 def begin_from(name: str, size: str, runs: Path, stage: str) -> dict[str, Any]:
-    """Unpack the installed model ``name`` into the stages before ``stage`` that ``runs`` lacks,
-    but for what a stage that was trained here has made stale; returns ``stage``'s own part of it as ``weights`` and where it comes from as ``start``.
+    """Unpack the installed model ``name`` into the stages before ``stage`` that ``runs`` lacks, but
+    for what a stage that was trained here has made stale.
+
+    Returns ``stage``'s own part of it as ``weights`` and where it comes from as ``start``.
 
     Raises ``ModelError`` when there is no such model or it is of another kind or size.
     """
