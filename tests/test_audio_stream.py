@@ -1,7 +1,6 @@
 """Sounds become files and come back: lengths, channels, rates, seams, damage, bounded memory."""
 
 import io
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_audio import NAME, TinyTones, install, melody
+from tiny_audio import NAME, TinyTones, install, melody, wav
 
 from laconic import codec
 from laconic.codec.audio.stereo import cancels, mix, spread
 from laconic.formats.audio import Audio
 from laconic.formats.audio_header import AudioHeader
-from laconic.formats.audio_stream import AudioSource, resampled
 from laconic.formats.audio_writer import write_audio
 from laconic.formats.container import Container
 from laconic.formats.container_reader import ContainerReader
@@ -44,12 +42,6 @@ def encode(sound: Any, **settings: Any) -> bytes:
     return codec.encode(
         sound, codec="semanticodec", **{"model": PLAIN, "quality": 100, "steps": 0, **settings}
     )
-
-
-def wav(sound: Audio, format: str = "wav", **settings: Any) -> bytes:
-    buffer = io.BytesIO()
-    write_audio(sound, buffer, format, **settings)
-    return buffer.getvalue()
 
 
 class Pipe:
@@ -382,38 +374,3 @@ def test_a_long_sound_is_never_in_memory(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert total == long.samples.shape[1]
     assert largest < 3 * 64 * 2560
-
-
-@pytest.mark.parametrize("target", [8000, 16000, 22050, 48000])
-def test_resampling_in_blocks_keeps_time(target: int) -> None:
-    time = np.arange(44100 * 2) / 44100
-    tone = (0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)[None]
-
-    out = np.concatenate(
-        list(resampled(iter(np.array_split(tone, 7, axis=1)), 1, 44100, target)), axis=1
-    )
-
-    assert out.shape[1] == 2 * target
-    expected = 0.3 * np.sin(2 * np.pi * 440 * np.arange(2 * target) / target)
-    assert np.abs(out[0] - expected)[100:-100].max() < 1e-4
-
-
-@pytest.mark.parametrize("format", ["wav", "wav24", "wav32f", "flac", "flac24"])
-@pytest.mark.parametrize(("channels", "layout"), [(1, ""), (2, ""), (8, "7.1")])
-def test_written_sounds_are_read_again(format: str, channels: int, layout: str) -> None:
-    sound = melody(0.5, 44100, channels)
-
-    with AudioSource(wav(sound, format, layout=layout)) as source:
-        again = np.concatenate(list(source), axis=1)
-
-    assert again.shape == sound.samples.shape
-    assert np.abs(again - sound.samples).max() < {"wav": 2e-5, "flac": 2e-5}.get(format, 1e-6)
-    if layout:
-        assert source.layout == layout
-
-
-def test_a_wav_of_unknown_length_is_read() -> None:
-    data = bytearray(wav(melody(1)))
-    data[4:8] = struct.pack("<I", 0xFFFFFFFF)
-    with AudioSource(bytes(data)) as source:
-        assert sum(b.shape[1] for b in source) == 16000

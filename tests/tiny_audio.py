@@ -1,6 +1,7 @@
 """An audio model without training, for tests of everything around networks: each token says how
 loud one of four tones is, later streams say it more finely. And sounds to feed it."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from laconic.codec import models
 from laconic.codec.audio import loading
 from laconic.formats.audio import Audio
+from laconic.formats.audio_writer import write_audio
 
 NAME = "tiny-tones"
 TONES = (300.0, 900.0, 2100.0, 5000.0)  # whole numbers of periods in a column
@@ -96,3 +98,10 @@ def melody(seconds: float, rate: int = 16000, channels: int = 1, seed: int = 0) 
         sound += gain * np.sin(2 * np.pi * tone * time)
     gains = np.linspace(1.0, 0.3, channels)[:, None]
     return Audio((gains * sound).astype(np.float32), rate)
+
+
+def wav(sound: Audio, format: str = "wav", **settings: Any) -> bytes:
+    """The bytes of a file of ``sound``."""
+    buffer = io.BytesIO()
+    write_audio(sound, buffer, format, **settings)
+    return buffer.getvalue()
