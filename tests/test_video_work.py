@@ -1,8 +1,10 @@
 """Chains of chunks, work files, stops and full disks."""
 
 import contextlib
+import multiprocessing
 import random
 from pathlib import Path
+from typing import Any, cast
 
 import films
 import numpy as np
@@ -12,6 +14,8 @@ import stand_in
 from laconic import codec
 from laconic.codec.base import FilmSettings
 from laconic.codec.video.stream import fitting
+from laconic.codec.video.stream.cuts import Span
+from laconic.codec.video.stream.stopping import Stopper
 from laconic.codec.video.stream.work import Fitted, Work, load
 from laconic.formats.errors import (
     FormatError,
@@ -209,3 +213,33 @@ def test_a_stop_with_too_much_left_refuses_and_keeps_the_work(
         codec.encode(path, film=chunked(4, work=str(work), note=notes.append))
 
     assert notes == [f"the same command goes on from {work}"]
+
+
+def ended_at_once(connection: Any, threads: int) -> None:
+    """A process that has its chunk fitted, says so, and is gone."""
+    connection.recv()
+    connection.send(("done", Fitted(b"fitted", 7)))
+
+
+def test_a_stop_that_reaches_a_process_which_has_just_ended_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop() -> bool:
+        for child in multiprocessing.active_children():
+            child.join(60)
+        return True
+
+    monkeypatch.setattr(fitting, "_worker", ended_at_once)
+    task = fitting.Task(
+        spans=[Span(0, 2, fresh=True)],
+        settings=None,
+        budget=lambda number: None,
+        work=Work("key"),
+        stop=cast(Stopper, stop),
+    )
+    source = fitting.FrameSource(iter(films.moving(2, 8, 8)), 8, 8)
+
+    early = fitting.fit_at_once(task, source, jobs=2)
+
+    assert not early
+    assert task.work.done == {0: Fitted(b"fitted", 7)}

@@ -7,6 +7,7 @@ with several processes every chunk starts from scratch. Either way the work file
 
 from __future__ import annotations
 
+import contextlib
 import math
 import multiprocessing
 import multiprocessing.connection
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from laconic.codec.base import Progress, Status
 from laconic.codec.video.stream.cuts import Span
-from laconic.codec.video.stream.stopping import Stopper
+from laconic.codec.video.stream.stopping import Stopper, interrupts_kept
 from laconic.codec.video.stream.work import Fitted, Work
 from laconic.formats.errors import DesyncError, FormatError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
@@ -207,26 +208,28 @@ def fit_at_once(task: Task, source: FrameSource, jobs: int) -> dict[int, Fitted]
                     waiting.clear()
                     break
                 number = waiting.pop(0)
+                job = (
+                    source.take(task.spans[number]), task.settings_of(number),
+                    work.states.get(number), BRIEF_SECONDS if task.stop() else None,
+                    task.limits, task.verify,
+                )  # fmt: skip
                 here, there = context.Pipe()
                 process = context.Process(target=_worker, args=(there, threads), daemon=True)
-                process.start()
+                with interrupts_kept():
+                    process.start()
                 there.close()
-                here.send(
-                    (source.take(task.spans[number]), task.settings_of(number),
-                     work.states.get(number), BRIEF_SECONDS if task.stop() else None,
-                     task.limits, task.verify)
-                )  # fmt: skip
+                _tell(here, job)
                 running[here] = (number, process)
             if task.stop() and not told:
                 told = True
                 for pipe in running:
-                    pipe.send("stop")
+                    _tell(pipe, "stop")
             for ready in multiprocessing.connection.wait(list(running), 0.2):
                 connection: Any = ready
                 number, process = running[connection]
                 try:
                     kind, value = connection.recv()
-                except EOFError:
+                except (EOFError, ConnectionResetError):
                     raise FormatError(f"the process of chunk {number + 1} died") from None
                 if kind == "progress":
                     meter.progress(number, *value)
@@ -253,6 +256,12 @@ def fit_at_once(task: Task, source: FrameSource, jobs: int) -> dict[int, Fitted]
     if not early:
         meter.finish()
     return early
+
+
+def _tell(pipe: Any, words: Any) -> None:
+    """Send; a process that has ended reads nothing, and what it sent is still to be received."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        pipe.send(words)
 
 
 def _worker(connection: Any, threads: int) -> None:

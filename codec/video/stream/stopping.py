@@ -8,8 +8,27 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
+
+
+@contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Deliver a Ctrl-C after the block, and never to a process that is started in it.
+
+    A terminal sends the signal to every process of the program; one that has just been started
+    would die of it before it could say that only the first process answers.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Stopper:
