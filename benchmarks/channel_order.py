@@ -13,7 +13,6 @@ PATH.md.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from kept import keep, table
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -117,15 +117,15 @@ def ranks(pictures: list[Image]) -> list[dict[str, Any]]:
 
 def ranks_table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
-    lines = [
-        "| order of the channels | rho with energy | rho with bits | energy in the first 10 %"
-        " | 20 % | 50 % |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    lines = []
     for row in rows:
         held = " | ".join(f"{100 * row['held'][i]:.1f} %" for i in (0, 1, 4))
-        lines.append(f"| {row['order']} | {row['energy']:+.2f} | {row['bits']:+.2f} | {held} |")
-    return "\n".join(lines) + "\n"
+        lines.append(f"{row['order']} | {row['energy']:+.2f} | {row['bits']:+.2f} | {held}")
+    return table(
+        "order of the channels | rho with energy | rho with bits | energy in the first 10 %"
+        " | 20 % | 50 %",
+        lines,
+    )
 
 
 def parts(name: str) -> str:
@@ -169,24 +169,20 @@ def measure(names: dict[str, str], pictures: list[Image]) -> list[dict[str, Any]
     return rows
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def files_table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
-    lines = [
-        "| order | channels | "
-        + " | ".join(f"bpp and PSNR at {q:.0f}" for q in QUALITIES)
-        + " | decode, CPU s | latent, s |",
-        "|---|---|" + "---:|" * (len(QUALITIES) + 2),
-    ]
+    head = " | ".join(f"bpp and PSNR at {q:.0f}" for q in QUALITIES)
+    lines = []
     for row in rows:
         points = []
         for bpp, first, quality in zip(row["bpp"], rows[0]["bpp"], row["psnr"], strict=True):
             change = "" if row is rows[0] else f" ({100 * (bpp / first - 1):+.1f} %)"
             points.append(f"{bpp:.4f}{change}, {quality:.2f} dB")
         lines.append(
-            f"| {row['order']} | {row['parts']} | {' | '.join(points)}"
-            f" | {row['decode_cpu_s']:.2f} | {row['latent_s']:.2f} |"
+            f"{row['order']} | {row['parts']} | {' | '.join(points)}"
+            f" | {row['decode_cpu_s']:.2f} | {row['latent_s']:.2f}"
         )
-    return "\n".join(lines) + "\n"
+    return table(f"order | channels | {head} | decode, CPU s | latent, s", lines, texts=2)
 
 
 def main() -> None:
@@ -206,9 +202,7 @@ def main() -> None:
         rows = measure(names, pictures)
     ranked = ranks(pictures)
     found = {"pictures": len(pictures), "rows": rows, "ranks": ranked}
-    arguments.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
-    arguments.out.with_suffix(".md").write_text(f"{ranks_table(ranked)}\n{table(rows)}")
-    print(ranks_table(ranked), table(rows), sep="\n")
+    keep(arguments.out, found, ranks_table(ranked), files_table(rows))
 
 
 if __name__ == "__main__":

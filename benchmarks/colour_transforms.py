@@ -13,13 +13,13 @@ and trained briefly: compare the rows, not the absolute numbers.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from kept import Journal, keep, table
 from numpy.typing import NDArray
 
 from laconic.codec.lossless.photo.config import PhotoConfig
@@ -119,15 +119,16 @@ def measure(model: PhotoModel, pictures: list[NDArray[np.uint16]]) -> list[float
     return result
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def planes_table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
     first = rows[0]["bpsp"]
-    lines = ["| planes | bits per sub-pixel | against ours |", "|---|---:|---:|"]
-    lines += [
-        f"| {r['transform']} | {r['bpsp']:.4f} | {100 * (r['bpsp'] / first - 1):+.2f} % |"
-        for r in rows
-    ]
-    return "\n".join(lines) + "\n"
+    return table(
+        "planes | bits per sub-pixel | against ours",
+        [
+            f"{r['transform']} | {r['bpsp']:.4f} | {100 * (r['bpsp'] / first - 1):+.2f} %"
+            for r in rows
+        ],
+    )
 
 
 def main() -> None:
@@ -139,9 +140,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2048)
     arguments = parser.parse_args()
     pictures, held_out = load_photos([arguments.data])
-    journal = arguments.out.with_suffix(".jsonl")
-    lines = journal.read_text().splitlines() if journal.exists() else []
-    known = {r["transform"]: r for r in map(json.loads, lines)}
+    journal = Journal(arguments.out)
+    known = {r["transform"]: r for r in journal.rows}
     rows = []
     for name in TRANSFORMS:
         if name in known:
@@ -150,13 +150,9 @@ def main() -> None:
         model = train([numbers_of(p, name) for p in pictures], arguments.steps, arguments.batch)
         bits = measure(model, [numbers_of(p, name) for p in held_out])
         rows.append({"transform": name, "bpsp": float(np.mean(bits)), "pictures": len(bits)})
-        with journal.open("a") as log:
-            log.write(json.dumps(rows[-1]) + "\n")
+        journal.add(rows[-1])
     about = {"steps": arguments.steps, "batch": arguments.batch, "config": SMALL.to_dict()}
-    text = json.dumps({"about": about, "rows": rows}, indent=1)
-    arguments.out.with_suffix(".json").write_text(text + "\n")
-    arguments.out.with_suffix(".md").write_text(table(rows))
-    print(table(rows))
+    keep(arguments.out, {"about": about, "rows": rows}, planes_table(rows))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from figure_blocks_audio import (
     audio_speed,
     audio_training,
 )
-from figure_tables import RESULTS, ROOT, load, table
+from kept import RESULTS, ROOT, load, table
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 KODAK = ("mlic:0,10,20,30,40,50,60,70,80,90,100", "avif", "webp", "jpeg2000", "jpeg")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from figure_tables import load, table
+from kept import load, table
 
 
 def audio_training() -> str:

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from figure_blocks import KODAK, PAGES, filled
-from figure_tables import HERE, RESULTS, ROOT
+from kept import HERE, RESULTS, ROOT
 
 EFFORTS = "2,4"
 CURVES = "vtm,av1,bpg444,mbt2018-mean"

@@ -18,13 +18,13 @@ are learned as well, shared by all variables. Bits are ideal code lengths of bot
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from kept import keep, table
 from numpy.typing import NDArray
 
 from laconic.codec.image.checkerboard import checkerboard
@@ -177,22 +177,23 @@ def bits(circuit: circuits.HCLT, data: Ints) -> float:
     return total / float(np.log(2))
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def bits_table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
-    lines = [
-        "| quality | block | Gaussian tables, bpp of y | circuit, shifted leaves | circuit, free"
-        " leaves |",
-        "|---:|---|---:|---:|---:|",
-    ]
+    lines = []
     for r in rows:
         cells = [
             f"{r[kind]:.4f} ({100 * (r[kind] / r['gaussian'] - 1):+.2f} %)"
             for kind in ("shifted", "free")
         ]
         lines.append(
-            f"| {r['quality']:g} | {r['layout']} | {r['gaussian']:.4f} | {' | '.join(cells)} |"
+            f"{r['quality']:g} | {r['layout']} | {r['gaussian']:.4f} | {' | '.join(cells)}"
         )
-    return "\n".join(lines) + "\n"
+    return table(
+        "quality | block | Gaussian tables, bpp of y | circuit, shifted leaves | circuit, free"
+        " leaves",
+        lines,
+        texts=2,
+    )
 
 
 def main() -> None:
@@ -230,10 +231,7 @@ def main() -> None:
                 print(quality, layout, kind, row["gaussian"], row[kind], flush=True)
             rows.append(row)
     about = {"model": model.info.id, "pictures": len(pictures), "held_out": len(held_out)}
-    text = json.dumps({"about": about, "rows": rows}, indent=1)
-    arguments.out.with_suffix(".json").write_text(text + "\n")
-    arguments.out.with_suffix(".md").write_text(table(rows))
-    print(table(rows))
+    keep(arguments.out, {"about": about, "rows": rows}, bits_table(rows))
 
 
 if __name__ == "__main__":

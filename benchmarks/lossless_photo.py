@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import platform
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kept import Journal, keep, table
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
@@ -144,17 +144,15 @@ def summary(rows: list[dict[str, Any]], names: list[str], pictures: int) -> list
     return result
 
 
-def table(means: list[dict[str, Any]]) -> str:
+def means_table(means: list[dict[str, Any]]) -> str:
     """Markdown."""
-    lines = [
-        "| coder | bits per sub-pixel | encode MB/s | decode MB/s |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {m['coder']} | {m['bpsp']:.4f} | {m['encode_mb_s']:.2f} | {m['decode_mb_s']:.2f} |"
-        for m in means
-    ]
-    return "\n".join(lines) + "\n"
+    return table(
+        "coder | bits per sub-pixel | encode MB/s | decode MB/s",
+        [
+            f"{m['coder']} | {m['bpsp']:.4f} | {m['encode_mb_s']:.2f} | {m['decode_mb_s']:.2f}"
+            for m in means
+        ],
+    )
 
 
 def main() -> None:
@@ -168,29 +166,21 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # no helpers: their time would not be counted
     names = arguments.coders.split(",")
     files = files_of(arguments.data, arguments.held_out)
-    journal = arguments.out.with_suffix(".jsonl")
-    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal = Journal(arguments.out)
     codec.decode(codec.encode(np.zeros((300, 300, 3), np.uint8), codec="photo"))
-
-    def rows() -> list[dict[str, Any]]:
-        lines = journal.read_text().splitlines() if journal.exists() else []
-        return [json.loads(line) for line in lines]
 
     for name, coder in coders(names).items():
         for file in reversed(files) if arguments.backwards else files:
-            if any((r["coder"], r["picture"]) == (name, file.stem) for r in rows()):
+            if any((r["coder"], r["picture"]) == (name, file.stem) for r in journal.rows):
                 continue
             row = measure(file, name, coder)
-            with journal.open("a") as log:
-                log.write(json.dumps(row) + "\n")
+            journal.add(row)
             print(f"{file.stem:24} {name:12} {row['bpsp']:.4f}", flush=True)
-    unique = {(r["coder"], r["picture"]): r for r in rows()}
+    unique = {(r["coder"], r["picture"]): r for r in journal.rows}
     means = summary(list(unique.values()), names, len(files))
     about = {"machine": platform.machine(), "cores": os.cpu_count(), "numpy": np.__version__}
     result = {"about": about, "means": means, "rows": list(unique.values())}
-    arguments.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    arguments.out.with_suffix(".md").write_text(table(means))
-    print(table(means))
+    keep(arguments.out, result, means_table(means))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ that OUT.jsonl holds already are not measured again, so that a run can be contin
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kept import Journal, keep, table
 
 from laconic import codec
 from laconic.codec.evaluate.distortion import psnr
@@ -69,25 +69,25 @@ def summary(rows: list[dict[str, Any]], qualities: list[float]) -> list[dict[str
     return result
 
 
-def table(means: list[dict[str, Any]]) -> str:
+def means_table(means: list[dict[str, Any]]) -> str:
     """Markdown."""
     plain = means[0]
-    lines = [
-        "| preview | its bits per pixel | its PSNR, dB | whole file, bits per sub-pixel | more than"
-        " without | encode MB/s | decode MB/s |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
+    lines = []
     for m in means:
         more = 100 * (m["bpsp"] / plain["bpsp"] - 1)
         speed = f"{m['encode_mb_s']:.2f} | {m['decode_mb_s']:.2f}"
         if m["quality"] is None:
-            lines.append(f"| none | | | {m['bpsp']:.4f} | | {speed} |")
+            lines.append(f"none | | | {m['bpsp']:.4f} | | {speed}")
         else:
             lines.append(
-                f"| quality {m['quality']:g} | {m['preview_bpp']:.3f} | {m['preview_psnr']:.2f} |"
-                f" {m['bpsp']:.4f} | {more:+.2f} % | {speed} |"
+                f"quality {m['quality']:g} | {m['preview_bpp']:.3f} | {m['preview_psnr']:.2f} |"
+                f" {m['bpsp']:.4f} | {more:+.2f} % | {speed}"
             )
-    return "\n".join(lines) + "\n"
+    return table(
+        "preview | its bits per pixel | its PSNR, dB | whole file, bits per sub-pixel | more than"
+        " without | encode MB/s | decode MB/s",
+        lines,
+    )
 
 
 def main() -> None:
@@ -102,23 +102,19 @@ def main() -> None:
     files = sorted(f for f in arguments.data.rglob("*") if f.suffix.lower() in SUFFIXES)
     files = files[:: max(1, len(files) // arguments.pictures)][: arguments.pictures]
     codec.decode(codec.encode(np.zeros((64, 64, 3), np.uint8), lossless=True, preview=True))
-    journal = arguments.out.with_suffix(".jsonl")
-    lines = journal.read_text().splitlines() if journal.exists() else []
-    known = {(r["picture"], r["quality"]): r for r in map(json.loads, lines)}
+    journal = Journal(arguments.out)
+    known = {(r["picture"], r["quality"]): r for r in journal.rows}
     rows = []
     for file in files:
         for quality in (None, *qualities):
             row = known.get((file.stem, quality))
             if row is None:
                 row = measure(file, quality)
-                with journal.open("a") as log:
-                    log.write(json.dumps(row) + "\n")
+                journal.add(row)
             rows.append(row)
     means = summary(rows, qualities)
     result = {"means": means, "rows": rows}
-    arguments.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    arguments.out.with_suffix(".md").write_text(table(means))
-    print(table(means))
+    keep(arguments.out, result, means_table(means))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ of speakers: what is lost there is what the prompt tells.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from math import log2
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from kept import keep, table
 from numpy.typing import NDArray
 
 from laconic import codec
@@ -105,26 +105,26 @@ def measure(name: str, sounds: list[Audio], others: list[Audio]) -> dict[str, An
     return result
 
 
-def table(results: dict[str, Any]) -> str:
+def sets_table(results: dict[str, Any]) -> str:
     """Markdown."""
-    lines = [
-        "| speakers held out, pieces of 5 s | tokens and prompt, bits | file, bytes"
-        " | log-mel | STFT | STOI | ESTOI |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
+    lines = []
     for found in results["sets"]:
         for name, row in found["rows"].items():
             lines.append(
-                f"| {found['set']} ({found['count']}): {name} | {row['plain_bits']:.0f} |"
+                f"{found['set']} ({found['count']}): {name} | {row['plain_bits']:.0f} |"
                 f" {row['bytes']:.0f} |"
-                f" {row['mel']:.4f} | {row['stft']:.4f} | {row['stoi']:.4f} | {row['estoi']:.4f} |"
+                f" {row['mel']:.4f} | {row['stft']:.4f} | {row['stoi']:.4f} | {row['estoi']:.4f}"
             )
         difference = " | ".join(
             f"{found['base minus plain'][key][0]:+.4f} ± {found['base minus plain'][key][1]:.4f}"
             for key in ("mel", "stft", "stoi", "estoi")
         )
-        lines.append(f"| {found['set']}: base minus plain, ± standard error | | | {difference} |")
-    return "\n".join(lines) + "\n"
+        lines.append(f"{found['set']}: base minus plain, ± standard error | | | {difference}")
+    return table(
+        "speakers held out, pieces of 5 s | tokens and prompt, bits | file, bytes"
+        " | log-mel | STFT | STOI | ESTOI",
+        lines,
+    )
 
 
 def main() -> None:
@@ -159,9 +159,7 @@ def main() -> None:
             for n, (name, _) in enumerate(named)
         ]
     results = {"training": training, "sets": sets}
-    arguments.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
-    arguments.out.with_suffix(".md").write_text(table(results))
-    print(table(results))
+    keep(arguments.out, results, sets_table(results))
 
 
 if __name__ == "__main__":

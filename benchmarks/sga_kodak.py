@@ -3,8 +3,8 @@
     python benchmarks/sga_kodak.py --pictures DIR --efforts 1,3,5 --out benchmarks/results/sga
 
 Writes OUT.json after every picture, so that a run can be stopped (and resumed with the same
-command), and OUT.md. Distortion is measured on 8-bit decoded samples; ``--crop`` takes the centre
-of each picture only.
+command), and OUT.md at the end. Distortion is measured on 8-bit decoded samples; ``--crop`` takes
+the centre of each picture only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from kept import keep, table
 
 from laconic import codec
 from laconic.codec.evaluate import bd_rate, psnr
@@ -43,12 +44,9 @@ def measure(original: Image, effort: int, qualities: list[float]) -> dict[str, A
     return {"points": found, "seconds": seconds}
 
 
-def table(rows: dict[str, Any], efforts: list[int]) -> str:
+def efforts_table(rows: dict[str, Any], efforts: list[int]) -> str:
     """Mean BD-rate per effort over the pictures measured at it."""
-    lines = [
-        "| effort | steps | pictures | BD-rate % | encode, CPU seconds |",
-        "|---|---|---|---|---|",
-    ]
+    lines = []
     for effort in [0, *efforts]:
         done = [r for r in rows.values() if str(effort) in r]
         if not done:
@@ -56,9 +54,9 @@ def table(rows: dict[str, Any], efforts: list[int]) -> str:
         gains = [bd_rate(r["0"]["points"], r[str(effort)]["points"]).value for r in done]
         seconds = np.mean([r[str(effort)]["seconds"] for r in done])
         lines.append(
-            f"| {effort} | {STEPS[effort]} | {len(done)} | {np.mean(gains):+.2f} | {seconds:.1f} |"
+            f"{effort} | {STEPS[effort]} | {len(done)} | {np.mean(gains):+.2f} | {seconds:.1f}"
         )
-    return "\n".join(lines) + "\n"
+    return table("effort | steps | pictures | BD-rate % | encode, CPU seconds", lines)
 
 
 def main() -> None:
@@ -91,10 +89,9 @@ def main() -> None:
             if str(effort) in row:
                 continue
             row[str(effort)] = measure(centre(read_image(file), options.crop), effort, qualities)
-            log.write_text(json.dumps(state, indent=1) + "\n")
-            options.out.with_suffix(".md").write_text(table(state["pictures"], efforts))
             print(file.stem, effort, f"{row[str(effort)]['seconds']:.1f} s", flush=True)
-    print(table(state["pictures"], efforts))
+            log.write_text(json.dumps(state, indent=1) + "\n")
+    keep(options.out, state, efforts_table(state["pictures"], efforts))
 
 
 if __name__ == "__main__":
