@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from laconic.codec.image.config import CONFIGS, MlicConfig
 from laconic.codec.image.model import Mlic
 from laconic.codec.image.order import KEY
 from laconic.codec.models import ModelInfo, read_tensors, write_model
+from laconic.codec.train.running import history
 from laconic.entropy import CdfTables, NumericsProfile, gaussian_scales, gaussian_tables
 from laconic.formats.errors import ModelError
 
@@ -73,14 +73,5 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
         raise ModelError(
             f"{checkpoint} is not a checkpoint of an image training: {error}"
         ) from error
-    training: dict[str, Any] = {
-        "recipe": state["recipe"],
-        "steps": state["step"],
-        "minutes": round(state["seconds"] / 60, 1),
-    }
-    if state.get("start"):
-        training["started_from"] = state["start"]
-    log = checkpoint.parent / "log.jsonl"
-    if log.exists():
-        training["held_out"] = json.loads(log.read_text().splitlines()[-1])
+    training = history(state, checkpoint)
     return write_mlic(out, model, name=name, training=training, overwrite=overwrite)

@@ -142,6 +142,21 @@ def log_held_out(out: Path, entry: dict[str, Any]) -> None:
     print("held-out", json.dumps(entry), flush=True)
 
 
+def history(state: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
+    """How the weights of a checkpoint were trained, for the manifest of their model."""
+    found: dict[str, Any] = {
+        "recipe": state["recipe"],
+        "steps": state["step"],
+        "minutes": round(state["seconds"] / 60, 1),
+    }
+    if state.get("start"):
+        found["started_from"] = state["start"]
+    log = checkpoint.parent / "log.jsonl"
+    if log.exists():
+        found["held_out"] = json.loads(log.read_text().splitlines()[-1])
+    return found
+
+
 def run_trainer(
     make: Callable[[], BudgetTrainer], out: Path, *, resume: bool, threads: int | None
 ) -> Path:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,6 +11,7 @@ from laconic.codec.audio.prompt.adapter import PromptModel
 from laconic.codec.audio.prompt.config import PromptConfig
 from laconic.codec.audio.prompt.model import PsCodec
 from laconic.codec.models import ModelInfo
+from laconic.codec.train.running import history
 from laconic.entropy import NumericsProfile
 from laconic.formats.errors import ModelError
 
@@ -27,13 +26,9 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
     try:
         config = PromptConfig.from_dict(state["network"])
         average = state["average"]
-        training: dict[str, Any] = {"recipe": state["recipe"], "steps": state["step"]}
-        training["minutes"] = round(state["seconds"] / 60, 1)
+        training = history(state, checkpoint)
     except KeyError as error:
         raise ModelError(f"{checkpoint} is no checkpoint of a PSCodec: it lacks {error}") from error
-    log = checkpoint.parent / "log.jsonl"
-    if log.exists():
-        training["held_out"] = json.loads(log.read_text().splitlines()[-1])
     return models.write_model(
         out,
         name=name,

@@ -3,7 +3,6 @@ file at no audible cost, everything else in half precision."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from laconic.codec.models import (
     read_tensors,
     write_model,
 )
+from laconic.codec.train.running import history
 from laconic.entropy import NumericsProfile
 from laconic.formats.errors import ModelError
 
@@ -108,14 +108,8 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
                 training["started_from"] = state["start"]
             if state["recipe"] is None:  # a part of the model that the run began with
                 continue
-            training[stage] = {
-                "recipe": state["recipe"],
-                "steps": state["step"],
-                "minutes": round(state["seconds"] / 60, 1),
-            }
-            log = path.parent / "log.jsonl"
-            if log.exists():
-                training[stage]["held_out"] = json.loads(log.read_text().splitlines()[-1])
+            training[stage] = history(state, path)
+            training[stage].pop("started_from", None)
     for needed in ("audio-mae", "audio-tokens"):
         if needed not in states:
             raise ModelError(f"{runs} lacks the stage {needed}: train it first")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from laconic.codec.lossless.photo.learn import PhotoNetwork
 from laconic.codec.lossless.photo.mixture import tables
 from laconic.codec.lossless.photo.network import check_bounds
 from laconic.codec.models import TABLE_PREFIX, ModelInfo, write_model
+from laconic.codec.train.running import history
 from laconic.entropy import NumericsProfile
 from laconic.formats.errors import ModelError
 
@@ -49,14 +49,5 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
         raise ModelError(
             f"{checkpoint} is not a checkpoint of a photo training: {error}"
         ) from error
-    training: dict[str, Any] = {
-        "recipe": state["recipe"],
-        "steps": state["step"],
-        "minutes": round(state["seconds"] / 60, 1),
-    }
-    if state.get("start"):
-        training["started_from"] = state["start"]
-    log = checkpoint.parent / "log.jsonl"
-    if log.exists():
-        training["held_out"] = json.loads(log.read_text().splitlines()[-1])
+    training = history(state, checkpoint)
     return write_photo(out, network, name=name, training=training, overwrite=overwrite)
