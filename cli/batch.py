@@ -7,16 +7,17 @@ others go on; the worst exit code is returned.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from laconic.cli.errors import describe, say
+from laconic.codec.workers import spread
 from laconic.formats.errors import ParameterError
 
 STD = "-"
@@ -77,12 +78,6 @@ def prepare_folders(jobs: Sequence[Job]) -> None:
             Path(job.target).parent.mkdir(parents=True, exist_ok=True)
 
 
-def _limit_threads(workers: int) -> None:
-    import torch
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-
-
 def _guarded(
     task: Callable[[Job], dict[str, Any]], job: Job
 ) -> tuple[dict[str, Any] | None, str, int]:
@@ -103,7 +98,8 @@ def run(
     """Run all jobs, hand each row to ``report``; returns the worst exit code."""
     worst = 0
     with ProgressBar(len(jobs), progress and len(jobs) > 1) as advance:
-        for job, (row, sentence, code) in _results(jobs, task, workers):
+        guarded = partial(_guarded, task)
+        for job, (row, sentence, code) in spread(guarded, jobs, workers, in_order=True):
             if row is None:
                 say(f"{'standard input' if job.source == STD else job.source}: {sentence}")
             else:
@@ -111,32 +107,6 @@ def run(
             worst = max(worst, code)
             advance(1)
     return worst
-
-
-def _results(
-    jobs: Sequence[Job], task: Callable[[Job], dict[str, Any]], workers: int
-) -> Iterator[tuple[Job, tuple[dict[str, Any] | None, str, int]]]:
-    if workers <= 1 or len(jobs) <= 1:
-        for job in jobs:
-            yield job, _guarded(task, job)
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    count = min(workers, len(jobs))
-    with ProcessPoolExecutor(
-        count,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_limit_threads,
-        initargs=(count,),
-    ) as pool:
-        futures = [pool.submit(_guarded, task, job) for job in jobs]
-        try:
-            for job, future in zip(jobs, futures, strict=True):
-                yield job, future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 class ProgressBar:

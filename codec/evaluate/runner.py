@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from laconic.codec.evaluate import metrics as metric_table
 from laconic.codec.evaluate.items import Item, find_items
 from laconic.codec.evaluate.measure import Row, measure
 from laconic.codec.evaluate.subject import Spec, Subject, find_subject, parse_spec
+from laconic.codec.workers import spread
 from laconic.formats.atomic import atomic_write
 from laconic.formats.container import Media
 from laconic.formats.errors import FormatError, LaconicError, ParameterError
@@ -140,7 +139,8 @@ def evaluate(
     if progress:
         progress(finished, total)
     with (out / JOURNAL).open("a", encoding="utf-8") as journal:
-        for unit, results in _execute(work, out, jobs):
+        measure_unit = partial(_measure_all, streams=out / "streams")
+        for unit, results in spread(measure_unit, work, jobs, in_order=False):
             for key, row in results:
                 finished += 1
                 if isinstance(row, str):
@@ -211,38 +211,6 @@ def _plan(
             if points:
                 work.append(_Work(spec, item, metrics, tuple(points)))
     return work, order
-
-
-def _execute(
-    work: list[_Work], out: Path, jobs: int
-) -> Iterator[tuple[_Work, list[tuple[str, Row | str]]]]:
-    streams = out / "streams"
-    if jobs <= 1 or len(work) <= 1:
-        for unit in work:
-            yield unit, _measure_all(unit, streams)
-        return
-    import multiprocessing
-
-    count = min(jobs, len(work))
-    with ProcessPoolExecutor(
-        count,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_limit_threads,
-        initargs=(count,),
-    ) as pool:
-        futures = {pool.submit(_measure_all, unit, streams): unit for unit in work}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _limit_threads(workers: int) -> None:
-    import torch
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
 
 
 @cache
