@@ -1,14 +1,16 @@
 """What PSCodec's prompts buy: files of equal size with and without them, on held-out speakers.
 
-    python benchmarks/pscodec_prompts.py --base RUN --plain RUN --speech NAME=PATH... --out PREFIX
+    python benchmarks/pscodec_prompts.py --base RUN --plain RUN [--further NAME=RUN...]
+        --speech NAME=PATH... --out PREFIX
 
 ``--base`` and ``--plain`` are the folders of two trainings of the same length ("laconic train
 pscodec --config base" and "--config plain"): the network without prompts has larger codebooks
-instead, so that files of 5 s are as large. Every PATH (a folder, file or .tar of recordings of one
-kind of speakers, none of them in training) is joined and cut into pieces of 5 s, which are encoded
-into files, decoded and compared. Sizes are equal before entropy coding, which the table shows
-beside the bytes of the files. A third row decodes the files of Base with prompts from the next kind
-of speakers: what is lost there is what the prompt tells.
+instead, so that files of 5 s are as large; ``--further`` names runs of other configurations. Every
+PATH (a folder, file or .tar of recordings of one kind of speakers, none of them in training) is
+joined and cut into pieces of 5 s, which are encoded into files, decoded and compared. Sizes are
+equal before entropy coding, which the table shows beside the bytes of the files. A third row
+decodes the files of Base with prompts from the next kind of speakers: what is lost there is what
+the prompt tells.
 """
 
 from __future__ import annotations
@@ -85,12 +87,15 @@ def encoded(sounds: list[Audio], model: str) -> list[bytes]:
     return [codec.encode(s, codec="pscodec", model=model) for s in sounds]
 
 
-def measure(name: str, sounds: list[Audio], others: list[Audio]) -> dict[str, Any]:
+def measure(
+    name: str, sounds: list[Audio], others: list[Audio], further: list[str]
+) -> dict[str, Any]:
     """All rows of one set of pieces; ``others`` are of other voices."""
     base, plain = encoded(sounds, "pscodec-base"), encoded(sounds, "pscodec-plain")
     strange = encoded(others, "pscodec-base")
     foreign = [with_prompt_of(d, strange[n % len(strange)]) for n, d in enumerate(base)]
     rows = {"base": base, "plain": plain, "base, prompt of other speakers": foreign}
+    rows |= {row: encoded(sounds, f"pscodec-{row}") for row in further}
     result: dict[str, Any] = {"set": name, "count": len(sounds), "seconds": SECONDS}
     result["rows"] = {row: scores(sounds, files) for row, files in rows.items()}
 
@@ -132,16 +137,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--plain", type=Path, required=True)
+    parser.add_argument("--further", nargs="*", default=[], metavar="NAME=RUN")
     parser.add_argument("--speech", nargs="+", required=True, metavar="NAME=PATH")
     parser.add_argument("--pieces", type=int, default=20, help="at most, of each")
     parser.add_argument("--out", type=Path, required=True, help="without .json and .md")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    further = dict(entry.split("=", 1) for entry in arguments.further)
+    runs = {"base": arguments.base, "plain": arguments.plain, **further}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LACONIC_MODELS"] = folder
         training = {}
-        for name in ("base", "plain"):
-            checkpoint = getattr(arguments, name) / "checkpoint.pt"
+        for name, run in runs.items():
+            checkpoint = Path(run) / "checkpoint.pt"
             info = models.export(
                 checkpoint, Path(folder) / f"pscodec-{name}.safetensors", name=f"pscodec-{name}"
             )
@@ -155,7 +163,7 @@ def main() -> None:
         named = [entry.split("=", 1) for entry in arguments.speech]
         sounds = [pieces(Path(path), arguments.pieces) for _, path in named]
         sets = [
-            measure(name, sounds[n], sounds[(n + 1) % len(sounds)])
+            measure(name, sounds[n], sounds[(n + 1) % len(sounds)], list(further))
             for n, (name, _) in enumerate(named)
         ]
     results = {"training": training, "sets": sets}
