@@ -19,7 +19,7 @@ from unittest import mock
 import torch
 from video_rd import HERE, frames_of
 
-from laconic.codec.video import symbols
+from laconic.codec.video import channels, symbols
 from laconic.codec.video.chunk import Fit, FitSettings
 from laconic.codec.video.settings import PRESETS
 
@@ -30,13 +30,13 @@ def without(part: str) -> Iterator[None]:
     changes: dict[str, dict[str, Any]] = {
         "nothing": {},
         "prediction from the frame before": {"choose_predictor": lambda maps: 0},
-        "classes by surroundings": {"_is_clustered": lambda shape: False},
+        "classes by surroundings": {"is_clustered": lambda shape: False},
         "class by the frame before": {"BEFORE_BOUNDS": (1 << 30,)},
         "class by the coarser level": {"PARENT_BOUNDS": (1 << 30,)},
     }
     with ExitStack() as stack:
         for name, value in changes[part].items():
-            stack.enter_context(mock.patch.object(symbols, name, value))
+            stack.enter_context(mock.patch.object(channels, name, value))
         yield
 
 

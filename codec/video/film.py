@@ -7,9 +7,12 @@ are listed by `Film.sent`, and `forward(indexes)`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from laconic.codec.video.encoder import ConvNextEncoder
@@ -85,6 +88,18 @@ class Film(nn.Module):
             return out
         out = self.network(latents)
         return out
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Copies of all parameters by name, the encoder's too."""
+        return {n: p.detach().cpu().numpy().copy() for n, p in self.named_parameters()}
+
+    @torch.no_grad()
+    def load_matching(self, arrays: Mapping[str, Any]) -> None:
+        """Take over those arrays whose names and shapes are known here."""
+        own = dict(self.named_parameters())
+        for name, value in arrays.items():
+            if name in own and tuple(own[name].shape) == tuple(np.shape(value)):
+                own[name].copy_(torch.from_numpy(np.asarray(value)))
 
     def sent(self) -> dict[str, Tensor]:
         """What a file holds, in the order in which it is coded: weights, then latents."""

@@ -2,8 +2,7 @@
 
 First weights and latents are free and only the picture counts; then codes are rounded, rate is
 paid and steps are learned. With a target size the price of a bit is steered until the estimate
-meets it, and the last word has the coder: steps are widened until the coded bytes fit, first those
-of latents, since weights were fitted to the places of theirs.
+meets it, and the last word has the coder (`target`).
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,14 @@ from torch.func import functional_call
 
 from laconic.codec.video.adan import Adan, FrameDescent
 from laconic.codec.video.film import LATENT, Film
+from laconic.codec.video.fit_state import arrays_of, load_arrays
 from laconic.codec.video.losses import LOSSES, squared
 from laconic.codec.video.plan import Plan
 from laconic.codec.video.planning import plan_network
 from laconic.codec.video.quantiser import LatentModel, Quantiser, rounded
 from laconic.codec.video.settings import PRESETS, RECIPES, Aim, FitSettings, Recipe
 from laconic.codec.video.symbols import Coded, encode_symbols
+from laconic.codec.video.target import finest_step, within
 from laconic.formats.errors import ParameterError
 
 Progress = Callable[[int, int], None]
@@ -45,7 +47,6 @@ STATUS_EVERY = 50
 LATENT_SHARE = 0.8  # of the target, when a pyramid starts
 TRAVEL, FURTHEST_MOVE = 6.0, 0.1  # steps that latents move in all updates together, in one
 MARGIN = 0.95  # share of the target that the estimate is steered to
-COARSER = 64  # places that steps may be widened at the end
 
 
 class Fit:
@@ -90,7 +91,7 @@ class Fit:
         self.film.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.quantiser = Quantiser(self.film).to(self.device)
         if init is not None:
-            self._load_warm(init)
+            self.film.load_matching(init)
         self.steps = PRESETS[settings.preset]
         self.switch = round(self.recipe.quantise_from * self.steps)
         self.weights_switch = round(self.recipe.weights_from * self.steps)
@@ -260,16 +261,12 @@ class Fit:
         if self.aim.target_bytes is None:
             # Squared error step^2 / 12 falls by 2 ln 2 times itself with each bit.
             return math.sqrt(6 * self.aim.trade / math.log(2))
-        low, high = -10.0, 0.0  # octaves
-        while high - low > 0.25:
-            middle = (low + high) / 2
-            self.quantiser.start_pyramid(2**middle, self.film)
-            latents = replace(self.quantiser.integers(self.film), weights={})
-            if encode_symbols(latents)[1] <= LATENT_SHARE * self.aim.target_bytes * 8:
-                high = middle
-            else:
-                low = middle
-        return 2**high
+
+        def bits(step: float) -> float:
+            self.quantiser.start_pyramid(step, self.film)
+            return encode_symbols(replace(self.quantiser.integers(self.film), weights={}))[1]
+
+        return finest_step(LATENT_SHARE * self.aim.target_bytes * 8, bits)
 
     def _mean_error(self) -> float:
         """Squared error over a few frames of what would be decoded now."""
@@ -319,26 +316,15 @@ class Fit:
         """The integers of the best stream so far; within the target if there is one."""
         if not self.quantised:
             self._start_quantising()
-        target = self.aim.target_bytes
-        head = len(self.plan.to_bytes())
         if self.step < self.weights_switch:
             self.quantiser.start(self.film, self.recipe.levels, latents=False)
-        coded = self.quantiser.integers(self.film)
-        if target is None or head + len(encode_symbols(coded)[0]) <= target:
-            return coded
-        shifts = [(shift, 0) for shift in range(1, COARSER + 1)]
-        shifts += [(COARSER, shift) for shift in range(1, COARSER + 1)]
-        if self.settings.network != "grids":  # nearly all is weights
-            shifts = [(shift, shift) for shift in range(1, COARSER + 1)]
-        low, high = -1, len(shifts) - 1  # the least widening that fits
-        while high - low > 1:
-            middle = (low + high) // 2
-            coded = self.quantiser.integers(self.film, *shifts[middle])
-            if head + len(encode_symbols(coded)[0]) <= target:
-                high = middle
-            else:
-                low = middle
-        return self.quantiser.integers(self.film, *shifts[high])
+        if self.aim.target_bytes is None:
+            return self.quantiser.integers(self.film)
+        return within(
+            self.aim.target_bytes - len(self.plan.to_bytes()),
+            partial(self.quantiser.integers, self.film),
+            mostly_weights=self.settings.network != "grids",
+        )
 
     def payload(self) -> bytes:
         """The chunk as a self-contained payload.
@@ -357,14 +343,7 @@ class Fit:
 
     def warm(self) -> dict[str, Any]:
         """Weights that the next chunk may start from, by name."""
-        return {n: p.detach().cpu().numpy().copy() for n, p in self.film.named_parameters()}
-
-    def _load_warm(self, init: Mapping[str, Any]) -> None:
-        own = dict(self.film.named_parameters())
-        with torch.no_grad():
-            for name, value in init.items():
-                if name in own and tuple(own[name].shape) == tuple(np.shape(value)):
-                    own[name].copy_(torch.from_numpy(np.asarray(value)))
+        return self.film.arrays()
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on: arrays and plain values, see :meth:`resume`."""
@@ -381,12 +360,8 @@ class Fit:
             "generator": self.generator.get_state().numpy().copy(),
             "log_steps": self.quantiser.log_steps.detach().cpu().numpy().copy(),
         }
-        for name, p in self.film.named_parameters():
-            saved[f"film/{name}"] = p.detach().cpu().numpy().copy()
-        for place, entries in self.optimiser.state_dict()["state"].items():
-            for key, value in entries.items():
-                array = value.detach().cpu().numpy().copy() if torch.is_tensor(value) else value
-                saved[f"optimiser/{place}/{key}"] = array
+        saved |= {f"film/{name}": array for name, array in self.film.arrays().items()}
+        saved |= arrays_of(self.optimiser)
         for name, model in self.quantiser.models.items():
             saved[f"model/{name}"] = model.state().cpu().numpy().copy()
         for place, frame_optimiser in enumerate(self.frame_optimisers):
@@ -409,30 +384,17 @@ class Fit:
         fit.error, fit.bpp = float(state["error"]), float(state["bpp"])
         fit._order = [int(i) for i in state["order"]]
         fit.generator.set_state(torch.from_numpy(np.asarray(state["generator"])))
-        own = dict(fit.film.named_parameters())
         with torch.no_grad():
             fit.quantiser.log_steps.copy_(torch.from_numpy(np.asarray(state["log_steps"])))
             for place, frame_optimiser in enumerate(fit.frame_optimisers):
                 for key, tensor in frame_optimiser.state().items():
                     tensor.copy_(torch.from_numpy(np.asarray(state[f"frames/{place}/{key}"])))
-            for name, p in own.items():
-                p.copy_(torch.from_numpy(np.asarray(state[f"film/{name}"])))
+        fit.film.load_matching(
+            {k.removeprefix("film/"): v for k, v in state.items() if k.startswith("film/")}
+        )
         for name, value in state.items():
             if name.startswith("model/"):
                 restored = torch.from_numpy(np.asarray(value).copy()).to(fit.device)
                 fit.quantiser.models[name.removeprefix("model/")] = LatentModel.restored(restored)
-        fit.optimiser.load_state_dict(
-            {**fit.optimiser.state_dict(), "state": _optimiser_state(state)}
-        )
+        load_arrays(fit.optimiser, state)
         return fit
-
-
-def _optimiser_state(state: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    entries: dict[int, dict[str, Any]] = {}
-    for name, value in state.items():
-        if name.startswith("optimiser/"):
-            _, place, key = name.split("/")
-            array = np.asarray(value)
-            entry = torch.from_numpy(array.copy()) if array.ndim or key == "step" else value
-            entries.setdefault(int(place), {})[key] = entry
-    return entries

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from functools import cache
 from itertools import pairwise
@@ -18,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.entropy import CdfTables
+
+Ints = NDArray[np.int32]
 
 SCALES = 41  # standard deviations 2^((index - 16) / 4): 1/16 to 64 steps
 PHASES = 4
@@ -78,3 +81,41 @@ def _normal_cdf(x: Decimal) -> Decimal:
         total += term
     pi = Decimal("3.14159265358979323846264338328")
     return Decimal("0.5") + total * (-square / 2).exp() / (2 * pi).sqrt()
+
+
+@dataclass
+class Gauss:
+    """A Gaussian of a file: index of its scale, and its mean in quarters."""
+
+    scale: int
+    mean: int
+
+
+def fit_gauss(symbols: Ints) -> Gauss:
+    """The Gaussian whose table costs least, among those near the sample's moments."""
+    if symbols.size == 0:
+        return Gauss(0, 0)
+    wanted = float(symbols.mean())
+    means = {round(PHASES * wanted), PHASES * round(wanted)}
+    found = [(*best_scale(PHASES * symbols - mean), mean) for mean in sorted(means)]
+    _, scale, mean = min(found)
+    return Gauss(scale, mean)
+
+
+def best_scale(residual: Ints) -> tuple[float, int]:
+    """Least bits, and the scale index that has them, of residuals in quarters."""
+    values, counts = np.unique(residual, return_counts=True)
+    middle = nearest_scale(float(residual.std()) / PHASES)
+    tried = range(max(0, middle - 4), min(SCALES, middle + 3))
+    return min((_cost(values, counts, scale), scale) for scale in tried)
+
+
+def _cost(quarters: Ints, counts: NDArray[np.int64], scale: int) -> float:
+    """Bits of residuals under a Gaussian, in closed form (float): for choosing, not for coding."""
+    root = scale_of(scale) * math.sqrt(2)
+    total = 0.0
+    for value, count in zip(quarters.tolist(), counts.tolist(), strict=True):
+        x = abs(value) / PHASES
+        mass = 0.5 * (math.erfc((x - 0.5) / root) - math.erfc((x + 0.5) / root))
+        total += count * (-math.log2(mass + 2.0**-24) if mass > 2.0**-30 else 24 + 2 * math.log2(x))
+    return total

@@ -17,11 +17,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from laconic.codec.video.channels import BEFORE_BOUNDS, MAX_SYMBOL
 from laconic.codec.video.film import LATENT, Film
 from laconic.codec.video.gaussians import PHASES, scale_of
 from laconic.codec.video.symbols import (
-    BEFORE_BOUNDS,
-    MAX_SYMBOL,
     STEPS_PER_OCTAVE,
     Coded,
     group_of,
