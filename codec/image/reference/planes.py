@@ -1,11 +1,11 @@
 """Fast convolutions of large float32 maps, a band of rows at a time, for transforms of pictures.
 
 ``winograd.py`` transforms small maps in one piece; here both transforms run along columns and along
-rows in turn, which costs a fifth of that, larger tiles are worth while (F(6x6, 3x3): a fifth of the
+rows in turn, which costs a third of that, larger tiles are worth while (F(6x6, 3x3): a fifth of the
 products), and what follows a convolution (activation, normalisation, shortcut) is done while its
 band is still in the cache. Matrix products do the work; every operand is read where it lies.
 
-No gradients: ``transforms.py`` gives the same values, but for rounding of about 1e-5 of full scale.
+No gradients: ``transforms.py`` gives the same values, but for rounding of about 3e-5 of full scale.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ class FilteredConv:
         points = space.take("points", n, count, across, n, channels)
         for row in range(count):
             for i in range(n):
-                tiles = columns[row, i].as_strided((across, n, channels), (m * channels, channels, 1))
+                tiles = columns[row, i].as_strided(
+                    (across, n, channels), (m * channels, channels, 1)
+                )
                 torch.bmm(self.inputs.expand(across, n, n), tiles, out=points[i, row])
         return points
 

@@ -8,8 +8,8 @@ the work is in products whose operands stay in the cache.
 
 In float64 the error is some thousand roundings, far below the guard band of the coder; PyTorch has
 no such kernel there, and exact coding spends most of its time in these layers. In float32 it is
-about 1e-4 of the largest value, which 8-bit samples do not show; transforms of pictures use it, the
-training does not.
+about 1e-5 of the largest value; the hyper-analysis uses it. Transforms of pictures have their own
+convolutions in ``planes.py``; the training uses neither.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Filtering:
 
 
 def toom_cook(tile: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Matrices of F(tile, taps) along one axis with ``n - 1`` of the points and infinity, n = tile +
-    taps - 1: B^T ``[n, n]``, G ``[n, taps]`` and A^T ``[tile, n]`` of the paper, float64."""
+    """Matrices of F(tile, taps) along one axis with ``n - 1`` of the points and infinity, where n
+    is tile + taps - 1: B^T ``[n, n]``, G ``[n, taps]`` and A^T ``[tile, n]`` of the paper, float64."""
     n = tile + taps - 1
     at = POINTS[: n - 1]
     inputs, filters = np.zeros((n, n)), np.zeros((n, taps))
