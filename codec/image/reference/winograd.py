@@ -41,7 +41,7 @@ class Filtering:
 
 def toom_cook(tile: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
     """Matrices of F(tile, taps) along one axis with ``n - 1`` of the points and infinity, where n
-    is tile + taps - 1: B^T ``[n, n]``, G ``[n, taps]`` and A^T ``[tile, n]`` of the paper, float64."""
+    is tile + taps - 1: B^T ``[n, n]``, G ``[n, taps]``, A^T ``[tile, n]`` of the paper, float64."""
     n = tile + taps - 1
     at = POINTS[: n - 1]
     inputs, filters = np.zeros((n, n)), np.zeros((n, taps))
