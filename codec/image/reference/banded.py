@@ -114,6 +114,8 @@ class Up:
         self.outputs = block.conv.out_channels
         parts = []
         for conv in (block.subpel_conv[0], block.upsample[0]):
+            assert isinstance(conv, nn.Conv2d)
+            assert conv.bias is not None
             # Phase (i, j) of channel c is channel 4 c + 2 i + j; parts are rows i, channels (j, c).
             weight = conv.weight.unflatten(0, (-1, 2, 2)).permute(1, 2, 0, 3, 4, 5).flatten(1, 2)
             bias = conv.bias.unflatten(0, (-1, 2, 2)).permute(1, 2, 0).flatten(1)
@@ -171,8 +173,8 @@ class Other:
         self.module = module
 
     def __call__(self, x: Plane, space: Workspace) -> Plane:
-        y = self.module(x.whole())
-        out = space.plane(*y.shape[2:], y.shape[1])
+        y: Tensor = self.module(x.whole())
+        out = space.plane(y.shape[2], y.shape[3], y.shape[1])
         out.put(0, y[0].permute(1, 2, 0))
         space.free(x)
         return out
@@ -195,7 +197,8 @@ class Banded:
     def __call__(self, x: Tensor) -> Tensor:
         """``[1, H, W, C]`` float32, channels-last on both sides."""
         space = Workspace()
-        plane = space.plane(*x.shape[1:])
+        height, width, channels = x.shape[1:]
+        plane = space.plane(height, width, channels)
         plane.put(0, x[0])
         for stage in self.stages:
             plane = stage(plane, space)
