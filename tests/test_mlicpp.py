@@ -14,6 +14,7 @@ import torch
 from rule_models import TINY_MLICPP
 from weight_rule import fill, noise, rule_picture, weight
 
+from laconic.codec.image.reference.banded import Banded
 from laconic.codec.image.reference.config import (
     MLICPP,
     MLICPP_2023,
@@ -22,6 +23,7 @@ from laconic.codec.image.reference.config import (
     recognise,
 )
 from laconic.codec.image.reference.model import MlicPlusPlus, Pass
+from laconic.codec.image.reference.planes import FilteredConv, Workspace
 from laconic.codec.image.reference.winograd import WinogradConv, use_winograd
 from laconic.formats.errors import ModelError
 
@@ -126,14 +128,43 @@ def test_fast_convolutions_equal_plain_ones(size: tuple[int, int], taps: int) ->
     assert torch.allclose(WinogradConv(plain)(x), plain(x), atol=1e-13)
 
 
-def test_fast_convolutions_of_pictures_are_exact_to_a_fraction_of_a_sample() -> None:
-    network = fill(MlicPlusPlus(ReferenceConfig.from_dict(TINY_MLICPP)), "mlicpp")
-    y = torch.randn(1, 12, 8, 12, generator=torch.Generator().manual_seed(1)) * 3
-    expected = network.g_s(y)
+@pytest.mark.parametrize("kind", [{}, {"narrow_synthesis": True}, {"second": True}])
+@pytest.mark.parametrize("size", [(64, 64), (128, 192), (320, 64)])
+def test_transforms_in_bands_equal_plain_ones_to_a_fraction_of_a_sample(
+    size: tuple[int, int], kind: dict[str, bool]
+) -> None:
+    network = fill(MlicPlusPlus(ReferenceConfig.from_dict({**TINY_MLICPP, **kind})), "mlicpp")
+    x = rule_picture(*size, 1)
+    plain = network.g_a(x)
+    y = 3 * torch.randn(plain.shape, generator=torch.Generator().manual_seed(1))
 
-    use_winograd(network.g_s)
+    analysed = Banded(network.g_a)(x.permute(0, 2, 3, 1))
+    picture = Banded(network.g_s)(y.permute(0, 2, 3, 1))
 
-    assert (network.g_s(y) - expected).abs().max() < 1e-4
+    assert (analysed - plain.permute(0, 2, 3, 1)).abs().max() < 1e-4 * plain.abs().max()
+    assert (picture - network.g_s(y).permute(0, 2, 3, 1)).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize("tile", [4, 6])
+@pytest.mark.parametrize("size", [(1, 1), (4, 6), (7, 3), (13, 70), (90, 45), (6, 800)])
+def test_banded_convolutions_of_odd_sizes_equal_plain_ones(
+    size: tuple[int, int], tile: int
+) -> None:
+    torch.manual_seed(0)
+    convs = [torch.nn.Conv2d(5, outputs, 3, padding=1) for outputs in (3, 4)]
+    x = torch.randn(1, 5, *size)
+    space = Workspace()
+    plane = space.plane(*size, 5)
+    plane.put(0, x[0].permute(1, 2, 0))
+    found = [space.plane(*size, conv.out_channels) for conv in convs]
+
+    for part, row, band in FilteredConv([(c.weight, c.bias) for c in convs], tile).bands(
+        plane, space
+    ):
+        found[part].put(row, band)
+
+    for conv, out in zip(convs, found, strict=True):
+        assert torch.allclose(out.whole(), conv(x), atol=1e-4)
 
 
 def test_fast_convolutions_have_the_gradients_of_plain_ones() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from laconic.codec.image.coding import Coded, LatentCoder, Result, Steps
 from laconic.codec.image.interface import ImageModel, stored_multiplier
 from laconic.codec.image.order import ChannelOrder
+from laconic.codec.image.reference.banded import Banded
 from laconic.codec.image.reference.model import SCALE_LOW, MlicPlusPlus
 from laconic.codec.image.reference.slices import ScaleStep
 from laconic.codec.image.reference.winograd import use_winograd
@@ -108,20 +109,24 @@ class ReferenceModel(ImageModel):
         self.channels = network.config.latent_channels
         self.analysis_margin, self.synthesis_margin = MARGINS[network.config.second]
         self._filters = filters_of(network)  # before fast convolutions take their place
+        self._analysis, self._synthesis = Banded(network.g_a), Banded(network.g_s)
         for name, part in network.named_children():
             if name in ("g_a", "g_s", "h_a"):
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             else:
                 part.double()
-            use_winograd(part)
+            if name not in ("g_a", "g_s"):
+                use_winograd(part)
         order = ChannelOrder.of(info.config, self.channels)
         self.coder = ReferenceCoder(network, tables, z_tables, order)
 
     def analyse(self, x: Tensor, quality: float | None) -> Tensor:
-        return to_last(self.network.g_a(x.permute(0, 3, 1, 2)))
+        return self._analysis(x)
 
     def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
-        return to_last(self.network.g_s(y.permute(0, 3, 1, 2)))
+        if y.requires_grad:
+            return to_last(self.network.g_s(y.permute(0, 3, 1, 2)))
+        return self._synthesis(y)
 
     def hyper(self, y: Tensor, quality: float | None) -> Tensor:
         return to_last(self.network.h_a(to_first(y)))

@@ -8,8 +8,8 @@ the work is in products whose operands stay in the cache.
 
 In float64 the error is some thousand roundings, far below the guard band of the coder; PyTorch has
 no such kernel there, and exact coding spends most of its time in these layers. In float32 it is
-about 1e-4 of the largest value, which 8-bit samples do not show; transforms of pictures use it, the
-training does not.
+about 1e-5 of the largest value; the hyper-analysis uses it. Transforms of pictures have their own
+convolutions in ``planes.py``; the training uses neither.
 """
 
 from __future__ import annotations
@@ -39,25 +39,32 @@ class Filtering:
     outputs: Tensor  # A^T (x) A^T, [16, n^2]
 
 
-@lru_cache(maxsize=8)
-def filtering(taps: int, dtype: torch.dtype) -> Filtering:
-    """Toom and Cook's construction with ``n - 1`` of the points and infinity."""
-    n = TILE + taps - 1
+def toom_cook(tile: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Matrices of F(tile, taps) along one axis with ``n - 1`` of the points and infinity, where n
+    is tile + taps - 1: B^T ``[n, n]``, G ``[n, taps]``, A^T ``[tile, n]`` of the paper, float64."""
+    n = tile + taps - 1
     at = POINTS[: n - 1]
     inputs, filters = np.zeros((n, n)), np.zeros((n, taps))
-    outputs = np.zeros((TILE, n))
+    outputs = np.zeros((tile, n))
     for j, point in enumerate(at):
         others = [p for p in at if p != point]
         inputs[j, : n - 1] = np.poly(others)[::-1]  # coefficients, lowest degree first
         filters[j] = [point**i / math.prod(point - p for p in others) for i in range(taps)]
-        outputs[:, j] = [point**i for i in range(TILE)]
+        outputs[:, j] = [point**i for i in range(tile)]
     inputs[-1] = np.poly(at)[::-1]
     filters[-1, -1] = outputs[-1, -1] = 1.0
+    return torch.from_numpy(inputs), torch.from_numpy(filters), torch.from_numpy(outputs)
+
+
+@lru_cache(maxsize=8)
+def filtering(taps: int, dtype: torch.dtype) -> Filtering:
+    """The matrices of both axes at once."""
+    inputs, filters, outputs = toom_cook(TILE, taps)
     return Filtering(
-        n * n,
-        torch.from_numpy(np.kron(inputs, inputs)).to(dtype),
-        torch.from_numpy(filters),
-        torch.from_numpy(np.kron(outputs, outputs)).to(dtype),
+        len(inputs) ** 2,
+        torch.kron(inputs, inputs).to(dtype),
+        filters,
+        torch.kron(outputs, outputs).to(dtype),
     )
 
 
