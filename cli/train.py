@@ -100,7 +100,7 @@ def command(
         from laconic.codec.train.token_prior import PriorRecipe, add_prior
 
         info = add_prior(
-            init or "semanticodec-small", list(data), out, PriorRecipe(), minutes=minutes
+            init or "semanticodec-small-2", list(data), out, PriorRecipe(), minutes=minutes
         )
         click.echo(f"{info.path}: {info.id}, {info.bytes:,} bytes")
         return

@@ -260,8 +260,9 @@ def trained_recipe(runs: Path) -> dict:
     return torch.load(checkpoint, weights_only=True)["recipe"]
 
 
-def test_the_shipped_model_is_small_and_keeps_more_with_more_streams():
-    info = models.find("semanticodec-small")
+@pytest.mark.parametrize("name", ["semanticodec-small", "semanticodec-small-2"])
+def test_shipped_models_are_small_and_keep_more_with_more_streams(name: str) -> None:
+    info = models.find(name)
     assert info.bytes <= 30_000_000
     assert info.parameters <= 30_000_000
     model = read_small(info)

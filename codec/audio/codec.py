@@ -38,7 +38,7 @@ class SemantiCodec:
     codec_id = CODEC_ID
     media = Media.AUDIO
     default_quality = None
-    default_model = "semanticodec-small"
+    default_model = "semanticodec-small-2"
 
     def load(self, model: str | None) -> LoadedModel:
         """A model by name, id or path; the default one."""
