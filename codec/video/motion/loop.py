@@ -1,0 +1,76 @@
+"""Coding a frame after its references, with the decoded picture at the end: the encoder's loop."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from laconic.codec.video.motion.blocks import BLOCK, low_cells, quarter_cells, split_blocks, whole_cells
+from laconic.codec.video.motion.choose import Chooser, residual_price
+from laconic.codec.video.motion.mixing import Writer
+from laconic.codec.video.motion.order import Place
+from laconic.codec.video.motion.picture import Scale, predict, residual
+from laconic.codec.video.motion.quantise import drop_blocks, first_choice
+from laconic.codec.video.motion.syntax import SPEED, FrameCode, FrameSyntax, NONE
+from laconic.codec.video.motion.warp import Reference
+
+PRICE = 0.13  # of a bit, in squared steps
+
+
+def encode_frame(
+    syntax: FrameSyntax, writer: Writer, place: Place, target: Tensor,
+    refs: list[Reference], scale: Scale,
+) -> tuple[FrameCode, Tensor]:  # fmt: skip
+    """Choose, code and decode one frame.
+
+    Args:
+        target: planes ``[3, 16 h, 16 w]``.
+        refs: of ``place.refs``.
+
+    Returns:
+        the numbers, and the decoded planes.
+    """
+    h, w = syntax.h, syntax.w
+    step = scale.of(place.layer)
+    price = PRICE * step * step
+    if refs:
+        starts = [[_predicted(syntax, place, k)] for k in range(2)]
+        chooser = Chooser(target, refs, step, price, starts)
+        code = chooser.code(syntax, writer, place)
+        syntax._means(writer, place, code, code)
+    else:
+        given = FrameCode(
+            np.full((h, w), NONE), np.zeros((2, 2, 2 * h, 2 * w), np.int64), _means(target, step),
+            np.zeros((h, w), np.int64), np.zeros((2 * h, 2 * w, 64), np.int64),
+            np.zeros((2, h, w, 64), np.int64),
+        )  # fmt: skip
+        code = syntax.code_motion(writer, place, given)
+    prediction = predict(code, refs, step)
+    rest = target - prediction
+    squares = torch.stack([split_blocks(p).reshape(-1, BLOCK, BLOCK) for p in rest])
+    quarters = residual_price(squares, step, price)[1].view(h, w)
+    wide = quarters.repeat_interleave(2, 0).repeat_interleave(2, 1)[..., None]
+    luma = torch.where(wide, quarter_cells(rest[0]), whole_cells(rest[0])).double().numpy() / step
+    chroma = low_cells(rest[1:]).double().numpy() / step
+    code.quarters = quarters.numpy().astype(np.int64)
+    code.luma = first_choice(luma.reshape(-1, 64), PRICE).reshape(luma.shape)
+    code.chroma = first_choice(chroma.reshape(-1, 64), PRICE).reshape(chroma.shape)
+    drop_blocks(code.luma, code.chroma, (luma, chroma), PRICE)
+    code = syntax.code_residual(writer, place, code, code)
+    return code, prediction + residual(code, scale, place.layer)
+
+
+def _means(target: Tensor, step: float) -> np.ndarray:
+    means = torch.nn.functional.avg_pool2d(target[None], BLOCK)[0]
+    return torch.round(means * (BLOCK / step)).long().numpy()
+
+
+def _predicted(syntax: FrameSyntax, place: Place, k: int) -> Tensor:
+    """Vectors ``[2, h w]`` from what references saw."""
+    speed = np.zeros((2, syntax.h, syntax.w), np.int64)
+    for ref in place.refs:
+        trace = syntax.traces[ref]
+        speed = np.where(trace.known != 0, trace.speed, speed)
+    distance = place.refs[k] - place.index
+    return torch.from_numpy((speed * distance // SPEED).reshape(2, -1))
