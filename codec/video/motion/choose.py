@@ -76,11 +76,12 @@ class Chooser:
         refs: two references (the same twice, if there is one only).
         step: of the layer. price: of a bit, in squared error.
         starts: vectors ``[2, h w]`` for each reference to begin the search from.
+        effort: of the search, see `loop.encode_frame`.
     """
 
     def __init__(
         self, target: Tensor, refs: list[Reference], step: float, price: float,
-        starts: list[list[Tensor]],
+        starts: list[list[Tensor]], effort: int,
     ) -> None:  # fmt: skip
         self.refs, self.step, self.price = refs, step, price
         self.target = target
@@ -91,7 +92,10 @@ class Chooser:
         self.blocks = x.reshape(3, -1, BLOCK, BLOCK)
         self.two = refs[0] is not refs[1]
         used = refs if self.two else refs[:1]
-        self.fields = [self.search.blocks_of(r, s) for r, s in zip(used, starts, strict=False)]
+        self.effort = effort
+        self.fields = [
+            self.search.blocks_of(r, s, effort) for r, s in zip(used, starts, strict=False)
+        ]
         if not self.two:
             self.fields.append(self.fields[0].clone())
         self._choose()
@@ -131,6 +135,12 @@ class Chooser:
 
     def _split(self, cost: Tensor) -> None:
         """Vectors of cells where they pay."""
+        if not self.effort:
+            self.split = torch.zeros_like(cost, dtype=torch.bool)
+            self.split_cost = cost
+            self.cells = self.vectors.view(2, 2, self.h, self.w)
+            self.cells = self.cells.repeat_interleave(2, 2).repeat_interleave(2, 3)
+            return
         cells = [
             self.search.cells_of(r, f)
             for r, f in zip(self.refs[: 1 + self.two], self.fields, strict=False)

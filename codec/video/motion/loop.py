@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from laconic.codec.video.motion.blocks import BLOCK, low_cells, quarter_cells, split_blocks, whole_cells
@@ -18,27 +21,46 @@ from laconic.codec.video.motion.warp import Reference
 PRICE = 0.13  # of a bit, in squared steps
 
 
+@dataclass
+class Coded:
+    """A frame that was chosen, coded and decoded.
+
+    Attributes:
+        code: its numbers. planes: decoded ``[3, 16 h, 16 w]``.
+        fields: vectors ``[2 h w]`` that were found for each reference, to begin from another time.
+        sums: of codes' sizes and what they stand for, see `fitted_shifts` ``[2, 2]``.
+    """
+
+    code: FrameCode
+    planes: Tensor
+    fields: list[Tensor]
+    sums: NDArray[np.float64]
+
+
 def encode_frame(
     syntax: FrameSyntax, writer: Writer, place: Place, target: Tensor,
-    refs: list[Reference], scale: Scale,
-) -> tuple[FrameCode, Tensor]:  # fmt: skip
+    refs: list[Reference], scale: Scale, fields: list[Tensor] | None = None, effort: int = 2,
+) -> Coded:  # fmt: skip
     """Choose, code and decode one frame.
 
     Args:
         target: planes ``[3, 16 h, 16 w]``.
         refs: of ``place.refs``.
-
-    Returns:
-        the numbers, and the decoded planes.
+        fields: vectors of an earlier time.
+        effort: 0 takes vectors from what is known, 1 looks around ``fields``, 2 everywhere.
     """
     h, w = syntax.h, syntax.w
     step = scale.of(place.layer)
     price = PRICE * step * step
+    found: list[Tensor] = []
     if refs:
         starts = [[_predicted(syntax, place, k)] for k in range(2)]
-        chooser = Chooser(target, refs, step, price, starts)
+        if fields is not None:
+            starts = [[f, *s] for f, s in zip(fields, starts, strict=True)]
+        chooser = Chooser(target, refs, step, price, starts, effort)
         code = chooser.code(syntax, writer, place)
-        syntax._means(writer, place, code, code)
+        syntax.code_means(writer, code, code)
+        found = chooser.fields
     else:
         given = FrameCode(
             np.full((h, w), NONE), np.zeros((2, 2, 2 * h, 2 * w), np.int64), _means(target, step),
@@ -58,12 +80,30 @@ def encode_frame(
     code.chroma = first_choice(chroma.reshape(-1, 64), PRICE).reshape(chroma.shape)
     drop_blocks(code.luma, code.chroma, (luma, chroma), PRICE)
     code = syntax.code_residual(writer, place, code, code)
-    return code, prediction + residual(code, scale, place.layer)
+    sums = _sums(code.luma, luma) + _sums(code.chroma, chroma)
+    return Coded(code, prediction + residual(code, scale, place.layer), found, sums)
 
 
-def _means(target: Tensor, step: float) -> np.ndarray:
+def repeat_frame(
+    syntax: FrameSyntax, writer: Writer, place: Place, code: FrameCode,
+    refs: list[Reference], scale: Scale,
+) -> Tensor:  # fmt: skip
+    """Code numbers that were chosen before; returns the decoded planes."""
+    code = syntax.code(writer, place, code)
+    return predict(code, refs, scale.of(place.layer)) + residual(code, scale, place.layer)
+
+
+def _sums(codes: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For codes of one and larger ones: how many, and how far values lie below them, ``[2, 2]``."""
+    size, below = np.abs(codes), np.abs(codes) - np.sign(codes) * values
+    chosen = [size == 1, size > 1]
+    return np.array([[c.sum(), below[c].sum()] for c in chosen], np.float64)
+
+
+def _means(target: Tensor, step: float) -> NDArray[np.int64]:
     means = torch.nn.functional.avg_pool2d(target[None], BLOCK)[0]
-    return torch.round(means * (BLOCK / step)).long().numpy()
+    found: NDArray[np.int64] = torch.round(means * (BLOCK / step)).long().numpy()
+    return found
 
 
 def _predicted(syntax: FrameSyntax, place: Place, k: int) -> Tensor:

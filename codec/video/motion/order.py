@@ -7,6 +7,7 @@ the middles of the halves, and so on. Lower layers are better pictures, since ot
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 
@@ -50,11 +51,11 @@ def coding_order(frames: int, gap: int) -> list[Place]:
     return [Place(i, refs, layer, i not in used) for i, refs, layer in found]
 
 
-def needed(order: list[Place], wanted: set[int]) -> list[Place]:
-    """The frames that must be decoded for those wanted, in coding order."""
-    kept = []
+def needed(order: list[Place], wanted: Set[int], present: Set[int]) -> list[Place]:
+    """The frames to decode for those wanted, in coding order, where some are present."""
+    kept, asked = [], set(wanted)
     for place in reversed(order):
-        if place.index in wanted:
+        if place.index in asked and place.index not in present:
             kept.append(place)
-            wanted = wanted | set(place.refs)
+            asked |= set(place.refs)
     return kept[::-1]

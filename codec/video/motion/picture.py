@@ -18,9 +18,8 @@ from laconic.codec.video.motion.blocks import (
 from laconic.codec.video.motion.syntax import NONE, SECOND, FrameCode
 from laconic.codec.video.motion.warp import Reference
 
-STEPS_PER_OCTAVE = 8
+STEPS_PER_OCTAVE, OFFSETS_PER_OCTAVE = 32, 8
 SHIFTS = 32  # units of the shift of reconstructed codes towards zero
-LAYERS = 10  # at most: a gap of 256 frames
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Scale:
     """Steps and reconstruction points.
 
     Attributes:
-        step: index of the step of layer 0, a step is 2^(index / 8).
+        step: index of the step of layer 0, which is 2^(index / 32).
         offsets: of each further layer, in eighths of an octave; the last one is for all deeper.
         shifts: for codes of one and for larger ones, of frame 0 and of the others, in
             1 / ``SHIFTS`` of a step towards zero.
@@ -41,7 +40,7 @@ class Scale:
     def of(self, layer: int) -> float:
         """Step of a layer."""
         extra = self.offsets[min(layer, len(self.offsets)) - 1] if layer else 0
-        return float(2.0 ** ((self.step + extra) / STEPS_PER_OCTAVE))
+        return float(2.0 ** (self.step / STEPS_PER_OCTAVE + extra / OFFSETS_PER_OCTAVE))
 
     def values(self, codes: NDArray[np.int64], layer: int) -> Tensor:
         """Coefficients of codes."""

@@ -66,19 +66,23 @@ class Search:
         x = self.target.view(rows // size, size, columns // size, size).permute(0, 2, 1, 3)
         return x.reshape(-1, size, size)
 
-    def blocks_of(self, reference: Reference, starts: list[Tensor]) -> Tensor:
+    def blocks_of(self, reference: Reference, starts: list[Tensor], effort: int = 2) -> Tensor:
         """Best vectors ``[2, h w]`` in quarters, one a block.
 
         Args:
             starts: further fields ``[2, h w]`` to begin from.
+            effort: 0 for the best of these, 1 for steps of a half and less, 2 for all.
         """
         best = torch.zeros(2, self.h * self.w, dtype=torch.long)
         cost = self._cost(reference, best, best)
         state = (best, cost)
         guess = starts[0] if starts else best
-        for start in (*starts, *self._reduced(reference)):
+        further = self._reduced(reference) if effort > 1 else []
+        for start in (*starts, *further):
             state = self._better(reference, state, start, guess)
-        step = 2 * self.factor
+        if not effort:
+            return state[0]
+        step = 2 * self.factor if effort > 1 else 2
         while step >= 1:
             guess = local_median(state[0], self.h, self.w)
             state = (state[0], self._cost(reference, state[0], guess))

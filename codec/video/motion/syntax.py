@@ -160,7 +160,7 @@ class FrameSyntax:
             for index in range(len(lattices(h, w))):
                 coded.run(index)
             coded.finish(out)
-        self._means(coder, place, given, out)
+        self.code_means(coder, given, out)
         return out
 
     def code_residual(
@@ -196,9 +196,7 @@ class FrameSyntax:
         chroma = np.minimum(np.abs(code.chroma), 2) * scale
         return Trace(speed, known, luma.astype(np.uint8), chroma.astype(np.uint8))
 
-    def _means(
-        self, coder: Coder, place: Place, given: FrameCode | None, out: FrameCode
-    ) -> None:
+    def code_means(self, coder: Coder, given: FrameCode | None, out: FrameCode) -> None:
         """Means of the blocks without references, from those around and the plane before."""
         h, w = self.h, self.w
         wanted = np.concatenate([(out.modes == NONE).reshape(-1), [False]])
