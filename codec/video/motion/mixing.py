@@ -9,8 +9,7 @@ the choice where tables are known beforehand.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from functools import cache
 from typing import Any
@@ -24,6 +23,7 @@ Ints = NDArray[np.int64]
 
 ONE = 1 << 16  # probabilities that are coded
 FINE = 22  # bits of the probabilities of contexts
+FEW = 12  # decisions that are handled one by one
 LEAST = 24  # least probability, in 1 / ONE
 LIMIT = 255  # observations after which a context forgets
 REACH = 2047  # of a logit, in units of 1 / 256
@@ -58,6 +58,21 @@ def _trust() -> Ints:
     return np.array([256 * (2 * n + 1) // (2 * n + 4) for n in range(LIMIT + 1)], np.int64)
 
 
+@cache
+def _lists() -> tuple[list[int], list[int], list[int]]:
+    return _stretch().tolist(), _trust().tolist(), _squash().tolist()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Chances of a one in 1 / ONE ``[n]``, places and logits ``[m, n]``; of few decisions lists."""
+
+    chances: Ints
+    places: Ints
+    logits: Ints
+    few: tuple[list[list[int]], list[list[int]], list[int]] | None = None
+
+
 class Model:
     """Decisions of one kind.
 
@@ -74,34 +89,86 @@ class Model:
         self.weights = np.full(len(sizes), (3 << WEIGHT) // (2 * len(sizes)), np.int64)
         self.evidence = np.full(len(sizes), PRIOR, np.int64)
 
-    def predict(self, contexts: Ints) -> tuple[Ints, Ints, Ints]:
-        """Probabilities of a one in 1 / ONE ``[n]``, places and logits ``[m, n]``."""
+    def predict(self, contexts: Ints) -> Prediction:
+        """Probabilities of a one, for contexts ``[m, n]``."""
         places = contexts + self._offsets
+        if contexts.shape[1] <= FEW:
+            return self._predict_few(places)
         logits = _stretch().take(self.chance.take(places) >> (FINE - 12))
-        logits = (logits * _trust().take(self.seen.take(places))) >> 8
+        logits *= _trust().take(self.seen.take(places))
+        logits >>= 8
         mixed = (self.weights @ logits) >> WEIGHT
-        return _squash().take(np.clip(mixed, -REACH, REACH) + REACH), places, logits
+        np.minimum(np.maximum(mixed, -REACH, out=mixed), REACH, out=mixed)
+        mixed += REACH
+        return Prediction(_squash().take(mixed), places, logits)
 
-    def learn(self, bits: Ints, chances: Ints, places: Ints, logits: Ints) -> None:
+    def learn(self, bits: Ints, made: Prediction) -> None:
         """Renew contexts and weights after an array of decisions."""
+        if made.few is not None:
+            self._learn_few(bits.tolist(), made)
+            return
         # Newton's step for each weight: d cost / d w = sum (p - bit) logit, curvature sum p (1 - p)
         # logit^2, gathered over all arrays so far.
+        chances, logits = made.chances, made.logits
         error = (bits << 16) - chances
         spread = (chances * (ONE - chances)) >> 16
-        gradient = logits @ error  # in 2^-24
         self.evidence += (logits * logits) @ spread >> 8
-        self.weights += (gradient << 8) // (self.evidence * len(self.sizes) >> 8)
-        flat = places.reshape(-1)
-        count = np.bincount(flat, minlength=self.chance.size)
-        ones = np.bincount(places[:, bits != 0].reshape(-1), minlength=self.chance.size)
-        touched = np.flatnonzero(count)
-        count, ones = count[touched], ones[touched]
-        seen, chance = self.seen[touched], self.chance[touched]
+        self.weights += ((logits @ error) << 8) // (self.evidence * len(self.sizes) >> 8)
+        # Both counts at once: a decision is worth 1, a one 2^32 more.
+        both = np.bincount(made.places.reshape(-1), np.tile((bits << 32) + 1, len(self.sizes)))
+        touched = np.flatnonzero(both)
+        counts = both[touched].astype(np.int64)
+        count, ones = counts & 0xFFFFFFFF, counts >> 32
+        seen = self.seen[touched]
         # The first observation counts as much as a prior of one half an observation.
-        self.chance[touched] = (chance * (2 * seen + 1) + (ones << (FINE + 1))) // (
-            2 * (seen + count) + 1
+        grown = 2 * seen + 1
+        count += seen
+        self.chance[touched] = (self.chance[touched] * grown + (ones << (FINE + 1))) // (
+            2 * count + 1
         )
-        self.seen[touched] = np.minimum(seen + count, LIMIT)
+        self.seen[touched] = np.minimum(count, LIMIT)
+
+    def _predict_few(self, places: Ints) -> Prediction:
+        """As `predict`, number by number: arrays cost more than they save when they are short."""
+        stretch, trust, squash = _lists()
+        chance, seen, weights = self.chance.item, self.seen.item, self.weights.tolist()
+        columns = places.T.tolist()
+        logits = [
+            [stretch[chance(i) >> (FINE - 12)] * trust[seen(i)] >> 8 for i in column]
+            for column in columns
+        ]
+        chances = []
+        for column in logits:
+            mixed = sum(w * x for w, x in zip(weights, column, strict=True)) >> WEIGHT
+            chances.append(squash[min(max(mixed, -REACH), REACH) + REACH])
+        few = (columns, logits, chances)
+        return Prediction(np.array(chances, np.int64), places, places, few)
+
+    def _learn_few(self, bits: list[int], made: Prediction) -> None:
+        assert made.few is not None
+        columns, logits, chances = made.few
+        m = len(self.sizes)
+        gradient, curvature = [0] * m, [0] * m
+        found: dict[int, list[int]] = {}
+        for bit, column, row, chance in zip(bits, columns, logits, chances, strict=True):
+            error, spread = (bit << 16) - chance, chance * (ONE - chance) >> 16
+            for k, (i, x) in enumerate(zip(column, row, strict=True)):
+                gradient[k] += x * error
+                curvature[k] += x * x * spread
+                entry = found.setdefault(i, [0, 0])
+                entry[0] += 1
+                entry[1] += bit
+        for k in range(m):
+            evidence = self.evidence.item(k) + (curvature[k] >> 8)
+            self.evidence[k] = evidence
+            self.weights[k] += (gradient[k] << 8) // (evidence * m >> 8)
+        for i, (count, ones) in found.items():
+            seen = self.seen.item(i)
+            count += seen
+            self.chance[i] = (self.chance.item(i) * (2 * seen + 1) + (ones << (FINE + 1))) // (
+                2 * count + 1
+            )
+            self.seen[i] = min(count, LIMIT)
 
     def arrays(self) -> tuple[Ints, ...]:
         """What changes, to be copied."""
@@ -143,9 +210,9 @@ class Writer(Coder):
         assert values is not None
         if not values.size:
             return values
-        chances, places, logits = model.predict(contexts)
-        self._put(values, chances)
-        model.learn(values, chances, places, logits)
+        made = model.predict(contexts)
+        self._put(values, made.chances)
+        model.learn(values, made)
         return values
 
     def plain(self, values: Ints | None, count: int) -> Ints:
@@ -192,9 +259,9 @@ class Reader(Coder):
     def code(self, model: Model, values: Ints | None, contexts: Ints) -> Ints:
         if not contexts.shape[1]:
             return np.zeros(0, np.int64)
-        chances, places, logits = model.predict(contexts)
-        bits = self._get(chances)
-        model.learn(bits, chances, places, logits)
+        made = model.predict(contexts)
+        bits = self._get(made.chances)
+        model.learn(bits, made)
         return bits
 
     def plain(self, values: Ints | None, count: int) -> Ints:
@@ -242,10 +309,14 @@ def code_numbers(
         most: largest magnitude; ``FormatError`` beyond.
     """
     n = contexts.shape[1]
+    if not n:
+        return np.zeros(0, np.int64)
     given = values
     nonzero = coder.code(models[0], None if given is None else (given != 0).astype(np.int64),
                          contexts)  # fmt: skip
     chosen = np.flatnonzero(nonzero)
+    if not chosen.size:
+        return np.zeros(n, np.int64)
     inner = contexts[:, chosen]
     sign = coder.code(
         models[1], None if given is None else (given[chosen] < 0).astype(np.int64), inner
@@ -262,6 +333,8 @@ def code_sizes(
 ) -> Ints:
     """Magnitudes ``[n]`` from 1 to ``most``: Exp-Golomb, one model for each place of the prefix."""
     n = contexts.shape[1]
+    if not n:
+        return np.zeros(0, np.int64)
     longest = most.bit_length()
     exponent = np.zeros(n, np.int64)
     wanted = None if size is None else np.frexp(size.astype(np.float64))[1].astype(np.int64) - 1
@@ -289,19 +362,3 @@ def code_sizes(
     if out.size and int(out.max()) > most:
         raise FormatError("a number of a film chunk is out of range: the file is damaged")
     return out
-
-
-def bits_of(chances: Ints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bits of a zero and of a one."""
-    share = chances / ONE
-    return -np.log2(1 - share), -np.log2(share)
-
-
-def walk(models: Iterator[Model]) -> list[tuple[Ints, ...]]:
-    """Copies of the arrays of models."""
-    return [tuple(a.copy() for a in model.arrays()) for model in models]
-
-
-def octaves(value: float) -> float:
-    """Binary logarithm of a positive number."""
-    return math.log2(max(value, 1e-12))

@@ -109,7 +109,7 @@ class MotionModels:
     both: Model = field(default_factory=lambda: Model((3, 15, 25)))
     which: Model = field(default_factory=lambda: Model((3, 25)))
     same: Model = field(default_factory=lambda: Model((24, 30, 18)))
-    vector: list[Model] = field(default_factory=lambda: _numbers((12, 6, 18)))
+    vector: list[Model] = field(default_factory=lambda: _numbers((10, 6)))
     split: Model = field(default_factory=lambda: Model((9, 6)))
     sub_same: Model = field(default_factory=lambda: Model((3, 4)))
     sub_vector: list[Model] = field(default_factory=lambda: _numbers((2, 2)))
@@ -344,15 +344,13 @@ class MotionPass:
         )  # fmt: skip
         out = np.zeros((2, zero.size), np.int64)
         rest = np.flatnonzero(zero == 0)
-        before = np.zeros(rest.size, np.int64)
-        for axis in range(2):
-            context = np.stack([
-                np.minimum(moved[rest], 5) * 2 + axis, 2 * layer[rest] + axis,
-                (3 * layer[rest] + np.minimum(np.abs(before) // 2, 2)) * 2 + axis,
-            ])  # fmt: skip
-            values = None if wanted is None else wanted[axis][rest]
-            before = code_numbers(self.coder, self.models.vector, values, context, FARTHEST)
-            out[axis, rest] = before
+        if rest.size:
+            around, layers = np.tile(moved[rest], 2), np.tile(layer[rest], 2)
+            axis = np.repeat([0, 1], rest.size)
+            context = np.stack([2 * around + axis, 2 * layers + axis])
+            values = None if wanted is None else wanted[:, rest].reshape(-1)
+            found = code_numbers(self.coder, self.models.vector, values, context, FARTHEST)
+            out[:, rest] = found.reshape(2, -1)
         return out
 
     def finish(self, out: FrameCode) -> None:
@@ -378,25 +376,28 @@ class MotionPass:
         for k in range(2):
             used = chosen[(self.modes[chosen] == BOTH) | (self.modes[chosen] == FIRST + k)]
             y, x = used // w, used % w
-            for cell in range(1, 4):
-                cy, cx = 2 * y + cell // 2, 2 * x + cell % 2
-                base = self.vectors[k][:, used]
-                wanted = None if given is None else given.vectors[k][:, cy, cx] - base
-                out.vectors[k][:, cy, cx] = base + self._sub_differences(wanted, used.size, cell)
+            if not used.size:
+                continue
+            cell = np.repeat([1, 2, 3], used.size)
+            cy, cx = 2 * np.tile(y, 3) + cell // 2, 2 * np.tile(x, 3) + cell % 2
+            base = np.tile(self.vectors[k][:, used], 3)
+            wanted = None if given is None else given.vectors[k][:, cy, cx] - base
+            out.vectors[k][:, cy, cx] = base + self._sub_differences(wanted, cell)
 
-    def _sub_differences(self, wanted: Ints | None, count: int, cell: int) -> Ints:
+    def _sub_differences(self, wanted: Ints | None, cell: Ints) -> Ints:
+        count = cell.size
         layer = np.full(count, self.layer)
         zero = self.coder.code(
             self.models.sub_same,
             None if wanted is None else (wanted == 0).all(0).astype(np.int64),
-            np.stack([layer, np.full(count, cell)]),
+            np.stack([layer, cell]),
         )
         out = np.zeros((2, count), np.int64)
         rest = np.flatnonzero(zero == 0)
-        for axis in range(2):
-            context = np.stack([np.full(rest.size, axis), np.minimum(layer[rest], 1)])
-            values = None if wanted is None else wanted[axis][rest]
-            out[axis, rest] = code_numbers(
-                self.coder, self.models.sub_vector, values, context, FARTHEST
-            )
+        if rest.size:
+            axis = np.repeat([0, 1], rest.size)
+            context = np.stack([axis, np.minimum(np.tile(layer[rest], 2), 1)])
+            values = None if wanted is None else wanted[:, rest].reshape(-1)
+            found = code_numbers(self.coder, self.models.sub_vector, values, context, FARTHEST)
+            out[:, rest] = found.reshape(2, -1)
         return out

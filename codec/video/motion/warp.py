@@ -7,8 +7,6 @@ where they are large.
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -26,9 +24,14 @@ _TAPS = (
 )
 
 
-@cache
-def _filters() -> Tensor:
-    return torch.tensor(_TAPS) / 64.0
+def _filtered(x: Tensor, taps: tuple[int, ...], axis: int) -> Tensor:
+    """Sum of shifted copies along an axis, seven samples shorter there."""
+    size = x.shape[axis] - 7
+    out = x.narrow(axis, 3, size) * (taps[3] / 64)
+    for k, tap in enumerate(taps):
+        if tap and k != 3:
+            out.add_(x.narrow(axis, k, size), alpha=tap / 64)
+    return out
 
 
 class Reference:
@@ -44,14 +47,26 @@ class Reference:
 
     def displaced(self, phase: int) -> Tensor:
         """Planes at (y + phase // 4 / 4, x + phase % 4 / 4)."""
-        channels, rows, columns = self.planes.shape
-        down, across = _filters()[phase // 4], _filters()[phase % 4]
-        x = self.planes[:, None]
+        x = self.planes
         if phase % 4:
-            x = F.conv2d(F.pad(x, (3, 4, 0, 0), mode="replicate"), across.view(1, 1, 1, 8))
+            x = _filtered(F.pad(x, (3, 4, 0, 0), mode="replicate"), _TAPS[phase % 4], 2)
         if phase // 4:
-            x = F.conv2d(F.pad(x, (0, 0, 3, 4), mode="replicate"), down.view(1, 1, 8, 1))
-        return x.view(channels, rows, columns)
+            x = _filtered(F.pad(x, (0, 0, 3, 4), mode="replicate"), _TAPS[phase // 4], 1)
+        return x
+
+    def _every(self) -> Tensor:
+        """All displaced planes ``[C, 16 H W]``."""
+        if self._all is None:
+            channels, rows, columns = self.planes.shape
+            found = torch.empty(channels, 4, 4, rows, columns)
+            for across in range(4):
+                row = self.displaced(across)
+                found[:, 0, across] = row
+                padded = F.pad(row, (0, 0, 3, 4), mode="replicate")
+                for down in range(1, 4):
+                    found[:, down, across] = _filtered(padded, _TAPS[down], 1)
+            self._all = found.view(channels, -1)
+        return self._all
 
     def moved(self, vectors: NDArray[np.int64]) -> Tensor:
         """Prediction ``[C, H, W]`` with one vector (quarters; rows, columns) a cell.
@@ -88,11 +103,8 @@ class Reference:
         place = (y.clamp(0, rows - 1) * columns + x.clamp(0, columns - 1)).reshape(-1)
         shape = (channels, *phase.shape)
         if rows * columns <= KEPT_SAMPLES:
-            if self._all is None:
-                found = [self.displaced(p) for p in range(16)]
-                self._all = torch.stack(found, 1).view(self.planes.shape[0], -1)
             flat = place + phase.reshape(-1) * (rows * columns)
-            return self._all[:channels].index_select(1, flat).view(shape)
+            return self._every()[:channels].index_select(1, flat).view(shape)
         out = torch.empty(channels, place.numel())
         which = phase.reshape(-1)
         for p in torch.unique(which).tolist():
