@@ -17,7 +17,8 @@ from laconic.codec.video.motion.head import Head
 from laconic.codec.video.motion.mixing import Reader
 from laconic.codec.video.motion.order import Place, coding_order, needed
 from laconic.codec.video.motion.packed import PackedFrame
-from laconic.codec.video.motion.picture import predict, residual
+from laconic.codec.video.motion.picture import decoded
+from laconic.codec.video.motion.smoothing import code_shares
 from laconic.codec.video.motion.syntax import FrameSyntax
 from laconic.codec.video.motion.warp import Reference
 from laconic.entropy.check import SymbolCheck
@@ -36,13 +37,15 @@ class MotionDecoder:
     """
 
     def __init__(
-        self, head: Head, packed: list[PackedFrame], rows: int, columns: int
-    ) -> None:
-        self.head, self.packed = head, packed
+        self, head: Head, shares: NDArray[np.int64], packed: list[PackedFrame], rows: int,
+        columns: int,
+    ) -> None:  # fmt: skip
+        self.head, self.shares, self.packed = head, shares, packed
         self.rows, self.columns = rows, columns
         self.order = coding_order(len(packed), head.gap)
         self.axes = colour_axes(head.units)
         check = SymbolCheck()
+        check.update(shares)
         self.symbols = sum(p.check(check) + p.modes.size for p in packed)
         self.symbols_check = check.value32()
         self._coded = {p.index: n for n, p in enumerate(self.order)}
@@ -86,8 +89,7 @@ class MotionDecoder:
                 self._keep(index, Reference(self._planes(self.order[self._coded[index]])))
             self._kept.move_to_end(index)
             refs.append(self._kept[index])
-        prediction = predict(code, refs, self.head.scale.of(place.layer))
-        return prediction + residual(code, self.head.scale, place.layer)
+        return decoded(code, refs, self.head.scale, place.layer, self.shares)
 
 
 def decode_motion(
@@ -100,12 +102,13 @@ def decode_motion(
     reader, syntax = Reader(payload[offset:]), FrameSyntax(h, w)
     order = coding_order(frames, head.gap)
     later = last_uses(order)
+    shares = code_shares(reader, None)
     packed = []
     for number, place in enumerate(order):
         packed.append(PackedFrame.of(syntax.code(reader, place, None)))
         syntax.keep({i for i, last in later.items() if last > number})
     reader.finish()
-    return MotionDecoder(head, packed, height, width)
+    return MotionDecoder(head, shares, packed, height, width)
 
 
 def last_uses(order: list[Place]) -> dict[int, int]:

@@ -1,7 +1,7 @@
 """Fitting a chunk of kind ``motion``: passes over all frames, each coded after what is decoded.
 
-A pass is a complete encoding: what it measures decides what the next one does differently. With a
-target size the step is changed until the bytes meet it; vectors are looked for around those of the
+A pass is a complete encoding: what it measures decides what the next one does differently. The
+first passes are over few frames and find out how far apart key frames should be. With a target size the step is changed until the bytes meet it; vectors are looked for around those of the
 pass before; codes are shifted to where coefficients were found. `laconic.codec.video.fit` fits the
 other kinds of networks.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,90 +28,104 @@ from laconic.codec.video.motion.decoder import last_uses
 from laconic.codec.video.motion.head import HIGHEST, LOWEST, Head
 from laconic.codec.video.motion.loop import encode_frame, repeat_frame
 from laconic.codec.video.motion.mixing import Writer
-from laconic.codec.video.motion.order import coding_order
+from laconic.codec.video.motion.order import Place, coding_order
 from laconic.codec.video.motion.packed import PackedFrame
 from laconic.codec.video.motion.picture import SHIFTS, STEPS_PER_OCTAVE, Scale
+from laconic.codec.video.motion.smoothing import SHAPE, Normal, code_shares
 from laconic.codec.video.motion.syntax import FrameSyntax
 from laconic.codec.video.motion.warp import Reference
 from laconic.codec.video.settings import Aim, FitSettings
 from laconic.formats.errors import ParameterError
 
 PASSES = {"fast": 3, "medium": 5, "slow": 8}
-GAP = 8
-OFFSETS = (3, 5, 7, 8)
-FIRST_SHIFTS = (3, 1, 4, 1)
+GAPS = (8, 4)  # frames between key frames that are compared
+PROBE = 25  # frames of the comparison
+OFFSETS = {8: (5, 11, 15, 17), 4: (5, 10, 14, 16)}
+DECIBELS = 3.4  # that twice the bytes are worth
+FIRST_SHIFTS = (1, 1, 1, 1)
 SLOPE = 1.2  # octaves of bytes for an octave of the step
 CLOSE = 0.985  # share of the target that a pass aims at
 ENOUGH = 0.97  # share of the target with which the search for a step ends
 MORE_PASSES = 6  # when no pass met the target
-STATUS_EVERY = 1
+
+
+Shifts = tuple[int, int, int, int]
 
 
 class Pass:
     """One encoding of all frames, as far as it has come.
 
     Attributes:
+        gap: frames between key frames.
         scale: its steps.
         packed: numbers of the frames coded so far.
         error: sum of the squared errors of their RGB samples, in 0..1, means over samples.
-        fields: vectors found for frames, by index.
     """
 
-    def __init__(self, fit: MotionFit, scale: Scale) -> None:
-        self.fit, self.scale = fit, scale
+    def __init__(
+        self, fit: MotionFit, count: int, gap: int, step: int, shifts: Shifts,
+        shares: NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        self.fit, self.gap = fit, gap
+        self.scale = Scale(step, OFFSETS[gap], shifts)
+        self.order = coding_order(count, gap)
+        self.later = last_uses(self.order)
         self.syntax, self.writer = FrameSyntax(*fit.grid), Writer()
         self.refs: dict[int, Reference] = {}
         self.packed: list[PackedFrame] = []
         self.error = 0.0
-        self.sums = np.zeros((2, 2, 2))
+        self.sums, self.normal = np.zeros((2, 2, 2)), Normal()
+        self.shares = code_shares(self.writer, shares)
 
     @property
     def done(self) -> bool:
         """Whether all frames are coded."""
-        return len(self.packed) == len(self.fit.order)
+        return len(self.packed) == len(self.order)
 
     def advance(self, effort: int) -> None:
         """Code the next frame."""
-        fit, place = self.fit, self.fit.order[len(self.packed)]
+        fit, place = self.fit, self.order[len(self.packed)]
         frame = torch.from_numpy(fit.frames[place.index])
         target = planes_of(frame, fit.axes, fit.grid)
-        known = fit.fields.get(place.index)
+        known = fit.fields.get(place)
         starts = None if known is None else [torch.from_numpy(f.astype(np.int64)) for f in known]
         coded = encode_frame(
             self.syntax, self.writer, place, target, [self.refs[r] for r in place.refs],
-            self.scale, starts, min(effort, 1) if starts is not None else effort,
+            self.scale, self.shares, starts, min(effort, 1) if starts is not None else effort,
         )  # fmt: skip
         if coded.fields and effort:
-            fit.fields[place.index] = np.stack([f.numpy() for f in coded.fields]).astype(np.int16)
+            fit.fields[place] = np.stack([f.numpy() for f in coded.fields]).astype(np.int16)
         self.sums[0 if place.layer == 0 else 1] += coded.sums
+        step = self.scale.of(place.layer)
+        self.normal.add(coded.plain, target, coded.code, place.layer, step)
         shown = frame_of(coded.planes, fit.axes, *fit.frames.shape[1:3])
         self.error += float(((shown.float() - frame.float()) / 255).square().mean())
         self._keep(PackedFrame.of(coded.code), coded.planes)
 
     def again(self, packed: PackedFrame) -> None:
         """Code a frame that was chosen before."""
-        place = self.fit.order[len(self.packed)]
+        place = self.order[len(self.packed)]
         refs = [self.refs[r] for r in place.refs]
         planes = repeat_frame(
-            self.syntax, self.writer, place, packed.unpack(), refs, self.scale
+            self.syntax, self.writer, place, packed.unpack(), refs, self.scale, self.shares
         )
         self._keep(packed, planes)
 
     def _keep(self, packed: PackedFrame, planes: torch.Tensor) -> None:
         number = len(self.packed)
-        place = self.fit.order[number]
+        place = self.order[number]
         self.packed.append(packed)
         if not place.last:
             self.refs[place.index] = Reference(planes)
-        used = {i for i, last in self.fit.later.items() if last > number}
+        used = {i for i, last in self.later.items() if last > number}
         self.syntax.keep(used)
         self.refs = {i: r for i, r in self.refs.items() if i in used}
 
     def payload(self) -> bytes:
         """The chunk."""
-        return Head(GAP, self.scale, self.fit.units).pack() + self.writer.finish()
+        return Head(self.gap, self.scale, self.fit.units).pack() + self.writer.finish()
 
-    def shifts(self) -> tuple[int, int, int, int]:
+    def shifts(self) -> Shifts:
         """Where this pass found coefficients, for `Scale.shifts`."""
         found = []
         for kind in range(2):
@@ -144,24 +157,27 @@ class MotionFit:
         self.pixels = count * rows * columns
         self.aim = Aim.of(settings, self.pixels)
         self.grid = block_grid(rows, columns)
-        self.order = coding_order(count, GAP)
-        self.later = last_uses(self.order)
+        self.count, self.probe = count, min(PROBE, count)
         self.units = principal_units(self.frames)
         self.axes = colour_axes(self.units)
         self.passes = PASSES[settings.preset]
-        self.step, self.steps = 0, self.passes * count
+        self.gap, self.stage = GAPS[0], 0
+        self.probes = len(GAPS) if count > 2 else 0
+        self.step, self.steps = 0, self.passes * count + self.probes * self.probe
         self.error, self.bpp = 0.0, 0.0
-        self.fields: dict[int, NDArray[np.int16]] = {}
+        self.fields: dict[Place, NDArray[np.int16]] = {}
+        self.probed: list[tuple[int, float]] = []  # bytes and error of each gap
         self.tried: list[tuple[int, int, float]] = []  # step, bytes, error of each pass
         self.best, self.best_error = b"", math.inf
-        self.shifts = FIRST_SHIFTS
+        self.shifts: Shifts = FIRST_SHIFTS
         first = self._first_step()
         if init is not None and settings.target_bytes is None and "shifts" in init:
-            self.shifts = tuple(int(x) for x in init["shifts"])  # type: ignore[assignment]
+            self.shifts = _shifts(init["shifts"])
         if init is not None and settings.target_bytes is not None and "bpp" in init:
             gained = math.log2(self.aim.bpp / max(float(init["bpp"]), 1e-9))
             first = _clipped(int(init["step"]) - round(STEPS_PER_OCTAVE * gained / SLOPE))
-        self.now = Pass(self, Scale(first, OFFSETS, self.shifts))
+        self.shares = np.zeros(SHAPE, np.int64)
+        self.now = self._pass(first)
 
     def _first_step(self) -> int:
         """Step index for the expected bits per pixel, or for the quality."""
@@ -171,6 +187,12 @@ class MotionFit:
             quality = 50.0 if self.settings.quality is None else self.settings.quality
             octaves = -1.6 - 0.028 * quality
         return _clipped(round(STEPS_PER_OCTAVE * octaves))
+
+    def _pass(self, step: int) -> Pass:
+        """What comes now: a probe, or all frames."""
+        if self.stage < self.probes:
+            return Pass(self, self.probe, GAPS[self.stage], step, self.shifts, self.shares)
+        return Pass(self, self.count, self.gap, step, self.shifts, self.shares)
 
     @property
     def finished(self) -> bool:
@@ -199,13 +221,13 @@ class MotionFit:
             self.step += 1
             count = len(self.now.packed)
             self.error = self.now.error / count
-            self.bpp = self.now.writer.bits / (count * self.pixels / len(self.order))
+            self.bpp = self.now.writer.bits / (count * self.pixels / self.count)
             if self.now.done:
                 self._end_pass()
             spent = time.monotonic() - begun
             if progress is not None:
                 progress(min(self.step, self.steps - (not self.finished)), self.steps)
-            if status is not None and self.step % STATUS_EVERY == 0:
+            if status is not None:
                 left = spent / (self.step - first) * max(self.steps - self.step, 0)
                 decibels = -10 * math.log10(max(self.error, 1e-10))
                 status(f"{decibels:.2f} dB, {self.bpp:.4f} bpp, {left:.0f} s left")
@@ -216,15 +238,30 @@ class MotionFit:
     def _end_pass(self) -> None:
         """Keep the pass if it is the best, and begin another."""
         done = self.now
-        data, error = done.payload(), done.error / len(self.order)
-        self.tried.append((done.scale.step, len(data), error))
-        target = self.settings.target_bytes
-        if target is None or len(data) <= target:
-            if target is None or error < self.best_error:
+        data, error = done.payload(), done.error / len(done.order)
+        step, target = done.scale.step, self.settings.target_bytes
+        self.shifts, self.shares = done.shifts(), done.normal.shares()
+        if self.stage < self.probes:
+            self.probed.append((len(data), error))
+            values = [3.0103 * math.log2(max(e, 1e-9)) + DECIBELS * math.log2(b)
+                      for b, e in self.probed]  # fmt: skip
+            self.gap = GAPS[values.index(min(values))]
+            if target is not None and self.stage == self.probes - 1:
+                size = self.probed[GAPS.index(self.gap)][0] * self.count / self.probe
+                step = self._moved(step, size, CLOSE * target)
+        else:
+            self.tried.append((step, len(data), error))
+            if target is None or (len(data) <= target and error < self.best_error):
                 self.best, self.best_error = data, error
-        self.shifts = done.shifts()
-        step = done.scale.step if target is None else self._next_step(target)
-        self.now = Pass(self, Scale(step, OFFSETS, self.shifts))
+            if target is not None:
+                step = self._next_step(target)
+        self.stage += 1
+        self.now = self._pass(step)
+
+    @staticmethod
+    def _moved(step: int, size: float, aim: float) -> int:
+        """A step with which ``size`` bytes should become ``aim``."""
+        return _clipped(round(step + STEPS_PER_OCTAVE * math.log2(size / aim) / SLOPE))
 
     def _next_step(self, target: int) -> int:
         """Step for the next pass: between those that came closest to the target."""
@@ -232,7 +269,7 @@ class MotionFit:
         above = [(s, b) for s, b, _ in self.tried if b > aim]
         below = [(s, b) for s, b, _ in self.tried if b <= aim]
         last, size, _ = self.tried[-1]
-        step = last + STEPS_PER_OCTAVE * math.log2(size / aim) / SLOPE
+        step: float = self._moved(last, size, aim)
         if above and below:
             (s0, b0), (s1, b1) = max(above), min(below)
             if s0 < s1:
@@ -255,7 +292,7 @@ class MotionFit:
             return self.best
         target, step = self.settings.target_bytes, self.now.scale.step
         while True:
-            hasty = Pass(self, replace(self.now.scale, step=step))
+            hasty = Pass(self, self.count, self.gap, step, self.now.scale.shifts, self.now.shares)
             with torch.inference_mode():
                 while not hasty.done:
                     hasty.advance(0)
@@ -264,7 +301,7 @@ class MotionFit:
                 return data
             if step >= HIGHEST:
                 raise ParameterError(
-                    f"{len(self.order)} frames need at least {len(data)} bytes: the target is"
+                    f"{self.count} frames need at least {len(data)} bytes: the target is"
                     f" {target}"
                 )
             gained = max(STEPS_PER_OCTAVE * math.log2(len(data) / target), STEPS_PER_OCTAVE / 4)
@@ -283,11 +320,15 @@ class MotionFit:
             "step": self.step, "error": self.error, "bpp": self.bpp,
             "best": np.frombuffer(self.best, np.uint8).copy(), "best_error": self.best_error,
             "tried": [list(t) for t in self.tried], "shifts": list(self.shifts),
+            "probed": [list(p) for p in self.probed], "gap": self.gap, "stage": self.stage,
             "now": now.scale.step, "now_shifts": list(now.scale.shifts), "now_error": now.error,
-            "now_sums": now.sums.copy(), "count": len(now.packed),
+            "now_sums": now.sums.copy(), "count": len(now.packed), "now_shares": now.shares.copy(),
+            "products": now.normal.products.copy(), "wanted": now.normal.wanted.copy(),
+            "shares": self.shares.copy(),
         }  # fmt: skip
-        for index, field in self.fields.items():
-            saved[f"fields/{index}"] = field.copy()
+        for place, field in self.fields.items():
+            name = f"{place.index},{','.join(map(str, place.refs))},{place.layer},{place.last:d}"
+            saved[f"fields/{name}"] = field.copy()
         for number, packed in enumerate(now.packed):
             for part, array in enumerate(packed.arrays()):
                 saved[f"coded/{number}/{part}"] = array.copy()
@@ -303,19 +344,29 @@ class MotionFit:
         fit.best = np.asarray(state["best"]).tobytes()
         fit.best_error = float(state["best_error"])
         fit.tried = [(int(s), int(b), float(e)) for s, b, e in state["tried"]]
-        fit.shifts = tuple(map(int, state["shifts"]))  # type: ignore[assignment]
-        a, b, c, d = map(int, state["now_shifts"])
-        fit.now = Pass(fit, Scale(int(state["now"]), OFFSETS, (a, b, c, d)))
+        fit.probed = [(int(b), float(e)) for b, e in state["probed"]]
+        fit.gap, fit.stage = int(state["gap"]), int(state["stage"])
+        fit.shifts, fit.shares = _shifts(state["now_shifts"]), np.asarray(state["now_shares"])
+        fit.now = fit._pass(int(state["now"]))
+        fit.shifts, fit.shares = _shifts(state["shifts"]), np.asarray(state["shares"])
         for name, value in state.items():
             if name.startswith("fields/"):
-                fit.fields[int(name.removeprefix("fields/"))] = np.asarray(value)
+                index, *refs, layer, last = map(int, name.removeprefix("fields/").split(","))
+                fit.fields[Place(index, tuple(refs), layer, bool(last))] = np.asarray(value)
         with torch.inference_mode():
             for number in range(int(state["count"])):
                 parts = [np.asarray(state[f"coded/{number}/{part}"]) for part in range(6)]
                 fit.now.again(PackedFrame(*parts))
-        fit.now.error, fit.now.sums = float(state["now_error"]), np.asarray(state["now_sums"])
+        fit.now.normal.products = np.array(state["products"])
+        fit.now.normal.wanted = np.array(state["wanted"])
+        fit.now.error, fit.now.sums = float(state["now_error"]), np.array(state["now_sums"])
         return fit
 
 
 def _clipped(step: int) -> int:
     return min(max(step, LOWEST), HIGHEST)
+
+
+def _shifts(values: Any) -> Shifts:
+    a, b, c, d = map(int, values)
+    return a, b, c, d

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from laconic.codec.video.motion.blocks import BLOCK, low_cells, quarter_cells, split_blocks, whole_cells
+from laconic.codec.video.motion.blocks import BANDS, BLOCK, low_cells, quarter_cells, split_blocks, whole_cells
 from laconic.codec.video.motion.choose import Chooser, residual_price
 from laconic.codec.video.motion.mixing import Writer
 from laconic.codec.video.motion.order import Place
-from laconic.codec.video.motion.picture import Scale, predict, residual
-from laconic.codec.video.motion.quantise import drop_blocks, first_choice
+from laconic.codec.video.motion.picture import Scale, decoded, predict, residual
+from laconic.codec.video.motion.quantise import BITS_OF_ONE, BITS_OF_SIGN, drop_blocks, first_choice
+from laconic.codec.video.motion.smoothing import smoothed
 from laconic.codec.video.motion.syntax import SPEED, FrameCode, FrameSyntax, NONE
 from laconic.codec.video.motion.warp import Reference
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
 PRICE = 0.13  # of a bit, in squared steps
+TRIALS = 1
 
 
 @dataclass
@@ -26,12 +31,13 @@ class Coded:
     """A frame that was chosen, coded and decoded.
 
     Attributes:
-        code: its numbers. planes: decoded ``[3, 16 h, 16 w]``.
+        code: its numbers. plain, planes: decoded ``[3, 16 h, 16 w]``, before and after the filter.
         fields: vectors ``[2 h w]`` that were found for each reference, to begin from another time.
         sums: of codes' sizes and what they stand for, see `fitted_shifts` ``[2, 2]``.
     """
 
     code: FrameCode
+    plain: Tensor
     planes: Tensor
     fields: list[Tensor]
     sums: NDArray[np.float64]
@@ -39,13 +45,14 @@ class Coded:
 
 def encode_frame(
     syntax: FrameSyntax, writer: Writer, place: Place, target: Tensor,
-    refs: list[Reference], scale: Scale, fields: list[Tensor] | None = None, effort: int = 2,
+    refs: list[Reference], scale: Scale, shares: Ints, fields: list[Tensor] | None = None,
+    effort: int = 2,
 ) -> Coded:  # fmt: skip
     """Choose, code and decode one frame.
 
     Args:
         target: planes ``[3, 16 h, 16 w]``.
-        refs: of ``place.refs``.
+        refs: of ``place.refs``. shares: of the filter.
         fields: vectors of an earlier time.
         effort: 0 takes vectors from what is known, 1 looks around ``fields``, 2 everywhere.
     """
@@ -76,21 +83,50 @@ def encode_frame(
     luma = torch.where(wide, quarter_cells(rest[0]), whole_cells(rest[0])).double().numpy() / step
     chroma = low_cells(rest[1:]).double().numpy() / step
     code.quarters = quarters.numpy().astype(np.int64)
-    code.luma = first_choice(luma.reshape(-1, 64), PRICE).reshape(luma.shape)
-    code.chroma = first_choice(chroma.reshape(-1, 64), PRICE).reshape(chroma.shape)
-    drop_blocks(code.luma, code.chroma, (luma, chroma), PRICE)
+    _choose_codes(code, (luma, chroma), None)
+    for _ in range(TRIALS if effort else 0):
+        _choose_codes(code, (luma, chroma), _bits_on_trial(syntax, writer, place, code))
     code = syntax.code_residual(writer, place, code, code)
     sums = _sums(code.luma, luma) + _sums(code.chroma, chroma)
-    return Coded(code, prediction + residual(code, scale, place.layer), found, sums)
+    plain = prediction + residual(code, scale, place.layer)
+    return Coded(code, plain, smoothed(plain, code, place.layer, step, shares), found, sums)
+
+
+def _choose_codes(
+    code: FrameCode, values: tuple[Floats, Floats], ones: dict[str, Floats] | None
+) -> None:
+    """Codes of coefficients in steps, by the bits of ones."""
+    luma, chroma = (v.reshape(-1, BANDS) for v in values)
+    of_luma, of_chroma = (None, None) if ones is None else (ones["luma"], ones["chroma"])
+    code.luma = first_choice(luma, PRICE, of_luma).reshape(values[0].shape)
+    code.chroma = first_choice(chroma, PRICE, of_chroma).reshape(values[1].shape)
+    drop_blocks(code.luma, code.chroma, values, PRICE)
+
+
+def _bits_on_trial(
+    syntax: FrameSyntax, writer: Writer, place: Place, code: FrameCode
+) -> dict[str, Floats]:
+    """Bits of ones instead of zeros when the frame is coded like this; nothing is kept of it."""
+    noted = {
+        "luma": np.tile(BITS_OF_ONE - BITS_OF_SIGN, (code.luma.size // BANDS, 1)),
+        "chroma": np.tile(BITS_OF_ONE - BITS_OF_SIGN, (code.chroma.size // BANDS, 1)),
+    }
+    mark, kept = writer.mark(), [model.copies() for model in syntax.residual.all()]
+    trial = replace(code)
+    syntax.code_residual(writer, replace(place, last=True), code, trial, noted)
+    writer.rewind(mark)
+    for model, arrays in zip(syntax.residual.all(), kept, strict=True):
+        model.restore(arrays)
+    return noted
 
 
 def repeat_frame(
     syntax: FrameSyntax, writer: Writer, place: Place, code: FrameCode,
-    refs: list[Reference], scale: Scale,
+    refs: list[Reference], scale: Scale, shares: Ints,
 ) -> Tensor:  # fmt: skip
     """Code numbers that were chosen before; returns the decoded planes."""
     code = syntax.code(writer, place, code)
-    return predict(code, refs, scale.of(place.layer)) + residual(code, scale, place.layer)
+    return decoded(code, refs, scale, place.layer, shares)
 
 
 def _sums(codes: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:

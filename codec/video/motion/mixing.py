@@ -170,13 +170,13 @@ class Model:
             )
             self.seen[i] = min(count, LIMIT)
 
-    def arrays(self) -> tuple[Ints, ...]:
-        """What changes, to be copied."""
-        return self.chance, self.seen, self.weights, self.evidence
+    def copies(self) -> tuple[Ints, ...]:
+        """Copies of what changes, for :meth:`restore`."""
+        return tuple(a.copy() for a in (self.chance, self.seen, self.weights, self.evidence))
 
     def restore(self, arrays: tuple[Ints, ...]) -> None:
-        """Inverse of :meth:`arrays`; takes copies."""
-        self.chance, self.seen, self.weights, self.evidence = (a.copy() for a in arrays)
+        """Go back to :meth:`copies`."""
+        self.chance, self.seen, self.weights, self.evidence = arrays
 
 
 class Coder:
@@ -199,11 +199,12 @@ class Writer(Coder):
 
     Attributes:
         bits: ideal size so far.
-        listen: receives (model, chances of a one) of each array when set.
+        chances: of a one, of the decisions coded last.
     """
 
     def __init__(self) -> None:
         self.bits = 0.0
+        self.chances = np.zeros(0, np.int64)
         self._steps: list[tuple[NDArray[np.int32], NDArray[np.float64]]] = []
 
     def code(self, model: Model, values: Ints | None, contexts: Ints) -> Ints:
@@ -211,6 +212,7 @@ class Writer(Coder):
         if not values.size:
             return values
         made = model.predict(contexts)
+        self.chances = made.chances
         self._put(values, made.chances)
         model.learn(values, made)
         return values
@@ -350,15 +352,18 @@ def code_sizes(
         )
         active = active[more != 0]
         exponent[active] += 1
+    # All suffixes together, each from its highest bit.
+    ends = np.cumsum(exponent)
+    bits = None
+    if size is not None:
+        owner = np.repeat(np.arange(n), exponent)
+        bits = (size[owner] >> (ends[owner] - 1 - np.arange(owner.size))) & 1
+    found = coder.plain(bits, int(ends[-1]))
     out = np.ones(n, np.int64)
-    for place in range(longest):
+    for place in range(int(exponent.max())):
         active = np.flatnonzero(exponent > place)
-        if not active.size:
-            break
-        bit = None
-        if size is not None:
-            bit = (size[active] >> (exponent[active] - 1 - place)) & 1
-        out[active] = 2 * out[active] + coder.plain(bit, active.size)
+        starts = ends[active] - exponent[active]
+        out[active] = 2 * out[active] + found[starts + place]
     if out.size and int(out.max()) > most:
         raise FormatError("a number of a film chunk is out of range: the file is damaged")
     return out

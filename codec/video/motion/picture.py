@@ -15,6 +15,7 @@ from laconic.codec.video.motion.blocks import (
     luma_plane,
     smooth_from_means,
 )
+from laconic.codec.video.motion.smoothing import smoothed
 from laconic.codec.video.motion.syntax import NONE, SECOND, FrameCode
 from laconic.codec.video.motion.warp import Reference
 
@@ -81,3 +82,12 @@ def residual(code: FrameCode, scale: Scale, layer: int) -> Tensor:
     if not code.chroma.any():
         return torch.cat([luma[None], luma.new_zeros(2, *luma.shape)])
     return torch.cat([luma[None], chroma_planes(scale.values(code.chroma, layer))])
+
+
+def decoded(
+    code: FrameCode, refs: list[Reference], scale: Scale, layer: int, shares: NDArray[np.int64]
+) -> Tensor:
+    """The planes of a frame ``[3, H, W]``, filtered."""
+    step = scale.of(layer)
+    plain = predict(code, refs, step) + residual(code, scale, layer)
+    return smoothed(plain, code, layer, step, shares)

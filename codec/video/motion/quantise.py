@@ -21,6 +21,7 @@ BITS_OF_MORE = 1.3  # for each further unit
 BITS_TO_GO_ON = 0.6  # of a cell, for each group
 BITS_OF_ZERO = 0.06
 BITS_OF_BLOCK = 2.0
+BITS_OF_SIGN = 1.4  # and of being no larger than one
 
 
 def first_choice(values: Floats, price: float, ones: Floats | None = None) -> Ints:
@@ -32,7 +33,7 @@ def first_choice(values: Floats, price: float, ones: Floats | None = None) -> In
         ones: bits of a one instead of a zero ``[n, 64]``, by default those of an average.
     """
     size = np.abs(values)
-    bits = BITS_OF_ONE if ones is None else ones
+    bits = BITS_OF_ONE if ones is None else np.maximum(ones, 0.0) + BITS_OF_SIGN
     code = np.floor(size + 0.5)
     for _ in range(2):
         paid = np.where(code == 1, bits, BITS_OF_MORE * np.log2(1 + 1 / np.maximum(code - 1, 0.5)))
@@ -40,7 +41,9 @@ def first_choice(values: Floats, price: float, ones: Floats | None = None) -> In
         code = np.where((code > 0) & lower, code - 1, code)
     nonzero = code > 0
     cost = np.where(
-        nonzero, bits + 2 * BITS_OF_MORE * np.log2(np.maximum(code, 1)), BITS_OF_ZERO
+        nonzero,
+        bits + 2 * BITS_OF_MORE * np.log2(np.maximum(code, 1)),
+        BITS_OF_ZERO if ones is None else 0.0,
     )
     gain = size**2 - (size - code) ** 2 - price * cost
     # A cell ends after the group up to which most is gained.

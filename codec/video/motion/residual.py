@@ -7,7 +7,7 @@ in two passes, so that those of the second see the same bands of the cells aroun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec.video.motion.blocks import BANDS, zigzag
-from laconic.codec.video.motion.mixing import Coder, Model, code_sizes
+from laconic.codec.video.motion.mixing import ONE, Coder, Model, Writer, code_sizes
 
 Ints = NDArray[np.int64]
-Listener = Callable[[str, Ints, Ints], None]
+Floats = NDArray[np.float64]
 
 GROUPS = ((0, 1), (1, 3), (3, 6), (6, 10), (10, 15), (15, 28), (28, 43), (43, 64))
 LARGEST = 1 << 15  # of a code
+_GROUP_OF = np.repeat(np.arange(len(GROUPS)), [end - first for first, end in GROUPS])
 _AROUND = np.minimum(np.array([0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4] + [5] * 60), 5)
 _OWN = np.array([0, 1, 2, 3, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6] + [7] * 60)
 
@@ -146,12 +147,15 @@ class Residual:
         h, w: blocks.
         layer: 0 to 3, of the frame.
         modes: of its blocks ``[h, w]``.
+
+    Attributes:
+        noted: receives, if set, the bits of a one instead of a zero, by plane ``[cells, 64]``.
     """
 
     def __init__(self, models: ResidualModels, h: int, w: int, layer: int, modes: Ints) -> None:
         self.models, self.h, self.w, self.layer = models, h, w, layer
         self.modes = modes.reshape(-1)
-        self.listen: Listener | None = None
+        self.noted: dict[str, Floats] | None = None
 
     def code(
         self,
@@ -225,14 +229,15 @@ class Residual:
         """Codes ``[n, 64]`` of the cells of coded blocks."""
         count = lattice.block.size
         out = np.zeros((count, BANDS), np.int64)
-        magnitude = np.zeros((count + 1, BANDS + 1), np.int64)  # at most 2
+        magnitude = np.zeros((count + 1, BANDS + 1), np.uint8)  # at most 2
         low = np.zeros(count + 1, np.int64)  # sums of magnitudes, at most 3 each, so far
         reach = np.zeros(count + 1, np.int64)  # groups that a cell goes on to
         past = None if before is None else before.reshape(-1, BANDS)
         past_reach = np.zeros(count, np.int64)
         if past is not None:
-            for number, (first, _) in enumerate(GROUPS):
-                past_reach[(past[:, first:] != 0).any(1)] = number + 1
+            rows = np.flatnonzero(past.any(1))
+            last = BANDS - 1 - (past[rows, ::-1] != 0).argmax(1)
+            past_reach[rows] = _GROUP_OF.take(last) + 1
         cell_kind = kind[lattice.block]
         alive = [cells[coded[lattice.block[cells]] != 0] for cells, _ in lattice.passes]
         for number, (first, end) in enumerate(GROUPS):
@@ -282,10 +287,11 @@ class Residual:
         size = bands.size
         column = np.arange(size)
         lower = _lower_bands()[:, bands]
-        local = magnitude[here[:, None, None], lower[None]]  # [m, 5, bands]
-        local = np.minimum(2 * (local[:, 0] + local[:, 1]) + local[:, 2:].sum(1) + 1 >> 1, 6)
+        near = magnitude[here]
+        one, two, three, four, five = (near[:, b].astype(np.int64) for b in lower)
+        local = np.minimum(2 * (one + two) + three + four + five + 1 >> 1, 6)
         if turn:
-            beside = np.minimum(magnitude[view[:, :, None], bands].sum(0), 4) + 1
+            beside = np.minimum(magnitude[view[:, :, None], bands].sum(0), 4).astype(np.int64) + 1
         else:
             beside = np.zeros_like(local)
         recent = np.zeros_like(local) if past is None else past
@@ -303,6 +309,9 @@ class Residual:
         nonzero = coder.code(
             models.zero, None if values is None else (values != 0).astype(np.int64), contexts
         )
+        if self.noted is not None and isinstance(coder, Writer):
+            share = coder.chances / ONE
+            self.noted[name][here[:, None], bands] = np.log2((1 - share) / share).reshape(shape)
         chosen = np.flatnonzero(nonzero)
         if not chosen.size:
             return

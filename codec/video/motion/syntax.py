@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from laconic.codec.video.motion.mixing import Coder, Model, code_numbers
 from laconic.codec.video.motion.order import Place
 from laconic.codec.video.motion.residual import Residual, ResidualModels
+from laconic.codec.video.motion.start import begin
 
 Ints = NDArray[np.int64]
 
 BOTH, FIRST, SECOND, NONE = range(4)  # modes of blocks
 FARTHEST = 1 << 12  # of a vector's difference, in quarters
-COARSEST = 8  # blocks between those of the first lattice
+COARSEST = 4  # blocks between those of the first lattice
 MOST = 1 << 16  # of a mean
 SPEED = 64  # units of a speed: quarters per frame / SPEED
 
@@ -126,11 +127,14 @@ class FrameSyntax:
 
     Args:
         h, w: blocks of a frame.
+        blank: models know nothing; by default what other films taught them (`start`).
     """
 
-    def __init__(self, h: int, w: int) -> None:
+    def __init__(self, h: int, w: int, blank: bool = False) -> None:
         self.h, self.w = h, w
         self.motion, self.residual = MotionModels(), ResidualModels()
+        if not blank:
+            begin(self.models())
         self.traces: dict[int, Trace] = {}
 
     def models(self) -> Iterator[Model]:
@@ -164,11 +168,13 @@ class FrameSyntax:
         return out
 
     def code_residual(
-        self, coder: Coder, place: Place, given: FrameCode | None, motion: FrameCode
-    ) -> FrameCode:
-        """Coefficients, and the trace of the frame."""
+        self, coder: Coder, place: Place, given: FrameCode | None, motion: FrameCode,
+        noted: dict[str, NDArray[np.float64]] | None = None,
+    ) -> FrameCode:  # fmt: skip
+        """Coefficients, and the trace of the frame; ``noted`` as in `residual.Residual`."""
         refs = [self.traces[r] for r in set(place.refs) if r in self.traces]
         residual = Residual(self.residual, self.h, self.w, min(place.layer, 3), motion.modes)
+        residual.noted = noted
         before = None
         if refs:
             before = (

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from laconic.codec.video.motion.blocks import CELL
 
+FEW_PHASES = 9  # up to so many displaced pictures are made one by one
 KEPT_SAMPLES = 1 << 19  # of one plane; larger references keep no displaced pictures
 _TAPS = (
     (0, 0, 0, 64, 0, 0, 0, 0),
@@ -44,6 +45,7 @@ class Reference:
     def __init__(self, planes: Tensor) -> None:
         self.planes = planes
         self._all: Tensor | None = None
+        self._some: dict[int, Tensor] = {}
 
     def displaced(self, phase: int) -> Tensor:
         """Planes at (y + phase // 4 / 4, x + phase % 4 / 4)."""
@@ -67,6 +69,17 @@ class Reference:
                     found[:, down, across] = _filtered(padded, _TAPS[down], 1)
             self._all = found.view(channels, -1)
         return self._all
+
+    def _from_few(self, used: Tensor, place: Tensor, phase: Tensor, channels: int) -> Tensor:
+        """Samples of few displaced pictures, which are kept."""
+        for p in used.tolist():
+            if p not in self._some:
+                self._some[p] = self.displaced(p)
+        stack = torch.stack([self._some[p] for p in used.tolist()], 1)[:channels].flatten(1)
+        number = torch.zeros(16, dtype=torch.long)
+        number[used] = torch.arange(used.numel())
+        flat = place + number[phase.reshape(-1)] * self.planes[0].numel()
+        return stack.index_select(1, flat).view(channels, *phase.shape)
 
     def moved(self, vectors: NDArray[np.int64]) -> Tensor:
         """Prediction ``[C, H, W]`` with one vector (quarters; rows, columns) a cell.
@@ -103,6 +116,9 @@ class Reference:
         place = (y.clamp(0, rows - 1) * columns + x.clamp(0, columns - 1)).reshape(-1)
         shape = (channels, *phase.shape)
         if rows * columns <= KEPT_SAMPLES:
+            used = torch.unique(phase[..., 0, 0] if phase.ndim == 3 else phase[::CELL, ::CELL])
+            if self._all is None and used.numel() <= FEW_PHASES:
+                return self._from_few(used, place, phase, channels)
             flat = place + phase.reshape(-1) * (rows * columns)
             return self._every()[:channels].index_select(1, flat).view(shape)
         out = torch.empty(channels, place.numel())
