@@ -52,13 +52,16 @@ CLIPS = {
 }
 QUALITIES = (22.0, 27.0, 32.0, 37.0)
 PLAN: list[tuple[str, str, str, int]] = [  # (clip, network, preset, bytes)
-    *(("bunny-16", "motion", "fast", size) for size in (5000, 7000, 12000, 20000)),
-    *(("cars-32", "motion", "fast", size) for size in (7000, 11000, 18000, 32000)),
-    *(("bedroom-32", "motion", "fast", size) for size in (8000, 13000, 23000, 42000)),
-    *(("bunny-64", "motion", "fast", size) for size in (12000, 20000, 37000)),
-    *(("bunny-132", "motion", "fast", size) for size in (20000, 33000, 65000)),
-    *(("bunny-16", "motion", "medium", size) for size in (5000, 7000, 12000, 20000)),
-    *(("cars-32", "motion", "medium", size) for size in (7000, 11000, 18000, 32000)),
+    *(("bunny-16", "motion", "fast", size) for size in (6500, 12000)),
+    *(("cars-32", "motion", "fast", size) for size in (11000, 18000)),
+    *(("bunny-64", "motion", "fast", size) for size in (15000, 30000)),
+    ("bunny-16", "motion", "fast", 20000),
+    ("bunny-132", "motion", "fast", 33000),
+    *(("bedroom-32", "motion", "fast", size) for size in (9000, 18000)),
+    ("bunny-132", "motion", "fast", 65000),
+    ("bunny-16", "motion", "fast", 4500),
+    ("cars-32", "motion", "fast", 7000),
+    *(("bunny-16", "motion", "medium", size) for size in (6500, 12000)),
     ("bunny-16", "grids", "fast", 14000),
     ("bunny-16", "grids", "fast", 7000),
     ("bunny-16", "grids", "fast", 4000),
