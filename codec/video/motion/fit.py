@@ -185,7 +185,7 @@ class MotionFit:
             octaves = -3.0 - math.log2(max(self.aim.bpp, 1e-6) / 0.117) / SLOPE
         else:
             quality = 50.0 if self.settings.quality is None else self.settings.quality
-            octaves = -1.6 - 0.028 * quality
+            octaves = -1.55 - 0.043 * quality
         return _clipped(round(STEPS_PER_OCTAVE * octaves))
 
     def _pass(self, step: int) -> Pass:
