@@ -27,7 +27,7 @@ def block_grid(rows: int, columns: int) -> tuple[int, int]:
 
 
 @cache
-def _dct(size: int) -> Tensor:
+def dct(size: int) -> Tensor:
     """Orthonormal DCT-II, ``[frequency, sample]``."""
     k, n = np.mgrid[0:size, 0:size].astype(np.float64)
     basis = np.cos(np.pi * (2 * n + 1) * k / (2 * size)) * math.sqrt(2 / size)
@@ -104,7 +104,7 @@ def join_blocks(blocks: Tensor) -> Tensor:
 
 def whole_cells(plane: Tensor) -> Tensor:
     """Cells ``[2 h, 2 w, 64]`` of the 16 x 16 transform."""
-    basis = _dct(BLOCK)
+    basis = dct(BLOCK)
     coefficients = basis @ split_blocks(plane) @ basis.T  # [h, w, 16, 16]
     h, w = coefficients.shape[:2]
     dealt = coefficients.reshape(h, w, 8, 2, 8, 2).permute(0, 3, 1, 5, 2, 4)
@@ -113,7 +113,7 @@ def whole_cells(plane: Tensor) -> Tensor:
 
 def quarter_cells(plane: Tensor) -> Tensor:
     """Cells ``[2 h, 2 w, 64]`` of the 8 x 8 transform."""
-    basis = _dct(CELL)
+    basis = dct(CELL)
     r, c = plane.shape[0] // CELL, plane.shape[1] // CELL
     cells = plane.view(r, CELL, c, CELL).permute(0, 2, 1, 3)
     return (basis @ cells @ basis.T).reshape(r, c, BANDS)[..., _order()[0]]
@@ -121,7 +121,7 @@ def quarter_cells(plane: Tensor) -> Tensor:
 
 def low_cells(planes: Tensor) -> Tensor:
     """Low coefficients ``[2, h, w, 64]`` of the blocks of two planes ``[2, 16 h, 16 w]``."""
-    basis = _dct(BLOCK)[:CELL]
+    basis = dct(BLOCK)[:CELL]
     found = torch.stack([basis @ split_blocks(plane) @ basis.T for plane in planes])
     return found.flatten(3)[..., _order()[0]]
 
@@ -131,7 +131,7 @@ def luma_plane(cells: Tensor, quarters: Tensor) -> Tensor:
     r, c = cells.shape[:2]
     h, w = r // 2, c // 2
     natural = cells[..., _order()[1]].view(r, c, CELL, CELL)
-    small, large = _dct(CELL), _dct(BLOCK)
+    small, large = dct(CELL), dct(BLOCK)
     by_cell = (small.T @ natural @ small).view(h, 2, w, 2, CELL, CELL)
     by_cell = by_cell.permute(0, 2, 1, 4, 3, 5).reshape(h, w, BLOCK, BLOCK)
     gathered = natural.view(h, 2, w, 2, CELL, CELL).permute(0, 2, 4, 1, 5, 3)
@@ -142,7 +142,7 @@ def luma_plane(cells: Tensor, quarters: Tensor) -> Tensor:
 def chroma_planes(cells: Tensor) -> Tensor:
     """Planes ``[2, 16 h, 16 w]`` of low coefficients ``[2, h, w, 64]``."""
     h, w = cells.shape[1:3]
-    basis = _dct(BLOCK)[:CELL]
+    basis = dct(BLOCK)[:CELL]
     natural = cells[..., _order()[1]].view(2, h, w, CELL, CELL)
     blocks = basis.T @ natural @ basis
     return torch.stack([join_blocks(b) for b in blocks])
@@ -153,9 +153,7 @@ def smooth_from_means(means: Tensor) -> Tensor:
     ``[3, h, w]``."""
     h, w = means.shape[1:]
     size = (h * BLOCK, w * BLOCK)
-    smooth = torch.nn.functional.interpolate(
-        means[None], size, mode="bicubic", align_corners=False
-    )
+    smooth = torch.nn.functional.interpolate(means[None], size, mode="bicubic", align_corners=False)
     found = torch.nn.functional.avg_pool2d(smooth, BLOCK)
     off = (means[None] - found).repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)
     return (smooth + off)[0]

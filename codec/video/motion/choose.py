@@ -12,20 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from laconic.codec.video.motion.blocks import BLOCK, CELL, _dct, zigzag
-from laconic.codec.video.motion.mixing import Coder
-from laconic.codec.video.motion.order import Place
-from laconic.codec.video.motion.search import Search, local_median, vector_bits
-from laconic.codec.video.motion.syntax import (
+from laconic.codec.video.motion.blocks import BLOCK, CELL, dct
+from laconic.codec.video.motion.field import (
     BOTH,
     FIRST,
     NONE,
     SECOND,
     FrameCode,
-    FrameSyntax,
     MotionPass,
     lattices,
 )
+from laconic.codec.video.motion.mixing import Coder
+from laconic.codec.video.motion.order import Place
+from laconic.codec.video.motion.search import Search, local_median, vector_bits
+from laconic.codec.video.motion.syntax import FrameSyntax
 from laconic.codec.video.motion.warp import Reference
 
 Ints = NDArray[np.int64]
@@ -46,7 +46,7 @@ def residual_price(blocks: Tensor, step: float, price: float) -> tuple[Tensor, T
     Returns:
         the price ``[n]``, and whether transforms by quarters are cheaper ``[n]``.
     """
-    large, small = _dct(BLOCK), _dct(CELL)
+    large, small = dct(BLOCK), dct(CELL)
     whole = large @ blocks[0] @ large.T
     n = blocks.shape[1]
     cells = blocks[0].view(n, 2, CELL, 2, CELL).permute(0, 1, 3, 2, 4)
@@ -181,7 +181,7 @@ class Chooser:
         )  # fmt: skip
         split = self.split.view(h, w).numpy().repeat(2, 0).repeat(2, 1)
         given.vectors = np.where(split, self.cells.numpy(), given.vectors)
-        motion = MotionPass(syntax, coder, place, given)
+        motion = syntax.motion_pass(coder, place, given)
         for number in range(len(lattices(h, w))):
             self._follow(motion, number, given)
             motion.run(number)

@@ -1,9 +1,10 @@
 """Fitting a chunk of kind ``motion``: passes over all frames, each coded after what is decoded.
 
 A pass is a complete encoding: what it measures decides what the next one does differently. The
-first passes are over few frames and find out how far apart key frames should be. With a target size the step is changed until the bytes meet it; vectors are looked for around those of the
-pass before; codes are shifted to where coefficients were found. `laconic.codec.video.fit` fits the
-other kinds of networks.
+first passes are over few frames and find out how far apart key frames should be. With a target size
+the step is changed until the bytes meet it; vectors are looked for around those of the pass before;
+codes are shifted to where coefficients were found. `laconic.codec.video.fit` fits the other kinds
+of networks.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class Pass:
 
 
 class MotionFit:
-    """A resumable fit of one chunk; arguments and methods are those of `laconic.codec.video.Fit`."""
+    """A resumable fit of one chunk; arguments and methods as of `laconic.codec.video.fit.Fit`."""
 
     def __init__(
         self,
@@ -301,8 +302,7 @@ class MotionFit:
                 return data
             if step >= HIGHEST:
                 raise ParameterError(
-                    f"{self.count} frames need at least {len(data)} bytes: the target is"
-                    f" {target}"
+                    f"{self.count} frames need at least {len(data)} bytes: the target is {target}"
                 )
             gained = max(STEPS_PER_OCTAVE * math.log2(len(data) / target), STEPS_PER_OCTAVE / 4)
             step = _clipped(step + math.ceil(gained))

@@ -9,14 +9,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from laconic.codec.video.motion.blocks import BANDS, BLOCK, low_cells, quarter_cells, split_blocks, whole_cells
+from laconic.codec.video.motion.blocks import (
+    BANDS,
+    BLOCK,
+    low_cells,
+    quarter_cells,
+    split_blocks,
+    whole_cells,
+)
 from laconic.codec.video.motion.choose import Chooser, residual_price
+from laconic.codec.video.motion.field import NONE, SPEED, FrameCode
 from laconic.codec.video.motion.mixing import Writer
 from laconic.codec.video.motion.order import Place
 from laconic.codec.video.motion.picture import Scale, decoded, predict, residual
 from laconic.codec.video.motion.quantise import BITS_OF_ONE, BITS_OF_SIGN, drop_blocks, first_choice
 from laconic.codec.video.motion.smoothing import smoothed
-from laconic.codec.video.motion.syntax import SPEED, FrameCode, FrameSyntax, NONE
+from laconic.codec.video.motion.syntax import FrameSyntax
 from laconic.codec.video.motion.warp import Reference
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video.motion.syntax import FrameCode
+from laconic.codec.video.motion.field import FrameCode
 from laconic.entropy.check import SymbolCheck
 
 

@@ -15,8 +15,8 @@ from laconic.codec.video.motion.blocks import (
     luma_plane,
     smooth_from_means,
 )
+from laconic.codec.video.motion.field import NONE, SECOND, FrameCode
 from laconic.codec.video.motion.smoothing import smoothed
-from laconic.codec.video.motion.syntax import NONE, SECOND, FrameCode
 from laconic.codec.video.motion.warp import Reference
 
 STEPS_PER_OCTAVE, OFFSETS_PER_OCTAVE = 32, 8

@@ -1,8 +1,8 @@
 """Codes of coefficients that are worth their bits: for the encoder.
 
 A code is lowered, or set to zero, where the squared error that this costs is less than the price of
-the bits that it saves. Bits are those of the models as they stand: a first choice is coded on trial,
-the chances of all decisions are noted, and the choice is made again with them.
+the bits that it saves. Bits are those of the models as they stand: a first choice is coded on
+trial, the chances of all decisions are noted, and the choice is made again with them.
 """
 
 from __future__ import annotations
@@ -51,23 +51,19 @@ def first_choice(values: Floats, price: float, ones: Floats | None = None) -> In
     by_group = np.add.reduceat(gain, starts, axis=1) - price * BITS_TO_GO_ON
     total = np.concatenate([np.zeros((len(values), 1)), np.cumsum(by_group, 1)], 1)
     end = total.argmax(1)
-    code = np.where(GROUP_OF < end[:, None], code, 0)
+    code = np.where(end[:, None] > GROUP_OF, code, 0)
     return (np.sign(values) * code).astype(np.int64)
 
 
 def worth(values: Floats, codes: Ints, price: float) -> Floats:
     """What codes of cells ``[n, 64]`` gain, in squared steps ``[n]``."""
     size = np.abs(codes)
-    bits = np.where(
-        size > 0, BITS_OF_ONE + 2 * BITS_OF_MORE * np.log2(np.maximum(size, 1)), 0.0
-    )
+    bits = np.where(size > 0, BITS_OF_ONE + 2 * BITS_OF_MORE * np.log2(np.maximum(size, 1)), 0.0)
     found: Floats = (values**2 - (values - codes) ** 2 - price * bits).sum(1)
     return found
 
 
-def drop_blocks(
-    luma: Ints, chroma: Ints, values: tuple[Floats, Floats], price: float
-) -> None:
+def drop_blocks(luma: Ints, chroma: Ints, values: tuple[Floats, Floats], price: float) -> None:
     """Set the codes of blocks to zero that gain less than they cost; in place.
 
     Args:

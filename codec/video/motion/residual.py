@@ -1,8 +1,8 @@
-"""Coefficients of a frame as decisions: which blocks have any, then all cells from low to high bands.
+"""Coefficients of a frame as decisions: blocks that have any, then cells from low to high bands.
 
 The 64 bands of a cell form eight groups of diagonals. For each group, first the cells that have
-anything left say so, then which coefficients are not zero, then how large these are. Cells are coded
-in two passes, so that those of the second see the same bands of the cells around them.
+anything left say so, then which coefficients are not zero, then how large these are. Cells are
+coded in two passes, so that those of the second see the same bands of the cells around them.
 """
 
 from __future__ import annotations
@@ -34,10 +34,7 @@ def _lower_bands() -> Ints:
     place = {(int(p) // 8, int(p) % 8): n for n, p in enumerate(order)}
     steps = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
     return np.array(
-        [
-            [place.get((int(p) // 8 - dy, int(p) % 8 - dx), BANDS) for dy, dx in steps]
-            for p in order
-        ]
+        [[place.get((int(p) // 8 - dy, int(p) % 8 - dx), BANDS) for dy, dx in steps] for p in order]
     ).T
 
 

@@ -134,18 +134,14 @@ class Search:
             vectors.view(2, 1, self.h, self.w).float(), (1, 1, 1, 1), mode="replicate"
         ).long()[:, 0]
         cuts = [(0, 1), (2, 1), (1, 0), (1, 2)]
-        return [
-            field[:, y : y + self.h, x : x + self.w].reshape(2, -1) for y, x in cuts
-        ]
+        return [field[:, y : y + self.h, x : x + self.w].reshape(2, -1) for y, x in cuts]
 
     def _reduced(self, reference: Reference) -> list[Tensor]:
         """Best vectors of a full search on reduced pictures, for blocks and for 3 x 3 of them."""
         f = self.factor
         small = F.avg_pool2d(self.target[None, None], f)
         other = F.avg_pool2d(reference.planes[None, :1], f)
-        other = F.pad(other, (RADIUS,) * 4, mode="replicate") if min(
-            other.shape[2:]
-        ) else other
+        other = F.pad(other, (RADIUS,) * 4, mode="replicate") if min(other.shape[2:]) else other
         rows, columns = small.shape[2:]
         tile = max(BLOCK // f, 1)
         best: list[Tensor] = []

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from laconic.codec.video.motion.blocks import BLOCK, CELL
+from laconic.codec.video.motion.field import FrameCode
 from laconic.codec.video.motion.mixing import Coder, Model, code_numbers
-from laconic.codec.video.motion.syntax import FrameCode
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

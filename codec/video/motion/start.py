@@ -34,4 +34,4 @@ def begin(models: Iterable[Model]) -> None:
         model.chance, model.seen = chance[at:end].copy(), seen[at:end].copy()
         model.weights = weights[first:last].copy()
         at, first = end, last
-    assert at == chance.size and first == weights.size
+    assert (at, first) == (chance.size, weights.size)
