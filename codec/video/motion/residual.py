@@ -19,6 +19,7 @@ from laconic.codec.video.motion.mixing import ONE, Coder, Model, Writer, code_si
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Small = NDArray[np.uint8]
 
 GROUPS = ((0, 1), (1, 3), (3, 6), (6, 10), (10, 15), (15, 28), (28, 43), (43, 64))
 LARGEST = 1 << 15  # of a code
@@ -158,7 +159,7 @@ class Residual:
         self,
         coder: Coder,
         given: tuple[Ints, Ints, Ints] | None,
-        before: tuple[Ints, Ints] | None,
+        before: tuple[Small, Small] | None,
     ) -> tuple[Ints, Ints, Ints]:
         """Quarters, luma and chroma codes (see `syntax.FrameCode`).
 
@@ -221,7 +222,7 @@ class Residual:
 
     def _plane(
         self, coder: Coder, lattice: Lattice, models: list[GroupModels], given: Ints | None,
-        kind: Ints, coded: Ints, before: Ints | None, name: str,
+        kind: Ints, coded: Ints, before: Small | None, name: str,
     ) -> Ints:  # fmt: skip
         """Codes ``[n, 64]`` of the cells of coded blocks."""
         count = lattice.block.size
@@ -270,13 +271,14 @@ class Residual:
                 self._group(
                     coder, models[number], here, bands, given, out, magnitude, low,
                     (view, state, intra, cell_kind[here]),
-                    None if past is None else past[here][:, bands], turn, name,
+                    None if past is None else past[here[:, None], bands].astype(np.int64),
+                    turn, name,
                 )  # fmt: skip
         return out
 
     def _group(
         self, coder: Coder, models: GroupModels, here: Ints, bands: Ints, given: Ints | None,
-        out: Ints, magnitude: Ints, low: Ints, known: tuple[Ints, Ints, Ints, Ints],
+        out: Ints, magnitude: Small, low: Ints, known: tuple[Ints, Ints, Ints, Ints],
         past: Ints | None, turn: int, name: str,
     ) -> None:  # fmt: skip
         """One group of the cells ``here``."""

@@ -103,7 +103,8 @@ class Search:
         fine = Search.__new__(Search)
         fine.target, fine.price = self.target, self.price
         fine.h, fine.w = 2 * self.h, 2 * self.w
-        fine.corners = corners_of(*self.target.shape, CELL)
+        rows, columns = self.target.shape
+        fine.corners = corners_of(rows, columns, CELL)
         fine.blocks = self._squares(CELL)
         state = (start, fine._cost(reference, start, start))
         for field in fine._shifted(start):

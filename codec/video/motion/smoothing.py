@@ -75,12 +75,17 @@ def smoothed(planes: Tensor, code: FrameCode, layer: int, step: float, shares: I
     own, other = shares[kind], shares[KINDS + kind, : len(CHROMA)]
     if not own.any() and not other.any():
         return planes
-    maps = [_wide(m) for m in coded_maps(code)]
-    inputs = inputs_of_luma(planes[0], code, step)
-    luma = torch.einsum("k,khw->hw", torch.from_numpy(own / UNIT).float(), inputs)
-    inputs = inputs_of_chroma(planes[1:], step)
-    chroma = torch.einsum("k,kchw->chw", torch.from_numpy(other / UNIT).float(), inputs)
-    return planes + torch.cat([(luma * maps[0])[None], chroma * maps[1]])
+    maps = coded_maps(code)
+    out = planes
+    if own.any() and bool(maps[0].any()):
+        inputs = inputs_of_luma(planes[0], code, step)
+        moved = torch.einsum("k,khw->hw", torch.from_numpy(own / UNIT).float(), inputs)
+        out = torch.cat([(planes[0] + moved * _wide(maps[0]))[None], planes[1:]])
+    if other.any() and bool(maps[1].any()):
+        inputs = inputs_of_chroma(planes[1:], step)
+        moved = torch.einsum("k,kchw->chw", torch.from_numpy(other / UNIT).float(), inputs)
+        out = torch.cat([out[:1], planes[1:] + moved * _wide(maps[1])])
+    return out
 
 
 def _wide(blocks: Tensor) -> Tensor:

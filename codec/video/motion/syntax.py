@@ -94,8 +94,8 @@ class FrameSyntax:
         before = None
         if refs:
             before = (
-                np.minimum(sum(t.luma.astype(np.int64) for t in refs), 2),
-                np.minimum(sum(t.chroma.astype(np.int64) for t in refs), 2),
+                np.minimum(sum(t.luma for t in refs), 2),
+                np.minimum(sum(t.chroma for t in refs), 2),
             )
         found = residual.code(
             coder, None if given is None else (given.quarters, given.luma, given.chroma), before
@@ -113,10 +113,11 @@ class FrameSyntax:
             own = code.vectors[k][:, ::2, ::2]
             found = SPEED * own // (place.refs[k] - place.index)
             speed, known = np.where(used, found, speed), known | used
-        scale = 1 if place.refs else 0
-        luma = np.minimum(np.abs(code.luma), 2) * scale
-        chroma = np.minimum(np.abs(code.chroma), 2) * scale
-        return Trace(speed, known, luma.astype(np.uint8), chroma.astype(np.uint8))
+        luma, chroma = (
+            np.minimum(np.abs(x), 2 if place.refs else 0).astype(np.uint8)
+            for x in (code.luma, code.chroma)
+        )
+        return Trace(speed, known, luma, chroma)
 
     def code_means(self, coder: Coder, given: FrameCode | None, out: FrameCode) -> None:
         """Means of the blocks without references, from those around and the plane before."""
