@@ -269,6 +269,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "video": kept("video_rd"),
     "video-parts": kept("video_parts"),
     "video-ablation": kept("video_ablation"),
+    "video-motion": kept("video_motion"),
     "pscodec": kept("pscodec_prompts"),
     "audio-speech": lambda: audio_rows("speech"),
     "audio-other": lambda: audio_rows("other"),

@@ -86,11 +86,16 @@ def lattices(h: int, w: int) -> list[tuple[Ints, Ints]]:
 
 
 def guess(known: list[tuple[Ints, Ints]]) -> Ints:
-    """Lower median ``[n]`` of the candidates (values, valid) ``[n]``, zero without any."""
-    values = np.stack([np.where(valid != 0, v, 1 << 40) for v, valid in known])
-    count = np.stack([valid != 0 for _, valid in known]).sum(0)
+    """Lower medians ``[2, n]`` of the candidates (values ``[2, n]``, valid ``[n]``); zero without
+    any."""
+    values = np.empty((len(known), *known[0][0].shape), np.int64)
+    count = np.zeros(values.shape[2], np.int64)
+    for k, (candidate, valid) in enumerate(known):
+        values[k] = np.where(valid, candidate, 1 << 40)
+        count += valid
     values.sort(axis=0)
-    found = values[np.maximum(count - 1, 0) // 2, np.arange(values.shape[1])]
+    middle = np.maximum(count - 1, 0) // 2
+    found: Ints = np.take_along_axis(values, middle[None, None], 0)[0]
     return np.where(count > 0, found, 0)
 
 
@@ -160,16 +165,14 @@ class MotionPass:
         blocks, around = lattices(self.h, self.w)[number]
         distance = self.place.refs[k] - self.place.index
         other = self.place.refs[1 - k] - self.place.index
-        found = []
-        for axis in range(2):
-            known = [(self.vectors[k, axis][n], self.modes[n] >= 0) for n in around]
-            scaled = self.speed[axis][blocks] * distance // SPEED
-            known.append((scaled, self.known[blocks]))
-            if mirrored is not None:
-                twin = mirrored[axis] * distance // other
-                known += [(twin, np.ones_like(blocks))] * 2
-            found.append(guess(known))
-        return np.stack(found)
+        known: list[tuple[Ints, Ints]] = [
+            (self.vectors[k][:, n], self.modes[n] >= 0) for n in around
+        ]
+        scaled = self.speed[:, blocks] * distance // SPEED
+        known.append((scaled, self.known[blocks] != 0))
+        if mirrored is not None:
+            known += [(mirrored * distance // other, np.ones(blocks.size, np.bool_))] * 2
+        return guess(known)
 
     def contexts(self, number: int) -> tuple[Ints, Ints]:
         """Of a pass: how many neighbours are of each mode ``[4, n]``, and how many moved."""

@@ -254,14 +254,15 @@ class Residual:
                 recent = np.minimum(np.maximum(past_reach[here] - number, 0), 2)
                 intra = (self.modes[lattice.block[here]] == 3).astype(np.int64)
                 state = 6 * own + near
+                contexts = np.empty((4, here.size), np.int64)
+                contexts[0], contexts[1] = cell_kind[here], state
+                contexts[2] = (deep * 3 + recent) * 2 + turn
+                contexts[3] = (recent * 8 + own) * 2 + intra
                 more = coder.code(
                     models[number].more,
                     None if given is None else (given[here, first:] != 0).any(1).astype(np.int64),
-                    np.stack([
-                        cell_kind[here], state, (deep * 3 + recent) * 2 + turn,
-                        (recent * 8 + own) * 2 + intra,
-                    ]),
-                )  # fmt: skip
+                    contexts,
+                )
                 kept = np.flatnonzero(more)
                 here = alive[turn] = here[kept]
                 if not here.size:
@@ -295,15 +296,14 @@ class Residual:
             beside = np.zeros_like(local)
         recent = np.zeros_like(local) if past is None else past
         shape = local.shape
-        wide = np.broadcast_to
-        state_wide, intra_wide = wide(state[:, None], shape), wide(intra[:, None], shape)
-        late = wide((2 * column >= size).astype(np.int64), shape)
-        contexts = np.stack([
-            kind[:, None] * size + column, local * size + column,
-            (beside * 2 + intra_wide) * size + column, (recent * 3 + np.minimum(local, 2)) * 3
-            + np.minimum(beside, 2), state_wide * 2 + late, (local * 5 + np.maximum(beside - 1, 0))
-            * 3 + recent,
-        ]).reshape(6, -1)  # fmt: skip
+        contexts = np.empty((6, *shape), np.int64)
+        contexts[0] = (kind * size)[:, None] + column
+        contexts[1] = local * size + column
+        contexts[2] = (beside * 2 + intra[:, None]) * size + column
+        contexts[3] = (recent * 3 + np.minimum(local, 2)) * 3 + np.minimum(beside, 2)
+        contexts[4] = (2 * state)[:, None] + (2 * column >= size)
+        contexts[5] = (local * 5 + np.maximum(beside - 1, 0)) * 3 + recent
+        contexts = contexts.reshape(6, -1)
         values = None if given is None else given[here[:, None], bands].reshape(-1)
         nonzero = coder.code(
             models.zero, None if values is None else (values != 0).astype(np.int64), contexts
