@@ -1,5 +1,6 @@
 """Films predicted from their own frames: round trips, any frame first, sizes, damage, resuming."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from laconic.codec.video.motion.order import coding_order, needed
 from laconic.codec.video.motion.picture import Scale
 from laconic.codec.video.motion.recode import ideal_bits
 from laconic.codec.video.motion.warp import Reference
+from laconic.codec.video.stream.work import Work, load
 from laconic.formats.errors import FormatError, LimitError, ParameterError
 from laconic.formats.limits import Limits
 
@@ -134,15 +136,17 @@ def test_an_impossible_target_is_refused() -> None:
         fitted(film(2, 16, 16), target_bytes=15).payload()
 
 
-def test_a_fit_that_was_killed_goes_on_to_the_same_payload() -> None:
+@pytest.mark.parametrize("steps", [3, 11])  # in the first probe, in the last pass
+def test_a_fit_that_was_killed_goes_on_to_the_same_payload(steps: int, tmp_path: Path) -> None:
     clip = film(5, 24, 32)
     chosen = FitSettings(network="motion", preset="fast")
     whole = fitted(clip)
     part = Fit(clip, chosen)
-    for _ in range(11):  # into the last pass
+    for _ in range(steps):
         part.run(seconds=0)
+    Work("key", tmp_path / "film.work", states={0: part.state()}).save()
 
-    again = Fit.resume(clip, chosen, part.state())
+    again = Fit.resume(clip, chosen, load(tmp_path / "film.work").states[0])
 
     assert again.run()
     assert again.payload() == whole.payload()
