@@ -19,7 +19,7 @@ GOLDEN = sorted((ROOT / "tests" / "golden").glob("hnerv-*/*.lac"))
 
 
 def test_there_are_golden_films() -> None:
-    assert len(GOLDEN) >= 6
+    assert len(GOLDEN) >= 9
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.stem)

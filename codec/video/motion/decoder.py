@@ -25,6 +25,7 @@ from laconic.entropy.check import SymbolCheck
 from laconic.formats.limits import Limits
 
 KEPT = 16  # decoded frames
+DISPLACED = 4  # of these, with their displaced pictures
 
 
 class MotionDecoder:
@@ -80,6 +81,8 @@ class MotionDecoder:
         self._kept[index] = reference
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
+        for reference in list(self._kept.values())[:-DISPLACED]:
+            reference.release()
 
     def _planes(self, place: Place) -> Tensor:
         code = self.packed[self._coded[place.index]].unpack()

@@ -16,7 +16,7 @@ from torch import Tensor
 from laconic.codec.video.motion.blocks import CELL
 
 FEW_PHASES = 9  # up to so many displaced pictures are made one by one
-KEPT_SAMPLES = 1 << 19  # of one plane; larger references keep no displaced pictures
+KEPT_SAMPLES = 1 << 20  # of one plane; larger references keep displaced pictures of the first only
 _TAPS = (
     (0, 0, 0, 64, 0, 0, 0, 0),
     (-1, 4, -10, 58, 17, -5, 1, 0),
@@ -44,7 +44,7 @@ class Reference:
 
     def __init__(self, planes: Tensor) -> None:
         self.planes = planes
-        self._all: Tensor | None = None
+        self._every: dict[int, Tensor] = {}
         self._some: dict[int, Tensor] = {}
 
     def displaced(self, phase: int) -> Tensor:
@@ -56,19 +56,27 @@ class Reference:
             x = _filtered(F.pad(x, (0, 0, 3, 4), mode="replicate"), _TAPS[phase // 4], 1)
         return x
 
-    def _every(self) -> Tensor:
-        """All displaced planes ``[C, 16 H W]``."""
-        if self._all is None:
-            channels, rows, columns = self.planes.shape
-            found = torch.empty(channels, 4, 4, rows, columns)
+    def release(self) -> None:
+        """Forget displaced pictures; they are made again when asked for."""
+        self._every.clear()
+        self._some.clear()
+
+    def _stack(self, channels: int) -> Tensor:
+        """All displaced pictures of the first planes ``[channels, 16 H W]``, kept."""
+        if channels not in self._every:
+            planes = self.planes[:channels]
+            found = torch.empty(channels, 4, 4, *planes.shape[1:])
             for across in range(4):
-                row = self.displaced(across)
+                row = planes
+                if across:
+                    padded = F.pad(planes, (3, 4, 0, 0), mode="replicate")
+                    row = _filtered(padded, _TAPS[across], 2)
                 found[:, 0, across] = row
                 padded = F.pad(row, (0, 0, 3, 4), mode="replicate")
                 for down in range(1, 4):
                     found[:, down, across] = _filtered(padded, _TAPS[down], 1)
-            self._all = found.view(channels, -1)
-        return self._all
+            self._every[channels] = found.view(channels, -1)
+        return self._every[channels]
 
     def _from_few(self, used: Tensor, place: Tensor, phase: Tensor, channels: int) -> Tensor:
         """Samples of few displaced pictures, which are kept."""
@@ -115,12 +123,16 @@ class Reference:
         _, rows, columns = self.planes.shape
         place = (y.clamp(0, rows - 1) * columns + x.clamp(0, columns - 1)).reshape(-1)
         shape = (channels, *phase.shape)
+        every = self.planes.shape[0]
         if rows * columns <= KEPT_SAMPLES:
             used = torch.unique(phase[..., 0, 0] if phase.ndim == 3 else phase[::CELL, ::CELL])
-            if self._all is None and used.numel() <= FEW_PHASES:
+            if every not in self._every and used.numel() <= FEW_PHASES:
                 return self._from_few(used, place, phase, channels)
+        elif channels == 1:
+            every = 1  # a search asks often
+        if channels == 1 or rows * columns <= KEPT_SAMPLES:
             flat = place + phase.reshape(-1) * (rows * columns)
-            return self._every()[:channels].index_select(1, flat).view(shape)
+            return self._stack(every)[:channels].index_select(1, flat).view(shape)
         out = torch.empty(channels, place.numel())
         which = phase.reshape(-1)
         for p in torch.unique(which).tolist():
