@@ -186,7 +186,7 @@ def video_short() -> str:
     """Films at the default preset, for the README."""
     rows = []
     for p in load("video_rd"):
-        if p["codec"] in ("grids fast", "grids medium", "hnerv fast", "hnerv medium"):
+        if p["codec"] in ("motion fast", "motion medium", "grids medium", "hnerv medium"):
             minutes = p["encode_cpu_s"] / 60
             rows.append((p["clip"], p["codec"], p, f"{minutes:.1f}"))
         elif p["codec"] == "x264 medium" and p["setting"] in (32.0, 37.0):
@@ -269,6 +269,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "video": kept("video_rd"),
     "video-parts": kept("video_parts"),
     "video-ablation": kept("video_ablation"),
+    "video-motion": kept("video_motion"),
     "pscodec": kept("pscodec_prompts"),
     "audio-speech": lambda: audio_rows("speech"),
     "audio-other": lambda: audio_rows("other"),

@@ -36,10 +36,13 @@ def cases(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
     """Sources and options by name."""
     times = [0, 40, 80, 200, 233, 266, 1000, 1001, 1040]
     return {
-        "grids-chunks-48x64": (films.moving(10, 48, 64), {"film": FilmSettings(chunk=4)}),
+        "grids-chunks-48x64": (
+            films.moving(10, 48, 64),
+            {"model": "grids", "film": FilmSettings(chunk=4)},
+        ),
         "grids-vfr-gray-37x51": (
             films.write(folder / "v.mkv", films.moving(9, 37, 51, 1), layout="gray", stamps=times),
-            {"quality": 20},
+            {"model": "grids", "quality": 20},
         ),
         "grids-sound-turned-32x48": (
             films.write(
@@ -47,11 +50,17 @@ def cases(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
                 base=Fraction(1, 12800), audio=("aac", "libopus"), tags=(1, 1, 1, 1),
                 aspect=Fraction(4, 3), rotation=90,
             ),
-            {},
+            {"model": "grids"},
         ),
         "hnerv-40x64": (films.moving(6, 40, 64), {"model": "hnerv", "quality": 30}),
         "hnerv-boost-40x64": (films.moving(6, 40, 64), {"model": "hnerv-boost", "quality": 30}),
-        "grids-1x1": (films.moving(1, 1, 1), {}),
+        "grids-1x1": (films.moving(1, 1, 1), {"model": "grids"}),
+        "motion-chunks-48x64": (films.moving(14, 48, 64), {"film": FilmSettings(chunk=10)}),
+        "motion-vfr-gray-37x51": (
+            films.write(folder / "m.mkv", films.moving(9, 37, 51, 1), layout="gray", stamps=times),
+            {"quality": 20},
+        ),
+        "motion-1x1": (films.moving(1, 1, 1), {}),
     }  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def main() -> None:
     torch.set_num_threads(1)
     PRESETS["fast"] = arguments.steps
     frames = frames_of(arguments.clips, arguments.clip)
-    fit = Fit(frames, FitSettings(preset="fast", target_bytes=arguments.bytes))
+    fit = Fit(frames, FitSettings("grids", "fast", target_bytes=arguments.bytes))
     fit.run(status=lambda text: print(f"\r{fit.step} {text}   ", end="", flush=True))
     coded = fit.coded()
     rows = []

@@ -66,8 +66,8 @@ COLUMNS = [
 )
 @click.option(
     "--network",
-    type=click.Choice(["grids", "hnerv-boost", "hnerv"]),
-    help="What is fitted to a film. [default: grids]",
+    type=click.Choice(["motion", "grids", "hnerv-boost", "hnerv"]),
+    help="What is fitted to a film. [default: motion]",
 )
 @click.option("--chunk", type=click.IntRange(1), help="Frames of a film that are fitted together.")
 @click.option("--audio/--no-audio", default=True, help="Carry a film's sound.  [default: audio]")

@@ -1,5 +1,6 @@
-"""Video: a film chunk is a small network fitted to its frames, and the file holds the network.
+"""Video: a chunk of film is fitted by itself, and the file holds what was fitted.
 
-`chunk` fits and decodes one chunk of frames; the modules beside it hold the published networks
-(HNeRV, HNeRV-Boost), the toolkit's own, and what turns fitted weights into bytes.
+`chunk` fits and decodes one chunk of frames. `motion` predicts frames from decoded frames (the
+default); the modules beside it hold the published networks (HNeRV, HNeRV-Boost), the toolkit's
+first own network, and what turns fitted weights into bytes.
 """

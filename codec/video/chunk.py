@@ -1,10 +1,65 @@
 """Chunks of film: what the stream around them needs to know.
 
-`Fit` turns frames into a payload, `decode` a payload into a `Decoder` that evaluates any frame.
+`Fit` turns frames into a payload, `decode` a payload into a decoder that evaluates any frame. Both
+choose by the kind of network: `laconic.codec.video.motion`, or one of the others.
 """
 
-from laconic.codec.video.decoder import Decoder, decode
-from laconic.codec.video.fit import Fit
-from laconic.codec.video.settings import FitSettings
+from __future__ import annotations
 
-__all__ = ["Decoder", "Fit", "FitSettings", "decode"]
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.codec.video import decoder, fit
+from laconic.codec.video.decoder import Decoder
+from laconic.codec.video.motion.decoder import MotionDecoder, decode_motion
+from laconic.codec.video.motion.fit import MotionFit
+from laconic.codec.video.plan import KINDS
+from laconic.codec.video.settings import FitSettings
+from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.varint import read_varint
+
+__all__ = ["Decoder", "Fit", "FitSettings", "MotionDecoder", "decode"]
+
+
+class Fit:
+    """A fit of the kind that the settings name: a `MotionFit` or a `fit.Fit`."""
+
+    def __new__(  # type: ignore[misc]
+        cls,
+        frames: NDArray[np.uint8],
+        settings: FitSettings,
+        init: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """See ``laconic.codec.video.fit.Fit``."""
+        kind = MotionFit if settings.network == "motion" else fit.Fit
+        return kind(frames, settings, init)
+
+    @classmethod
+    def resume(
+        cls, frames: NDArray[np.uint8], settings: FitSettings, state: Mapping[str, Any]
+    ) -> Any:
+        """A fit that goes on where its ``state()`` was taken."""
+        kind: Any = MotionFit if settings.network == "motion" else fit.Fit
+        return kind.resume(frames, settings, state)
+
+
+def decode(
+    payload: bytes, frames: int, width: int, height: int, limits: Limits = DEFAULT_LIMITS
+) -> Any:
+    """Decode the integers of a payload: a `Decoder` or `MotionDecoder`.
+
+    Args:
+        payload: of ``Fit.payload``.
+        frames, width, height: of the chunk.
+
+    Raises:
+        FormatError: damaged. LimitError: too large. UnsupportedError: a newer kind of network.
+    """
+    if read_varint(payload, 0)[0] != KINDS["motion"]:
+        return decoder.decode(payload, frames, width, height, limits)
+    limits.check("the number of frames", frames, limits.frames)
+    limits.check_pixels(width, height)
+    return decode_motion(payload, frames, width, height, limits)

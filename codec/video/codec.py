@@ -1,6 +1,6 @@
 """The film codec: files FFmpeg reads <-> ``.lac`` files that hold one fitted network a chunk.
 
-HNeRV (arXiv 2304.02633), HNeRV-Boost (arXiv 2402.18152) and the toolkit's own network are kinds of
+HNeRV (arXiv 2304.02633), HNeRV-Boost (arXiv 2402.18152) and the toolkit's own networks are kinds of
 one codec; the header names the kind. Choose ``mlic`` for single pictures. This module imports no
 torch until something is fitted or decoded.
 """

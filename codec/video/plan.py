@@ -5,7 +5,8 @@
     varint  number of stages, then one varint each: stride (published) or latent channels (grids)
 
 Everything else (blocks, kernels, ladders) follows from these by the rules of the kind, which never
-change for a kind once it is written here.
+change for a kind once it is written here. Kind 4, "motion", has a head of its own:
+`laconic.codec.video.motion.head`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from laconic.formats.errors import FormatError, UnsupportedError
 from laconic.formats.varint import read_varint, write_varint
 
-KINDS: Mapping[str, int] = {"hnerv": 1, "hnerv-boost": 2, "grids": 3}
+KINDS: Mapping[str, int] = {"hnerv": 1, "hnerv-boost": 2, "grids": 3, "motion": 4}
 MAX_WIDTH = 1024
 MAX_STAGES = 8
 MAX_STAGE = 64
@@ -27,7 +28,7 @@ class Plan:
     """A network of one of the kinds for one picture size.
 
     Attributes:
-        network: a key of ``KINDS``.
+        network: a key of ``KINDS`` other than "motion".
         width: channels, see above.
         stages: strides of the published networks, coarsest first; for "grids" the channels of the
             latents of each level, coarsest first.
@@ -54,7 +55,7 @@ class Plan:
             FormatError: damaged. UnsupportedError: a kind that this version does not know.
         """
         kind, offset = read_varint(data, 0)
-        names = {number: name for name, number in KINDS.items()}
+        names = {number: name for name, number in KINDS.items() if name != "motion"}
         if kind not in names:
             raise UnsupportedError(
                 f"the film uses network kind {kind}; this version knows {sorted(names)}: install"

@@ -16,14 +16,14 @@ class FitSettings:
     """Settings of the fit of one chunk.
 
     Attributes:
-        network: "hnerv", "hnerv-boost" or "grids".
+        network: "motion", "grids", "hnerv-boost" or "hnerv".
         preset: "fast", "medium" or "slow": steps of the optimiser, see ``PRESETS``.
         target_bytes: of this chunk's payload, an upper bound.
         quality: 0..100, when no target is given; 50 by default.
         seed: of the initial weights and the order of frames.
     """
 
-    network: str = "grids"
+    network: str = "motion"
     preset: str = "medium"
     target_bytes: int | None = None
     quality: float | None = None
