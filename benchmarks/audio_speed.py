@@ -45,14 +45,19 @@ def looped(source: Path, seconds: float, target: Path, rate: int = 16000) -> Non
 
 
 def timed(*arguments: str) -> dict[str, float]:
-    """Seconds of processor time and MiB of one command of ``laconic``."""
+    """Seconds of processor time and MiB of one command of ``laconic``.
+
+    The peak is that of /proc: ``ru_maxrss`` has the memory of the process that started the command.
+    """
     code = (
         "import resource, sys, time; from laconic.cli.main import main\n"
         "sys.argv = ['laconic', *sys.argv[1:]]\n"
         "try:\n    main()\n"
         "except SystemExit as leave:\n"
         "    own = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "    print(own.ru_utime + own.ru_stime, own.ru_maxrss, file=sys.stderr)\n"
+        "    facts = dict(x.split(':') for x in open('/proc/self/status'))\n"
+        "    peak = facts['VmHWM'].split()[0]\n"
+        "    print(own.ru_utime + own.ru_stime, peak, file=sys.stderr)\n"
         "    sys.exit(leave.code)\n"
     )
     done = subprocess.run(

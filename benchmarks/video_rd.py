@@ -23,13 +23,14 @@ import av
 import numpy as np
 import torch
 import torch.nn.functional as F
+from kept import HERE, keep, table
 from numpy.typing import NDArray
 
 from laconic import codec
 from laconic.codec.base import FilmSettings
 from laconic.codec.evaluate.baselines import videos
 from laconic.codec.evaluate.bd_rate import bd_rate
-from laconic.codec.evaluate.distortion import decibels, psnr
+from laconic.codec.evaluate.distortion import decibels, psnr, psnr_y
 from laconic.codec.evaluate.items import Item
 from laconic.codec.video.chunk import decode
 from laconic.codec.video.losses import ms_ssim
@@ -42,7 +43,6 @@ from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ParameterError
 from laconic.formats.video_reader import FilmArray
 
-HERE = Path(__file__).parent
 CLIPS = {
     "bunny-16": ("bunny_1280x640_rgb.mkv", 16, 160, 320),
     "bunny-64": ("bunny_1280x640_rgb.mkv", 64, 160, 320),
@@ -119,13 +119,15 @@ def lossless(frames: NDArray[np.uint8], path: Path) -> Item:
 
 
 def quality(frames: NDArray[np.uint8], decoded: Iterable[NDArray[np.uint8]]) -> dict[str, float]:
-    """Means over frames of PSNR and MS-SSIM."""
-    values, similar = [], []
+    """Means over frames of PSNR, PSNR of luma and MS-SSIM."""
+    values, lumas, similar = [], [], []
     for a, b in zip(frames, decoded, strict=True):
         values.append(psnr(a, b))
+        lumas.append(psnr_y(a, b))
         x, y = (torch.from_numpy(p.copy()).permute(2, 0, 1)[None].float() / 255 for p in (a, b))
         similar.append(float(ms_ssim(x, y)))
-    return {"psnr": float(np.mean(values)), "ms_ssim": float(np.mean(similar))}
+    means = {"psnr": values, "psnr_y": lumas, "ms_ssim": similar}
+    return {name: float(np.mean(found)) for name, found in means.items()}
 
 
 def measure_ours(
@@ -182,51 +184,61 @@ def measure_theirs(frames: NDArray[np.uint8], name: str, crf: float) -> dict[str
     }
 
 
-def table(points: list[dict[str, Any]]) -> str:
+def points_table(points: list[dict[str, Any]]) -> str:
     """All points as Markdown."""
-    lines = [
-        "| clip | codec | steps | bytes | bpp | PSNR dB | MS-SSIM dB | CPU min | decode fps |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+    rows = []
     order = list(CLIPS)
     for p in sorted(points, key=lambda p: (order.index(p["clip"]), p["codec"], p["bytes"])):
         minutes = p.get("encode_cpu_s", p["encode_s"]) / 60
-        similar = decibels(p["ms_ssim"])
-        lines.append(
-            f"| {p['clip']} | {p['codec']} | {p.get('steps', '')} | {p['bytes']:,} |"
-            f" {p['bpp']:.4f} | {p['psnr']:.2f} | {similar:.2f} | {minutes:.2f} |"
-            f" {p['decode_fps']:.0f} |"
+        luma = f"{p['psnr_y']:.2f}" if "psnr_y" in p else "-"
+        rows.append(
+            f"{p['clip']} | {p['codec']} | {p.get('steps', '')} | {p['bytes']:,} | {p['bpp']:.4f}"
+            f" | {p['psnr']:.2f} | {luma} | {decibels(p['ms_ssim']):.2f} | {minutes:.2f}"
+            f" | {p['decode_fps']:.0f}"
         )
-    return "\n".join(lines)
+    return table(
+        "clip | codec | steps | bytes | bpp | PSNR dB | of luma | MS-SSIM dB | CPU min"
+        " | decode fps",
+        rows,
+        texts=2,
+    )
 
 
-def deltas(points: list[dict[str, Any]]) -> str:
+def saved(known: list[dict[str, Any]], points: list[dict[str, Any]], measure: str) -> str | None:
+    """BD-rate of ``points`` against ``known``, None where curves do not overlap."""
+    curves = [[(p["bpp"], p[measure]) for p in c if measure in p] for c in (known, points)]
+    if min(map(len, curves)) < 2:
+        return None
+    try:
+        return f"{bd_rate(*curves).value:+.0f} %"
+    except ParameterError:
+        return None
+
+
+def deltas_table(points: list[dict[str, Any]]) -> str:
     """BD-rates between curves of one preset that overlap, as Markdown."""
-    lines = [
-        "| clip | codec | against | from dB | to dB | bits at equal PSNR |",
-        "|---|---|---|--:|--:|--:|",
-    ]
-    curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    rows = []
+    curves: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for p in points:
-        curves.setdefault((p["clip"], p["codec"]), []).append((p["bpp"], p["psnr"]))
-    for (clip, codec_name), curve in curves.items():
-        network, preset = codec_name.split(" ")
-        for anchor in (f"hnerv {preset}", "x264 medium"):
+        curves.setdefault((p["clip"], p["codec"]), []).append(p)
+    for (clip, name), curve in sorted(curves.items(), key=lambda c: list(CLIPS).index(c[0][0])):
+        network, preset = name.split(" ")
+        for anchor in (f"hnerv {preset}", "x264 medium", "x265 medium"):
             known = curves.get((clip, anchor), [])
-            if (
-                network in ("x264", "x265")
-                or codec_name == anchor
-                or min(map(len, (curve, known))) < 2
-            ):
+            value = saved(known, curve, "psnr")
+            if network in ("x264", "x265") or name == anchor or value is None:
                 continue
-            low = max(min(y for _, y in c) for c in (curve, known))
-            high = min(max(y for _, y in c) for c in (curve, known))
-            try:
-                value = f"{bd_rate(known, curve).value:+.0f} %"
-            except ParameterError:
-                continue
-            lines.append(f"| {clip} | {codec_name} | {anchor} | {low:.2f} | {high:.2f} | {value} |")
-    return "\n".join(lines)
+            low, high = (
+                choose(end(p["psnr"] for p in c) for c in (curve, known))
+                for choose, end in ((max, min), (min, max))
+            )
+            luma = saved(known, curve, "psnr_y") or "-"
+            rows.append(f"{clip} | {name} | {anchor} | {low:.2f} | {high:.2f} | {value} | {luma}")
+    return table(
+        "clip | codec | against | from dB | to dB | bits at equal PSNR | at equal PSNR of luma",
+        rows,
+        texts=3,
+    )
 
 
 def main() -> None:
@@ -263,9 +275,7 @@ def main() -> None:
         points.append({"clip": clip, "codec": subject, "setting": setting, **found})
         print("\r", points[-1], flush=True)
         arguments.json.write_text(json.dumps(points, indent=1) + "\n")
-    report = table(points) + "\n\n" + deltas(points)
-    arguments.json.with_suffix(".md").write_text(report + "\n")
-    print(report)
+    keep(arguments.json, points, points_table(points), deltas_table(points))
 
 
 if __name__ == "__main__":
