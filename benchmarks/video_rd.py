@@ -84,6 +84,7 @@ PLAN: list[tuple[str, str, str, int]] = [  # (clip, network, preset, bytes)
     ("bunny-132", "grids", "medium", 70000),
     ("bunny-16", "hnerv-boost", "medium", 20000),
     ("bunny-64", "hnerv", "fast", 40000),
+    ("bunny-64", "hnerv", "medium", 40000),
     ("bedroom-32", "hnerv", "fast", 28000),
     ("bunny-64", "grids", "fast", 20000),
     ("bunny-132", "hnerv", "fast", 70000),
