@@ -46,7 +46,6 @@ DECIBELS = 3.4  # that twice the bytes are worth
 FIRST_SHIFTS = (1, 1, 1, 1)
 SLOPE = 1.2  # octaves of bytes for an octave of the step
 CLOSE = 0.985  # share of the target that a pass aims at
-ENOUGH = 0.97  # share of the target with which the search for a step ends
 MORE_PASSES = 6  # when no pass met the target
 
 
