@@ -131,11 +131,16 @@ class Branching(Steps):
         self.branches = [self.branch(number) for number in range(len(tasks))]
 
         def run(number: int) -> Result:
+            torch.set_num_threads(1)  # teams of several per group would wait for one another
             with torch.no_grad():  # which a thread does not inherit
                 return tasks[number](self.branches[number])
 
-        with ThreadPoolExecutor(max(1, len(tasks))) as pool:
-            return list(pool.map(run, range(len(tasks))))
+        threads = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(max(1, len(tasks))) as pool:
+                return list(pool.map(run, range(len(tasks))))
+        finally:
+            torch.set_num_threads(threads)
 
     def streams(self) -> list[Branching]:
         """These steps, then those of the groups."""
