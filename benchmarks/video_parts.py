@@ -9,7 +9,6 @@ Every size is that of real coded bytes of the same integers, so pictures are equ
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Any
 from unittest import mock
 
 import torch
-from video_rd import HERE, frames_of
+from kept import HERE, keep, table
+from video_rd import frames_of
 
 from laconic.codec.video import channels, symbols
 from laconic.codec.video.chunk import Fit, FitSettings
@@ -65,13 +65,9 @@ def main() -> None:
     ):
         with without(part):
             rows.append({"without": part, "bytes": len(symbols.encode_symbols(coded)[0])})
-    arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
     whole = rows[0]["bytes"]
-    lines = ["| coder without | bytes | |", "|---|--:|--:|"]
-    for row in rows:
-        lines.append(f"| {row['without']} | {row['bytes']:,} | {row['bytes'] / whole - 1:+.1%} |")
-    arguments.json.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    print("\n" + "\n".join(lines))
+    lines = [f"{r['without']} | {r['bytes']:,} | {r['bytes'] / whole - 1:+.1%}" for r in rows]
+    keep(arguments.json, rows, table("coder without | bytes | ", lines))
 
 
 if __name__ == "__main__":

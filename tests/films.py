@@ -111,3 +111,13 @@ def decoded(path: Path) -> tuple[np.ndarray, list[Fraction]]:
             (f.to_ndarray(format="rgb24"), f.pts * f.time_base) for f in container.decode(video=0)
         ]
     return np.stack([frame for frame, _ in found]), [time for _, time in found]
+
+
+def damaged(payload: bytes, random: np.random.Generator) -> bytes:
+    """A copy with one bit turned, or without its end."""
+    mutant = bytearray(payload)
+    if random.integers(2):
+        mutant[random.integers(len(mutant))] ^= 1 << int(random.integers(8))
+    else:
+        del mutant[random.integers(len(mutant)) :]
+    return bytes(mutant)

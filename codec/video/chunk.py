@@ -58,8 +58,8 @@ def decode(
     Raises:
         FormatError: damaged. LimitError: too large. UnsupportedError: a newer kind of network.
     """
-    if read_varint(payload, 0)[0] != KINDS["motion"]:
-        return decoder.decode(payload, frames, width, height, limits)
     limits.check("the number of frames", frames, limits.frames)
     limits.check_pixels(width, height)
+    if read_varint(payload, 0)[0] != KINDS["motion"]:
+        return decoder.decode(payload, frames, width, height, limits)
     return decode_motion(payload, frames, width, height, limits)

@@ -63,7 +63,7 @@ class Decoder:
 def decode(
     payload: bytes, frames: int, width: int, height: int, limits: Limits = DEFAULT_LIMITS
 ) -> Decoder:
-    """Decode the integers of a payload.
+    """Decode the integers of a payload whose number and size of frames `chunk.decode` has checked.
 
     Args:
         payload: of ``Fit.payload``.
@@ -72,8 +72,6 @@ def decode(
     Raises:
         FormatError: damaged. LimitError: too large. UnsupportedError: a newer kind of network.
     """
-    limits.check("the number of frames", frames, limits.frames)
-    limits.check_pixels(width, height)
     plan, offset = Plan.read(payload, frames, height, width)
     limits.check("the number of latents", count_latents(plan), limits.cells)
     with torch.device("meta"):

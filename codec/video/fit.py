@@ -28,7 +28,7 @@ from laconic.codec.video.losses import LOSSES, squared
 from laconic.codec.video.plan import Plan
 from laconic.codec.video.planning import plan_network
 from laconic.codec.video.quantiser import LatentModel, Quantiser, rounded
-from laconic.codec.video.settings import PRESETS, RECIPES, Aim, FitSettings, Recipe
+from laconic.codec.video.settings import PRESETS, RECIPES, Aim, FitSettings, Recipe, check_frames
 from laconic.codec.video.symbols import Coded, encode_symbols
 from laconic.codec.video.target import finest_step, within
 from laconic.formats.errors import ParameterError
@@ -71,11 +71,7 @@ class Fit:
         recipe: Recipe | None = None,
         plan: Plan | None = None,
     ) -> None:
-        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
-            raise ParameterError(
-                f"frames are {list(frames.shape)} {frames.dtype}: expected [N, H, W, 3] uint8,"
-                " at least one"
-            )
+        check_frames(frames)
         self.settings, self.recipe = settings, recipe or RECIPES[settings.network]
         count, rows, columns = frames.shape[:3]
         self.pixels = count * rows * columns

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from laconic.codec.video.plan import KINDS
 from laconic.formats.errors import ParameterError
 
 DEFAULT_QUALITY = 50.0
 PRESETS = {"fast": 1000, "medium": 5000, "slow": 25000}
+
+
+def check_frames(frames: NDArray[Any]) -> None:
+    """Raise ``ParameterError`` unless there are frames uint8 ``[N, H, W, 3]``, at least one."""
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
+        raise ParameterError(
+            f"frames are {list(frames.shape)} {frames.dtype}: expected [N, H, W, 3] uint8,"
+            " at least one"
+        )
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,11 @@ def frame_of(planes: Tensor, axes: Tensor, rows: int, columns: int) -> Tensor:
     return ((x + 0.5) * 255).round().clamp(0, 255).byte()
 
 
+def widened(blocks: Tensor) -> Tensor:
+    """``[..., h, w]`` to samples ``[..., 16 h, 16 w]``."""
+    return blocks.repeat_interleave(BLOCK, -2).repeat_interleave(BLOCK, -1)
+
+
 def split_blocks(plane: Tensor) -> Tensor:
     """``[16 h, 16 w]`` to ``[h, w, 16, 16]``."""
     h, w = plane.shape[0] // BLOCK, plane.shape[1] // BLOCK
@@ -155,5 +160,4 @@ def smooth_from_means(means: Tensor) -> Tensor:
     size = (h * BLOCK, w * BLOCK)
     smooth = torch.nn.functional.interpolate(means[None], size, mode="bicubic", align_corners=False)
     found = torch.nn.functional.avg_pool2d(smooth, BLOCK)
-    off = (means[None] - found).repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)
-    return (smooth + off)[0]
+    return (smooth + widened(means[None] - found))[0]

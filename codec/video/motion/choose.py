@@ -173,14 +173,11 @@ class Chooser:
     def code(self, syntax: FrameSyntax, coder: Coder, place: Place) -> FrameCode:
         """Code the motion of the frame, changed where its neighbours' motion is cheaper."""
         h, w = self.h, self.w
-        given = FrameCode(
-            self.modes.view(h, w).numpy().copy(),
-            self.vectors.view(2, 2, h, w).repeat_interleave(2, 2).repeat_interleave(2, 3).numpy(),
-            np.zeros((3, h, w), np.int64), np.zeros((h, w), np.int64),
-            np.zeros((2 * h, 2 * w, 64), np.int64), np.zeros((2, h, w, 64), np.int64),
-        )  # fmt: skip
+        given = FrameCode.blank(h, w)
+        given.modes = self.modes.view(h, w).numpy().copy()
         split = self.split.view(h, w).numpy().repeat(2, 0).repeat(2, 1)
-        given.vectors = np.where(split, self.cells.numpy(), given.vectors)
+        whole = self.vectors.view(2, 2, h, w).numpy().repeat(2, 2).repeat(2, 3)
+        given.vectors = np.where(split, self.cells.numpy(), whole)
         motion = syntax.motion_pass(coder, place, given)
         for number in range(len(lattices(h, w))):
             self._follow(motion, number, given)

@@ -15,7 +15,7 @@ from torch import Tensor
 from laconic.codec.video.motion.blocks import block_grid, colour_axes, frame_of
 from laconic.codec.video.motion.head import Head
 from laconic.codec.video.motion.mixing import Reader
-from laconic.codec.video.motion.order import Place, coding_order, needed
+from laconic.codec.video.motion.order import Place, coding_order, needed, still_used
 from laconic.codec.video.motion.packed import PackedFrame
 from laconic.codec.video.motion.picture import decoded
 from laconic.codec.video.motion.smoothing import code_shares
@@ -104,20 +104,10 @@ def decode_motion(
     limits.check("the number of blocks", 24 * frames * h * w, limits.cells)
     reader, syntax = Reader(payload[offset:]), FrameSyntax(h, w)
     order = coding_order(frames, head.gap)
-    later = last_uses(order)
     shares = code_shares(reader, None)
     packed = []
-    for number, place in enumerate(order):
+    for place, used in zip(order, still_used(order), strict=True):
         packed.append(PackedFrame.of(syntax.code(reader, place, None)))
-        syntax.keep({i for i, last in later.items() if last > number})
+        syntax.keep(used)
     reader.finish()
     return MotionDecoder(head, shares, packed, height, width)
-
-
-def last_uses(order: list[Place]) -> dict[int, int]:
-    """When, counted in coding order, a frame serves for the last time."""
-    found = {}
-    for number, place in enumerate(order):
-        for ref in place.refs:
-            found[ref] = number
-    return found

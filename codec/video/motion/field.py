@@ -6,13 +6,14 @@ is what the references saw. `syntax` puts a whole frame together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.video.motion.blocks import BANDS
 from laconic.codec.video.motion.mixing import Coder, Model, code_numbers
 from laconic.codec.video.motion.order import Place
 
@@ -45,6 +46,15 @@ class FrameCode:
     luma: Ints
     chroma: Ints
 
+    @classmethod
+    def blank(cls, h: int, w: int) -> FrameCode:
+        """A frame without references, means and coefficients."""
+        return cls(
+            np.full((h, w), NONE), np.zeros((2, 2, 2 * h, 2 * w), np.int64),
+            np.zeros((3, h, w), np.int64), np.zeros((h, w), np.int64),
+            np.zeros((2 * h, 2 * w, BANDS), np.int64), np.zeros((2, h, w, BANDS), np.int64),
+        )  # fmt: skip
+
 
 @dataclass
 class Trace:
@@ -54,6 +64,16 @@ class Trace:
     known: Ints
     luma: NDArray[np.uint8]
     chroma: NDArray[np.uint8]
+
+
+def speeds(traces: Mapping[int, Trace], place: Place, h: int, w: int) -> tuple[Ints, Ints]:
+    """Speeds ``[2, h, w]`` that the references of a frame saw, where known ``[h, w]``."""
+    speed, known = np.zeros((2, h, w), np.int64), np.zeros((h, w), np.int64)
+    for ref in place.refs:  # the second one last: it looks back over this frame
+        trace = traces[ref]
+        speed = np.where(trace.known != 0, trace.speed, speed)
+        known = known | trace.known
+    return speed, known
 
 
 @cache
@@ -145,16 +165,9 @@ class MotionPass:
         self.vectors = np.zeros((2, 2, count + 1), np.int64)
         self.moved = np.zeros(count + 1, np.int64)  # whether a block needed a difference
         self.layer = min(place.layer - 1, 2)
-        self.speed, self.known = self._speeds(traces)
-
-    def _speeds(self, traces: dict[int, Trace]) -> tuple[Ints, Ints]:
-        speed, known = np.zeros((2, self.h, self.w), np.int64), np.zeros((self.h, self.w), np.int64)
-        for ref in self.place.refs:  # the second one last: it looks back over this frame
-            trace = traces[ref]
-            speed = np.where(trace.known != 0, trace.speed, speed)
-            known = known | trace.known
-        flat = np.concatenate([speed.reshape(2, -1), np.zeros((2, 1), np.int64)], 1)
-        return flat, np.concatenate([known.reshape(-1), [0]])
+        speed, known = speeds(traces, place, self.h, self.w)
+        self.speed = np.concatenate([speed.reshape(2, -1), np.zeros((2, 1), np.int64)], 1)
+        self.known = np.concatenate([known.reshape(-1), [0]])
 
     def guesses(self, number: int, k: int, mirrored: Ints | None = None) -> Ints:
         """Expected vectors ``[2, n]`` of a pass for reference k.

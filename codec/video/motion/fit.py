@@ -25,17 +25,16 @@ from laconic.codec.video.motion.blocks import (
     planes_of,
     principal_units,
 )
-from laconic.codec.video.motion.decoder import last_uses
 from laconic.codec.video.motion.head import HIGHEST, LOWEST, Head
 from laconic.codec.video.motion.loop import encode_frame, repeat_frame
 from laconic.codec.video.motion.mixing import Writer
-from laconic.codec.video.motion.order import Place, coding_order
+from laconic.codec.video.motion.order import Place, coding_order, still_used
 from laconic.codec.video.motion.packed import PackedFrame
 from laconic.codec.video.motion.picture import SHIFTS, STEPS_PER_OCTAVE, Scale
 from laconic.codec.video.motion.smoothing import SHAPE, Normal, code_shares
 from laconic.codec.video.motion.syntax import FrameSyntax
 from laconic.codec.video.motion.warp import Reference
-from laconic.codec.video.settings import Aim, FitSettings
+from laconic.codec.video.settings import DEFAULT_QUALITY, Aim, FitSettings, check_frames
 from laconic.formats.errors import ParameterError
 
 PASSES = {"fast": 3, "medium": 5, "slow": 8}
@@ -69,7 +68,7 @@ class Pass:
         self.fit, self.gap = fit, gap
         self.scale = Scale(step, OFFSETS[gap], shifts)
         self.order = coding_order(count, gap)
-        self.later = last_uses(self.order)
+        self.used = still_used(self.order)
         self.syntax, self.writer = FrameSyntax(*fit.grid), Writer()
         self.refs: dict[int, Reference] = {}
         self.packed: list[PackedFrame] = []
@@ -117,7 +116,7 @@ class Pass:
         self.packed.append(packed)
         if not place.last:
             self.refs[place.index] = Reference(planes)
-        used = {i for i, last in self.later.items() if last > number}
+        used = self.used[number]
         self.syntax.keep(used)
         self.refs = {i: r for i, r in self.refs.items() if i in used}
 
@@ -147,11 +146,7 @@ class MotionFit:
         settings: FitSettings,
         init: Mapping[str, Any] | None = None,
     ) -> None:
-        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
-            raise ParameterError(
-                f"frames are {list(frames.shape)} {frames.dtype}: expected [N, H, W, 3] uint8,"
-                " at least one"
-            )
+        check_frames(frames)
         self.frames, self.settings = np.ascontiguousarray(frames), settings
         count, rows, columns = frames.shape[:3]
         self.pixels = count * rows * columns
@@ -184,7 +179,8 @@ class MotionFit:
         if self.settings.target_bytes is not None:
             octaves = -3.0 - math.log2(max(self.aim.bpp, 1e-6) / 0.117) / SLOPE
         else:
-            quality = 50.0 if self.settings.quality is None else self.settings.quality
+            quality = self.settings.quality
+            quality = DEFAULT_QUALITY if quality is None else quality
             octaves = -1.55 - 0.043 * quality
         return _clipped(round(STEPS_PER_OCTAVE * octaves))
 

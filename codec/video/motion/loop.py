@@ -18,7 +18,7 @@ from laconic.codec.video.motion.blocks import (
     whole_cells,
 )
 from laconic.codec.video.motion.choose import Chooser, residual_price
-from laconic.codec.video.motion.field import NONE, SPEED, FrameCode
+from laconic.codec.video.motion.field import SPEED, FrameCode, speeds
 from laconic.codec.video.motion.mixing import Writer
 from laconic.codec.video.motion.order import Place
 from laconic.codec.video.motion.picture import Scale, decoded, predict, residual
@@ -31,7 +31,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 PRICE = 0.13  # of a bit, in squared steps
-TRIALS = 1
 
 
 @dataclass
@@ -41,7 +40,7 @@ class Coded:
     Attributes:
         code: its numbers. plain, planes: decoded ``[3, 16 h, 16 w]``, before and after the filter.
         fields: vectors ``[2 h w]`` that were found for each reference, to begin from another time.
-        sums: of codes' sizes and what they stand for, see `fitted_shifts` ``[2, 2]``.
+        sums: of codes' sizes and what they stand for, ``[2, 2]``, see `_sums`.
     """
 
     code: FrameCode
@@ -77,11 +76,7 @@ def encode_frame(
         syntax.code_means(writer, code, code)
         found = chooser.fields
     else:
-        given = FrameCode(
-            np.full((h, w), NONE), np.zeros((2, 2, 2 * h, 2 * w), np.int64), _means(target, step),
-            np.zeros((h, w), np.int64), np.zeros((2 * h, 2 * w, 64), np.int64),
-            np.zeros((2, h, w, 64), np.int64),
-        )  # fmt: skip
+        given = replace(FrameCode.blank(h, w), means=_means(target, step))
         code = syntax.code_motion(writer, place, given)
     prediction = predict(code, refs, step)
     rest = target - prediction
@@ -92,7 +87,7 @@ def encode_frame(
     chroma = low_cells(rest[1:]).double().numpy() / step
     code.quarters = quarters.numpy().astype(np.int64)
     _choose_codes(code, (luma, chroma), None)
-    for _ in range(TRIALS if effort else 0):
+    if effort:
         _choose_codes(code, (luma, chroma), _bits_on_trial(syntax, writer, place, code))
     code = syntax.code_residual(writer, place, code, code)
     sums = _sums(code.luma, luma) + _sums(code.chroma, chroma)
@@ -152,9 +147,6 @@ def _means(target: Tensor, step: float) -> NDArray[np.int64]:
 
 def _predicted(syntax: FrameSyntax, place: Place, k: int) -> Tensor:
     """Vectors ``[2, h w]`` from what references saw."""
-    speed = np.zeros((2, syntax.h, syntax.w), np.int64)
-    for ref in place.refs:
-        trace = syntax.traces[ref]
-        speed = np.where(trace.known != 0, trace.speed, speed)
+    speed, _ = speeds(syntax.traces, place, syntax.h, syntax.w)
     distance = place.refs[k] - place.index
     return torch.from_numpy((speed * distance // SPEED).reshape(2, -1))

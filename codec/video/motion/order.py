@@ -51,6 +51,16 @@ def coding_order(frames: int, gap: int) -> list[Place]:
     return [Place(i, refs, layer, i not in used) for i, refs, layer in found]
 
 
+def still_used(order: list[Place]) -> list[set[int]]:
+    """After each frame in coding order, the frames that a later one is predicted from."""
+    found: list[set[int]] = []
+    used: set[int] = set()
+    for place in reversed(order):
+        found.append(used)
+        used = used | set(place.refs)
+    return found[::-1]
+
+
 def needed(order: list[Place], wanted: Set[int], present: Set[int]) -> list[Place]:
     """The frames to decode for those wanted, in coding order, where some are present."""
     kept, asked = [], set(wanted)

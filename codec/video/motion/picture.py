@@ -14,6 +14,7 @@ from laconic.codec.video.motion.blocks import (
     chroma_planes,
     luma_plane,
     smooth_from_means,
+    widened,
 )
 from laconic.codec.video.motion.field import NONE, SECOND, FrameCode
 from laconic.codec.video.motion.smoothing import smoothed
@@ -57,14 +58,14 @@ def mean_planes(means: NDArray[np.int64], step: float, smooth: bool) -> Tensor:
     values = torch.from_numpy(means).float() * (step / BLOCK)
     if smooth:
         return smooth_from_means(values)
-    return values.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
+    return widened(values)
 
 
 def predict(code: FrameCode, refs: list[Reference], step: float) -> Tensor:
     """Prediction ``[3, H, W]``: displaced references, their mean, or block means."""
     if not refs:
         return mean_planes(code.means, step, True)
-    wide = torch.from_numpy(code.modes).repeat_interleave(BLOCK, 0).repeat_interleave(BLOCK, 1)
+    wide = widened(torch.from_numpy(code.modes))
     out = first = refs[0].moved(code.vectors[0])
     if bool((code.modes != 1).any()):
         second = refs[1].moved(code.vectors[1])

@@ -10,12 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video.motion.residual import GROUPS
+from laconic.codec.video.motion.residual import GROUP_OF, GROUPS
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-GROUP_OF = np.repeat(np.arange(len(GROUPS)), [end - first for first, end in GROUPS])
 BITS_OF_ONE = np.array([3.2, 3.8, 4.6, 5.2, 5.8, 6.4, 7.0, 7.5])[GROUP_OF]  # and its sign
 BITS_OF_MORE = 1.3  # for each further unit
 BITS_TO_GO_ON = 0.6  # of a cell, for each group

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from laconic.codec.video.motion.blocks import block_grid
-from laconic.codec.video.motion.decoder import MotionDecoder, last_uses
+from laconic.codec.video.motion.decoder import MotionDecoder
 from laconic.codec.video.motion.mixing import Writer
+from laconic.codec.video.motion.order import still_used
 from laconic.codec.video.motion.smoothing import code_shares
 from laconic.codec.video.motion.syntax import FrameSyntax
 
@@ -13,8 +14,8 @@ def ideal_bits(decoder: MotionDecoder) -> float:
     """Bits of all decisions at the probabilities of their models."""
     writer, syntax = Writer(), FrameSyntax(*block_grid(decoder.rows, decoder.columns))
     code_shares(writer, decoder.shares)
-    later = last_uses(decoder.order)
-    for number, (place, packed) in enumerate(zip(decoder.order, decoder.packed, strict=True)):
+    order = decoder.order
+    for place, packed, used in zip(order, decoder.packed, still_used(order), strict=True):
         syntax.code(writer, place, packed.unpack())
-        syntax.keep({i for i, last in later.items() if last > number})
+        syntax.keep(used)
     return writer.bits

@@ -23,7 +23,7 @@ Small = NDArray[np.uint8]
 
 GROUPS = ((0, 1), (1, 3), (3, 6), (6, 10), (10, 15), (15, 28), (28, 43), (43, 64))
 LARGEST = 1 << 15  # of a code
-_GROUP_OF = np.repeat(np.arange(len(GROUPS)), [end - first for first, end in GROUPS])
+GROUP_OF = np.repeat(np.arange(len(GROUPS)), [end - first for first, end in GROUPS])
 _AROUND = np.minimum(np.array([0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4] + [5] * 60), 5)
 _OWN = np.array([0, 1, 2, 3, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6] + [7] * 60)
 
@@ -235,7 +235,7 @@ class Residual:
         if past is not None:
             rows = np.flatnonzero(past.any(1))
             last = BANDS - 1 - (past[rows, ::-1] != 0).argmax(1)
-            past_reach[rows] = _GROUP_OF.take(last) + 1
+            past_reach[rows] = GROUP_OF.take(last) + 1
         cell_kind = kind[lattice.block]
         alive = [cells[coded[lattice.block[cells]] != 0] for cells, _ in lattice.passes]
         for number, (first, end) in enumerate(GROUPS):

@@ -49,22 +49,19 @@ class Search:
     Args:
         target: first plane ``[H, W]``.
         price: of a bit, in absolute differences.
+        size: of the squares that have a vector.
     """
 
-    def __init__(self, target: Tensor, price: float) -> None:
+    def __init__(self, target: Tensor, price: float, size: int = BLOCK) -> None:
         self.target, self.price = target, price
         rows, columns = target.shape
-        self.h, self.w = rows // BLOCK, columns // BLOCK
-        self.corners = corners_of(rows, columns, BLOCK)
-        self.blocks = self._squares(BLOCK)
+        self.h, self.w = rows // size, columns // size
+        self.corners = corners_of(rows, columns, size)
+        squares = target.view(self.h, size, self.w, size).permute(0, 2, 1, 3)
+        self.blocks = squares.reshape(-1, size, size)
         self.factor = 4
         while min(rows, columns) // (2 * self.factor) >= SMALLEST_SIDE:
             self.factor *= 2
-
-    def _squares(self, size: int) -> Tensor:
-        rows, columns = self.target.shape
-        x = self.target.view(rows // size, size, columns // size, size).permute(0, 2, 1, 3)
-        return x.reshape(-1, size, size)
 
     def blocks_of(self, reference: Reference, starts: list[Tensor], effort: int = 2) -> Tensor:
         """Best vectors ``[2, h w]`` in quarters, one a block.
@@ -100,12 +97,7 @@ class Search:
         """Vectors ``[2, 2 h, 2 w]`` of cells, near those of their blocks."""
         start = blocks.view(2, self.h, self.w).repeat_interleave(2, 1).repeat_interleave(2, 2)
         start = start.reshape(2, -1)
-        fine = Search.__new__(Search)
-        fine.target, fine.price = self.target, self.price
-        fine.h, fine.w = 2 * self.h, 2 * self.w
-        rows, columns = self.target.shape
-        fine.corners = corners_of(rows, columns, CELL)
-        fine.blocks = self._squares(CELL)
+        fine = Search(self.target, self.price, CELL)
         state = (start, fine._cost(reference, start, start))
         for field in fine._shifted(start):
             state = fine._better(reference, state, field, start)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from laconic.codec.video.motion.blocks import BLOCK, CELL
+from laconic.codec.video.motion.blocks import BLOCK, CELL, widened
 from laconic.codec.video.motion.field import FrameCode
 from laconic.codec.video.motion.mixing import Coder, Model, code_numbers
 
@@ -49,8 +49,7 @@ def coded_maps(code: FrameCode) -> tuple[Tensor, Tensor]:
 def inputs_of_luma(plane: Tensor, code: FrameCode, step: float) -> Tensor:
     """Clipped differences ``[INPUTS, H, W]``."""
     around = [_pair(plane, dy, dx, step) for dy, dx in LUMA]
-    quarters = torch.from_numpy(code.quarters != 0)
-    wide = quarters.repeat_interleave(BLOCK, 0).repeat_interleave(BLOCK, 1)
+    wide = widened(torch.from_numpy(code.quarters != 0))
     for axis in range(2):
         size = plane.shape[axis]
         place = torch.arange(size)
@@ -70,7 +69,7 @@ def inputs_of_chroma(planes: Tensor, step: float) -> Tensor:
 
 
 def smoothed(planes: Tensor, code: FrameCode, layer: int, step: float, shares: Ints) -> Tensor:
-    """Filtered planes ``[3, H, W]``; ``shares`` as of `fit_shares`."""
+    """Filtered planes ``[3, H, W]``; ``shares`` as of `Normal.shares`."""
     kind = kind_of(layer)
     own, other = shares[kind], shares[KINDS + kind, : len(CHROMA)]
     if not own.any() and not other.any():
@@ -80,16 +79,12 @@ def smoothed(planes: Tensor, code: FrameCode, layer: int, step: float, shares: I
     if own.any() and bool(maps[0].any()):
         inputs = inputs_of_luma(planes[0], code, step)
         moved = torch.einsum("k,khw->hw", torch.from_numpy(own / UNIT).float(), inputs)
-        out = torch.cat([(planes[0] + moved * _wide(maps[0]))[None], planes[1:]])
+        out = torch.cat([(planes[0] + moved * widened(maps[0]))[None], planes[1:]])
     if other.any() and bool(maps[1].any()):
         inputs = inputs_of_chroma(planes[1:], step)
         moved = torch.einsum("k,kchw->chw", torch.from_numpy(other / UNIT).float(), inputs)
-        out = torch.cat([out[:1], planes[1:] + moved * _wide(maps[1])])
+        out = torch.cat([out[:1], planes[1:] + moved * widened(maps[1])])
     return out
-
-
-def _wide(blocks: Tensor) -> Tensor:
-    return blocks.repeat_interleave(BLOCK, 0).repeat_interleave(BLOCK, 1)
 
 
 class Normal:
@@ -103,7 +98,7 @@ class Normal:
         """A frame before the filter, and what it should have been; differences in steps."""
         kind = kind_of(layer)
         missing = (target - planes) / step
-        coded = [_wide(m) for m in coded_maps(code)]
+        coded = [widened(m) for m in coded_maps(code)]
         x = inputs_of_luma(planes[0], code, step)[:, coded[0]] / step
         self.products[kind] += (x @ x.T).double().numpy()
         self.wanted[kind] += (x @ missing[0][coded[0]]).double().numpy()

@@ -64,15 +64,10 @@ class FrameSyntax:
 
     def code_motion(self, coder: Coder, place: Place, given: FrameCode | None) -> FrameCode:
         """Modes, vectors and means; codes of coefficients are zero."""
-        h, w = self.h, self.w
-        out = FrameCode(
-            np.full((h, w), NONE), np.zeros((2, 2, 2 * h, 2 * w), np.int64),
-            np.zeros((3, h, w), np.int64), np.zeros((h, w), np.int64),
-            np.zeros((2 * h, 2 * w, 64), np.int64), np.zeros((2, h, w, 64), np.int64),
-        )  # fmt: skip
+        out = FrameCode.blank(self.h, self.w)
         if place.refs:
             coded = self.motion_pass(coder, place, given)
-            for index in range(len(lattices(h, w))):
+            for index in range(len(lattices(self.h, self.w))):
                 coded.run(index)
             coded.finish(out)
         self.code_means(coder, given, out)
