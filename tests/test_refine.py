@@ -9,6 +9,7 @@ from pictures import picture, scene
 from laconic import codec
 from laconic.codec.evaluate import psnr
 from laconic.codec.image import refine as search
+from laconic.codec.image.config import MlicConfig
 from laconic.codec.image.rate import lambda_of
 from laconic.codec.image.refine import annealed_round, expected_round, temperature
 from laconic.formats.errors import ParameterError
@@ -23,7 +24,7 @@ def loss(data: bytes, original: object, quality: float) -> float:
     decoded = codec.decode(data).pixels
     error = 255**2 * 10 ** (-psnr(original, decoded) / 10)  # type: ignore[arg-type]
     height, width = decoded.shape[:2]
-    return 8 * len(data) / (height * width) + lambda_of(quality) * error
+    return 8 * len(data) / (height * width) + lambda_of(quality, MlicConfig().rates) * error
 
 
 @pytest.mark.parametrize("short", [0, 25])

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from laconic.codec import models
-from laconic.codec.image.coding import Coded, ExactCoder, exact
+from laconic.codec.image.coding import Coded, Detail, ExactCoder, exact
 from laconic.codec.image.config import MlicConfig
+from laconic.codec.image.detail import detail_step, from_detail, to_detail
 from laconic.codec.image.export import read_mlic
 from laconic.codec.image.files import PictureCodec
 from laconic.codec.image.header import CODEC_ID, MlicHeader
@@ -37,27 +38,47 @@ class LoadedModel(ImageModel):
         return self.network.config
 
     def analyse(self, x: Tensor, quality: float | None) -> Tensor:
-        return self.network.g_a(x, _batch(quality))
+        return self.network.g_a(x, self._batch(quality))
 
     def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
-        return self.network.g_s(y, _batch(quality))
+        return self._synthesise(self.network.g_s, y, quality)
 
     def synthesise_exactly(self, y: Tensor, quality: float | None) -> Tensor:
-        x: Tensor = self._exact_synthesis(y, _batch(quality).double())
+        return self._synthesise(self._exact_synthesis, y, quality)
+
+    def _synthesise(self, network: nn.Module, y: Tensor, quality: float | None) -> Tensor:
+        x: Tensor = network(y[..., : self.channels], self._batch(quality).to(y.dtype))
+        if y.shape[-1] > self.channels:
+            x = x + from_detail(y[..., self.channels :] * self._step(quality))
         return x
+
+    def detail(self, difference: Tensor, quality: float | None) -> Tensor:
+        return to_detail(difference) / self._step(quality)
+
+    def latent_quality(self, quality: float | None) -> float:
+        return min(_given(quality), self.config.detail_from)
+
+    def has_detail(self, quality: float | None) -> bool:
+        return bool(self.config.detail) and _given(quality) > self.config.detail_from
+
+    def _step(self, quality: float | None) -> float:
+        return detail_step(_given(quality), self.config.detail_from)
+
+    def _batch(self, quality: float | None) -> Tensor:
+        return torch.tensor([self.latent_quality(quality)])
 
     @cached_property
     def _exact_synthesis(self) -> nn.Module:
         return exact(self.network.g_s, torch.float64)
 
     def hyper(self, y: Tensor, quality: float | None) -> Tensor:
-        return self.network.hyper_latent(y, _batch(quality))
+        return self.network.hyper_latent(y, self._batch(quality))
 
     def relaxed(self) -> ExactCoder:
         return ExactCoder(self.network, self.coder.tables, torch.float32, self.coder.order)
 
     def multiplier(self, quality: float | None) -> float:
-        return lambda_of(_given(quality))
+        return lambda_of(self.latent_quality(quality), self.config.rates)
 
     def filters(self) -> tuple[Tensor, Tensor, Tensor]:
         g_a, g_s = self.network.g_a, self.network.g_s
@@ -69,8 +90,10 @@ class LoadedModel(ImageModel):
     def indivisible(self) -> list[int]:
         return list(self.config.slices)
 
-    def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
-        return self.coder.encode(y, z, _given(quality))
+    def encode(
+        self, y: Tensor, z: Tensor | None, quality: float | None, detail: Detail | None = None
+    ) -> Coded:
+        return self.coder.encode(y, z, _given(quality), detail)
 
     def decode(self, payload: bytes, height: int, width: int, quality: float | None) -> Coded:
         return self.coder.decode(payload, height, width, _given(quality))
@@ -79,10 +102,6 @@ class LoadedModel(ImageModel):
 def _given(quality: float | None) -> float:
     assert quality is not None, "this codec's header always has a quality"
     return quality
-
-
-def _batch(quality: float | None) -> Tensor:
-    return torch.tensor([_given(quality)])
 
 
 @lru_cache(maxsize=4)

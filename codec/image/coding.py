@@ -19,6 +19,7 @@ core and one for each group: every stream but the last comes after its length as
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from laconic.codec.image.detail import detail_step
 from laconic.codec.image.model import Mlic
 from laconic.codec.image.order import ChannelOrder
 from laconic.codec.image.reference.bottleneck import FactorizedPrior
@@ -46,6 +48,9 @@ from laconic.formats.errors import FormatError
 from laconic.formats.varint import read_varint, write_varint
 
 Result = TypeVar("Result")
+Network = TypeVar("Network", bound=nn.Module)
+# y_hat [1, H, W, M] -> coefficients of the detail layer in steps [1, H, W, 768]
+Detail = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Coded:
     payload: bytes
     check: SymbolCheck
     symbols: int
-    y_hat: Tensor  # [1, H, W, M] float64
+    y_hat: Tensor  # [1, H, W, M] float64, with a detail layer [1, H, W, M + 768]
 
 
 class Steps(ABC):
@@ -64,6 +69,7 @@ class Steps(ABC):
     def __init__(self, coder: LatentCoder) -> None:
         self.coder = coder
         self.coded: list[NDArray[np.int32]] = []  # symbols of each step
+        self.detail: Detail | None = None  # what the encoder adds to a decoded latent
 
     def gaussian(self, value: Tensor | None, mean: Tensor, log_scale: Tensor) -> Tensor:
         """Code round(value - mean) with the Gaussian tables; returns it plus the mean."""
@@ -272,9 +278,13 @@ class LatentCoder(ABC):
         M]``. ``y`` and ``z`` are channels-last and None when decoding."""
 
     @torch.no_grad()
-    def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
-        """``y`` [1, H, W, M] and ``z`` [1, H/4, W/4, Z] in steps -> payload."""
+    def encode(
+        self, y: Tensor, z: Tensor | None, quality: float | None, detail: Detail | None = None
+    ) -> Coded:
+        """``y`` [1, H, W, M] and ``z`` [1, H/4, W/4, Z] in steps -> payload; models with a detail
+        layer ask ``detail`` for its coefficients."""
         writer = Writer(self)
+        writer.detail = detail
         z = None if z is None else z.double()
         y_hat = self.walk(writer, y.double(), z, (y.shape[1], y.shape[2]), quality)
         return Coded(writer.finish(), *writer.summary(), y_hat)
@@ -309,6 +319,7 @@ class ExactCoder(LatentCoder):
         self.h_s = exact(model.h_s, dtype)
         self.z_prior = exact(model.z_prior, dtype)
         self.y_model = exact(model.y_model, dtype)
+        self.detail_scales = exact(model.detail, dtype) if model.config.detail else None
 
     def walk(
         self,
@@ -318,7 +329,9 @@ class ExactCoder(LatentCoder):
         size: tuple[int, int],
         quality: float | None,
     ) -> Tensor:
-        q = torch.tensor([quality], dtype=self.dtype)
+        assert quality is not None
+        start = self.config.detail_from
+        q = torch.tensor([min(quality, start)], dtype=self.dtype)
         z_mean, z_log_scale = self.z_prior(q)
         shape = (1, size[0] // 4, size[1] // 4, self.config.z_channels)
         z_hat = steps.gaussian(z, z_mean, z_log_scale.expand(shape))
@@ -334,9 +347,16 @@ class ExactCoder(LatentCoder):
         def parallel(tasks: Sequence[Callable[[CodeStep], Result]]) -> list[Result]:
             return steps.parallel([lambda s, t=t: t(coding(s)) for t in tasks])  # type: ignore[misc]
 
-        return self.y_model(self.h_s(z_hat, q), q, coding(steps), self.plan, parallel)
+        hyper = self.h_s(z_hat, q)
+        y_hat: Tensor = self.y_model(hyper, q, coding(steps), self.plan, parallel)
+        if self.detail_scales is None or quality <= start:
+            return y_hat
+        log_scale = self.detail_scales(hyper, y_hat / self.y_model.unit(q))
+        log_scale = log_scale - math.log(detail_step(quality, start))
+        rest = None if steps.detail is None else steps.detail(y_hat).to(self.dtype)
+        return torch.cat((y_hat, steps.gaussian(rest, torch.zeros_like(log_scale), log_scale)), -1)
 
 
-def exact(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+def exact(module: Network, dtype: torch.dtype) -> Network:
     """A copy for coding (float64) or for gradients with respect to latents."""
     return copy.deepcopy(module).to(dtype).eval().requires_grad_(False)

@@ -6,7 +6,7 @@ is a change of numbers, not of code.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from laconic.formats.errors import ModelError
@@ -32,6 +32,11 @@ class MlicConfig:
     scale_low: float = 0.11
     scale_high: float = 256.0
     scale_count: int = 128
+    global_attention: bool = True  # inter-slice, intra-slice and hyperprior-guided
+    # (quality, lambda): log lambda is linear in the quality between these points
+    rates: tuple[tuple[float, float], ...] = ((0.0, 0.0008), (100.0, 0.12))
+    detail: int = 0  # width of the network of the detail layer (``detail.py``), 0 for none
+    detail_from: float = 100.0  # quality above which latents stay and the detail layer refines
 
     @property
     def features(self) -> int:
@@ -44,23 +49,54 @@ class MlicConfig:
         return sum(self.slices)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "slices": list(self.slices)}
+        """JSON-able form; an entry that a model's first version lacked is left out at its default,
+        so that the model keeps its identity."""
+        found: dict[str, Any] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.name not in LATER or value != entry.default:
+                found[entry.name] = _plain(value)
+        return found
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> MlicConfig:
         """Inverse of :meth:`to_dict`; raises ``ModelError`` for unknown or missing entries."""
         names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            wrong = sorted(set(values) ^ names)
+        wrong = sorted((set(values) ^ names) - LATER)
+        if wrong:
             raise ModelError(
                 f"the model's configuration differs in {wrong}: it is of another version of the"
                 " image codec; install the version that the model names"
             )
-        return cls(**{**values, "slices": tuple(values["slices"])})
+        return cls(**{name: _frozen(value) for name, value in values.items()})
 
+
+def _plain(value: Any) -> Any:
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
+
+
+# Entries that configurations of earlier models do not have.
+LATER = {"global_attention", "rates", "detail", "detail_from"}
+
+
+# Rates of the models with a detail layer: between 10 and 80 as the first model's.
+WIDE = ((0.0, 0.00025), (10.0, 0.00132), (80.0, 0.044), (100.0, 2.0))
 
 CONFIGS = {
     "small": MlicConfig(),
+    "base": MlicConfig(
+        encoder_blocks=4,
+        decoder_blocks=6,
+        rate_anchors=21,
+        global_attention=False,
+        rates=WIDE,
+        detail=128,
+        detail_from=85.0,
+    ),
     "test": MlicConfig(
         luma=12,
         chroma=4,
@@ -75,3 +111,6 @@ CONFIGS = {
         rate_anchors=3,
     ),
 }
+CONFIGS["test-detail"] = replace(
+    CONFIGS["test"], global_attention=False, rates=WIDE, detail=16, detail_from=85.0
+)

@@ -173,8 +173,8 @@ class DecodeJob:
 
     def _joined(self, area: Box, latents: dict[int, Tensor]) -> Tensor:
         """Latents of ``area``; those of missing tiles are 0."""
-        shape = (1, area.height // LATENT, area.width // LATENT, self.model.channels)
-        y = torch.zeros(shape, dtype=next(iter(latents.values())).dtype)
+        like = next(iter(latents.values()))
+        y = like.new_zeros(1, area.height // LATENT, area.width // LATENT, like.shape[-1])
         for number in self.grid.touching(area):
             if number in latents:
                 box = self.grid.box(number)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from laconic.codec.base import EncodeSettings
 from laconic.codec.image.alpha import encode_alpha
+from laconic.codec.image.coding import Detail
 from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.refine import Objective, refine
@@ -20,6 +21,8 @@ from laconic.formats.image import Image
 from laconic.formats.image_chunks import chunks_of
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.varint import write_varint
+
+Index = tuple[slice, ...]
 
 
 class EncodeJob:
@@ -70,7 +73,7 @@ class EncodeJob:
             z = model.hyper(y, quality)
             if self.effort:
                 y, z = self._refined(number, y, z, quality)
-            coded = model.encode(y, z, quality)
+            coded = model.encode(y, z, quality, self._detail(number, quality))
             if self.settings.verify:
                 again = model.decode(coded.payload, y.shape[1], y.shape[2], quality)
                 if again.check.value32() != coded.check.value32():
@@ -117,12 +120,7 @@ class EncodeJob:
         them."""
         model, box = self.model, self.grid.box(number)
         assert self.relaxed is not None
-        area = box.grown(model.synthesis_margin, self.grid.padded)
-        seen = area.grown(model.analysis_margin, self.grid.padded)
-        every = slice(None)
-        around = model.analyse(self.pixels(seen), quality)
-        around = around[(every, *area.within(seen, LATENT))].round()
-        inside, picture = (every, *box.within(area, LATENT)), (every, *box.within(area))
+        around, inside, picture = self._around(box, quality)
 
         def synthesise(y_hat: Tensor) -> Tensor:
             whole = around.clone()
@@ -136,7 +134,11 @@ class EncodeJob:
                 self.settings.status(f"loss {-100 * gain:+.2f} %")
 
         objective = Objective(
-            self.relaxed, synthesise, self.pixels(box), model.multiplier(quality), quality
+            self.relaxed,
+            synthesise,
+            self.pixels(box),
+            model.multiplier(quality),
+            model.latent_quality(quality),
         )
         best = refine(objective, y, z, self.effort, report)
         if best.interrupted:
@@ -144,6 +146,31 @@ class EncodeJob:
             if self.settings.status:
                 self.settings.status("interrupted: the best so far is kept")
         return best.y, best.z
+
+    def _detail(self, number: int, quality: float | None) -> Detail | None:
+        """What the detail layer of a tile codes, given its decoded latents; its neighbours' are
+        taken as their analysis gives them."""
+        model, box = self.model, self.grid.box(number)
+        if not model.has_detail(quality):
+            return None
+
+        def detail(y_hat: Tensor) -> Tensor:
+            around, inside, picture = self._around(box, quality)
+            around[inside] = y_hat.float()
+            difference = self.pixels(box) - model.synthesise(around, quality)[picture]
+            return model.detail(difference, quality)
+
+        return detail
+
+    def _around(self, box: Box, quality: float | None) -> tuple[Tensor, Index, Index]:
+        """Rounded latents of a tile and of what its synthesis reaches, where the tile's lie in
+        them, and where its pixels lie in their picture."""
+        area = box.grown(self.model.synthesis_margin, self.grid.padded)
+        seen = area.grown(self.model.analysis_margin, self.grid.padded)
+        every = slice(None)
+        around = self.model.analyse(self.pixels(seen), quality)
+        around = around[(every, *area.within(seen, LATENT))].round()
+        return around, (every, *box.within(area, LATENT)), (every, *box.within(area))
 
     def _codec_header(self, quality: float | None) -> MlicHeader | TileHeader:
         if quality is None:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from laconic.codec.image.coding import Coded, LatentCoder
+from laconic.codec.image.coding import Coded, Detail, LatentCoder
 from laconic.codec.models import ModelInfo
 from laconic.formats.errors import ParameterError
 
@@ -65,9 +65,25 @@ class ImageModel(ABC):
         channels are independent of each other given z. Raises ``ModelError`` where y is coded
         position after position, all channels at once."""
 
+    def latent_quality(self, quality: float | None) -> float | None:
+        """The quality of the latents: where a detail layer begins, they stay."""
+        return quality
+
+    def has_detail(self, quality: float | None) -> bool:
+        """Whether a detail layer follows the latents (``detail.py``)."""
+        return False
+
+    def detail(self, difference: Tensor, quality: float | None) -> Tensor:
+        """Coefficients of the detail layer ``[1, H/16, W/16, 768]``, in steps, of what synthesis
+        leaves over ``[1, H, W, 3]``."""
+        raise NotImplementedError(f"the model {self.info.name} has no detail layer")
+
     @abstractmethod
-    def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
-        """Entropy coding of a tile's latent; H/16 and W/16 are multiples of 4."""
+    def encode(
+        self, y: Tensor, z: Tensor | None, quality: float | None, detail: Detail | None = None
+    ) -> Coded:
+        """Entropy coding of a tile's latent; H/16 and W/16 are multiples of 4. ``detail`` gives
+        the coefficients of the detail layer for a decoded latent, where there is one."""
 
     @abstractmethod
     def decode(self, payload: bytes, height: int, width: int, quality: float | None) -> Coded:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from laconic.codec.image.config import MlicConfig
+from laconic.codec.image.detail import DetailScales, to_detail
 from laconic.codec.image.hyperprior import HyperAnalysis, HyperSynthesis, ZPrior
 from laconic.codec.image.likelihood import gaussian_bits, straight_through_round
 from laconic.codec.image.slices import SliceModel
@@ -40,6 +41,8 @@ class Mlic(nn.Module):
         self.h_s = HyperSynthesis(config)
         self.z_prior = ZPrior(config)
         self.y_model = SliceModel(config)
+        if config.detail:
+            self.detail = DetailScales(config)
 
     def hyper_latent(self, y: Tensor, quality: Tensor) -> Tensor:
         """z of a latent in units of the quantisation step."""
@@ -64,6 +67,25 @@ class Mlic(nn.Module):
 
         y_hat = self.y_model(self.h_s(z_hat, quality), quality, code)
         return Forward(self.g_s(y_hat, quality), torch.stack(y_bits).sum(0), z_bits.sum((1, 2, 3)))
+
+    def detail_bits(self, x: Tensor, step: Tensor) -> Tensor:
+        """Bits ``[B]`` of the detail layer at steps ``[B]``; the latents are taken as they are."""
+        with torch.no_grad():
+            quality = torch.full((len(x),), self.config.detail_from, device=x.device)
+            y = self.g_a(x, quality)
+            mean, _ = self.z_prior(quality)
+            hyper = self.h_s((self.hyper_latent(y, quality) - mean).round() + mean, quality)
+            flat = y.flatten(1, 2)
+            y_hat = self.y_model(
+                hyper,
+                quality,
+                lambda at, first, end, mean, _: (flat[:, at, first:end] - mean).round() + mean,
+            )
+            rest = to_detail(x - self.g_s(y_hat, quality)) / step[:, None, None, None]
+            noisy = rest + torch.rand_like(rest) - 0.5
+            known = y_hat / self.y_model.unit(quality)
+        log_scale = self.detail(hyper, known) - step.log()[:, None, None, None]
+        return gaussian_bits(noisy, log_scale, self.config.scale_low).sum((1, 2, 3))
 
     @torch.no_grad()
     def initialise(self, pictures: Tensor) -> None:

@@ -53,18 +53,22 @@ class Slice(nn.Module):
         super().__init__()
         hyper, dim, heads = config.hyper, config.attention, config.heads
         self.channels = channels
+        self.everywhere = config.global_attention
+        known, local = hyper, dim
         if previous:
-            known = hyper + config.context + dim
+            known += config.context
             self.channel = ChannelContext(previous, config.context)
-            self.inter = LinearAttention(previous, previous, previous, dim, heads)
-            self.intra = LinearAttention(last, last, channels, dim, heads)
-        else:
-            known = hyper + dim
-            self.guided = LinearAttention(hyper, hyper, hyper, dim, heads)
-            self.intra = LinearAttention(hyper, hyper, channels, dim, heads)
+        if self.everywhere:
+            known, local = known + dim, local + dim
+            source = last or hyper
+            self.intra = LinearAttention(source, source, channels, dim, heads)
+            if previous:
+                self.inter = LinearAttention(previous, previous, previous, dim, heads)
+            else:
+                self.guided = LinearAttention(hyper, hyper, hyper, dim, heads)
         self.local = LocalAttention(known, channels, dim, heads)
         self.anchor_net = ParameterNet(known, config.hidden, channels)
-        self.other_net = ParameterNet(known + 2 * dim, config.hidden, channels)
+        self.other_net = ParameterNet(known + local, config.hidden, channels)
         self.residual_in = nn.Linear(hyper + previous + channels, config.hidden // 2)
         self.residual_out = nn.Linear(config.hidden // 2, channels)
         nn.init.zeros_(self.residual_out.weight)
@@ -73,14 +77,12 @@ class Slice(nn.Module):
     def known(self, hyper: Tensor, previous: Tensor | None, board: Checkerboard) -> Tensor:
         """Everything known of each position before the slice, ``[B, N, known]``."""
         if previous is not None:
-            return torch.cat(
-                (
-                    hyper,
-                    self.channel(previous, board),
-                    self.inter(previous, previous, previous),
-                ),
-                -1,
-            )
+            found = [hyper, self.channel(previous, board)]
+            if self.everywhere:
+                found.append(self.inter(previous, previous, previous))
+            return torch.cat(found, -1)
+        if not self.everywhere:
+            return hyper
         # Hyperprior-guided global correlation prediction (MLICv2, section 3.4.1, eq. 7): each half
         # of the checkerboard attends to the hyper features of the other half.
         anchors, others = hyper[:, board.anchors], hyper[:, board.others]
@@ -190,11 +192,12 @@ class _Walk:
         anchors = code(board.anchors, first, end, mean * one, log_scale + base)
 
         seen = anchors / one
-        reference = earlier[-1] if earlier else hyper
-        local = module.local(context, seen, board)
-        intra = module.intra(reference[:, board.others], reference[:, board.anchors], seen)
-        inputs = torch.cat((context[:, board.others], local, intra), -1)
-        mean, log_scale = module.other_net(inputs)
+        inputs = [context[:, board.others], module.local(context, seen, board)]
+        if module.everywhere:
+            source = earlier[-1] if earlier else hyper
+            intra = module.intra(source[:, board.others], source[:, board.anchors], seen)
+            inputs.append(intra)
+        mean, log_scale = module.other_net(torch.cat(inputs, -1))
         others = code(board.others, first, end, mean * one, log_scale + base)
 
         y = board.merge(anchors, others)  # [B, N, c]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from laconic.codec.image.config import MlicConfig
 from laconic.codec.image.layers import Block, depth_to_space, patch_basis, space_to_depth
-from laconic.codec.image.rate import RateTable, step_of
+from laconic.codec.image.rate import RateTable, lambda_of, step_of
 
 
 class Analysis(nn.Module):
@@ -93,7 +93,7 @@ def initialise_linear_path(
         layer.bias.zero_()
     anchors = g_a.gain.table.shape[0]
     for k in range(anchors):
-        log_step = torch.tensor(step_of(100 * k / (anchors - 1))).log()
+        log_step = torch.tensor(step_of(lambda_of(100 * k / (anchors - 1), config.rates))).log()
         g_a.gain.table[k] = -log_step
         g_s.gain.table[k] = log_step
     return energy.flip(0)[:m].clamp_min(1e-12).sqrt()

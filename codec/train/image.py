@@ -2,10 +2,12 @@
 
     L = sum_b w(q_b) * (lambda(q_b) * 255^2 * MSE_b + bpp_b),   q_b uniform in 0..100
 
-with w = lambda^-1/2, normalised, so that every quality pulls with similar strength. The learning
-rate follows the share of the time budget that has passed: constant, then linear to zero over the
-last part, so a run of any length on any machine ends annealed. A run is resumable from its
-checkpoint with the same command.
+with w = lambda^-1/2, normalised, so that every quality pulls with similar strength. A model with a
+detail layer trains its latents up to the quality where the layer begins, and every so many steps
+the layer's scales on the bits of what the latents leave over. The learning rate follows the share
+of the time budget that has passed: constant, then linear to zero over the last part, so a run of
+any length on any machine ends annealed. A run is resumable from its checkpoint with the same
+command.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 from laconic.codec import models
-from laconic.codec.image.config import CONFIGS
+from laconic.codec.image.config import CONFIGS, MlicConfig
+from laconic.codec.image.detail import detail_step
 from laconic.codec.image.export import read_mlic
 from laconic.codec.image.layers import Block
 from laconic.codec.image.model import Forward, Mlic
-from laconic.codec.image.rate import LAMBDA_LOW, LAMBDA_SPAN, lambda_of
+from laconic.codec.image.rate import Rates, lambda_of, lambdas_of, quality_of
+from laconic.codec.train.growing import grown
 from laconic.codec.train.images import Crops, load_pictures, validation_batch
 from laconic.codec.train.muon import build_optimisers, has_bfloat16
 from laconic.codec.train.running import (
@@ -35,7 +39,6 @@ from laconic.codec.train.running import (
     run_trainer,
     save_state,
 )
-from laconic.formats.errors import ParameterError
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,19 @@ class Recipe:
         )
 
 
-def loss_of(result: Forward, x: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+MIDDLE = lambda_of(50, MlicConfig().rates)
+DETAIL_EVERY = 8  # steps of the latents between two of the detail layer
+
+
+def loss_of(
+    result: Forward, x: Tensor, quality: Tensor, rates: Rates
+) -> tuple[Tensor, Tensor, Tensor]:
     """Loss, bpp ``[B]`` and mean squared error ``[B]`` on the [0, 1] scale."""
     pixels = x.shape[1] * x.shape[2]
     bpp = (result.y_bits + result.z_bits) / pixels
     mse = (result.x_hat - x).square().mean((1, 2, 3))
-    multiplier = LAMBDA_LOW * LAMBDA_SPAN ** (quality / 100)
-    weight = (multiplier / lambda_of(50)) ** -0.5
+    multiplier = lambdas_of(quality, rates)
+    weight = (multiplier / MIDDLE) ** -0.5
     return (weight * (multiplier * 255**2 * mse + bpp)).mean(), bpp, mse
 
 
@@ -97,6 +106,8 @@ class Trainer(BudgetTrainer):
         train, held_out = load_pictures(data, recipe.crop)
         self.crops = Crops(train, recipe.crop, recipe.seed + 1000 * self.rank)
         self.validation = validation_batch(held_out, recipe.crop).to(self.device)
+        config = CONFIGS[recipe.config]
+        self.rates, self.top = config.rates, config.detail_from if config.detail else 100.0
         self.start: dict[str, Any] | None = None  # history of the model that the run began with
         self.model = Mlic(CONFIGS[recipe.config]) if init is None else self._start_from(init)
         if init is None:
@@ -121,12 +132,10 @@ class Trainer(BudgetTrainer):
         info = models.find(name)
         self.start = {"name": info.name, "id": info.id, **info.training}
         network, _ = read_mlic(info)
-        if network.config != CONFIGS[self.recipe.config]:
-            raise ParameterError(
-                f"model {name} has another configuration than {self.recipe.config!r}: train the"
-                " configuration that it was made with"
-            )
-        return network
+        config = CONFIGS[self.recipe.config]
+        if network.config == config:
+            return network
+        return grown(network, config, self.crops.batch(16))
 
     def save(self) -> None:
         """Write the checkpoint atomically."""
@@ -177,9 +186,11 @@ class Trainer(BudgetTrainer):
         x = self.crops.batch(recipe.batch).to(self.device)
         # Stratified qualities: each batch spans the whole range.
         offset = torch.rand(recipe.batch) + torch.arange(recipe.batch)
-        quality = (100 * offset / recipe.batch).to(self.device)
-        loss, bpp, mse = loss_of(self.model(x, quality), x, quality)
+        quality = (self.top * offset / recipe.batch).to(self.device)
+        loss, bpp, mse = loss_of(self.model(x, quality), x, quality, self.rates)
         loss.backward()
+        if self.model.config.detail and self.step % DETAIL_EVERY == 0:
+            self._detail_step(x[: max(1, recipe.batch // 4)])
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         if self.world > 1:
             for gradient in (p.grad for p in parameters if p.grad is not None):
@@ -200,15 +211,24 @@ class Trainer(BudgetTrainer):
         psnr = -10 * math.log10(mse.mean().item() + 1e-12)
         return {"loss": loss.item(), "bpp": bpp.mean().item(), "psnr": psnr}
 
+    def _detail_step(self, x: Tensor) -> None:
+        """Gradients of the detail layer's scales."""
+        shares = (torch.rand(len(x)) + torch.arange(len(x))) / len(x)
+        steps = [detail_step(self.top + (100 - self.top) * s, self.top) for s in shares.tolist()]
+        bits = self.model.detail_bits(x, torch.tensor(steps, device=self.device))
+        (bits.mean() / (x.shape[1] * x.shape[2])).backward()
+
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
-        """bpp, PSNR and loss of the averaged weights on held-out pictures at five qualities."""
+        """bpp, PSNR and loss of the averaged weights on held-out pictures at five qualities, those
+        of the first model's scale."""
         result: dict[str, list[float]] = {"quality": [], "bpp": [], "psnr": [], "loss": []}
         for q in (10.0, 30.0, 50.0, 70.0, 90.0):
-            quality = torch.full((len(self.validation),), q, device=self.device)
+            own = quality_of(lambda_of(q, MlicConfig().rates), self.rates)
+            quality = torch.full((len(self.validation),), own, device=self.device)
             out = self.average(self.validation, quality)
             out.x_hat.clamp_(0, 1)
-            loss, bpp, mse = loss_of(out, self.validation, quality)
+            loss, bpp, mse = loss_of(out, self.validation, quality, self.rates)
             psnr = (-10 * mse.log10()).mean()
             for key, value in zip(
                 result, (q, bpp.mean().item(), psnr.item(), loss.item()), strict=True

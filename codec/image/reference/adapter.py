@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from laconic.codec.image.coding import Coded, LatentCoder, Result, Steps
+from laconic.codec.image.coding import Coded, Detail, LatentCoder, Result, Steps
 from laconic.codec.image.interface import ImageModel, stored_multiplier
 from laconic.codec.image.order import ChannelOrder
 from laconic.codec.image.reference.banded import Banded
@@ -143,7 +143,9 @@ class ReferenceModel(ImageModel):
     def indivisible(self) -> list[int]:
         return slices_of(self.network)
 
-    def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
+    def encode(
+        self, y: Tensor, z: Tensor | None, quality: float | None, detail: Detail | None = None
+    ) -> Coded:
         return self.coder.encode(y, z, quality)
 
     def decode(self, payload: bytes, height: int, width: int, quality: float | None) -> Coded:

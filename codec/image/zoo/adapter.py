@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from laconic.codec.image.checkerboard import checkerboard
-from laconic.codec.image.coding import Coded, LatentCoder, Steps
+from laconic.codec.image.coding import Coded, Detail, LatentCoder, Steps
 from laconic.codec.image.interface import ImageModel, stored_multiplier
 from laconic.codec.image.order import ChannelOrder
 from laconic.codec.image.reference.adapter import hyper_shape, to_first, to_last
@@ -318,7 +318,9 @@ class ZooModel(ImageModel):
             )
         return [1] * self.channels
 
-    def encode(self, y: Tensor, z: Tensor | None, quality: float | None) -> Coded:
+    def encode(
+        self, y: Tensor, z: Tensor | None, quality: float | None, detail: Detail | None = None
+    ) -> Coded:
         return self.coder.encode(y, z, quality)
 
     def decode(self, payload: bytes, height: int, width: int, quality: float | None) -> Coded:
