@@ -31,8 +31,8 @@ from laconic.codec.audio.codec import SemantiCodec
 from laconic.codec.audio.decoding import AudioDecoder
 from laconic.codec.audio.encoding import AudioEncoder
 from laconic.codec.audio.loading import LoadedModel, load
+from laconic.codec.audio.options import AudioDecodeOptions, AudioOptions
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
-from laconic.codec.base import DecodeSettings, EncodeSettings
 from laconic.codec.evaluate import sound as metrics
 from laconic.codec.evaluate.baselines import sounds as baselines
 from laconic.codec.evaluate.items import Item, find_items
@@ -90,7 +90,7 @@ def ours(
     most = len(model.network.vocabularies)
     found: dict[str, tuple[AudioEncoder, AudioSource, list[SegmentTokens]]] = {}
     for item in items:
-        encoder = AudioEncoder(7, model, EncodeSettings(verify=False))
+        encoder = AudioEncoder(7, model, AudioOptions(verify=False))
         source = AudioSource(item.audio)
         found[item.name] = (encoder, source, list(encoder.tokens(source, most)))
     for streams in (n for n in ladder if n <= most):
@@ -99,7 +99,9 @@ def ours(
             def run(item: Item, streams: int = streams, steps: int = steps) -> tuple[int, Audio]:
                 encoder, source, tokens = found[item.name]
                 data = encoder.file(source, tokens, encoder.samples, streams)
-                decoder = AudioDecoder(ContainerReader(data), model, DecodeSettings(steps=steps))
+                decoder = AudioDecoder(
+                    ContainerReader(data), model, AudioDecodeOptions(steps=steps)
+                )
                 return len(data), decoder.whole()
 
             yield f"semanticodec {streams} streams, {steps} steps", run

@@ -97,7 +97,7 @@ def command(
     if video:
         from laconic.codec import demo_video
 
-        bar = batch.TileProgress("fitting")
+        bar = batch.WorkProgress("fitting")
         draw, note = (bar.draw, bar.note) if show else (None, None)
         films = demo_video.run(out, samples, progress=draw, status=note)
         columns, rows, said = FILM_COLUMNS, [*films.rows], f"contact sheet: {films.picture}"

@@ -110,7 +110,7 @@ def test_a_pipe_gives_the_same_sound_as_a_file(seconds: float) -> None:
     assert written.bytes == len(data)
     assert np.array_equal(piped, codec.decode(data).samples)
     assert np.array_equal(piped, codec.decode(encode(wav(sound))).samples)
-    facts = codec.probe(data).sound
+    facts = codec.probe(data).facts
     assert facts is not None
     assert facts["samples"] == sound.samples.shape[1] == piped.shape[1]
 

@@ -8,17 +8,19 @@ from pictures import picture
 
 from laconic import codec
 from laconic.codec import registry
+from laconic.codec.base import Codec, VerifyReport
 from laconic.formats import Container, ContainerReader, Header, Media, Segment
 from laconic.formats.errors import ParameterError, UnsupportedError
 from laconic.formats.image import Image
 from laconic.formats.image_header import ImageHeader
 
 
-class RawCodec:
+class RawCodec(Codec):
     """Stores samples as they are."""
 
     name = "raw"
     codec_id = 13
+    media = Media.IMAGE
 
     def encode(self, image: Image, settings: object) -> bytes:
         media = ImageHeader(image.width, image.height).pack()
@@ -31,6 +33,9 @@ class RawCodec:
         header = ImageHeader.unpack(reader.header.media_header)
         samples = np.frombuffer(reader[0].payload, np.uint8)
         return Image(pixels=samples.reshape(header.height, header.width, 3))
+
+    def verify(self, reader: ContainerReader, settings: object) -> VerifyReport:
+        return VerifyReport(1, len(reader[0].payload), 1)
 
     def describe(self, codec_header: bytes) -> dict[str, object]:
         return {"kind": "raw"}

@@ -105,7 +105,7 @@ class PillowCodec:
                 "options": self.options, "scale": row.scale}  # fmt: skip
 
     def encode(self, item: Item, quality: float | None) -> bytes:
-        if item.image.bit_depth != 8:
+        if item.original.bit_depth != 8:
             raise UnsupportedError(f"{self.label} is measured on 8-bit pictures only")
         options = dict(self.options)
         if self.row.key == "quality_layers":
@@ -116,7 +116,7 @@ class PillowCodec:
                     f"the quality of {self.label} is {quality}: expected {self.scale}"
                 )
             options[self.row.key] = int(quality)
-        pixels = item.image.pixels
+        pixels = item.original.pixels
         picture = Pillow.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
         buffer = io.BytesIO()
         try:
@@ -127,7 +127,7 @@ class PillowCodec:
 
     def decode(self, data: bytes, item: Item) -> Image:
         with Pillow.open(io.BytesIO(data)) as picture:
-            decoded = picture.convert("L" if item.image.channels == 1 else "RGB")
+            decoded = picture.convert("L" if item.original.channels == 1 else "RGB")
         array = np.asarray(decoded)
         return Image(array[..., None] if array.ndim == 2 else array)
 

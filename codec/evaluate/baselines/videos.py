@@ -102,7 +102,7 @@ class FfmpegVideo:
     def encode(self, item: Item, quality: float | None) -> bytes:
         import av
 
-        row, clip = self.row, item.clip
+        row, clip = self.row, item.original
         pixel_format = clip.pixel_format.replace("yuvj", "yuv")
         if pixel_format not in row.formats:
             pixel_format = "yuv420p"
@@ -134,4 +134,4 @@ class FfmpegVideo:
 
     def decode(self, data: bytes, item: Item) -> Iterator[NDArray[np.uint8]]:
         for frame in video.read_frames(data, item.limits, THREADS):
-            yield video.frame_to_rgb(frame, item.clip)
+            yield video.frame_to_rgb(frame, item.original)
