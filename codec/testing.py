@@ -146,6 +146,8 @@ def plain(medium: Medium, value: Any) -> Any:
         return value.pixels
     if isinstance(value, Audio):
         return value.samples
+    if hasattr(value, "scan"):
+        return np.stack(list(value.frames()))
     if medium.folders:  # records
         records = medium.read(media.Source(value))
         return np.frombuffer(records.original(), np.uint8)
@@ -213,7 +215,7 @@ def check_parts(codec: Codec, medium: Medium, data: bytes) -> None:
         assert np.array_equal(part, whole[1:]), f"{codec.name}: frames differ from the whole's"
     for other in media.MEDIA:
         if other.part != medium.part:
-            asked = (0, 0, 1, 1) if other.part == "region" else (0, 1)
+            asked: Any = (0, 0, 1, 1) if other.part == "region" else (0, 1)
             try:
                 toolkit.decode(data, **{other.part: asked})
             except ParameterError:
@@ -291,7 +293,8 @@ def check_evaluation(name: str, codec: Codec, original: Path) -> None:
     point = codec.points[len(codec.points) // 2]
     spec = plain_name + (f"@{variant}" if variant else "")
     spec += "" if point is None else f":{point:g}"
-    run = evaluate(Config((str(original),), (spec,)), original.parent / "run")
+    metrics = tuple(media.of(codec.media).metrics[-1:])
+    run = evaluate(Config((str(original),), (spec,), metrics), original.parent / "run")
     assert not run.failures, f"{name}: {run.failures[0][2]}"
     assert run.rows[0][media.of(codec.media).rate] > 0
     if codec.lossless:

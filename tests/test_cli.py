@@ -222,7 +222,8 @@ def test_wrong_options_are_usage_errors(photo: Path, arguments: tuple[str, ...])
 def test_options_of_another_medium_are_refused_and_nothing_is_written(
     photo: Path, command: str, option: tuple[str, ...]
 ) -> None:
-    coded, target = photo.with_suffix(".lac"), photo.with_name("target.png")
+    coded = photo.with_suffix(".lac")
+    target = photo.with_name("target.lac" if command == "encode" else "target.png")
     assert code_of(run("encode", photo, "-o", coded, "--no-verify")) == 0
 
     result = run(command, photo if command == "encode" else coded, *option, "-o", target)

@@ -19,7 +19,7 @@ from typing import Any
 from laconic.codec.evaluate import metrics as metric_table
 from laconic.codec.evaluate.items import Item, find_items
 from laconic.codec.evaluate.measure import Row, measure
-from laconic.codec.evaluate.subject import Spec, Subject, find_subject, parse_spec
+from laconic.codec.evaluate.subject import Spec, Subject, check_qualities, find_subject, parse_spec
 from laconic.codec.media import named, of
 from laconic.codec.workers import spread
 from laconic.formats.atomic import atomic_write
@@ -174,6 +174,7 @@ def _subjects(specs: list[Spec], media: Media) -> dict[Spec, Subject]:
                 f"{subject.label} codes {of(subject.media).name} files and the inputs are"
                 f" {of(media).name} files"
             )
+        check_qualities(subject, spec)
         if any(subject.label == other.label for other in subjects.values()):
             raise ParameterError(f"the codec {subject.label} is named twice: join its qualities")
         subjects[spec] = subject

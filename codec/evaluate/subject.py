@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec import api, registry
+from laconic.codec.base import QUALITY
 from laconic.codec.evaluate.items import Item
 from laconic.codec.media import of
 from laconic.formats.audio import Audio
@@ -35,6 +36,7 @@ class Subject(Protocol):
     suffix: str
     qualities: Sequence[float | None]  # the default points; (None,) for lossless codecs
     scale: str  # what the qualities mean
+    range: tuple[float, float] | None  # lowest and highest, None without a choice
 
     def describe(self) -> dict[str, Any]:
         """Settings and versions that decide the bytes, JSON-able."""
@@ -97,6 +99,7 @@ class RegisteredCodec:
         self.media, self.qualities = codec.media, codec.points
         self.medium = of(codec.media)
         self.scale = "quality 0..100"
+        self.range = (0.0, 100.0) if QUALITY in codec.rates else None
         if codec.points == (None,):
             self.scale = "lossless" if codec.lossless else "the model's only rate"
         self.options = {**codec.measured, **(codec.variant(variant) if variant else {})}
@@ -125,6 +128,19 @@ class RegisteredCodec:
     def decode(self, data: bytes, item: Item) -> Decoded:
         decoded: Decoded = self.medium.for_evaluation(api.decode(data, limits=item.limits))
         return decoded
+
+
+def check_qualities(subject: Subject, spec: Spec) -> None:
+    """Raise ``ParameterError`` for a point that the subject cannot be measured at."""
+    for quality in spec.qualities or ():
+        if subject.range is None:
+            raise ParameterError(f"{subject.label} has one rate ({subject.scale}): name no quality")
+        low, high = subject.range
+        if not low <= quality <= high:
+            raise ParameterError(
+                f"the quality of {subject.label} is {quality:g}: expected {low:g} to {high:g}"
+                f" ({subject.scale})"
+            )
 
 
 def baseline_names() -> dict[str, Media]:

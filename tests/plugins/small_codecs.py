@@ -1,23 +1,21 @@
-"""One small real codec for each medium, as packages of others would register them."""
+"""Small real codecs for pictures, videos and tables, as packages of others would register them; the
+one for sounds is in docs/extend.md."""
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from laconic.codec.base import KBPS, QUALITY, Codec, DecodeSettings, EncodeSettings, VerifyReport
+from laconic.codec.base import QUALITY, Codec, DecodeSettings, EncodeSettings, VerifyReport
 from laconic.codec.media.video import Frames
-from laconic.codec.options import option
 from laconic.entropy import SymbolCheck
-from laconic.formats.audio import Audio
-from laconic.formats.audio_header import AudioHeader
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.data_header import DTYPES, TEXT, DataHeader
-from laconic.formats.errors import DesyncError, FormatError, ParameterError
+from laconic.formats.errors import DesyncError, FormatError
 from laconic.formats.image import Image
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.table import Table
@@ -81,53 +79,6 @@ class Coarse(Squeezed):
         return Image(pixels.clip(0, 255).astype(np.uint8)[y : y + height, x : x + width])
 
 
-@dataclass(frozen=True)
-class MuLawOptions(EncodeSettings):
-    bits: int = option(8, "Bits of a sample.", low=2, high=8, unit="bits")
-
-
-class MuLaw(Squeezed):
-    """Sounds in mu-law."""
-
-    name = "mulaw"
-    codec_id = 14
-    media = Media.AUDIO
-    rates = (KBPS,)
-    options = MuLawOptions
-
-    def encode(self, media: Any, settings: MuLawOptions) -> bytes:
-        samples = np.concatenate(list(media), axis=1).clip(-1, 1)
-        top = (1 << (settings.bits - 1)) - 1
-        levels = np.sign(samples) * np.log1p(255 * np.abs(samples)) / np.log(256) * top
-        about = AudioHeader(media.rate, media.channels, media.layout, samples.shape[1])
-        data = self.file(
-            about.pack(), bytes([settings.bits]), np.rint(levels).astype(np.int8).tobytes()
-        )
-        if settings.kbps is not None and 8 * len(data) > 1000 * settings.kbps * (
-            samples.shape[1] / media.rate
-        ):
-            if settings.bits == 2:
-                raise ParameterError(f"{settings.kbps} kbit/s cannot be reached")
-            return self.encode_again(media, samples, settings)
-        return data
-
-    def encode_again(self, media: Any, samples: Any, settings: MuLawOptions) -> bytes:
-        from laconic.formats.audio_stream import AudioSource
-
-        sound = AudioSource(Audio(samples, media.rate))
-        return self.encode(sound, replace(settings, bits=settings.bits - 1))
-
-    def decode(self, reader: ContainerReader, settings: DecodeSettings) -> Audio:
-        about = AudioHeader.unpack(reader.header.media_header)
-        symbols = self.symbols(reader, about.samples * about.channels)
-        levels = np.frombuffer(symbols, np.int8).reshape(about.channels, -1).astype(np.float64)
-        levels /= (1 << (reader.header.codec_header[0] - 1)) - 1
-        samples = np.sign(levels) * (256 ** np.abs(levels) - 1) / 255
-        start, end = settings.seconds or (0, about.samples / about.rate)
-        part = samples[:, round(start * about.rate) : round(end * about.rate)]
-        return Audio(part.astype(np.float32), about.rate)
-
-
 class Deltas(Squeezed):
     """Videos as differences of frames, exactly."""
 
@@ -156,7 +107,7 @@ class Zipped(Squeezed):
     """Tables and arrays, squeezed as they are."""
 
     name = "zipped"
-    codec_id = 1024
+    codec_id = 2**20
     media = Media.DATA
     lossless = True
 

@@ -70,6 +70,7 @@ class FfmpegSound:
                 f"this FFmpeg has no {row.encoder}: install another build of PyAV to measure {name}"
             ) from error
         self.suffix, self.qualities = row.suffix, row.qualities
+        self.range = None if row.qualities == (None,) else (1.0, 512.0)
         self.scale = "lossless" if row.qualities == (None,) else "nominal kbit/s"
 
     def prepare(self) -> None:

@@ -38,6 +38,7 @@ class Squeezer:
     media = Media.DATA
     qualities: Sequence[float | None] = (None,)
     scale = "lossless"
+    range = None
 
     def __init__(self, name: str) -> None:
         self.label = name
