@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
 from laconic.codec.base import Codec, DecodeSettings, EncodeSettings
+from laconic.codec.media import of
 from laconic.codec.options import Option, declared
 from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError, UnsupportedError
@@ -94,9 +95,8 @@ def default(media: Media, *, lossless: bool = False) -> Codec:
     if chosen is None and not lossless:
         chosen = next(iter(found), None)
     if chosen is None:
-        kind = "data" if media == Media.DATA else media.name.lower()
         how = " losslessly: leave lossless out" if lossless else ": install one"
-        raise ParameterError(f"no codec here codes {kind}{how}")
+        raise ParameterError(f"no codec here codes {of(media).plural}{how}")
     return chosen
 
 

@@ -31,7 +31,7 @@ from laconic.formats.audio import Audio
 from laconic.formats.container import Media
 from laconic.formats.errors import LaconicError, ParameterError
 from laconic.formats.image import Image
-from laconic.formats.records import from_array
+from laconic.formats.records import Records, from_array
 from laconic.formats.table import Table
 from laconic.formats.video_reader import FilmArray
 
@@ -240,6 +240,9 @@ def write_sample(folder: Path, sample: Any, kind: Media) -> Path:
         film = Output(sample, header.timing, header)
         write_film(film, folder / "sample.mkv", "mkv")
         return folder / "sample.mkv"
+    if isinstance(sample, Records):
+        np.save(folder / "sample.npy", sample.array)
+        return folder / "sample.npy"
     (folder / "sample.csv").write_bytes(sample.text)
     return folder / "sample.csv"
 

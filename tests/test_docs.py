@@ -22,6 +22,8 @@ MODULES = [
     "laconic.formats.pillow",
     "laconic.codec.evaluate.bd_rate",
     "laconic.codec.evaluate.distortion",
+    "laconic.codec.options",
+    "laconic.codec.media",
 ]
 
 

@@ -81,7 +81,7 @@ def downward_posteriors(circuit: HCLT, up: Upward) -> Iterator[tuple[int, Floats
     top = circuit.order[0]
     left = [len(c) for c in children_of(circuit.parents)]
     for node in circuit.order:
-        ratio = None
+        ratio: Floats | None = None
         if node == top:
             posterior = up.root / np.maximum(up.root.sum(axis=1, keepdims=True), TINY)
         else:
