@@ -238,3 +238,26 @@ def test_specifications_are_parsed_or_refused() -> None:
     for text in ("", "a@", "a:x", "a:1,,2", "a b"):
         with pytest.raises(ParameterError):
             parse_spec(text)
+
+
+@pytest.mark.parametrize("spec", ["jpeg:500", "avif:-1", "png:50", "photo:50", "mlic:101"])
+def test_qualities_that_a_codec_does_not_have_are_refused(
+    photos: Path, tmp_path: Path, spec: str
+) -> None:
+    with pytest.raises(ParameterError, match=r"expected|one rate"):
+        evaluate(Config((str(photos),), (spec,)), tmp_path / "run")
+
+
+def test_tables_are_evaluated_beside_general_compressors(tmp_path: Path) -> None:
+    for n in range(2):
+        rows = [b"%d,%s\n" % (i % 7, b"north" if i % 3 else b"south") for i in range(200 + n)]
+        (tmp_path / f"{n}.csv").write_bytes(b"a,b\n" + b"".join(rows))
+
+    result = run(tmp_path, "-c", "records", "-c", "xz", "-c", "gzip", "--out", tmp_path / "run")
+
+    assert result.return_value == 0, result.output
+    for row in measurements(tmp_path / "run"):
+        assert row["exact"]
+        cells = 2 * (200 + int(row["item"][0]))
+        assert row["bits_per_cell"] == pytest.approx(8 * row["bytes"] / cells)
+    assert "bits_per_cell" in result.output
