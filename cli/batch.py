@@ -223,6 +223,11 @@ class WorkProgress:
         self.words = words
         self._print(False)
 
+    def interrupt(self, sentence: str) -> None:
+        """Say something on a line of its own."""
+        self.close()
+        say(sentence)
+
     def close(self) -> None:
         """End the line, if it is still open."""
         if self._open:

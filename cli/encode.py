@@ -134,7 +134,7 @@ def encode_one(job: Job) -> dict[str, Any]:
         limits=limits,
         progress=bar.draw,
         status=bar.note,
-        note=lambda words: say(f"{job.name}: note: {words}"),
+        note=lambda words: bar.interrupt(f"{job.name}: note: {words}"),
         offered=_resumable(job, options),
         **{name: options[name] for name in SHARED},
         **own,
