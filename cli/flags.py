@@ -90,8 +90,9 @@ def flag_of(options: Sequence[Option], group: str, who: str = "", kind: Any = No
     names = SPELLED.get(first.name, (f"--{first.name.replace('_', '-')}",))
     shown = list(dict.fromkeys(default_of(o) for o in options))
     notes = [f"default: {' or '.join(s for s in shown if s)}"] if any(shown) else []
-    if first.low is not None and first.high is not None:
-        notes.insert(0, f"{first.low} to {first.high}")
+    ranges = list(dict.fromkeys(f"{o.low} to {o.high}" for o in options if o.high is not None))
+    if ranges:
+        notes.insert(0, " or ".join(ranges))
     if who:
         notes.append(who)
     help_ = f"{first.help}  [{'; '.join(notes)}]" if notes else first.help

@@ -33,7 +33,7 @@ from laconic.codec.media.base import opened as _reader
 from laconic.codec.options import declared
 from laconic.formats.audio import Audio
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import ParameterError
+from laconic.formats.errors import ModelError, ParameterError
 from laconic.formats.image import Image
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.records import Records
@@ -177,7 +177,15 @@ def _chosen(
     usual = registry.default(media.sniff(source).kind, lossless=lossless)
     if model is None or model in usual.networks:
         return usual, model
-    return registry.get(models.find(model).codec), model
+    try:
+        return registry.get(models.find(model).codec), model
+    except ModelError as error:
+        if not usual.networks:
+            raise
+        known = ", ".join(usual.networks)
+        raise ParameterError(
+            f"the codec {usual.name} has no model {model!r}: expected one of {known}"
+        ) from error
 
 
 def _no_rate(codec: Codec, rate: str, value: Any) -> str:
@@ -279,7 +287,7 @@ def decoding(file: Any, given: Mapping[str, Any]) -> tuple[Codec, DecodeSettings
     for medium in media.MEDIA:
         if medium.part != own.part and given.get(medium.part) is not None:
             raise ParameterError(
-                f"{medium.part} are of {medium.plural}: the file holds a {own.noun}, ask for"
+                f"only {medium.plural} have {medium.part}: the file holds a {own.noun}, ask for"
                 f" {own.part}"
             )
     return codec, build(codec, codec.decode_options, given, decoding=True)

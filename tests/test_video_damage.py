@@ -178,5 +178,5 @@ def test_contradictory_settings_are_refused() -> None:
             codec.encode(frames, codec="hnerv", **more)
     with pytest.raises(ParameterError, match="shape"):
         codec.encode(np.zeros((2, 8, 8, 2), np.uint8), codec="hnerv")
-    with pytest.raises(ParameterError, match="no film"):
+    with pytest.raises(ParameterError, match="only videos"):
         codec.decode(GOLDEN / "mlic-1" / "1x1.lac", frames=(0, 1))

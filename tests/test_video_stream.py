@@ -189,7 +189,7 @@ def test_packets_of_sound_are_untouched(tmp_path: Path, name: str, audio: tuple[
     video = codec.decode(codec.encode(path))
     sound = video.audio
 
-    assert codec.probe(codec.encode(path)).settings["audio tracks"] == len(audio)
+    assert codec.probe(codec.encode(path)).facts["audio_tracks"] == len(audio)
     for number, track in enumerate(sound.tracks):
         original = films.packets(path, number)
         kept = [p.data for p in sound if p.track == number]

@@ -9,13 +9,15 @@ from laconic.codec.image.header import TILE_UNIT
 from laconic.codec.image.tiles import DEFAULT_TILE
 from laconic.codec.options import option
 
+MAX_EFFORT = 9  # `refine.STEPS` says what each costs
+
 
 @dataclass(frozen=True)
 class PictureOptions(EncodeSettings):
     """Options of the lossy picture codecs."""
 
     effort: int = option(
-        0, "More time for fewer bits; Ctrl-C keeps the best so far.", low=0, high=9
+        0, "More time for fewer bits; Ctrl-C keeps the best so far.", low=0, high=MAX_EFFORT
     )
     tile: int | None = option(
         None, "Side of the tiles.", unit="pixels", low=TILE_UNIT, high=255 * TILE_UNIT,
