@@ -282,7 +282,7 @@ def decode(
 
 def decoding(file: Any, given: Mapping[str, Any]) -> tuple[Codec, DecodeSettings]:
     """The codec of an open file and its settings; ``ParameterError`` for what does not apply."""
-    codec = registry.get(registry.name_of(file.header.codec))
+    codec = registry.get(registry.name_for(file.header))
     own = media.of(file.header.media)
     for medium in media.MEDIA:
         if medium.part != own.part and given.get(medium.part) is not None:

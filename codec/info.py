@@ -71,7 +71,7 @@ def info_of(reader: ContainerReader, limits: Limits) -> Info:
     """Facts of an open file. Raises ``FormatError``, ``LimitError``, ``UnsupportedError``."""
     header = reader.header
     medium = media.of(header.media)
-    codec = registry.get(registry.name_of(header.codec))
+    codec = registry.get(registry.name_for(header))
     facts = codec.amend(medium.facts(reader, limits), reader)
     return Info(
         kind=medium.kind_of(header.media_header),

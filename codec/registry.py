@@ -15,8 +15,8 @@ from importlib.metadata import EntryPoint, entry_points
 from laconic.codec.base import Codec, DecodeSettings, EncodeSettings
 from laconic.codec.media import of
 from laconic.codec.options import Option, declared
-from laconic.formats.container import Media
-from laconic.formats.errors import ParameterError, UnsupportedError
+from laconic.formats.container import Header, Media
+from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 
 GROUP = "laconic.codecs"
 # The first of its medium that is not lossless is the default, the first lossless one the default
@@ -86,6 +86,21 @@ def name_of(codec_id: int) -> str:
         f"the stream was made by codec number {codec_id}, which is not installed: known are"
         f" {', '.join(names())}; install the package that offers it or a newer Laconic"
     )
+
+
+def name_for(header: Header) -> str:
+    """Name of the codec that a header asks for.
+
+    Raises ``FormatError`` if its files do not hold what the header says, ``UnsupportedError`` for
+    an unknown codec.
+    """
+    name = name_of(header.codec)
+    if get(name).media != header.media:
+        raise FormatError(
+            f"the header says {of(header.media).plural}, but the codec {name} codes"
+            f" {of(get(name).media).plural}: the file is damaged"
+        )
+    return name
 
 
 def default(media: Media, *, lossless: bool = False) -> Codec:

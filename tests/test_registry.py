@@ -1,5 +1,6 @@
 """Codecs of other packages: found through entry points, and harmless when broken."""
 
+import dataclasses
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 
@@ -10,7 +11,7 @@ from laconic import codec
 from laconic.codec import registry
 from laconic.codec.base import Codec, VerifyReport
 from laconic.formats import Container, ContainerReader, Header, Media, Segment
-from laconic.formats.errors import ParameterError, UnsupportedError
+from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 from laconic.formats.image import Image
 from laconic.formats.image_header import ImageHeader
 
@@ -78,3 +79,13 @@ def test_unknown_codecs_are_refused_with_those_at_hand() -> None:
         registry.get("nothing")
     with pytest.raises(UnsupportedError, match="number 14"):
         registry.name_of(14)
+
+
+def test_a_file_that_holds_another_medium_than_its_codec_codes_is_damaged() -> None:
+    container = Container.from_bytes(codec.encode(picture(20, 30), lossless=True))
+    for media in (Media.AUDIO, Media.VIDEO, Media.DATA):
+        header = dataclasses.replace(container.header, media=media)
+        data = Container(header, container.segments).to_bytes()
+        for read in (codec.decode, codec.verify, codec.probe):
+            with pytest.raises(FormatError):
+                read(data)
