@@ -241,7 +241,7 @@ def write_sample(folder: Path, sample: Any, kind: Media) -> Path:
         write_film(film, folder / "sample.mkv", "mkv")
         return folder / "sample.mkv"
     if isinstance(sample, Records):
-        np.save(folder / "sample.npy", sample.array)
+        np.save(folder / "sample.npy", np.asarray(sample.array))
         return folder / "sample.npy"
     (folder / "sample.csv").write_bytes(sample.text)
     return folder / "sample.csv"

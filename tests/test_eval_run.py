@@ -193,10 +193,10 @@ def test_means_leave_out_items_that_one_codec_failed_on(photos: Path, tmp_path: 
         (["-c", "jpeg@411"], "has no variant '411'"),
         (["-c", "jpeg:30,30"], "names a quality twice"),
         (["-c", "jpeg", "-c", "jpeg:20"], "named twice"),
-        (["-c", "jpeg", "-m", "beauty"], "no metric 'beauty' for image files"),
-        (["-c", "jpeg", "-m", "si-sdr"], "no metric 'si-sdr' for image files"),
+        (["-c", "jpeg", "-m", "beauty"], "no metric 'beauty' for pictures"),
+        (["-c", "jpeg", "-m", "si-sdr"], "no metric 'si-sdr' for pictures"),
         (["-c", "opus"], "codes audio files"),
-        (["-c", "jpeg", "--media", "video"], "no video file was found"),
+        (["-c", "jpeg", "--media", "video"], "no video was found"),
     ],
 )
 def test_bad_requests_are_refused_before_any_work(

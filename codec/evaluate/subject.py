@@ -99,7 +99,8 @@ class RegisteredCodec:
         self.media, self.qualities = codec.media, codec.points
         self.medium = of(codec.media)
         self.scale = "quality 0..100"
-        self.range = (0.0, 100.0) if QUALITY in codec.rates else None
+        choice = QUALITY in codec.rates and not codec.lossless
+        self.range = (0.0, 100.0) if choice else None
         if codec.points == (None,):
             self.scale = "lossless" if codec.lossless else "the model's only rate"
         self.options = {**codec.measured, **(codec.variant(variant) if variant else {})}
