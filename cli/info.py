@@ -22,9 +22,14 @@ WORDS = {
     "bpp": "bits per pixel",
     "bits_per_cell": "bits per cell",
     "kbps": "kbit/s",
-    "rate": "rate",
-    "time_base": "time base",
-    "audio_tracks": "audio tracks",
+    "block": "rows of a block",
+    "crc": "checksum",
+    "lanes": "lanes of the coder",
+    "seed": "seed of the noise",
+    "segment": "columns of a segment",
+    "steps": "steps of the refiner",
+    "streams": "streams of tokens",
+    "tile": "side of a tile",
 }
 PROFILES = {
     1: "integer tables",
@@ -75,7 +80,7 @@ def lines_of(row: dict[str, Any]) -> list[str]:
     facts["model"] = "not installed" if row["model"] is None else row["model"]
     tags = facts.pop("tags", {})
     lines = [f"{row['input']}: {row['kind']} {medium.title(row)}"]
-    for key, value in {**facts, **tags}.items():
+    for key, value in (*facts.items(), *tags.items()):
         words = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
         if key == "numerics":
             words = PROFILES.get(value, f"profile {value}")
