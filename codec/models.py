@@ -246,6 +246,11 @@ def import_checkpoint(
     raise ModelError(f"{', '.join(map(str, files))}: no codec imports such checkpoints")
 
 
+def exportable(checkpoint: Path) -> str:
+    """What to do with the checkpoint of a training."""
+    return f"{checkpoint}: export it with laconic models export {checkpoint} --name NAME -o FILE"
+
+
 def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -> ModelInfo:
     """Turn a training checkpoint into a model file: averaged weights and tables.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
+from laconic.codec import models
 from laconic.codec.audio.header import CODEC_ID, AudioCodecHeader
 from laconic.codec.audio.options import AudioDecodeOptions, AudioOptions
 from laconic.codec.audio.segments import length_in
@@ -161,7 +162,6 @@ class SemantiCodec(Codec):
 
     def train(self, recipe: str, data: Sequence[Path], out: Path, **options: Any) -> str:
         """A stage of the small model, or the prior of an exported model's tokens."""
-        from laconic.codec.image.codecs import exportable
 
         how = {k: options.pop(k) for k in ("resume", "threads", "init") if k in options}
         if recipe == "audio-prior":
@@ -177,4 +177,4 @@ class SemantiCodec(Codec):
         if "size" in options:
             options["model"] = options.pop("size")
         options.pop("report", None)
-        return exportable(audio.run(recipe, options, list(data), out, **how))
+        return models.exportable(audio.run(recipe, options, list(data), out, **how))

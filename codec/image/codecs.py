@@ -51,7 +51,7 @@ class MlicCodec(PictureCodec):
         options.pop("report", None)
         how = {k: options.pop(k) for k in ("resume", "threads", "init") if k in options}
         chosen = replace(image.Recipe(config=recipe.removeprefix("mlic-")), **options)
-        return exportable(image.run(chosen, list(data), out, **how))
+        return models.exportable(image.run(chosen, list(data), out, **how))
 
 
 class MlicPlusPlusCodec(PictureCodec):
@@ -99,8 +99,3 @@ class CompressAICodec(PictureCodec):
         if name_or_id is not None and is_published(name_or_id):
             name_or_id = installed(name_or_id)
         return load_model(self.name, name_or_id)
-
-
-def exportable(checkpoint: Path) -> str:
-    """What to do with a checkpoint."""
-    return f"{checkpoint}: export it with laconic models export {checkpoint} --name NAME -o FILE"

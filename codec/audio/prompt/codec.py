@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from laconic.codec import models
 from laconic.codec.audio.codec import SemantiCodec
 from laconic.codec.audio.prompt.config import HOP, PROMPT_COLUMNS, RATE
 from laconic.codec.base import Recipes
@@ -79,7 +80,6 @@ class PromptCodec(SemantiCodec):
 
     def train(self, recipe: str, data: Sequence[Path], out: Path, **options: Any) -> str:
         from laconic.codec.audio.prompt.config import config_of
-        from laconic.codec.image.codecs import exportable
         from laconic.codec.train import pscodec
 
         how = {k: options.pop(k) for k in ("resume", "threads") if k in options}
@@ -94,7 +94,7 @@ class PromptCodec(SemantiCodec):
             init=None if init is None else Path(init),
             **how,
         )
-        return exportable(checkpoint)
+        return models.exportable(checkpoint)
 
 
 def _network(model: LoadedModel) -> PromptModel:

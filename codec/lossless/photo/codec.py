@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from laconic.codec import models
 from laconic.codec.base import QUALITY, Codec, DecodeSettings, VerifyReport
 from laconic.codec.lossless.photo.decoder import DecodeJob
 from laconic.codec.lossless.photo.encoder import EncodeJob
@@ -77,7 +78,6 @@ class PhotoCodec(Codec):
     def train(self, recipe: str, data: Sequence[Path], out: Path, **options: Any) -> str:
         from dataclasses import replace
 
-        from laconic.codec.image.codecs import exportable
         from laconic.codec.train import photo
 
         options.pop("report", None)
@@ -85,4 +85,4 @@ class PhotoCodec(Codec):
         chosen = replace(photo.PhotoRecipe(config=recipe), **options)
         if how.get("init") is not None:
             chosen = replace(chosen, lr=chosen.lr / 2)
-        return exportable(photo.run(chosen, list(data), out, **how))
+        return models.exportable(photo.run(chosen, list(data), out, **how))
