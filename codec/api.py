@@ -378,7 +378,7 @@ def open(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Any:
     """Open a file for random access: a :class:`Reader`, or what a video decodes to, a sequence of
     frames that reads and evaluates those that are asked for."""
     reader = Reader(source, limits)
-    if not media.of(reader._reader.header.media).is_lazy:
+    if not media.named(reader.info.media).is_lazy:
         return reader
     reader.close()
     return decode(source, limits=limits)
