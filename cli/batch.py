@@ -229,10 +229,10 @@ class WorkProgress:
         say(sentence)
 
     def close(self) -> None:
-        """End the line, if it is still open."""
+        """End the line, if it is still open; words without a bar are wiped out."""
         if self._open:
-            sys.stderr.write("\n")
-            self._open = False
+            sys.stderr.write("\n" if self._bar else f"\r{' ' * self._width}\r")
+            self._open, self._width = False, 0
 
     def _print(self, ended: bool) -> None:
         if not self.show:
