@@ -61,6 +61,21 @@ class Info:
         """Of colour or sound."""
         return int(self.facts["channels"])
 
+    @property
+    def bit_depth(self) -> int:
+        """Bits of a sample of pictures and videos."""
+        return int(self.facts["bit_depth"])
+
+    @property
+    def alpha(self) -> bool:
+        """Whether a picture has an alpha plane."""
+        return bool(self.facts.get("alpha"))
+
+    @property
+    def bpp(self) -> float:
+        """Bits per pixel of pictures and videos, headers included."""
+        return float(self.facts["bpp"])
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; the medium's facts stand beside the others."""
         own = {k: v for k, v in self.__dict__.items() if k != "facts"}
