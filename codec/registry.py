@@ -19,8 +19,7 @@ from laconic.formats.container import Header, Media
 from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 
 GROUP = "laconic.codecs"
-# The first of its medium that is not lossless is the default, the first lossless one the default
-# of ``lossless``.
+# The first of a medium is its default, the first lossless one that of ``lossless``.
 BUILT_IN = {
     "mlic": "laconic.codec.image.codecs:MlicCodec",
     "photo": "laconic.codec.lossless.photo.codec:PhotoCodec",
@@ -105,14 +104,11 @@ def name_for(header: Header) -> str:
 
 def default(media: Media, *, lossless: bool = False) -> Codec:
     """The codec that is taken for a medium when none is named; ``ParameterError`` without one."""
-    found = [c for c in codecs() if c.media == media]
-    chosen = next((c for c in found if c.lossless == lossless), None)
-    if chosen is None and not lossless:
-        chosen = next(iter(found), None)
-    if chosen is None:
-        how = " losslessly: leave lossless out" if lossless else ": install one"
-        raise ParameterError(f"no codec here codes {of(media).plural}{how}")
-    return chosen
+    for codec in codecs():
+        if codec.media == media and (codec.lossless or not lossless):
+            return codec
+    how = " losslessly: leave lossless out" if lossless else ": install one"
+    raise ParameterError(f"no codec here codes {of(media).plural}{how}")
 
 
 def owners(option: str, *, decoding: bool = False) -> list[str]:

@@ -89,3 +89,17 @@ def test_a_file_that_holds_another_medium_than_its_codec_codes_is_damaged() -> N
         for read in (codec.decode, codec.verify, codec.probe):
             with pytest.raises(FormatError):
                 read(data)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_an_installed_codec_changes_no_default() -> None:
+    names = {kind: registry.default(kind).name for kind in Media}
+    assert names == {
+        Media.IMAGE: "mlic",
+        Media.AUDIO: "semanticodec",
+        Media.VIDEO: "hnerv",
+        Media.DATA: "records",
+    }
+    assert registry.default(Media.IMAGE, lossless=True).name == "photo"
+    with pytest.raises(ParameterError, match="no codec here codes sounds losslessly"):
+        registry.default(Media.AUDIO, lossless=True)
