@@ -38,7 +38,10 @@ class EncodeSettings:
     At most one of ``quality``, ``bpp``, ``kbps``, ``target_bytes`` is given.
     """
 
-    quality: float | None = option(None, "0 (smallest) to 100 (best).", low=0, high=100, shown="50")
+    quality: float | None = option(
+        None, "0 (smallest) to 100 (best).", low=0, high=100,
+        shown="50, for sounds about 1.5 kbit/s",
+    )  # fmt: skip
     bpp: float | None = option(None, "Largest number of bits per pixel of the file.", low=0)
     kbps: float | None = option(None, "Largest number of kbit/s of the file.", low=0)
     target_bytes: int | None = option(None, "Largest size of the file.", low=1, unit="bytes")
