@@ -1,5 +1,7 @@
 # make demo   install everything, encode and decode the sample photographs
 # make test   install everything, lint, type check, run all tests
+# The tests compare with CompressAI, which asks for numpy < 2 and runs with 2 as well: it is
+# installed without its dependencies, which the extra `dev` names.
 # make bench  speed and memory beside the codecs people use
 PYTHON ?= python3
 VENV   ?= .venv
@@ -12,6 +14,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip setuptools wheel
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps compressai
 	touch $@
 
 # An editable install in strict mode links the files that exist: link again for new ones.

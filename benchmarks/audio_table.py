@@ -31,8 +31,8 @@ from laconic.codec.audio.codec import SemantiCodec
 from laconic.codec.audio.decoding import AudioDecoder
 from laconic.codec.audio.encoding import AudioEncoder
 from laconic.codec.audio.loading import LoadedModel, load
+from laconic.codec.audio.options import AudioDecodeOptions, AudioOptions
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
-from laconic.codec.base import DecodeSettings, EncodeSettings
 from laconic.codec.evaluate import sound as metrics
 from laconic.codec.evaluate.baselines import sounds as baselines
 from laconic.codec.evaluate.items import Item, find_items
@@ -90,8 +90,8 @@ def ours(
     most = len(model.network.vocabularies)
     found: dict[str, tuple[AudioEncoder, AudioSource, list[SegmentTokens]]] = {}
     for item in items:
-        encoder = AudioEncoder(7, model, EncodeSettings(verify=False))
-        source = AudioSource(item.audio)
+        encoder = AudioEncoder(7, model, AudioOptions(verify=False))
+        source = AudioSource(item.original)
         found[item.name] = (encoder, source, list(encoder.tokens(source, most)))
     for streams in (n for n in ladder if n <= most):
         for steps in (s for s in all_steps if s == 0 or streams in REFINED):
@@ -99,7 +99,9 @@ def ours(
             def run(item: Item, streams: int = streams, steps: int = steps) -> tuple[int, Audio]:
                 encoder, source, tokens = found[item.name]
                 data = encoder.file(source, tokens, encoder.samples, streams)
-                decoder = AudioDecoder(ContainerReader(data), model, DecodeSettings(steps=steps))
+                decoder = AudioDecoder(
+                    ContainerReader(data), model, AudioDecodeOptions(steps=steps)
+                )
                 return len(data), decoder.whole()
 
             yield f"semanticodec {streams} streams, {steps} steps", run
@@ -122,7 +124,7 @@ def codec2(mode: str) -> Callable[[Item], tuple[int, Audio]]:
     """Codec 2 at 8 kHz."""
 
     def run(item: Item) -> tuple[int, Audio]:
-        mono = Audio(item.audio.samples.mean(0, keepdims=True), item.audio.rate)
+        mono = Audio(item.original.samples.mean(0, keepdims=True), item.original.rate)
         narrow = resample(mono, 8000).samples[0]
         with tempfile.TemporaryDirectory() as folder:
             raw, coded, out = (str(Path(folder) / n) for n in ("a.raw", "a.c2", "b.raw"))
@@ -131,8 +133,8 @@ def codec2(mode: str) -> Callable[[Item], tuple[int, Audio]]:
                 subprocess.run(command, check=True, capture_output=True)
             back = np.fromfile(out, "<i2").astype(np.float32)[None] / 32767
             size = Path(coded).stat().st_size
-        wide = resample(Audio(back, 8000), item.audio.rate)
-        return size, Audio(fit_length(wide.samples, item.audio.samples.shape[1]), wide.rate)
+        wide = resample(Audio(back, 8000), item.original.rate)
+        return size, Audio(fit_length(wide.samples, item.original.samples.shape[1]), wide.rate)
 
     return run
 
@@ -147,13 +149,13 @@ def measure(
         size, decoded = run(item)
         row = found[kind]
         row["bytes"].append(size)
-        row["seconds"].append(item.audio.seconds)
+        row["seconds"].append(item.original.seconds)
         for measure_name in wanted:
             compute, speech_only = MEASURES[measure_name]
             if speech_only and kind != "speech":
                 continue
             try:
-                row[measure_name].append(compute(item.audio, decoded))
+                row[measure_name].append(compute(item.original, decoded))
             except LaconicError:
                 continue
     rows = []
@@ -172,7 +174,7 @@ def savings(items: list[Item], model: LoadedModel) -> list[dict[str, Any]]:
     network = model.network
     found: dict[str, dict[str, Any]] = {}
     for item in items:
-        rows = codec.audio.tokens(item.audio, model=str(model.info.path))
+        rows = codec.audio.tokens(item.original, model=str(model.info.path))
         grids = rows.reshape(1, -1, network.positions, rows.shape[-1])
         source = item.path.name.split("-")[0]
         total = found.setdefault(source, {"sounds": 0, "streams": {}})

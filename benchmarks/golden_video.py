@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from laconic import codec
-from laconic.codec.base import FilmSettings
 from laconic.codec.video import settings
 from laconic.formats.container import Container
 
@@ -38,7 +37,7 @@ def cases(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
     return {
         "grids-chunks-48x64": (
             films.moving(10, 48, 64),
-            {"model": "grids", "film": FilmSettings(chunk=4)},
+            {"model": "grids", "chunk": 4},
         ),
         "grids-vfr-gray-37x51": (
             films.write(folder / "v.mkv", films.moving(9, 37, 51, 1), layout="gray", stamps=times),
@@ -55,7 +54,7 @@ def cases(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
         "hnerv-40x64": (films.moving(6, 40, 64), {"model": "hnerv", "quality": 30}),
         "hnerv-boost-40x64": (films.moving(6, 40, 64), {"model": "hnerv-boost", "quality": 30}),
         "grids-1x1": (films.moving(1, 1, 1), {"model": "grids"}),
-        "motion-chunks-48x64": (films.moving(14, 48, 64), {"film": FilmSettings(chunk=10)}),
+        "motion-chunks-48x64": (films.moving(14, 48, 64), {"chunk": 10}),
         "motion-vfr-gray-37x51": (
             films.write(folder / "m.mkv", films.moving(9, 37, 51, 1), layout="gray", stamps=times),
             {"quality": 20},

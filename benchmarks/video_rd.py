@@ -27,7 +27,6 @@ from kept import HERE, keep, table
 from numpy.typing import NDArray
 
 from laconic import codec
-from laconic.codec.base import FilmSettings
 from laconic.codec.evaluate.baselines import videos
 from laconic.codec.evaluate.bd_rate import bd_rate
 from laconic.codec.evaluate.distortion import decibels, psnr, psnr_y
@@ -140,7 +139,8 @@ def measure_ours(
         FilmArray(frames, 24),
         codec=f"hnerv:{network}",
         target_bytes=target,
-        film=FilmSettings(preset=preset, chunk=len(frames)),
+        preset=preset,
+        chunk=len(frames),
         verify=False,
         status=lambda text: print(f"\r{text}   ", end="", flush=True),
     )

@@ -2,217 +2,188 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from laconic.cli import batch, film, sounds
-from laconic.cli.batch import STD, Job
-from laconic.cli.options import Frames, Region, Rows, common, limits_of, wants_progress
-from laconic.cli.tables import Table as Report
+from laconic.cli import batch
+from laconic.cli.batch import LAC, STD, Job
+from laconic.cli.errors import say
+from laconic.cli.flags import (
+    SEVERAL,
+    Flag,
+    GroupedCommand,
+    codec_flags,
+    codec_options,
+    formats,
+    output,
+)
+from laconic.cli.options import (
+    Range,
+    Region,
+    common,
+    complete_model,
+    limits_of,
+    wants_progress,
+)
+from laconic.cli.tables import MediaTable
 
-COLUMNS = [
-    ("input", "input", ""),
-    ("output", "output", ""),
-    ("width", "width", ""),
-    ("height", "height", ""),
-    ("seconds", "seconds", ".2f"),
-]
+FIRST = [("input", "input", ""), ("output", "output", "")]
+LAST = [("seconds", "seconds", ".2f")]
+PARTS = ("region", "seconds", "frames", "rows")
+EXAMPLES = (
+    "laconic decode photo.lac -o photo.png",
+    "laconic decode photo.lac --region 0,0,512,512",
+    "laconic decode coded/ --output-dir pictures --format jpg",
+    "laconic decode talk.lac --seconds 10:20",
+    "laconic decode clip.lac --frames 0:100 -o clip.mp4",
+)
 
 
-@click.command("decode")
+@click.command("decode", cls=GroupedCommand, examples=EXAMPLES)
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("-o", "--output", help="Output file; '-' is stdout.")
-@click.option(
-    "--output-dir", help="Folder for the outputs; the structure of input folders is kept."
-)
-@click.option(
-    "--format",
-    "format_",
-    help="png, jpg, webp, avif, tiff, ppm, bmp; mkv, mp4, mov, webm, y4m; wav, wav24, wav32f, flac,"
-    " flac24, opus, mp3, m4a; csv, npy, idx, parquet.",
-)
-@click.option("--frames", type=Frames(), help="Decode only these frames of a film.")
-@click.option("--audio/--no-audio", default=True, help="Write a film's sound.  [default: audio]")
-@click.option("--rows", type=Rows(), help="Decode only these rows of a table or array.")
-@click.option("--region", type=Region(), help="Decode only this rectangle.")
-@click.option("--preview", is_flag=True, help="Only the lossy picture that the file begins with.")
-@click.option("--partial", is_flag=True, help="Decode what is intact of a damaged file.")
-@sounds.decode_options
-@click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Inputs at a time.")
-@click.option("-f", "--force", is_flag=True, help="Replace existing files.")
+@click.option("--partial", cls=Flag, group=SEVERAL, is_flag=True,
+              help="Decode what is intact of a damaged file.")  # fmt: skip
+@click.option("--model", cls=Flag, group=SEVERAL, shell_complete=complete_model,
+              help="File of the model, where it is not in the store.")  # fmt: skip
+@click.option("--region", cls=Flag, group="Pictures", type=Region(),
+              help="Decode only this rectangle.")  # fmt: skip
+@click.option("--seconds", cls=Flag, group="Sounds", type=Range("seconds", float),
+              help="Decode only this part.")  # fmt: skip
+@click.option("--frames", cls=Flag, group="Videos", type=Range("frames", int),
+              help="Decode only these frames.")  # fmt: skip
+@click.option("--rows", cls=Flag, group="Tables", type=Range("rows", int),
+              help="Decode only these rows.")  # fmt: skip
+@codec_flags(decoding=True)
+@output("-o", "--output", help="Output file; '-' is stdout.")
+@output("--output-dir", help="Folder for the outputs; the structure of input folders is kept.")
+@output("--format", "format_", help=formats())
+@output("--skip-existing", is_flag=True, help="Leave inputs out whose output exists.")
+@output("-f", "--force", is_flag=True, help="Replace existing files.")
+@click.option("-j", "--jobs", type=click.IntRange(1), default=1,
+              help="Inputs at a time.  [default: 1]")  # fmt: skip
 @common
 def command(inputs: tuple[str, ...], **options: Any) -> int:
-    """Decode .lac files into pictures, films, sounds, tables and arrays.
+    """Decode .lac files into pictures, sounds, videos, tables and arrays.
 
-    INPUTS are files, folders or '-' for stdin. Films become .mkv (FFV1, the decoded samples
+    INPUTS are files, folders or '-' for stdin. Videos become .mkv (FFV1, the decoded samples
     exactly), .mp4, .mov or .webm (for players, nearly without loss), .y4m, or a folder of PNG
     pictures (-o FOLDER), with their sound as it was.
     """
-    from laconic.formats.image_writer import format_of
-
-    if options["preview"] and (options["rows"] or options["region"] or options["partial"]):
-        raise click.UsageError("--preview decodes the whole preview: leave --region, --rows and"
-                               " --partial out")  # fmt: skip
-    files = list(batch.expand(inputs, (".lac",)))
+    files = list(batch.expand(inputs, (LAC,)))
     several = len(files) > 1
     show = wants_progress(options["progress"])
     passed = {**options, "show_progress": show and not several}
+    placed = batch.Placing(options["output"], options["output_dir"], several)
+    if placed.output is not None and placed.output.lower().endswith(LAC):
+        raise click.UsageError(f"{placed.output} would hold no .lac file: give it another name")
     jobs = [
-        Job(
-            source,
-            batch.target_of(
-                source,
-                below,
-                _suffix(source, options["format_"]),
-                options["output"],
-                options["output_dir"],
-                several,
-            ),
-            passed,
-        )
+        Job(source, placed.target(source, below, _suffix(source, options["format_"])), passed)
         for source, below in files
     ]
-    heard = [sounds.is_coded_sound(job.source) for job in jobs]
-    for job, sound in zip(jobs, heard, strict=True):
-        if film.is_format(options["format_"]) or film.holds_film(job.source):
-            film.check_format(job.target, options["format_"])
-        elif _records_format(job.source) is None and not sound:
-            format_of(
-                job.target if job.target != STD else ".png",
-                options["format_"] or ("png" if job.target == STD else None),
-            )
     to_stdout = any(job.target == STD for job in jobs)
     if to_stdout and sys.stdout.isatty() and not options["force"]:
         raise click.UsageError("refusing to write binary data to a terminal: use -o, a pipe, or -f")
-    batch.prepare_folders(jobs)
-    columns = sounds.DECODE_COLUMNS if heard and all(heard) else COLUMNS
-    table = Report(columns, as_json=options["as_json"], err=to_stdout, quiet=options["quiet"])
-    code = batch.run(jobs, decode_one, options["jobs"], table.add, progress=show)
+    table = MediaTable(FIRST, LAST, "decode_columns", as_json=options["as_json"], err=to_stdout,
+                       quiet=options["quiet"])  # fmt: skip
+    code = batch.run(jobs, decode_one, options["jobs"], table.add, progress=show,
+                     skip=options["skip_existing"])  # fmt: skip
     table.close()
     return code
 
 
-def decode_one(job: Job) -> dict[str, Any]:
-    """Decode one input; returns a row of the table. A partial picture is written, then reported."""
-    from laconic.formats.atomic import check_target
-    from laconic.formats.errors import FormatError, ParameterError
-    from laconic.formats.image import write_image
-
-    options = job.options
-    if film.holds_film(job.source):
-        return film.decode_film(job)
-    if options["frames"] is not None:
-        raise ParameterError("--frames is for films: the file holds none")
-    if job.target != STD:
-        check_target(job.target, options["force"])
-    if sounds.is_coded_sound(job.source):
-        return sounds.decode_sound(job)
-    limits = limits_of(options["limit_pixels"])
-    source: Any = sys.stdin.buffer.read() if job.source == STD else Path(job.source)
-    import numpy as np
-
-    from laconic import codec
-    from laconic.formats.table import Table
-
-    start = time.perf_counter()
-    progress = batch.tile_progress(options["show_progress"], "decoding")
-    if options["preview"]:
-        image = codec.preview(source, progress=progress, limits=limits)
-    else:
-        image = codec.decode(
-            source,
-            rows=options["rows"],
-            region=options["region"],
-            partial=options["partial"],
-            seconds=options["seconds"],
-            steps=options["steps"],
-            seed=options["seed"],
-            progress=progress,
-            limits=limits,
-        )
-    seconds = time.perf_counter() - start
-    if isinstance(image, Table | np.ndarray):
-        return _write_records(job, image, seconds, source)
-    target: Any = sys.stdout.buffer if job.target == STD else job.target
-    lost = write_image(image, target, options["format_"], overwrite=options["force"])
-    for notice in lost:
-        click.echo(f"laconic: {job.source}: note: {notice}", err=True)
-    if image.notices:
-        raise FormatError(f"{'; '.join(image.notices)}; the rest was written to {job.target}")
-    return {
-        "input": job.source,
-        "output": job.target,
-        "width": image.width,
-        "height": image.height,
-        "bit_depth": image.bit_depth,
-        "seconds": seconds,
-    }
-
-
-def _records_format(source: str) -> str | None:
-    """Extension of the records in a file ("" for a folder of pictures), None for other media."""
-    from laconic.formats import ContainerReader, Media
-    from laconic.formats.data_header import DataHeader
+def _suffix(source: str, format_: str | None) -> str:
+    """Extension of what an input decodes to; ``.png`` where that cannot be said, which is reported
+    when it is decoded."""
+    from laconic.codec import media
+    from laconic.formats import ContainerReader
     from laconic.formats.errors import LaconicError
-    from laconic.formats.records import default_format
 
-    if source == STD:
-        return None
     try:
         with open(source, "rb") as file:
             header = ContainerReader(file).header
-            if header.media != Media.DATA:
-                return None
-            return default_format(DataHeader.unpack(header.media_header).kind)
+        return media.of(header.media).suffix(header.media_header, format_)
     except (OSError, LaconicError):
-        return None  # reported when it is decoded
+        return f".{format_}" if format_ else ".png"
 
 
-def _suffix(source: str, format_: str | None) -> str:
-    if film.holds_film(source):
-        return film.suffix_of(format_)
-    if format_:
-        from laconic.formats.audio_writer import FORMATS
+@contextmanager
+def _opened(job: Job, *, searched: bool) -> Iterator[Any]:
+    """The coded file; a pipe as it is, where its medium is decoded in order, unless it has to be
+    ``searched``."""
+    from laconic.codec import media
+    from laconic.codec.media.base import head_of
+    from laconic.formats.container import SIGNATURE
 
-        known = FORMATS.get(format_.lower())
-        return known.suffix if known else "." + format_.lower()
-    if source != STD and sounds.is_coded_sound(source):
-        return ".wav"
-    kind = _records_format(source)
-    return ".png" if kind is None else f".{kind}" if kind else ""
+    if job.source != STD:
+        with open(job.source, "rb") as file:
+            yield file
+        return
+    pipe = sys.stdin.buffer
+    length = len(SIGNATURE) + 1
+    head = head_of(pipe, length)
+    ordered = any(m.streams and head[-1:] == bytes([1 << 4 | m.kind]) for m in media.MEDIA)
+    yield pipe if ordered and not searched else io.BytesIO(pipe.read())
 
 
-def _write_records(job: Job, value: Any, seconds: float, source: Any) -> dict[str, Any]:
-    """Write a table or array by the target's extension; a target without one is a folder."""
-    from laconic import codec
-    from laconic.formats.atomic import atomic_write
-    from laconic.formats.data_header import DataKind
-    from laconic.formats.picture_folder import write_folder
-    from laconic.formats.records import default_format, write_records
+def decode_one(job: Job) -> dict[str, Any]:
+    """Decode one input; returns a row of the table. What is left of a damaged file is written, then
+    reported."""
+    from laconic.codec import api, media, models
+    from laconic.formats.atomic import check_target
+    from laconic.formats.container_reader import ContainerReader
+    from laconic.formats.container_stream import ContainerStream
+    from laconic.formats.errors import FormatError
 
-    kind = DataKind[codec.probe(source).kind.upper()]
-    suffix = "" if job.target == STD else Path(job.target).suffix.lstrip(".").lower()
-    format_ = (job.options["format_"] or suffix).lower()
+    options, limits = job.options, limits_of(job.options["limit_pixels"])
+    if options["model"] is not None:
+        models.use(options["model"])
+    start = time.perf_counter()
+    bar = batch.WorkProgress(job.name, options["show_progress"])
+    bar.note("loading the model")
+    parts = {name: options[name] for name in PARTS}
+    given = {
+        **parts, "partial": options["partial"], "progress": bar.draw, "limits": limits,
+        **codec_options(options, decoding=True),
+    }  # fmt: skip
+    searched = options["partial"] or any(part is not None for part in parts.values())
+    with _opened(job, searched=searched) as source:
+        file: ContainerReader | ContainerStream
+        if source.seekable():
+            file = ContainerReader(source, limits, partial=options["partial"])
+        else:
+            file = ContainerStream(source, limits)
+        codec, settings = api.decoding(file, given)
+        medium = media.of(file.header.media)
+        medium.check_format("" if job.target == STD else job.target, options["format_"])
+        if job.target != STD and Path(job.target).suffix:
+            check_target(job.target, options["force"])
+        saved = medium.save(
+            codec.open(file, settings),
+            sys.stdout.buffer if job.target == STD else job.target,
+            options["format_"],
+            header=file.header.media_header,
+            settings=settings,
+            overwrite=options["force"],
+        )
+    bar.close()
     if job.target == STD:
-        data = write_records(kind, value, format_ or default_format(kind) or "npy")
-        sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-    elif not format_ and kind == DataKind.IMAGES:
-        write_folder(value, Path(job.target), overwrite=job.options["force"])
-    else:
-        data = write_records(kind, value, format_ or default_format(kind) or "npy")
-        with atomic_write(job.target, job.options["force"]) as file:
-            file.write(data)
-    columns = value[0].size if hasattr(value, "dtype") and len(value) else 0
+    batch.take_over(job)
+    for sentence in saved.notes:
+        say(f"{job.name}: note: {sentence}")
+    if saved.lost:
+        raise FormatError(f"{'; '.join(saved.lost)}; the rest was written to {job.target}")
     return {
         "input": job.source,
         "output": job.target,
-        "width": columns or len(getattr(value, "names", ())),
-        "height": len(value),
-        "bit_depth": None,
-        "seconds": seconds,
+        "media": medium.name,
+        **saved.facts,
+        "seconds": time.perf_counter() - start,
     }

@@ -25,8 +25,8 @@ COLUMNS = [
     ("decode_s", "decode s", ".2f"),
 ]
 
-FILM_COLUMNS = [
-    ("name", "film", ""),
+VIDEO_COLUMNS = [
+    ("name", "video", ""),
     ("width", "width", ""),
     ("height", "height", ""),
     ("frames", "frames", ""),
@@ -66,9 +66,9 @@ SOUND_COLUMNS = [
 @click.option(
     "--samples",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of PNG pictures, of films or of sounds.",
+    help="Folder of PNG pictures, of videos or of sounds.",
 )
-@click.option("--video", is_flag=True, help="Encode the sample film instead: some minutes.")
+@click.option("--video", is_flag=True, help="Encode the sample video instead: some minutes.")
 @click.option("-f", "--force", is_flag=True, help="Write into an existing folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per row.")
 @click.option("--progress/--no-progress", default=None)
@@ -83,7 +83,7 @@ def command(
 ) -> None:
     """Encode and decode the sample pictures, measure, draw them side by side.
 
-    With --video the sample film, with a contact sheet: originals above, decoded frames below; with
+    With --video the sample video, with a contact sheet: originals above, decoded frames below; with
     --audio the sample sounds, with spectrograms.
     """
     from laconic.formats.errors import OutputError, ParameterError
@@ -97,10 +97,10 @@ def command(
     if video:
         from laconic.codec import demo_video
 
-        bar = batch.TileProgress("fitting")
+        bar = batch.WorkProgress("fitting")
         draw, note = (bar.draw, bar.note) if show else (None, None)
-        films = demo_video.run(out, samples, progress=draw, status=note)
-        columns, rows, said = FILM_COLUMNS, [*films.rows], f"contact sheet: {films.picture}"
+        videos = demo_video.run(out, samples, progress=draw, status=note)
+        columns, rows, said = VIDEO_COLUMNS, [*videos.rows], f"contact sheet: {videos.picture}"
     elif audio:
         from laconic.codec.audio import demo as demo_audio
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from pathlib import Path
@@ -9,8 +10,19 @@ from typing import Any
 
 import click
 
-from laconic.cli import batch, film, sounds
+from laconic.cli import batch
 from laconic.cli.batch import STD, Job
+from laconic.cli.errors import say
+from laconic.cli.flags import (
+    RATE,
+    SEVERAL,
+    Flag,
+    GroupedCommand,
+    codec_flags,
+    codec_options,
+    output,
+    shared,
+)
 from laconic.cli.options import (
     ByteSize,
     common,
@@ -19,203 +31,167 @@ from laconic.cli.options import (
     limits_of,
     wants_progress,
 )
-from laconic.cli.tables import Table
+from laconic.cli.tables import MediaTable
 
-COLUMNS = [
-    ("input", "input", ""),
-    ("output", "output", ""),
-    ("bytes", "bytes", ","),
-    ("bpp", "bpp", ".4f"),
-    ("quality", "quality", ".1f"),
-    ("seconds", "seconds", ".2f"),
-]
+FIRST = [("input", "input", ""), ("output", "output", ""), ("input_bytes", "from bytes", ","),
+         ("bytes", "bytes", ","), ("ratio", "ratio", ".1f")]  # fmt: skip
+LAST = [("seconds", "seconds", ".2f")]
+SHARED = ("quality", "bpp", "kbps", "target_bytes", "model", "verify")
+EXAMPLES = (
+    "laconic encode photo.png -q 60",
+    "laconic encode scans/ --lossless --output-dir coded --jobs 2",
+    "laconic encode talk.wav --kbps 1.5",
+    "laconic encode clip.mp4 --preset fast --target-size 300kB",
+    "laconic encode people.csv",
+    "curl -s https://example.org/photo.jpg | laconic encode - > photo.lac",
+)
 
 
-@click.command("encode")
+@click.command("encode", cls=GroupedCommand, examples=EXAMPLES)
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("-o", "--output", help="Output file; '-' is stdout.")
-@click.option(
-    "--output-dir", help="Folder for the outputs; the structure of input folders is kept."
-)
-@click.option(
-    "-q", "--quality", type=click.FloatRange(0, 100), help="0 (smallest) to 100. [default: 50]"
-)
-@click.option("--bpp", type=float, help="Largest number of bits per pixel of the file.")
-@click.option("--target-size", type=ByteSize(), help="Largest size of the file, such as 40kB.")
-@click.option("--lossless", is_flag=True, help="Exact reconstruction.")
-@click.option(
-    "--preview", is_flag=True, help="Begin a lossless file with a lossy picture of quality -q."
-)
-@click.option(
-    "--effort",
-    type=click.IntRange(0, 9),
-    default=0,
-    help="More time for fewer bits; Ctrl-C keeps the best so far.",
-)
-@click.option("--codec", shell_complete=complete_codec, help="Codec (default: by kind of input).")
-@click.option("--model", shell_complete=complete_model, help="Model: name, id or file.")
-@click.option("--tile", type=int, help="Side of the tiles in pixels, a multiple of 64.")
-@click.option("--states", type=click.IntRange(1, 1024), help="Latent states for records.")
-@click.option("--block", type=click.IntRange(1), help="Rows that decode on their own.")
-@click.option(
-    "--preset",
-    type=click.Choice(["fast", "medium", "slow"]),
-    default="medium",
-    show_default=True,
-    help="How long films are fitted.",
-)
-@click.option(
-    "--network",
-    type=click.Choice(["motion", "grids", "hnerv-boost", "hnerv"]),
-    help="What is fitted to a film. [default: motion]",
-)
-@click.option("--chunk", type=click.IntRange(1), help="Frames of a film that are fitted together.")
-@click.option("--audio/--no-audio", default=True, help="Carry a film's sound.  [default: audio]")
-@click.option("--strip", is_flag=True, help="Leave out EXIF and XMP.")
-@click.option(
-    "--verify/--no-verify", default=True, help="Decode once and compare.  [default: verify]"
-)
-@sounds.encode_options
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1),
-    default=1,
-    help="Inputs, or chunks of a film, at a time.",
-)
-@click.option("-f", "--force", is_flag=True, help="Replace existing files.")
+@shared(("quality", "bpp", "kbps", "target_bytes"), RATE, {"target_bytes": ByteSize()})
+@click.option("--lossless", cls=Flag, group=RATE, is_flag=True, help="Exact reconstruction.")
+@click.option("--codec", cls=Flag, group=SEVERAL, shell_complete=complete_codec,
+              help="Codec, with a colon and a model if wanted.  [default: by kind of input]",
+              )  # fmt: skip
+@click.option("--model", cls=Flag, group=SEVERAL, shell_complete=complete_model,
+              help="Model: name, id or file.  [default: the codec's own]")  # fmt: skip
+@shared(("verify",), SEVERAL, {})
+@codec_flags()
+@output("-o", "--output", help="Output file; '-' is stdout.")
+@output("--output-dir", help="Folder for the outputs; the structure of input folders is kept.")
+@output("--keep-extension", is_flag=True, help="a.png becomes a.png.lac, not a.lac.")
+@output("--force-extension", is_flag=True, help="Write a .lac file under any other extension.")
+@output("--skip-existing", is_flag=True, help="Leave inputs out whose output exists.")
+@output("-f", "--force", is_flag=True, help="Replace existing files.")
+@click.option("-j", "--jobs", type=click.IntRange(1), default=1,
+              help="Inputs at a time; of a single video its chunks.  [default: 1]")  # fmt: skip
 @common
 def command(inputs: tuple[str, ...], **options: Any) -> int:
-    """Encode pictures, films, sounds, tables and arrays into .lac files.
+    """Encode pictures, sounds, videos, tables and arrays into .lac files.
 
-    INPUTS are files, folders or '-' for stdin. Films (.mp4, .mkv, .mov, .webm, ...) are fitted for
-    minutes to hours: progress is kept in OUTPUT.work, the same command goes on from there, and
-    Ctrl-C writes the best stream so far. Tables (.csv, .tsv, .parquet) and arrays (.npy,
-    .idx) go to the codec 'records'; so do folders of equal gray pictures with --codec records.
-    Sounds (.wav, .flac, .mp3, .opus, ...) go to 'semanticodec'.
+    INPUTS are files, folders or '-' for stdin; what they hold decides the codec. Videos are fitted
+    for minutes to hours: progress is kept in OUTPUT.work, the same command goes on from there, and
+    Ctrl-C writes the best stream so far. A folder of equal gray pictures is one table with --codec
+    records.
     """
-    given = [n for n in ("quality", "bpp", "target_size", "kbps") if options[n] is not None]
-    given += ["lossless"] if options["lossless"] and not options["preview"] else []
-    if len(given) > 1:
-        names = " and ".join("--" + n.replace("_", "-") for n in given)
-        raise click.UsageError(f"{names} exclude each other: give one of them")
-    from laconic.formats.audio import SUFFIXES as SOUND_SUFFIXES
-    from laconic.formats.image import SUFFIXES
-    from laconic.formats.records import SUFFIXES as DATA_SUFFIXES
-    from laconic.formats.video import SUFFIXES as FILM_SUFFIXES
+    from laconic.codec import media, registry
+    from laconic.codec.base import RATES
 
-    if options["codec"] == "records":
+    given = [n for n in RATES if options[n] is not None]
+    if len(given) > 1:
+        names = " and ".join("--" + n.replace("target_bytes", "target-size") for n in given)
+        raise click.UsageError(f"{names} exclude each other: give one of them")
+    codec = options["codec"]
+    medium = None if codec is None else media.of(registry.get(codec.partition(":")[0]).media)
+    if medium is not None and medium.folders:
         files = [(name, Path(Path(name).name)) for name in inputs]
     else:
-        known = SUFFIXES | DATA_SUFFIXES | SOUND_SUFFIXES | FILM_SUFFIXES
-        files = list(batch.expand(inputs, known))
+        files = list(batch.expand(inputs, {s for m in media.MEDIA for s in m.suffixes}))
     several = len(files) > 1
     show = wants_progress(options["progress"])
     passed = {**options, "show_progress": show and not several, "alone": not several}
-    jobs = [
-        Job(
-            source,
-            batch.target_of(
-                source, below, ".lac", options["output"], options["output_dir"], several
-            ),
-            passed,
-        )
-        for source, below in files
-    ]
+    placed = batch.Placing(options["output"], options["output_dir"], several,
+                           keep=options["keep_extension"])  # fmt: skip
+    jobs = [Job(source, placed.target(source, below, ".lac"), passed) for source, below in files]
+    for job in jobs:
+        if not options["force_extension"] and batch.belongs_to_media(job.target):
+            raise click.UsageError(
+                f"{job.target} would hold a .lac file: name it .lac, or add --force-extension"
+            )
     to_stdout = any(job.target == STD for job in jobs)
     if to_stdout and sys.stdout.isatty() and not options["force"]:
         raise click.UsageError("refusing to write binary data to a terminal: use -o, a pipe, or -f")
-    batch.prepare_folders(jobs)
-    columns = COLUMNS
-    if all(film.takes(job.source, options["codec"]) for job in jobs):
-        columns = film.ENCODE_COLUMNS
-    elif all(sounds.is_sound(job.source, options) for job in jobs):
-        columns = sounds.ENCODE_COLUMNS
-    table = Table(columns, as_json=options["as_json"], err=to_stdout, quiet=options["quiet"])
-    code = batch.run(jobs, encode_one, options["jobs"], table.add, progress=show)
+    table = MediaTable(FIRST, LAST, "encode_columns", as_json=options["as_json"], err=to_stdout,
+                       quiet=options["quiet"], total=("input_bytes", "bytes"))  # fmt: skip
+    code = batch.run(jobs, encode_one, options["jobs"], table.add, progress=show,
+                     skip=options["skip_existing"])  # fmt: skip
     table.close()
     return code
 
 
 def encode_one(job: Job) -> dict[str, Any]:
     """Encode one input; returns a row of the table."""
+    from laconic import codec
+    from laconic.codec import api
+    from laconic.codec.media import Source
     from laconic.formats.atomic import atomic_write, check_target
 
-    options = job.options
+    options, limits = job.options, limits_of(job.options["limit_pixels"])
+    bar = batch.WorkProgress(job.name, options["show_progress"])
+    bar.note("looking at it")
+    source = Source(sys.stdin.buffer if job.source == STD else Path(job.source))
+    if source.is_coded:
+        raise batch.already_coded(job.name)
     if job.target != STD:
         check_target(job.target, options["force"])
-    if film.takes(job.source, options["codec"]):
-        return film.encode_film(job)
-    if sounds.is_sound(job.source, options):
-        return sounds.encode_sound(job)
-    limits = limits_of(options["limit_pixels"])
-    from laconic import codec
-
-    media, size = _read(job, limits)
-    for notice in getattr(media, "notices", ()):
-        click.echo(f"laconic: {job.source}: note: {notice}", err=True)
-    bar = batch.TileProgress("encoding")
-    show = options["show_progress"]
+    own = codec_options(options)
     start = time.perf_counter()
-    data = codec.encode(
-        media,
+    with api.prepare(
+        source,
         codec=options["codec"],
-        quality=options["quality"],
-        bpp=options["bpp"],
-        target_bytes=options["target_size"],
         lossless=options["lossless"],
-        effort=options["effort"],
-        model=options["model"],
-        strip=options["strip"],
-        verify=options["verify"],
-        tile=options["tile"],
-        preview=options["preview"],
-        states=options["states"],
-        block=options["block"],
-        kbps=options["kbps"],
-        steps=options["steps"],
-        seed=options["seed"],
-        stereo=options["stereo"],
-        progress=bar.draw if show else None,
-        status=bar.note if show else None,
         limits=limits,
-    )
-    seconds = time.perf_counter() - start
-    if job.target == STD:
-        sys.stdout.buffer.write(data)
+        progress=bar.draw,
+        status=bar.note,
+        note=lambda words: bar.interrupt(f"{job.name}: note: {words}"),
+        offered=_resumable(job, options),
+        **{name: options[name] for name in SHARED},
+        **own,
+    ) as work:
+        bar.note("loading the model")
+        info = None
+        if job.target != STD:
+            with atomic_write(job.target, options["force"]) as file:
+                written = work.codec.encode_file(work.media, file, work.settings)
+            batch.take_over(job)
+            info = codec.probe(Path(job.target), limits=limits)
+            _say_model(job, options["model"], info.model_id)
+        elif work.codec.streams:
+            written = work.codec.encode_stream(work.media, sys.stdout.buffer, work.settings)
+        else:
+            buffer = io.BytesIO()
+            written = work.codec.encode_file(work.media, buffer, work.settings)
+            info = codec.probe(buffer.getvalue(), limits=limits)
+            sys.stdout.buffer.write(buffer.getvalue())
         sys.stdout.buffer.flush()
-    else:
-        with atomic_write(job.target, options["force"]) as file:
-            file.write(data)
-    info = codec.probe(data, limits=limits)
+        written.finish()
+    bar.close()
+    medium, facts = work.medium, {}
+    if info is not None:
+        facts = {**medium.encode_facts(info.to_dict()), "quality": info.quality}
+    wanted = {"model", "width", "height", *(key for key, _, _ in medium.encode_columns)}
     return {
         "input": job.source,
         "output": job.target,
-        "input_bytes": size,
-        "bytes": len(data),
-        "width": info.width,
-        "height": info.height,
-        "bpp": info.bpp,
-        "quality": info.quality,
-        "codec": info.codec,
-        "model": info.model,
-        "seconds": seconds,
+        "media": medium.name,
+        "input_bytes": source.size,
+        "bytes": written.bytes,
+        "ratio": source.size / written.bytes if source.size and written.bytes else None,
+        **{k: v for k, v in facts.items() if k in wanted},
+        **written.facts,
+        "codec": work.codec.name,
+        "seconds": time.perf_counter() - start,
     }
 
 
-def _read(job: Job, limits: Any) -> tuple[Any, int]:
-    """What an input holds, a picture or records, and its size in bytes."""
-    from laconic.formats.image import read_image
-    from laconic.formats.records import SUFFIXES, read_records
+def _resumable(job: Job, options: dict[str, Any]) -> dict[str, Any]:
+    """What an encoder that keeps its progress in a file is told, where one is chosen."""
+    return {
+        "work": None if job.target == STD else job.target + ".work",
+        "fresh": options["force"] or None,
+        "jobs": options["jobs"] if options["alone"] and options["jobs"] > 1 else None,
+    }
 
-    path = Path(job.source)
-    if job.options["codec"] == "records" or (
-        job.options["codec"] is None and {*path.suffixes[-2:]} & SUFFIXES
-    ):
-        if job.source != STD and path.is_dir():
-            size = sum(p.stat().st_size for p in path.iterdir() if p.is_file())
-            return read_records(path, limits), size
-        data = sys.stdin.buffer.read() if job.source == STD else path.read_bytes()
-        return read_records(data, limits), len(data)
-    data = sys.stdin.buffer.read() if job.source == STD else path.read_bytes()
-    return read_image(data, limits), len(data)
+
+def _say_model(job: Job, model: str | None, identity: str) -> None:
+    """A model named by its file is not found again by itself."""
+    from laconic.codec import models
+    from laconic.formats.errors import ModelError
+
+    if model is not None and Path(model).suffix == models.SUFFIX and Path(model).is_file():
+        try:
+            models.find(identity)
+        except ModelError:
+            say(f"{job.name}: note: decoding needs --model {model}, or the model in"
+                f" {models.search_path()[-1]}")  # fmt: skip

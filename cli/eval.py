@@ -10,6 +10,7 @@ import click
 from laconic.cli.batch import tile_progress
 from laconic.cli.errors import say
 from laconic.cli.options import complete_subject, wants_progress
+from laconic.codec.media import MEDIA
 
 
 @click.command("eval")
@@ -21,7 +22,7 @@ from laconic.cli.options import complete_subject, wants_progress
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True,
               help="Folder of the run; an existing run is continued.")  # fmt: skip
 @click.option("-m", "--metric", "metrics", multiple=True, help="A measure; several times.")
-@click.option("--media", type=click.Choice(["image", "audio", "video"]), help="Kind to take.")
+@click.option("--media", type=click.Choice([m.name for m in MEDIA]), help="Kind to take.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Repeat the run of this config.json.")  # fmt: skip
 @click.option("--curves", multiple=True, metavar="FILE[:NAME,...]",
@@ -98,9 +99,9 @@ def _list(ctx: click.Context) -> None:
     from laconic.codec.evaluate.subject import baseline_names
 
     click.echo("codecs: " + ", ".join(registry.names()))
-    for kind in ("IMAGE", "VIDEO", "AUDIO"):
-        names = [n for n, m in baseline_names().items() if m.name == kind]
-        click.echo(f"{kind.lower()} baselines: {', '.join(names)}")
-        known = [m.name for m in METRICS.values() if kind in {x.name for x in m.media}]
-        click.echo(f"{kind.lower()} metrics: {', '.join(known)}")
+    for medium in MEDIA:
+        names = [n for n, kind in baseline_names().items() if kind == medium.kind]
+        click.echo(f"{medium.name} baselines: {', '.join(names)}")
+        known = [m.name for m in METRICS.values() if medium.kind in m.media]
+        click.echo(f"{medium.name} metrics: {', '.join(known) or 'exact or not'}")
     ctx.exit()

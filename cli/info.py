@@ -12,7 +12,30 @@ from laconic.cli import batch
 from laconic.cli.batch import STD, Job
 from laconic.cli.options import limits_of
 
-FACTS = ("codec", "codec_version", "model", "model_id", "numerics", "channels", "bit_depth")
+# What has a line of its own.
+COMMON = ("media", "kind", "file_bytes", "segments", "chunks", "settings")
+WORDS = {
+    "codec_version": "version of the codec",
+    "model_id": "id of the model",
+    "numerics": "exactness",
+    "bit_depth": "bits a sample",
+    "bpp": "bits per pixel",
+    "bits_per_cell": "bits per cell",
+    "kbps": "kbit/s",
+    "block": "rows of a block",
+    "crc": "checksum",
+    "lanes": "lanes of the coder",
+    "seed": "seed of the noise",
+    "segment": "columns of a segment",
+    "steps": "steps of the refiner",
+    "streams": "streams of tokens",
+    "tile": "side of a tile",
+}
+PROFILES = {
+    1: "integer tables",
+    2: "integer network",
+    3: "float64 network with corrections where machines could differ",
+}
 
 
 @click.command("info")
@@ -25,39 +48,56 @@ def command(inputs: tuple[str, ...], as_json: bool, limit_pixels: int | None) ->
         Job(source, "", {"limit_pixels": limit_pixels})
         for source, _ in batch.expand(inputs, (".lac",))
     ]
+    shown = 0
 
     def show(row: dict[str, Any]) -> None:
+        nonlocal shown
         if as_json:
             click.echo(json.dumps(row))
             return
-        sound = row["sound"]
-        size = f"{row['width']} x {row['height']}"
-        if sound is not None:
-            size = f"{sound['seconds']:.2f} s at {sound['rate']} Hz"
-        click.echo(f"{row['input']}: {row['kind']} {size}")
-        for key in FACTS:
-            value = "not installed" if row[key] is None else row[key]
-            click.echo(f"  {key.replace('_', ' '):14}{value}")
-        if sound is None:
-            click.echo(f"  {'alpha':14}{'yes' if row['alpha'] else 'no'}")
-        else:
-            for key, value in sound["tags"].items():
-                click.echo(f"  {key:14}{value}")
-        for key, value in row["settings"].items():
-            click.echo(f"  {key:14}{value}")
-        click.echo(f"  {'segments':14}{row['segments']}")
-        click.echo(f"  {'bytes':14}{row['file_bytes']:,} ({_rate(row)})")
-        for kind, size in row["chunks"]:
-            click.echo(f"  {'chunk ' + kind:14}{size:,} bytes")
+        if shown:
+            click.echo()
+        shown += 1
+        for line in lines_of(row):
+            click.echo(line)
 
     return batch.run(jobs, probe_one, 1, show, progress=False)
 
 
-def _rate(row: dict[str, Any]) -> str:
-    sound = row["sound"]
-    if sound is None:
-        return f"{row['bpp']:.4f} bpp"
-    return "length unknown" if sound["kbps"] is None else f"{sound['kbps']:.3f} kbit/s"
+def lines_of(row: dict[str, Any]) -> list[str]:
+    """What people are told of one file."""
+    from laconic.codec import media
+
+    medium = media.named(row["media"])
+    rate = f"{row[medium.rate]:.4g} {WORDS[medium.rate]}" if row[medium.rate] else "length unknown"
+    facts = {
+        "size": f"{size_of(row['file_bytes'])}, {rate}",
+        **{k: v for k, v in row.items() if k not in (*COMMON, "input", medium.rate)},
+        **row["settings"],
+        "segments": row["segments"],
+        **{f"chunk {kind}": f"{size:,} bytes" for kind, size in row["chunks"]},
+    }
+    facts["model"] = "not installed" if row["model"] is None else row["model"]
+    tags = facts.pop("tags", {})
+    lines = [f"{row['input']}: {row['kind']} {medium.title(row)}"]
+    for key, value in (*facts.items(), *tags.items()):
+        words = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+        if key == "numerics":
+            words = PROFILES.get(value, f"profile {value}")
+        if words not in ("", None):
+            name = WORDS.get(key, key.replace("_", " "))
+            lines.append(
+                f"  {name:22}{words:g}" if isinstance(words, float) else f"  {name:22}{words}"
+            )
+    return lines
+
+
+def size_of(count: int) -> str:
+    """Bytes for people."""
+    if count < 1000:
+        return f"{count} bytes"
+    unit, scale = ("MB", 1e6) if count >= 1e6 else ("kB", 1e3)
+    return f"{count / scale:.3g} {unit} ({count:,} bytes)"
 
 
 def probe_one(job: Job) -> dict[str, Any]:

@@ -6,6 +6,7 @@ sentence on stderr and a documented exit code (``errors.py``).
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -13,14 +14,14 @@ import click
 from laconic.cli.errors import run_guarded
 
 COMMANDS = {
-    "encode": "Encode pictures, films, sounds, tables and arrays into .lac files.",
+    "encode": "Encode pictures, sounds, videos, tables and arrays into .lac files.",
     "decode": "Decode .lac files.",
     "info": "Show what the header of a file says.",
     "verify": "Decode files and check every symbol.",
     "models": "List, show, import and export models.",
     "eval": "Measure and compare codecs.",
     "train": "Train a model.",
-    "demo": "Encode and decode the samples: pictures, sounds, or a film.",
+    "demo": "Encode and decode the samples: pictures, sounds, or a video.",
     "completion": "Print the script for shell completion.",
 }
 
@@ -36,6 +37,14 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = import_module(f"laconic.cli.{name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        close = get_close_matches(args[0], COMMANDS, 1) if args[0] not in COMMANDS else []
+        if close:
+            ctx.fail(f"no such command {args[0]!r}: did you mean {close[0]}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

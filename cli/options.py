@@ -39,25 +39,22 @@ class Region(click.ParamType[tuple[int, int, int, int]]):
         return x, y, width, height
 
 
-class Rows(click.ParamType[tuple[int, int]]):
-    """Rows FIRST:END, counted from 0, the end not included."""
+class Range(click.ParamType[tuple[Any, Any]]):
+    """FIRST:END of rows, frames or seconds, counted from 0, the end not included."""
 
     name = "first:end"
-    what = "rows"
+
+    def __init__(self, what: str, kind: type[int] | type[float]) -> None:
+        self.what, self.kind = what, kind
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        match = re.fullmatch(r"\s*(\d+):(\d+)\s*", str(value))
-        if not match or int(match[2]) < int(match[1]):
-            self.fail(f"{value!r} is not a range of {self.what}: write FIRST:END such as 100:200")
-        return int(match[1]), int(match[2])
-
-
-class Frames(Rows):
-    """Frames FIRST:END of a film."""
-
-    what = "frames"
+    ) -> tuple[Any, Any]:
+        number = r"\d+" if self.kind is int else r"\d+(?:\.\d+)?"
+        match = re.fullmatch(rf"\s*({number}):({number})\s*", str(value))
+        if not match or self.kind(match[2]) < self.kind(match[1]):
+            self.fail(f"{value!r} is no range of {self.what}: write FIRST:END such as 100:200")
+        return self.kind(match[1]), self.kind(match[2])
 
 
 def common(function: Callable[..., Any]) -> Callable[..., Any]:

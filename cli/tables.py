@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+Column = tuple[str, str, str]  # key, heading, format
+
 
 class Table:
     """Prints rows as they come: a heading with the first, or JSON lines.
@@ -18,7 +20,7 @@ class Table:
 
     def __init__(
         self,
-        columns: Sequence[tuple[str, str, str]],
+        columns: Sequence[Column],
         *,
         as_json: bool = False,
         err: bool = False,
@@ -51,10 +53,52 @@ class Table:
             for row in self._rows
         ]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        right = [not isinstance(self._rows[0].get(key), str) for key, _, _ in self.columns]
+        right = [not isinstance(_first(self._rows, key), str) for key, _, _ in self.columns]
         for line in cells:
             padded = [
                 cell.rjust(width) if align else cell.ljust(width)
                 for cell, width, align in zip(line, widths, right, strict=True)
             ]
             click.echo("  ".join(padded).rstrip(), err=self.err)
+
+
+class MediaTable(Table):
+    """A table of files whose columns are those of their medium where they have one in common.
+
+    ``first`` and ``last`` columns are those of every medium, ``own`` the attribute of a medium that
+    names its own. With ``total`` the sums of these columns end a table of several rows.
+    """
+
+    def __init__(
+        self,
+        first: Sequence[Column],
+        last: Sequence[Column],
+        own: str,
+        *,
+        total: Sequence[str] = (),
+        **how: bool,
+    ) -> None:
+        super().__init__([*first, *last], **how)
+        self._first, self._last, self._own, self._total = first, last, own, total
+
+    def close(self) -> None:
+        """Print the table."""
+        from laconic.codec import media
+
+        found = {row["media"] for row in self._rows}
+        own = getattr(media.named(found.pop()), self._own) if len(found) == 1 else ()
+        self.columns = [*self._first, *own, *self._last]
+        if self._total and len(self._rows) > 1:
+            sums = {
+                key: sum(row[key] for row in self._rows)
+                for key in self._total
+                if all(row.get(key) is not None for row in self._rows)
+            }
+            whole, part = (sums.get(key) for key in self._total)
+            ratio = whole / part if whole and part else None
+            self._rows.append({"input": "total", "output": "", **sums, "ratio": ratio})
+        super().close()
+
+
+def _first(rows: Sequence[dict[str, Any]], key: str) -> Any:
+    return next((row[key] for row in rows if row.get(key) is not None), None)

@@ -1,26 +1,22 @@
-"""``laconic train``."""
+"""``laconic train``: what the codecs offer to train, and the options each recipe has."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from laconic.cli.options import complete_model
+from laconic.codec import registry
 
-STAGES = ("mae", "vocoder", "tokens", "decoder", "sound", "refiner")
-AUDIO = [f"audio-{stage}" for stage in STAGES]
-MODELS = [
-    "mlic-small", "photo", "photo-preview", "records", "records-small",
-    *AUDIO, "audio-prior", "pscodec",
-]  # fmt: skip
+RECIPES = {name: codec.name for codec in registry.codecs() for name in codec.recipes}
 PROMPTS = ["base", "drl-ict", "casan", "plain"]
+SIZES = ["small", "small-50", "small-12", "tiny"]
 
 
 @click.command("train")
-@click.argument("model", type=click.Choice(MODELS))
+@click.argument("model", type=click.Choice([*RECIPES]))
 @click.option(
     "--data",
     required=True,
@@ -57,7 +53,7 @@ PROMPTS = ["base", "drl-ict", "casan", "plain"]
 @click.option("--steps", type=click.IntRange(1), help="Budget of pscodec in steps, not minutes.")
 @click.option(
     "--size",
-    type=click.Choice(["small", "small-50", "small-12", "tiny"]),
+    type=click.Choice(SIZES),
     help="Size of the audio model: 25, 50 or 12.5 positions per second, or one to try recipes out.",
 )
 @click.option("--batch", type=click.IntRange(1), help="Crops or samples per step.")
@@ -65,115 +61,15 @@ PROMPTS = ["base", "drl-ict", "casan", "plain"]
 @click.option("--name", help="Name of the model for records. [default: mnist-hclt, mnist-small]")
 @click.option("--states", type=click.IntRange(1, 1024), help="Latent states of the circuit.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the records.")
-def command(
-    model: str,
-    data: tuple[Path, ...],
-    out: Path,
-    resume: bool,
-    minutes: float | None,
-    init: str | None,
-    config: str | None,
-    full: bool,
-    steps: int | None,
-    size: str | None,
-    batch: int | None,
-    threads: int | None,
-    name: str | None,
-    states: int | None,
-    epochs: int | None,
-) -> None:
+def command(model: str, data: tuple[Path, ...], out: Path, resume: bool, **options: Any) -> None:
     """Train MODEL. Interrupted runs continue with --resume; mlic-small trains on several GPUs or
     processes with torchrun. The stages of the audio model are trained in the order in which they
     are listed, with --out folders side by side that bear their names; then export the checkpoint of
     audio-sound. audio-prior trains the prior of an exported model's tokens."""
-    changes: dict[str, Any] = {"minutes": minutes, "batch": batch}
-    changes = {key: value for key, value in changes.items() if value is not None}
-    if model.startswith("records"):
-        if len(data) != 1:
-            raise click.UsageError("records are trained on one array: give --data once")
-        if model == "records":
-            _train_records(data[0], out, resume, name or "mnist-hclt", states, epochs)
-        else:
-            _train_small(data[0], out, resume, name or "mnist-small", threads)
-        return
-    if model == "audio-prior":
-        from laconic.codec.train.token_prior import PriorRecipe, add_prior
-
-        info = add_prior(
-            init or "semanticodec-small-2", list(data), out, PriorRecipe(), minutes=minutes
-        )
-        click.echo(f"{info.path}: {info.id}, {info.bytes:,} bytes")
-        return
-    if model == "pscodec":
-        from laconic.codec.audio.prompt.config import config_of
-        from laconic.codec.train import pscodec
-
-        variant = config or "base"
-        if steps is not None:
-            changes["steps"] = steps
-        checkpoint = pscodec.run(
-            pscodec.PromptRecipe(variant=variant, **changes),
-            config_of(variant, full=full),
-            list(data),
-            out,
-            resume=resume,
-            threads=threads,
-            init=None if init is None else Path(init),
-        )
-    elif model in AUDIO:
-        from laconic.codec.train import audio
-
-        changes |= {} if size is None else {"model": size}
-        checkpoint = audio.run(
-            model, changes, list(data), out, resume=resume, threads=threads, init=init
-        )
-    elif model.startswith("photo"):
-        from laconic.codec.train import photo
-
-        photos = replace(photo.PhotoRecipe(config=model), **changes)
-        if init is not None:
-            photos = replace(photos, lr=photos.lr / 2)
-        checkpoint = photo.run(photos, list(data), out, resume=resume, threads=threads, init=init)
-    else:
-        from laconic.codec.train import image
-
-        recipe = replace(image.Recipe(config=model.removeprefix("mlic-")), **changes)
-        checkpoint = image.run(recipe, list(data), out, resume=resume, threads=threads, init=init)
-    click.echo(
-        f"{checkpoint}: export it with laconic models export {checkpoint} --name NAME -o FILE"
-    )
-
-
-def _train_small(data: Path, out: Path, resume: bool, name: str, threads: int | None) -> None:
-    """Train a network of the preset `small`."""
-    import torch
-
-    from laconic.codec.lossless.records.small_training import SmallRecipe, run_small
-    from laconic.formats.records import read_records
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    recipe = SmallRecipe()
-    info = run_small(recipe, read_records(data), out, name=name, resume=resume, report=click.echo)
-    click.echo(f"{info.path}: {info.id}, {info.bytes:,} bytes")
-
-
-def _train_records(
-    data: Path,
-    out: Path,
-    resume: bool,
-    name: str,
-    states: int | None,
-    epochs: int | None,
-) -> None:
-    """Train a circuit; the defaults are the recipe of the shipped one."""
-    from laconic.codec.lossless.records.training import Recipe, run
-    from laconic.formats.records import read_records
-
-    recipe = Recipe()
-    if states is not None:
-        recipe = replace(recipe, states=states)
-    if epochs is not None:
-        recipe = replace(recipe, schedule=replace(recipe.schedule, epochs=epochs))
-    info = run(recipe, read_records(data), out, name=name, resume=resume, report=click.echo)
-    click.echo(f"{info.path}: {info.id}, {info.bytes:,} bytes")
+    codec = registry.get(RECIPES[model])
+    given = {name: value for name, value in options.items() if value not in (None, False)}
+    for name in given:
+        if name not in codec.recipes[model]:
+            known = ", ".join(f"--{n}" for n in codec.recipes[model])
+            raise click.UsageError(f"the training {model} has no --{name}: it has {known}")
+    click.echo(codec.train(model, data, out, resume=resume, report=click.echo, **given))

@@ -1,39 +1,39 @@
 """The functions programs call: encode, decode, open, probe, verify.
 
-Nothing here imports torch; the codec that a call needs does.
+Which keywords they take follows from what the codecs declare (``codec.options``). Nothing here
+imports torch; the codec that a call needs does.
 """
 
 from __future__ import annotations
 
-import builtins
-import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from os import PathLike, fspath
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from os import PathLike
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
-from laconic.codec import models, registry
-from laconic.codec.audio.sources import is_sound
+from laconic.codec import media, models, registry
 from laconic.codec.base import (
-    DEFAULT_QUALITY,
+    RATES,
     Codec,
     DecodeSettings,
     EncodeSettings,
-    FilmSettings,
     Progress,
     Status,
     VerifyReport,
 )
 from laconic.codec.info import Info, info_of
-from laconic.codec.sources import as_film, as_image, as_records, is_data, is_film
+from laconic.codec.media.base import Medium
+from laconic.codec.media.base import Source as Input
+from laconic.codec.media.base import opened as _reader
+from laconic.codec.options import declared
 from laconic.formats.audio import Audio
-from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import ParameterError
+from laconic.formats.errors import ModelError, ParameterError
 from laconic.formats.image import Image
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.records import Records
@@ -41,8 +41,20 @@ from laconic.formats.table import Table
 from laconic.formats.video_reader import Film
 
 Source = str | PathLike[str] | bytes | BinaryIO
-LOSSY_CODEC, LOSSLESS_CODEC, FILM_CODEC = "mlic", "photo", "hnerv"
-SOUND_CODEC = "semanticodec"
+
+
+@dataclass(frozen=True)
+class Work:
+    """An encoding that can begin: what :func:`prepare` found out."""
+
+    codec: Codec
+    medium: Medium
+    media: Any
+    settings: EncodeSettings
+
+    def encode(self) -> bytes:
+        """The file."""
+        return self.codec.encode(self.media, self.settings)
 
 
 def encode(
@@ -51,127 +63,174 @@ def encode(
     codec: str | None = None,
     quality: float | None = None,
     bpp: float | None = None,
+    kbps: float | None = None,
     target_bytes: int | None = None,
     lossless: bool = False,
-    effort: int = 0,
     model: str | None = None,
-    strip: bool = False,
     verify: bool = True,
-    tile: int | None = None,
-    preview: bool = False,
-    states: int | None = None,
-    block: int | None = None,
-    film: FilmSettings | None = None,
-    preset: str | None = None,
-    kbps: float | None = None,
-    steps: int | None = None,
-    seed: int | None = None,
-    stereo: str | None = None,
     progress: Progress | None = None,
     status: Status | None = None,
+    note: Status | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    **options: Any,
 ) -> bytes:
-    """Encode a picture, a film, a sound, a table or an array into the bytes of a ``.lac`` file.
+    """Encode a picture, a sound, a video, a table or an array into the bytes of a ``.lac`` file.
 
     Args:
-        source: path, bytes or binary file of a picture; an :class:`Image`; or an array
-            ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16. With the codec
-            "records": a :class:`Table`, an array ``[N, ...]`` of whole numbers, or a CSV, TSV,
-            .npy, IDX or Parquet file, or a folder of gray pictures of one size. With the codec
-            "hnerv": a film that FFmpeg reads, or frames ``[N, H, W, 1 or 3]`` of uint8. With the
-            codec "semanticodec", chosen for the usual sound files: whatever FFmpeg plays, or an
-            :class:`Audio`.
+        source: path, bytes or binary file of anything that is read here, recognised by its
+            extension or its first bytes; an :class:`Image`, an :class:`Audio`, a :class:`Table`; an
+            array ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16 is a picture, frames
+            ``[N, H, W, 1 or 3]`` of uint8 a video, and with the codec "records" an array
+            ``[N, ...]`` of whole numbers a table.
         codec: name of the codec, with a colon and a model if wanted, such as
             ``compressai:mbt2018-mean:4``; None takes the one that ``model`` is made for, or
             chooses by the kind of input.
-        quality: 0 (smallest) to 100 (best); 50 when nothing else is given. Lossy codecs only, as
-            are bpp and target_bytes.
+        quality: 0 (smallest) to 100 (best); the codec's own choice when no rate is given.
         bpp: largest number of bits per pixel that the file may take, headers included.
+        kbps: largest number of kbit/s that the file of a sound may take, headers included.
         target_bytes: largest size of the file in bytes, headers included.
         lossless: ask for exact reconstruction.
-        effort: 0 (fastest) to 9; above 0 the latents or the model are optimised for the picture,
-            and Ctrl-C ends the search with the best found so far.
         model: name, id or path of a model; None is the codec's default.
-        strip: leave out EXIF and XMP (colour profiles always stay).
         verify: decode the symbols once and compare before returning.
-        tile: side of the tiles in pixels, a multiple of 64.
-        preview: begin a lossless file with a lossy picture of ``quality`` (10 if not given) that
-            can be decoded alone; costs a few percent.
-        states: latent states of the circuit that is learned for records; None chooses.
-        block: rows of records that are decoded independently; None chooses.
-        film: what only films have: length of chunks, sound, work file.
-        preset: how long a film is fitted: "fast", "medium" (default) or "slow".
-        kbps: largest number of kbit/s that the file of a sound may take, headers included.
-        steps: evaluations of the refiner that a decoder of the sound should make; 0 is the fast
-            deterministic mode.
-        seed: of the noise that the refiner starts from.
-        stereo: "joint" (one set of tokens and the levels of both channels) or "dual" (both
-            channels on their own).
         progress: called with (done, total).
-        status: called with a few words on how the search stands.
+        status: called with a few words on how the work stands.
+        note: called with sentences on what is lost, left out or resumed.
         limits: refuse pictures beyond these.
+        options: the codec's own, such as ``effort``, ``tile``, ``strip`` or ``preset``:
+            :func:`laconic.codec.registry.options` lists them, ``laconic encode --help`` explains.
 
     Raises:
-        ParameterError: contradictory or out-of-range arguments, or an unreachable target size.
+        ParameterError: contradictory or out-of-range arguments, an option of another codec, or an
+            unreachable target size.
+        TypeError: an option that no codec has.
         FormatError, UnsupportedError, LimitError: the source cannot be read.
         ModelError: the model is missing or damaged.
     """
-    _check_rate(quality, bpp, target_bytes, lossless and not preview, kbps)
-    if codec is None and is_data(source):
-        codec = "records"
-    if codec is None and is_film(source):
-        codec = FILM_CODEC
-    if codec is None and model is None and not lossless and is_sound(source):
-        codec = SOUND_CODEC
-    if codec is None and model is not None:
-        codec = models.find(model).codec
-    name, _, variant = (codec or (LOSSLESS_CODEC if lossless else LOSSY_CODEC)).partition(":")
-    model = model or variant or None
-    chosen = registry.get(name)
-    exact = getattr(chosen, "lossless", False)
-    if lossless and not exact:
-        raise ParameterError(f"the codec {name} is not lossless: choose {LOSSLESS_CODEC}")
-    if preview and not hasattr(chosen, "preview"):
-        raise ParameterError(
-            f"files of the codec {name} hold no preview: leave it out, or add lossless"
-        )
-    kind = getattr(chosen, "media", Media.IMAGE)
-    of_sounds = {"kbps": kbps, "steps": steps, "seed": seed, "stereo": stereo}
-    for option, value in of_sounds.items():
-        if value is not None and kind != Media.AUDIO:
-            raise ParameterError(f"{option} is for sounds: the codec {name} codes none")
-    media: Any = source  # codecs of sounds read it as they go
-    if kind == Media.DATA:
-        media = as_records(source, limits)
-    elif kind == Media.VIDEO:
-        media = as_film(source, limits)
-    elif kind == Media.IMAGE:
-        media = as_image(source, limits)
-    film = film or FilmSettings()
-    if quality is None and bpp is None and target_bytes is None and not exact:
-        quality = getattr(chosen, "default_quality", DEFAULT_QUALITY)
-    settings = EncodeSettings(
+    given = Input(source)
+    with prepare(
+        given,
+        codec=codec,
+        lossless=lossless,
         quality=quality,
         bpp=bpp,
-        target_bytes=target_bytes,
-        effort=effort,
-        model=model,
-        strip=strip,
-        verify=verify,
-        tile=tile,
-        preview=preview,
-        states=states,
-        block=block,
-        film=film if preset is None else replace(film, preset=preset),
         kbps=kbps,
-        steps=steps,
-        seed=seed,
-        stereo=stereo,
+        target_bytes=target_bytes,
+        model=model,
+        verify=verify,
         progress=progress,
         status=status,
+        note=note,
         limits=limits,
+        **options,
+    ) as work:
+        return work.encode()
+
+
+@contextmanager
+def prepare(
+    source: Input,
+    *,
+    codec: str | None = None,
+    lossless: bool = False,
+    model: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    offered: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> Iterator[Work]:
+    """The first half of :func:`encode`: choose a codec, check its options, open the source.
+
+    Options that are None count as not given; those ``offered`` are left out where the codec has
+    none of that name. What was opened is closed with the block.
+    """
+    rates = [name for name in RATES if given.get(name) is not None]
+    if len(rates) > 1:
+        raise ParameterError(f"{' and '.join(rates)} exclude each other: give one of them")
+    chosen, model = _chosen(source, codec, lossless, model)
+    if lossless and not chosen.lossless:
+        better = registry.default(chosen.media, lossless=True).name
+        raise ParameterError(f"the codec {chosen.name} is not lossless: choose {better}")
+    for rate in rates:
+        if rate not in chosen.rates:
+            raise ParameterError(_no_rate(chosen, rate, given[rate]))
+    has = {f.name for f in fields(chosen.options)}
+    extra = {name: value for name, value in (offered or {}).items() if name in has}
+    values = {"model": model, "limits": limits, **extra, **given}
+    settings: EncodeSettings = build(chosen, chosen.options, values)
+    medium = media.of(chosen.media)
+    read = medium.read(source, limits)
+    try:
+        for sentence in getattr(read, "notices", ()):
+            settings.say(sentence)
+        yield Work(chosen, medium, read, settings)
+    finally:
+        if hasattr(read, "close") and read is not source.value:
+            read.close()
+
+
+def _chosen(
+    source: Input, codec: str | None, lossless: bool, model: str | None
+) -> tuple[Codec, str | None]:
+    """The codec of a call, and the model it names."""
+    if codec is not None:
+        name, _, variant = codec.partition(":")
+        return registry.get(name), model or variant or None
+    usual = registry.default(media.sniff(source).kind, lossless=lossless)
+    if model is None or model in usual.networks:
+        return usual, model
+    try:
+        return registry.get(models.find(model).codec), model
+    except ModelError as error:
+        if not usual.networks:
+            raise
+        known = ", ".join(usual.networks)
+        raise ParameterError(
+            f"the codec {usual.name} has no model {model!r}: expected one of {known}"
+        ) from error
+
+
+def _no_rate(codec: Codec, rate: str, value: Any) -> str:
+    if codec.lossless:
+        return (
+            f"{rate} is {value}: the codec {codec.name} is lossless and has one size; leave it out,"
+            " or choose a lossy codec"
+        )
+    others = [c.name for c in registry.codecs() if rate in c.rates]
+    known = " or ".join(codec.rates) or "nothing"
+    return (
+        f"the codec {codec.name} is not asked for {rate}, as {', '.join(others)} can be: give"
+        f" {known}"
     )
-    return chosen.encode(media, settings)
+
+
+def build(
+    codec: Codec, kind: type[Any], given: Mapping[str, Any], *, decoding: bool = False
+) -> Any:
+    """Settings of a codec from keywords; those that are None count as not given.
+
+    Raises ``ParameterError`` for a value out of range and for an option of other codecs, which it
+    names, and ``TypeError`` for one that no codec has.
+    """
+    known, allowed = declared(kind), {f.name for f in fields(kind)}
+    values = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name not in allowed:
+            raise _not_here(codec, name, allowed, decoding)
+        values[name] = known[name].checked(value) if name in known else value
+    return kind(**values)
+
+
+def _not_here(codec: Codec, name: str, allowed: set[str], decoding: bool) -> Exception:
+    owners = registry.owners(name, decoding=decoding)
+    if owners:
+        has = (
+            f"{', '.join(owners[:-1])} and {owners[-1]} have" if owners[1:] else f"{owners[0]} has"
+        )
+        return ParameterError(f"the codec {codec.name} has no option {name}: {has} it")
+    close = get_close_matches(name, [*allowed, *registry.options(decoding=decoding)], 1)
+    what = f": did you mean {close[0]!r}?" if close else ""
+    return TypeError(f"no codec has an option {name!r}{what}")
 
 
 def decode(
@@ -180,57 +239,58 @@ def decode(
     region: tuple[int, int, int, int] | None = None,
     rows: tuple[int, int] | None = None,
     frames: tuple[int, int] | None = None,
-    partial: bool = False,
     seconds: tuple[float, float] | None = None,
-    steps: int | None = None,
-    seed: int | None = None,
+    partial: bool = False,
     progress: Progress | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    **options: Any,
 ) -> Any:
     """Decode a ``.lac`` file: an :class:`Image`, an :class:`Audio`, a :class:`Table`, an array of
-    records, or a lazy ``Video`` (``codec/video/stream/movie.py``), which keeps the file open.
+    records, or the frames of a video, which keep the file open (``codec.media.video``).
 
     Args:
         data: bytes, path or binary file.
-        region: ``(x, y, width, height)`` in pixels; only the tiles it needs are read.
+        region: ``(x, y, width, height)`` of a picture in pixels; only the tiles it needs are read.
         rows: ``(first, end)`` of a table or array; only the blocks they need are read.
-        frames: ``(first, end)`` of a film; only the chunks they need are read.
+        frames: ``(first, end)`` of a video; only the chunks they need are read.
+        seconds: ``(start, end)`` of a sound; only the segments they need are read.
         partial: decode what is intact of a damaged file; missing tiles are mid-gray, missing
             frames left out, missing seconds of a sound silent, and a notice in the result names
             them.
-        seconds: ``(start, end)`` of a sound; only the segments they need are read.
-        steps: evaluations of a sound's refiner, instead of the number that the file advises.
-        seed: of its noise, instead of the file's.
         progress: called with (done, total).
         limits: refuse files that claim more.
+        options: the codec's own, such as ``steps`` and ``seed`` of a sound.
 
     Raises:
         FormatError: damaged or truncated. DesyncError: decoded symbols are wrong.
         ModelError: the model that the file names is not installed.
         LimitError, UnsupportedError: too large, too new or of another kind.
+        ParameterError: a part that the medium does not have, an option of another codec.
     """
-    settings = DecodeSettings(
-        region=region,
-        rows=rows,
-        frames=frames,
-        partial=partial,
-        seconds=seconds,
-        steps=steps,
-        seed=seed,
-        progress=progress,
-        limits=limits,
-    )
+    given = {
+        "region": region, "rows": rows, "frames": frames, "seconds": seconds, "partial": partial,
+        "progress": progress, "limits": limits, **options,
+    }  # fmt: skip
     with ExitStack() as stack:
         reader = stack.enter_context(_reader(data, limits, partial=partial))
-        if reader.header.media != Media.VIDEO and frames is not None:
-            raise ParameterError("the file holds no film: it has no frames to choose from")
-        for option, value in (("seconds", seconds), ("steps", steps), ("seed", seed)):
-            if value is not None and reader.header.media != Media.AUDIO:
-                raise ParameterError(f"{option} is for sounds: the file holds none")
-        decoded = _codec_of(reader).decode(reader, settings)
-        if reader.header.media == Media.VIDEO:
+        codec, settings = decoding(reader, given)
+        decoded = codec.decode(reader, settings)
+        if hasattr(decoded, "keep"):
             decoded.keep(stack.pop_all().close)
         return decoded
+
+
+def decoding(file: Any, given: Mapping[str, Any]) -> tuple[Codec, DecodeSettings]:
+    """The codec of an open file and its settings; ``ParameterError`` for what does not apply."""
+    codec = registry.get(registry.name_for(file.header))
+    own = media.of(file.header.media)
+    for medium in media.MEDIA:
+        if medium.part != own.part and given.get(medium.part) is not None:
+            raise ParameterError(
+                f"only {medium.plural} have {medium.part}: the file holds a {own.noun}, ask for"
+                f" {own.part}"
+            )
+    return codec, build(codec, codec.decode_options, given, decoding=True)
 
 
 def preview(
@@ -240,8 +300,8 @@ def preview(
 
     Raises ``ParameterError`` for files without one, else the same errors as :func:`decode`.
     """
-    with _reader(data, limits) as reader:
-        return _preview_of(reader, DecodeSettings(progress=progress, limits=limits))
+    image: Image = decode(data, preview=True, progress=progress, limits=limits)
+    return image
 
 
 def verify(
@@ -252,8 +312,8 @@ def verify(
     Raises the same errors as :func:`decode`.
     """
     with _reader(data, limits) as reader:
-        settings = DecodeSettings(progress=progress, limits=limits)
-        return _codec_of(reader).verify(reader, settings)
+        codec, settings = decoding(reader, {"progress": progress, "limits": limits})
+        return codec.verify(reader, settings)
 
 
 def probe(data: Source, *, limits: Limits = DEFAULT_LIMITS) -> Info:
@@ -263,41 +323,40 @@ def probe(data: Source, *, limits: Limits = DEFAULT_LIMITS) -> Info:
 
 
 class Reader:
-    """Random access to a ``.lac`` picture: ``with codec.open("x.lac") as f: f.region(0, 0, 64,
+    """Random access to a ``.lac`` file: ``with codec.open("x.lac") as f: f.region(0, 0, 64,
     64)``."""
 
     def __init__(self, source: Source, limits: Limits) -> None:
         self._limits = limits
         self._context = _reader(source, limits)
-        self._reader = self._context.__enter__()
+        self._reader: ContainerReader = self._context.__enter__()
         self.info = info_of(self._reader, limits)
 
     def __len__(self) -> int:
-        """Number of tiles."""
+        """Number of tiles, blocks or segments."""
         return len(self._reader)
 
     def region(self, x: int, y: int, width: int, height: int) -> Any:
         """Decode a rectangle; only the tiles it needs are read."""
-        settings = DecodeSettings(region=(x, y, width, height), limits=self._limits)
-        return _codec_of(self._reader).decode(self._reader, settings)
+        return self.decode(region=(x, y, width, height))
 
     def rows(self, first: int, end: int) -> Any:
         """Decode rows of a table or array; only the blocks they need are read."""
-        settings = DecodeSettings(rows=(first, end), limits=self._limits)
-        return _codec_of(self._reader).decode(self._reader, settings)
+        return self.decode(rows=(first, end))
 
     def seconds(self, start: float, end: float) -> Any:
         """Decode a part of a sound; only the segments it needs are read."""
-        settings = DecodeSettings(seconds=(start, end), limits=self._limits)
-        return _codec_of(self._reader).decode(self._reader, settings)
+        return self.decode(seconds=(start, end))
 
-    def decode(self) -> Any:
-        """Decode everything."""
-        return _codec_of(self._reader).decode(self._reader, DecodeSettings(limits=self._limits))
+    def decode(self, **options: Any) -> Any:
+        """Decode everything, or what the options of :func:`decode` name."""
+        codec, settings = decoding(self._reader, {"limits": self._limits, **options})
+        return codec.decode(self._reader, settings)
 
     def preview(self) -> Image:
         """The lossy picture that a lossless file begins with; see :func:`preview`."""
-        return _preview_of(self._reader, DecodeSettings(limits=self._limits))
+        image: Image = self.decode(preview=True)
+        return image
 
     def close(self) -> None:
         """Close the file."""
@@ -316,62 +375,10 @@ class Reader:
 
 
 def open(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Any:
-    """Open a file for random access: a :class:`Reader`, or for films a ``Video``, a sequence of
-    frames."""
+    """Open a file for random access: a :class:`Reader`, or what a video decodes to, a sequence of
+    frames that reads and evaluates those that are asked for."""
     reader = Reader(source, limits)
-    if reader.info.kind != Media.VIDEO.name.lower():
+    if not media.named(reader.info.media).is_lazy:
         return reader
     reader.close()
     return decode(source, limits=limits)
-
-
-def _check_rate(
-    quality: float | None,
-    bpp: float | None,
-    target_bytes: int | None,
-    lossless: bool,
-    kbps: float | None = None,
-) -> None:
-    given = [
-        name
-        for name, value in (
-            ("quality", quality),
-            ("bpp", bpp),
-            ("target_bytes", target_bytes),
-            ("kbps", kbps),
-        )
-        if value is not None
-    ] + (["lossless"] if lossless else [])
-    if len(given) > 1:
-        raise ParameterError(f"{' and '.join(given)} exclude each other: give one of them")
-    if quality is not None and not 0 <= quality <= 100:
-        raise ParameterError(f"quality is {quality}: expected a number from 0 to 100")
-    if bpp is not None and not 0 < bpp < float("inf"):
-        raise ParameterError(f"bpp is {bpp}: expected a positive number of bits per pixel")
-    if target_bytes is not None and target_bytes <= 0:
-        raise ParameterError(f"the target size is {target_bytes} bytes: expected more than 0")
-
-
-@contextmanager
-def _reader(source: Source, limits: Limits, *, partial: bool = False) -> Iterator[ContainerReader]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        yield ContainerReader(bytes(source), limits, partial=partial)
-    elif isinstance(source, str | PathLike):
-        with builtins.open(fspath(source), "rb") as file:
-            yield ContainerReader(file, limits, partial=partial)
-    elif source.seekable():
-        yield ContainerReader(source, limits, partial=partial)
-    else:
-        yield ContainerReader(io.BytesIO(source.read()), limits, partial=partial)
-
-
-def _preview_of(reader: ContainerReader, settings: DecodeSettings) -> Image:
-    codec = _codec_of(reader)
-    if not hasattr(codec, "preview"):
-        raise ParameterError(f"files of the codec {codec.name} hold no preview: decode the file")
-    image: Image = codec.preview(reader, settings)
-    return image
-
-
-def _codec_of(reader: ContainerReader) -> Codec:
-    return registry.get(registry.name_of(reader.header.codec))

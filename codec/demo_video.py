@@ -15,9 +15,9 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from laconic.codec import api
-from laconic.codec.base import EncodeSettings, FilmSettings
 from laconic.codec.demo import sample_folder
 from laconic.codec.evaluate import ms_ssim, psnr
+from laconic.codec.video.options import VideoOptions
 from laconic.codec.video.stream.encoder import StreamEncoder
 from laconic.formats.atomic import atomic_write
 from laconic.formats.errors import ParameterError
@@ -80,10 +80,10 @@ def run(
     for file in files:
         lac, back = out / f"{file.stem}.lac", out / f"{file.stem}-decoded.mkv"
         start, busy = time.perf_counter(), time.process_time()
-        settings = FilmSettings(preset=preset, work=f"{lac}.work", fresh=True)
-        encoder = StreamEncoder(
-            FilmFile(file), EncodeSettings(film=settings, progress=progress, status=status)
+        settings = VideoOptions(
+            preset=preset, work=f"{lac}.work", fresh=True, progress=progress, status=status
         )
+        encoder = StreamEncoder(FilmFile(file), settings)
         encoder.fit()
         with atomic_write(lac, overwrite=True) as handle:
             encoder.write(handle)

@@ -2,156 +2,105 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from laconic.codec import models, registry
-from laconic.codec.audio.sources import sound_facts
-from laconic.formats.container import Media
+from laconic.codec import media, models, registry
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.data_header import DTYPES, TEXT, DataHeader
-from laconic.formats.errors import ModelError, UnsupportedError
-from laconic.formats.image_header import ImageHeader
+from laconic.formats.errors import ModelError
 from laconic.formats.limits import Limits
-from laconic.formats.video_header import VideoHeader
 
 
 @dataclass(frozen=True)
 class Info:
-    """What the header of a file says."""
+    """What the header of a file says.
+
+    Attributes:
+        kind: "image", "audio", "video", or for tables where they came from ("table", "array", ...).
+        media: name of the medium.
+        codec, codec_version: what made it.
+        model_id, model: of its model; the name is None where it is not installed, and "in the
+            file" for none.
+        numerics: profile of exactness, see SPEC.md.
+        segments, file_bytes, chunks: of the container; a chunk is (type, bytes).
+        facts: of the medium, such as "width", "samples", "frames", "rows".
+        settings: of the codec's own header, such as "quality" and "tile".
+    """
 
     kind: str
+    media: str
     codec: str
     codec_version: int
     model_id: str
-    model: str | None  # name, when the model is installed
+    model: str | None
     numerics: int
-    width: int
-    height: int
-    channels: int
-    bit_depth: int
-    alpha: bool
     segments: int
     file_bytes: int
-    bpp: float
     chunks: list[tuple[str, int]]
-    settings: dict[str, Any]  # the codec's own header: quality, tile side
-    sound: dict[str, Any] | None = None  # rate, layout, samples, seconds, kbps, tags
+    facts: Mapping[str, Any]
+    settings: Mapping[str, Any]
 
     @property
     def quality(self) -> float | None:
         """Quality of a lossy picture, 0..100."""
         return self.settings.get("quality")
 
+    @property
+    def width(self) -> int:
+        """Pixels in a row, of pictures and videos."""
+        return int(self.facts["width"])
+
+    @property
+    def height(self) -> int:
+        """Rows of pixels, of pictures and videos."""
+        return int(self.facts["height"])
+
+    @property
+    def channels(self) -> int:
+        """Of colour or sound."""
+        return int(self.facts["channels"])
+
+    @property
+    def bit_depth(self) -> int:
+        """Bits of a sample of pictures and videos."""
+        return int(self.facts["bit_depth"])
+
+    @property
+    def alpha(self) -> bool:
+        """Whether a picture has an alpha plane."""
+        return bool(self.facts.get("alpha"))
+
+    @property
+    def bpp(self) -> float:
+        """Bits per pixel of pictures and videos, headers included."""
+        return float(self.facts["bpp"])
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return {**self.__dict__, "chunks": [list(c) for c in self.chunks]}
+        """JSON-able form; the medium's facts stand beside the others."""
+        own = {k: v for k, v in self.__dict__.items() if k != "facts"}
+        return {**own, **self.facts, "chunks": [list(c) for c in self.chunks]}
 
 
 def info_of(reader: ContainerReader, limits: Limits) -> Info:
     """Facts of an open file. Raises ``FormatError``, ``LimitError``, ``UnsupportedError``."""
     header = reader.header
-    name = registry.name_of(header.codec)
-    if header.media == Media.DATA:
-        return _data_info(reader, name, limits)
-    if header.media == Media.VIDEO:
-        return _film_info(reader, name, limits)
-    if header.media == Media.AUDIO:
-        return _audio_info(reader, name)
-    if header.media != Media.IMAGE:
-        raise UnsupportedError(f"the file holds {header.media.name.lower()}, not a picture")
-    picture = ImageHeader.unpack(header.media_header, limits)
+    medium = media.of(header.media)
+    codec = registry.get(registry.name_for(header))
+    facts = codec.amend(medium.facts(reader, limits), reader)
     return Info(
-        kind="image",
-        width=picture.width,
-        height=picture.height,
-        channels=picture.channels,
-        bit_depth=picture.bit_depth,
-        alpha=picture.alpha,
-        bpp=8 * reader.file_bytes / (picture.width * picture.height),
-        settings=registry.describe(name, header.codec_header),
-        **_of_any_medium(reader, name),
-    )
-
-
-def _of_any_medium(reader: ContainerReader, name: str) -> dict[str, Any]:
-    """The facts that the container itself tells."""
-    header = reader.header
-    return {
-        "codec": name,
-        "codec_version": header.codec_version,
-        "model_id": header.model.hex(),
-        "model": _model_name(header.model),
-        "numerics": header.numerics,
-        "segments": len(reader),
-        "file_bytes": reader.file_bytes,
-        "chunks": [(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
-    }
-
-
-def _data_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
-    """Width is the number of columns, height of rows, bpp the bits per cell."""
-    header = reader.header
-    data = DataHeader.unpack(header.media_header, limits)
-    depth = 0 if data.dtype == TEXT else 8 * np.dtype(DTYPES[data.dtype]).itemsize
-    return Info(
-        kind=data.kind.name.lower(),
-        width=data.columns,
-        height=data.rows,
-        channels=1,
-        bit_depth=depth,
-        alpha=False,
-        bpp=8 * reader.file_bytes / max(1, data.columns * data.rows),
-        settings=registry.describe(name, header.codec_header),
-        **_of_any_medium(reader, name),
-    )
-
-
-def _film_info(reader: ContainerReader, name: str, limits: Limits) -> Info:
-    """Width and height are those of the upright frames, bpp the bits per pixel of all frames with
-    the sound."""
-    header = reader.header
-    film = VideoHeader.unpack(header.media_header, reader.chunks, limits)
-    width, height = film.shown
-    return Info(
-        kind="video",
-        width=width,
-        height=height,
-        channels=film.channels,
-        bit_depth=film.bit_depth,
-        alpha=False,
-        bpp=8 * reader.file_bytes / (width * height * film.frames),
-        settings={
-            "frames": film.frames,
-            "rate": f"{float(film.timing.rate):g}",
-            "time base": str(film.timing.base),
-            "seconds": round(film.timing.seconds, 3),
-            "audio tracks": film.tracks,
-            **registry.describe(name, header.codec_header),
-        },
-        **_of_any_medium(reader, name),
-    )
-
-
-def _audio_info(reader: ContainerReader, name: str) -> Info:
-    """Width and height are 0, bpp the bits per sample of a channel."""
-    header = reader.header
-    sound = sound_facts(reader)
-    samples = sound["samples"]
-    channels = sound.pop("channels")
-    return Info(
-        kind="audio",
-        width=0,
-        height=0,
-        channels=channels,
-        bit_depth=0,
-        alpha=False,
-        bpp=8 * reader.file_bytes / max(1, samples * channels),
-        settings=registry.describe(name, header.codec_header),
-        sound=sound,
-        **_of_any_medium(reader, name),
+        kind=medium.kind_of(header.media_header),
+        media=medium.name,
+        codec=codec.name,
+        codec_version=header.codec_version,
+        model_id=header.model.hex(),
+        model=_model_name(header.model),
+        numerics=header.numerics,
+        segments=len(reader),
+        file_bytes=reader.file_bytes,
+        chunks=[(c.type.decode("ascii"), len(c.data)) for c in reader.chunks],
+        facts=facts,
+        settings=codec.describe(header.codec_header),
     )
 
 

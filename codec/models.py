@@ -25,13 +25,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from laconic.codec import registry
 from laconic.formats.atomic import atomic_write
-from laconic.formats.errors import ModelError, OutputError, ParameterError
+from laconic.formats.errors import ModelError, OutputError
 
 Arrays = Mapping[str, NDArray[Any]]
 ID_BYTES = 6
 TABLE_PREFIX = "tables."  # within the names of tensors that are not learned
 DEFAULT_MODEL = "mlic-small"
+SUFFIX = ".safetensors"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
@@ -151,8 +153,20 @@ def search_path() -> list[Path]:
     return [*sorted(Path(__file__).parent.glob("*/weights")), Path(user) if user else default]
 
 
+_named: list[Path] = []  # files that stand for their names and ids in this process
+
+
+def use(name: str) -> None:
+    """Find a model file, wherever it is, by its name and id as well from now on; a name of the
+    store is just looked up. Raises ``ModelError``."""
+    path = find(name).path
+    if path not in _named:
+        _named.append(path)
+
+
 def _readable() -> Iterator[ModelInfo]:
     """Every readable model on the search path, in order of preference."""
+    yield from map(read_info, _named)
     for folder in search_path():
         for path in sorted(folder.glob("*.safetensors")):
             try:
@@ -215,22 +229,26 @@ def import_checkpoint(
     multiplier: float | None = None,
     overwrite: bool = False,
 ) -> ModelInfo:
-    """Put a published checkpoint into the user's store as a model; see
-    :mod:`laconic.codec.image.checkpoints`, and :mod:`laconic.codec.audio.checkpoints` for models
-    that come in several files."""
+    """Put a published checkpoint into the user's store as a model.
+
+    Every codec is asked whether the files are its own, those registered last first, so that a
+    package can take what the built-in ones would refuse.
+
+    Raises ``ModelError`` if they are nobody's, and ``OutputError`` for a name that is taken.
+    """
     files = [checkpoint] if isinstance(checkpoint, Path) else list(checkpoint)
-    if len(files) > 1 or arch == "semanticodec":
-        from laconic.codec.audio.checkpoints import import_files
+    for codec in reversed([*registry.codecs()]):
+        made = codec.import_checkpoint(
+            files, arch=arch, name=name, multiplier=multiplier, overwrite=overwrite
+        )
+        if made is not None:
+            return made
+    raise ModelError(f"{', '.join(map(str, files))}: no codec imports such checkpoints")
 
-        if multiplier is not None:
-            raise ParameterError("a model of sounds has no --lambda: leave it out")
-        return import_files(files, arch=arch, name=name, overwrite=overwrite)
-    from laconic.codec.image import checkpoints
 
-    checkpoint = files[0]
-    return checkpoints.import_checkpoint(
-        checkpoint, arch=arch, name=name, multiplier=multiplier, overwrite=overwrite
-    )
+def exportable(checkpoint: Path) -> str:
+    """What to do with the checkpoint of a training."""
+    return f"{checkpoint}: export it with laconic models export {checkpoint} --name NAME -o FILE"
 
 
 def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -> ModelInfo:
@@ -240,21 +258,12 @@ def export(checkpoint: Path, out: Path, *, name: str, overwrite: bool = False) -
     """
     import torch
 
-    from laconic.codec.audio.small.export import PARTS
-    from laconic.codec.audio.small.export import export_checkpoint as export_audio
-    from laconic.codec.image.export import export_checkpoint as export_mlic
-    from laconic.codec.lossless.photo.config import CONFIGS as PHOTO_CONFIGS
-    from laconic.codec.lossless.photo.export import export_checkpoint as export_photo
-
     try:
-        config = torch.load(checkpoint, map_location="cpu", weights_only=True)["recipe"]["config"]
+        recipe = torch.load(checkpoint, map_location="cpu", weights_only=True)["recipe"]["config"]
     except Exception as error:
         raise ModelError(f"{checkpoint} is not a checkpoint of a training: {error}") from error
-    if config == "pscodec":
-        from laconic.codec.audio.prompt.export import export_checkpoint as export_prompt
-
-        return export_prompt(checkpoint, out, name=name, overwrite=overwrite)
-    if config in PARTS:
-        return export_audio(checkpoint, out, name=name, overwrite=overwrite)
-    chosen = export_photo if config in PHOTO_CONFIGS else export_mlic
-    return chosen(checkpoint, out, name=name, overwrite=overwrite)
+    for codec in reversed([*registry.codecs()]):
+        made = codec.export(checkpoint, recipe, out, name=name, overwrite=overwrite)
+        if made is not None:
+            return made
+    raise ModelError(f"{checkpoint} is of a training {recipe!r}, which no codec here exports")

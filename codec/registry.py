@@ -1,77 +1,35 @@
 """Which codecs exist: the built-in ones and those of installed packages.
 
 A third party registers a class under the entry-point group ``laconic.codecs``; it is imported when
-a stream or a call names it, and one that cannot be imported disturbs nobody else. Built-in codecs
-are listed here with the number that streams carry and the class of their private header, so that
-``laconic info`` imports no network.
+it is needed, and one that cannot be imported disturbs nobody else. Everything else that is to be
+known of a codec, its number in files included, stands in its class (``codec.base.Codec``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, NamedTuple
 
-from laconic.codec.base import Codec
-from laconic.formats.errors import ParameterError, UnsupportedError
+from laconic.codec.base import Codec, DecodeSettings, EncodeSettings
+from laconic.codec.media import of
+from laconic.codec.options import Option, declared
+from laconic.formats.container import Header, Media
+from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 
 GROUP = "laconic.codecs"
-
-
-class BuiltIn(NamedTuple):
-    """A codec that ships: its number in streams, its class, the class of its private header."""
-
-    number: int
-    codec: str
-    header: str
-
-
+# The first of a medium is its default, the first lossless one that of ``lossless``.
 BUILT_IN = {
-    "mlic": BuiltIn(
-        1, "laconic.codec.image.codec:MlicCodec", "laconic.codec.image.header:MlicHeader"
-    ),
-    "photo": BuiltIn(
-        2,
-        "laconic.codec.lossless.photo.codec:PhotoCodec",
-        "laconic.codec.lossless.photo.header:PhotoHeader",
-    ),
-    "records": BuiltIn(
-        3,
-        "laconic.codec.lossless.records.codec:RecordsCodec",
-        "laconic.codec.lossless.records.header:RecordsHeader",
-    ),
-    "mlic++": BuiltIn(
-        4,
-        "laconic.codec.image.reference.codec:MlicPlusPlusCodec",
-        "laconic.codec.image.header:TileHeader",
-    ),
-    "compressai": BuiltIn(
-        5,
-        "laconic.codec.image.zoo.codec:CompressAICodec",
-        "laconic.codec.image.header:ZooHeader",
-    ),
-    "hnerv": BuiltIn(
-        6,
-        "laconic.codec.video.codec:HnervCodec",
-        "laconic.codec.video.header:HnervHeader",
-    ),
-    "semanticodec": BuiltIn(
-        7,
-        "laconic.codec.audio.codec:SemantiCodec",
-        "laconic.codec.audio.header:AudioCodecHeader",
-    ),
-    "pscodec": BuiltIn(
-        8,
-        "laconic.codec.audio.prompt.codec:PromptCodec",
-        "laconic.codec.audio.header:AudioCodecHeader",
-    ),
+    "mlic": "laconic.codec.image.codecs:MlicCodec",
+    "photo": "laconic.codec.lossless.photo.codec:PhotoCodec",
+    "records": "laconic.codec.lossless.records.codec:RecordsCodec",
+    "mlic++": "laconic.codec.image.codecs:MlicPlusPlusCodec",
+    "compressai": "laconic.codec.image.codecs:CompressAICodec",
+    "hnerv": "laconic.codec.video.codec:HnervCodec",
+    "semanticodec": "laconic.codec.audio.codec:SemantiCodec",
+    "pscodec": "laconic.codec.audio.prompt.codec:PromptCodec",
 }
-
-
-def _imported(path: str) -> Any:
-    module, attribute = path.split(":")
-    return getattr(import_module(module), attribute)
 
 
 @lru_cache(maxsize=1)
@@ -89,7 +47,8 @@ def get(name: str) -> Codec:
     """The codec of that name. Raises ``ParameterError`` if there is none, ``UnsupportedError`` if
     the package that offers it cannot be imported."""
     if name in BUILT_IN:
-        codec: Codec = _imported(BUILT_IN[name].codec)()
+        module, attribute = BUILT_IN[name].split(":")
+        codec: Codec = getattr(import_module(module), attribute)()
         return codec
     if name not in _plugins():
         raise ParameterError(f"there is no codec {name!r}: choose one of {', '.join(names())}")
@@ -100,32 +59,74 @@ def get(name: str) -> Codec:
             f"the codec {name!r} of the package {_plugins()[name].value!r} cannot be loaded:"
             f" {type(error).__name__}: {error}"
         ) from error
+    if not isinstance(plugin, Codec):
+        raise UnsupportedError(
+            f"the codec {name!r} of {_plugins()[name].value!r} is no laconic.codec.base.Codec:"
+            " derive its class from that"
+        )
     return plugin
+
+
+def codecs() -> Iterator[Codec]:
+    """All codecs that can be loaded, built-in first."""
+    for name in names():
+        try:
+            yield get(name)
+        except UnsupportedError:
+            continue
 
 
 def name_of(codec_id: int) -> str:
     """Name of the codec with a stream's number; raises ``UnsupportedError`` for unknown ones."""
-    for name, row in BUILT_IN.items():
-        if row.number == codec_id:
-            return name
-    for name in _plugins():
-        try:
-            if get(name).codec_id == codec_id:
-                return name
-        except UnsupportedError:
-            continue
+    for codec in codecs():
+        if codec.codec_id == codec_id:
+            return codec.name
     raise UnsupportedError(
         f"the stream was made by codec number {codec_id}, which is not installed: known are"
         f" {', '.join(names())}; install the package that offers it or a newer Laconic"
     )
 
 
-def describe(name: str, codec_header: bytes) -> dict[str, Any]:
-    """Facts of a stream's private header for people; built-in codecs are not imported for it.
+def name_for(header: Header) -> str:
+    """Name of the codec that a header asks for.
 
-    Raises ``FormatError`` for impossible values.
+    Raises ``FormatError`` if its files do not hold what the header says, ``UnsupportedError`` for
+    an unknown codec.
     """
-    if name not in BUILT_IN:
-        return get(name).describe(codec_header)
-    facts: dict[str, Any] = _imported(BUILT_IN[name].header).unpack(codec_header).to_dict()
-    return facts
+    name = name_of(header.codec)
+    if get(name).media != header.media:
+        raise FormatError(
+            f"the header says {of(header.media).plural}, but the codec {name} codes"
+            f" {of(get(name).media).plural}: the file is damaged"
+        )
+    return name
+
+
+def default(media: Media, *, lossless: bool = False) -> Codec:
+    """The codec that is taken for a medium when none is named; ``ParameterError`` without one."""
+    for codec in codecs():
+        if codec.media == media and (codec.lossless or not lossless):
+            return codec
+    how = " losslessly: leave lossless out" if lossless else ": install one"
+    raise ParameterError(f"no codec here codes {of(media).plural}{how}")
+
+
+def owners(option: str, *, decoding: bool = False) -> list[str]:
+    """Names of the codecs that have an option."""
+    shared = declared(EncodeSettings if not decoding else DecodeSettings)
+    return [
+        c.name
+        for c in codecs()
+        if option not in shared and option in declared(c.decode_options if decoding else c.options)
+    ]
+
+
+def options(*, decoding: bool = False) -> dict[str, tuple[Option, list[Codec]]]:
+    """Every option that some codec adds to the shared ones, and the codecs that have it."""
+    shared = declared(EncodeSettings if not decoding else DecodeSettings)
+    found: dict[str, tuple[Option, list[Codec]]] = {}
+    for codec in codecs():
+        for name, option in declared(codec.decode_options if decoding else codec.options).items():
+            if name not in shared:
+                found.setdefault(name, (option, []))[1].append(codec)
+    return found

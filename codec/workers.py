@@ -49,6 +49,5 @@ def spread(
 
 
 def _limit_threads(workers: int) -> None:
-    import torch
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    """Before torch is imported, which many pieces of work never do."""
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))

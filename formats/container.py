@@ -19,6 +19,7 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 SIGNATURE = b"\x8fLAC\r\n"
 READER_VERSION = 1
 MODEL_BYTES = 6
+MAX_CODEC = 2**32 - 1  # numbers and versions of codecs
 WIDE_CHECK_ABOVE = 65536  # payloads beyond this many bytes carry a 32-bit symbol check
 
 
@@ -43,8 +44,8 @@ class Layout(IntEnum):
 class Header:
     """Everything needed before the first segment.
 
-    ``codec`` and ``codec_version`` are 0..15 in format version 1; ``model`` is empty or 6 bytes;
-    ``numerics`` is a profile 0..15; ``segment_count`` is None while unknown.
+    ``codec`` and ``codec_version`` are below 2^32, and cost a byte together up to 15; ``model`` is
+    empty or 6 bytes; ``numerics`` is a profile 0..15; ``segment_count`` is None while unknown.
     """
 
     media: Media
@@ -57,13 +58,13 @@ class Header:
     segment_count: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("codec", self.codec),
-            ("codec version", self.codec_version),
-            ("numerics profile", self.numerics),
+        for name, value, low, high in (
+            ("codec", self.codec, 1, MAX_CODEC),
+            ("codec version", self.codec_version, 0, MAX_CODEC),
+            ("numerics profile", self.numerics, 0, 15),
         ):
-            if not 0 <= value <= 15:
-                raise ParameterError(f"the {name} is {value}: expected 0..15")
+            if not low <= value <= high:
+                raise ParameterError(f"the {name} is {value}: expected {low}..{high}")
         if len(self.model) not in (0, MODEL_BYTES):
             raise ParameterError(f"the model id has {len(self.model)} bytes: expected 0 or 6")
 

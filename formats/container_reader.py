@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from laconic.formats.container import (
+    MAX_CODEC,
     MODEL_BYTES,
     READER_VERSION,
     SIGNATURE,
@@ -25,7 +26,7 @@ from laconic.formats.container import (
     check_critical,
     check_width,
 )
-from laconic.formats.container_writer import SKIP, segment_crc
+from laconic.formats.container_writer import SKIP, codec_bytes, segment_crc
 from laconic.formats.errors import FormatError, LimitError, ParameterError, UnsupportedError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.varint import MAX_BYTES, read_varint
@@ -76,7 +77,7 @@ def _read_header(source: _Source, limits: Limits) -> tuple[Header, Layout, list[
                 "the file's signature is damaged, as by a transfer in text mode: fetch it in binary"
             )
         raise FormatError("this is not a .lac file: its signature is missing")
-    kind, flags, codec = source.take(3, "its header")
+    kind, flags = source.take(2, "its header")
     if kind >> 4 != READER_VERSION:
         raise UnsupportedError(
             f"the file needs a reader of format version {kind >> 4}: this one reads version"
@@ -87,6 +88,7 @@ def _read_header(source: _Source, limits: Limits) -> tuple[Header, Layout, list[
     if flags & 3 == 3:
         raise UnsupportedError("the file's segments are laid out in a way that this version lacks")
     layout = Layout(flags & 3)
+    number, version = _read_codec(source)
     model = source.take(MODEL_BYTES, "its header") if flags & 4 else b""
     lengths = source.take(1, "its header")[0]
     media, private = lengths >> 4, lengths & 15
@@ -106,8 +108,8 @@ def _read_header(source: _Source, limits: Limits) -> tuple[Header, Layout, list[
     chunks = _read_chunks(source, limits) if flags & 8 else []
     header = Header(
         Media(kind & 15),
-        codec >> 4,
-        codec & 15,
+        number,
+        version,
         model,
         flags >> 4,
         media_header,
@@ -115,6 +117,19 @@ def _read_header(source: _Source, limits: Limits) -> tuple[Header, Layout, list[
         count,
     )
     return header, layout, chunks
+
+
+def _read_codec(source: _Source) -> tuple[int, int]:
+    """Number and version of the codec."""
+    short = source.take(1, "its header")[0]
+    if short >> 4:
+        return short >> 4, short & 15
+    if short:
+        raise UnsupportedError("the file names its codec in a way that this version lacks")
+    number, version = source.varint("its header"), source.varint("its header")
+    if codec_bytes(number, version)[0] or not 1 <= number <= MAX_CODEC or version > MAX_CODEC:
+        raise FormatError("the file's codec number is impossible or not in its shortest form")
+    return number, version
 
 
 def _read_chunks(source: _Source, limits: Limits) -> list[Chunk]:

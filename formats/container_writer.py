@@ -27,9 +27,8 @@ def header_bytes(header: Header, layout: Layout, chunks: Sequence[Chunk]) -> byt
     flags = layout | (bool(header.model) << 2) | (bool(chunks) << 3) | header.numerics << 4
     parts = [
         SIGNATURE,
-        bytes(
-            [READER_VERSION << 4 | header.media, flags, header.codec << 4 | header.codec_version]
-        ),
+        bytes([READER_VERSION << 4 | header.media, flags]),
+        codec_bytes(header.codec, header.codec_version),
         header.model,
     ]
     media, private = len(header.media_header), len(header.codec_header)
@@ -42,6 +41,13 @@ def header_bytes(header: Header, layout: Layout, chunks: Sequence[Chunk]) -> byt
     if chunks:
         parts.append(chunk_list(chunks))
     return b"".join(parts)
+
+
+def codec_bytes(number: int, version: int) -> bytes:
+    """Number and version of the codec: one byte where they fit, else 0 and two varints."""
+    if 1 <= number <= 15 and version <= 15:
+        return bytes([number << 4 | version])
+    return b"\0" + write_varint(number) + write_varint(version)
 
 
 def chunk_list(chunks: Sequence[Chunk]) -> bytes:

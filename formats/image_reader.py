@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import threading
 import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +24,7 @@ from laconic.formats.errors import FormatError, LimitError, UnsupportedError
 from laconic.formats.image import Image
 from laconic.formats.limits import Limits
 
+_LOCK = threading.Lock()  # Pillow's limit is a global
 DIRECT = {"L", "RGB", "LA", "RGBA"}
 MAGICS = {
     b"\x89PNG": "PNG",
@@ -32,6 +34,16 @@ MAGICS = {
     b"MM\0*": "TIFF",
     b"RIFF": "WebP",
 }
+
+
+def _opened(data: bytes) -> Pillow.Image:
+    """The picture, whose size the caller's limits decide about and not Pillow's own."""
+    with _LOCK:
+        before, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
+        try:
+            return Pillow.open(io.BytesIO(data))
+        finally:
+            Pillow.MAX_IMAGE_PIXELS = before
 
 
 def read(source: str | os.PathLike[str] | bytes | BinaryIO, limits: Limits) -> Image:
@@ -44,11 +56,9 @@ def read(source: str | os.PathLike[str] | bytes | BinaryIO, limits: Limits) -> I
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Pillow.open(io.BytesIO(data)) as picture:
+            with _opened(data) as picture:
                 limits.check_pixels(*picture.size)
                 return _convert(picture, data)
-    except Pillow.DecompressionBombError as error:
-        raise LimitError(f"the picture is too large for Pillow: {error}") from error
     except UnidentifiedImageError as error:
         for magic, name in MAGICS.items():
             if data.startswith(magic):

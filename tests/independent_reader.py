@@ -46,13 +46,20 @@ def read(data):
     if c.take(6) != b"\x8fLAC\r\n":
         raise Bad("signature")
     kind, flags, codec = c.take(3)
+    number, version = codec >> 4, codec & 15
+    if number == 0:
+        if version:
+            raise Bad("codec")
+        number, version = c.varint(), c.varint()
+        if 1 <= number <= 15 and version <= 15:
+            raise Bad("codec is not in its shortest form")
     if kind >> 4 != 1 or not 1 <= kind & 15 <= 4 or flags & 3 == 3:
         raise Bad("version, kind or layout")
     header = {
         "media": kind & 15,
         "numerics": flags >> 4,
-        "codec": codec >> 4,
-        "codec_version": codec & 15,
+        "codec": number,
+        "codec_version": version,
         "model": c.take(6) if flags & 4 else b"",
     }
     lengths = c.take(1)[0]

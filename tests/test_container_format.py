@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from independent_reader import Bad
 from independent_reader import read as independent_read
 
 from laconic.formats import (
@@ -235,9 +236,37 @@ def test_picture_headers_round_trip(picture: ImageHeader) -> None:
     assert ImageHeader.unpack(picture.pack(), Limits(pixels=2**60)) == picture
 
 
+@pytest.mark.parametrize("codec", [1, 15, 16, 1024, 2**32 - 1])
+@pytest.mark.parametrize("version", [0, 15, 16, 2**32 - 1])
+def test_codec_numbers_and_versions_of_any_size_round_trip(codec: int, version: int) -> None:
+    segments = [Segment(b"ab", 1), Segment(b"c", 2)]
+    data = Container(header(codec=codec, codec_version=version), segments).to_bytes()
+
+    back = Container.from_bytes(data).header
+    fields, _, _ = independent_read(data)
+
+    assert (back.codec, back.codec_version) == (codec, version)
+    assert (fields["codec"], fields["codec_version"]) == (codec, version)
+    assert Container.read(io.BytesIO(data)).header.codec == codec
+    small = codec <= 15 and version <= 15
+    assert data[8] == (codec << 4 | version if small else 0)
+
+
+def test_a_codec_number_in_two_spellings_is_refused() -> None:
+    data = Container(header(codec=3, codec_version=1), [Segment(b"a", 1)]).to_bytes()
+    longer = data[:8] + b"\0\x03\x01" + data[9:]
+
+    with pytest.raises(FormatError, match="shortest"):
+        ContainerReader(longer)
+    with pytest.raises(Bad):
+        independent_read(longer)
+
+
 def test_impossible_values_are_refused_by_the_writer() -> None:
     with pytest.raises(ParameterError):
-        header(codec=16)
+        header(codec=0)
+    with pytest.raises(ParameterError):
+        header(codec=2**32)
     with pytest.raises(ParameterError):
         Chunk(b"12", b"")
     with pytest.raises(ParameterError):

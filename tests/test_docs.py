@@ -1,5 +1,7 @@
 """What the documentation shows runs as shown."""
 
+import ast
+import builtins
 import doctest
 import importlib
 import json
@@ -22,6 +24,8 @@ MODULES = [
     "laconic.formats.pillow",
     "laconic.codec.evaluate.bd_rate",
     "laconic.codec.evaluate.distortion",
+    "laconic.codec.options",
+    "laconic.codec.media",
 ]
 
 
@@ -47,6 +51,22 @@ def test_the_python_example_of_the_readme_runs(
 
     assert blocks
     assert {"photo.lac", "photo.png"} <= set(os.listdir(tmp_path))
+
+
+def test_no_python_block_needs_the_one_before() -> None:
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for block in re.findall(r"```python[^\n]*\n(.*?)```", page.read_text(), re.DOTALL):
+            known, used = set(dir(builtins)), set()
+            for node in ast.walk(ast.parse(block)):
+                if isinstance(node, ast.Name):
+                    (used if isinstance(node.ctx, ast.Load) else known).add(node.id)
+                elif isinstance(node, ast.Import | ast.ImportFrom):
+                    known |= {(a.asname or a.name).split(".")[0] for a in node.names}
+                elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler):
+                    known.add(str(node.name))
+                elif isinstance(node, ast.arg):
+                    known.add(node.arg)
+            assert used <= known, f"{page.name}: {used - known} in\n{block}"
 
 
 def test_the_figures_in_the_pages_are_those_that_were_measured() -> None:

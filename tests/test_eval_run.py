@@ -193,10 +193,10 @@ def test_means_leave_out_items_that_one_codec_failed_on(photos: Path, tmp_path: 
         (["-c", "jpeg@411"], "has no variant '411'"),
         (["-c", "jpeg:30,30"], "names a quality twice"),
         (["-c", "jpeg", "-c", "jpeg:20"], "named twice"),
-        (["-c", "jpeg", "-m", "beauty"], "no metric 'beauty' for image files"),
-        (["-c", "jpeg", "-m", "si-sdr"], "no metric 'si-sdr' for image files"),
+        (["-c", "jpeg", "-m", "beauty"], "no metric 'beauty' for pictures"),
+        (["-c", "jpeg", "-m", "si-sdr"], "no metric 'si-sdr' for pictures"),
         (["-c", "opus"], "codes audio files"),
-        (["-c", "jpeg", "--media", "video"], "no video file was found"),
+        (["-c", "jpeg", "--media", "video"], "no video was found"),
     ],
 )
 def test_bad_requests_are_refused_before_any_work(
@@ -212,7 +212,7 @@ def test_bad_requests_are_refused_before_any_work(
 
 def test_empty_and_mixed_folders_are_refused(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ParameterError, match="no picture, sound or film was found"):
+    with pytest.raises(ParameterError, match="no picture, sound, video or table was found"):
         evaluate(Config((str(tmp_path / "empty"),), ("jpeg",)), tmp_path / "run")
 
     (photos / "song.wav").write_bytes(b"RIFF")
@@ -238,3 +238,26 @@ def test_specifications_are_parsed_or_refused() -> None:
     for text in ("", "a@", "a:x", "a:1,,2", "a b"):
         with pytest.raises(ParameterError):
             parse_spec(text)
+
+
+@pytest.mark.parametrize("spec", ["jpeg:500", "avif:-1", "png:50", "photo:50", "mlic:101"])
+def test_qualities_that_a_codec_does_not_have_are_refused(
+    photos: Path, tmp_path: Path, spec: str
+) -> None:
+    with pytest.raises(ParameterError, match=r"expected|one rate"):
+        evaluate(Config((str(photos),), (spec,)), tmp_path / "run")
+
+
+def test_tables_are_evaluated_beside_general_compressors(tmp_path: Path) -> None:
+    for n in range(2):
+        rows = [b"%d,%s\n" % (i % 7, b"north" if i % 3 else b"south") for i in range(200 + n)]
+        (tmp_path / f"{n}.csv").write_bytes(b"a,b\n" + b"".join(rows))
+
+    result = run(tmp_path, "-c", "records", "-c", "xz", "-c", "gzip", "--out", tmp_path / "run")
+
+    assert result.return_value == 0, result.output
+    for row in measurements(tmp_path / "run"):
+        assert row["exact"]
+        cells = 2 * (200 + int(row["item"][0]))
+        assert row["bits_per_cell"] == pytest.approx(8 * row["bytes"] / cells)
+    assert "bits_per_cell" in result.output

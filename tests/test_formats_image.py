@@ -208,3 +208,16 @@ def test_pillow_opens_and_saves_lac_files(tmp_path: Path) -> None:
     (tmp_path / "old.lac").write_bytes(b"\x8fLAC\r\n damaged")
     with pytest.raises(ValueError, match="newer Laconic"):
         Pillow.open(tmp_path / "old.lac").load()
+
+
+def test_the_limit_on_pixels_is_the_callers_and_not_that_of_pillow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    buffer = io.BytesIO()
+    Pillow.fromarray(np.zeros((40, 50), np.uint8)).save(buffer, "PNG")
+    monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 100)
+
+    assert read_image(buffer.getvalue()).width == 50
+    assert Pillow.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(LimitError):
+        read_image(buffer.getvalue(), Limits(pixels=1999))

@@ -128,7 +128,7 @@ def test_a_region_equals_the_same_part_of_the_whole_and_reads_only_its_tiles() -
             return super().__getitem__(number)
 
     from laconic.codec.base import DecodeSettings
-    from laconic.codec.image.codec import MlicCodec
+    from laconic.codec.image.codecs import MlicCodec
 
     inner = MlicCodec().decode(Spy(data), DecodeSettings(region=(180, 180, 10, 12)))
     with codec.open(data) as file:

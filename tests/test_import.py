@@ -16,7 +16,7 @@ from laconic import codec
 from laconic.cli.main import cli
 from laconic.codec import models
 from laconic.codec.image import unpack
-from laconic.codec.image.checkpoints import import_checkpoint
+from laconic.codec.image.checkpoints import import_checkpoint, read_checkpoint
 from laconic.formats.errors import ModelError, OutputError, ParameterError
 
 
@@ -345,3 +345,19 @@ def test_model_files_with_impossible_configurations_are_refused(
 
     with pytest.raises(ModelError):
         codec.encode(picture(64, 64), model="forged")
+
+
+def test_settings_beside_the_weights_are_inert_and_other_objects_are_refused(
+    tmp_path: Path,
+) -> None:
+    import argparse
+    import fractions
+
+    state = network("test-factorized").state_dict()
+    path = tmp_path / "run.pth.tar"
+    torch.save({"state_dict": state, "args": argparse.Namespace(lr=0.1, name="x")}, path)
+
+    assert read_checkpoint(path).keys() == state.keys()
+    torch.save({"state_dict": state, "args": fractions.Fraction(1, 3)}, path)
+    with pytest.raises(ModelError, match="never loaded"):
+        read_checkpoint(path)

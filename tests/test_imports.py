@@ -88,3 +88,28 @@ def test_every_package_folder_is_in_the_wheel() -> None:
         for init in (ROOT / package).rglob("__init__.py"):
             name = "laconic." + ".".join(init.parent.relative_to(ROOT).parts)
             assert f'"{name}"' in listed, f"add {name} to tool.setuptools.packages"
+
+
+def test_lossless_files_are_coded_where_torch_is_not_installed(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"a,b\n" + b"1,x\n2,y\n" * 40)
+    code = """
+import sys
+sys.modules["torch"] = sys.modules["torchaudio"] = None  # importing them is an ImportError
+import numpy as np
+from laconic import codec
+picture = np.arange(30 * 20 * 3, dtype=np.uint8).reshape(30, 20, 3)
+coded = codec.encode(picture, lossless=True)
+assert (codec.decode(coded).pixels == picture).all()
+assert codec.verify(coded).symbols == picture.size
+assert codec.decode(codec.encode("t.csv")).text == open("t.csv", "rb").read()
+assert {c.name for c in codec.registry.codecs()} >= {"mlic", "photo", "records", "hnerv"}
+assert codec.models.list_models()
+from laconic.cli.main import cli
+assert not cli.main(["encode", "t.csv", "--quiet"], standalone_mode=False)
+assert not cli.main(["decode", "t.lac", "-f", "--quiet"], standalone_mode=False)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr

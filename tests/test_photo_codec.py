@@ -240,7 +240,7 @@ def test_tiles_cover_the_picture_once() -> None:
         ({"codec": "photo", "quality": 50}, "lossless"),
         ({"codec": "photo", "bpp": 1.0}, "lossless"),
         ({"codec": "mlic", "lossless": True}, "not lossless"),
-        ({"lossless": True, "quality": 50}, "exclude"),
+        ({"lossless": True, "quality": 50}, "lossless"),
         ({"lossless": True, "tile": 50}, "multiple of 64"),
     ],
 )

@@ -87,7 +87,7 @@ def test_json_and_damage_on_the_command_line(sheet: Path) -> None:
     lac = sheet.with_suffix(".lac")
     lac.write_bytes(lac.read_bytes()[:-20])
 
-    assert (row["width"], row["height"]) == (7, 200)
+    assert (row["columns"], row["rows"]) == (7, 200)
     assert code_of(run("decode", lac, "-f")) == 3
     wrong = sheet.with_name("wrong.npy")
     wrong.write_bytes(b"\x93NUMPY\x01\x00garbage")

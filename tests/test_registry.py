@@ -1,5 +1,6 @@
 """Codecs of other packages: found through entry points, and harmless when broken."""
 
+import dataclasses
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 
@@ -8,17 +9,19 @@ from pictures import picture
 
 from laconic import codec
 from laconic.codec import registry
+from laconic.codec.base import Codec, VerifyReport
 from laconic.formats import Container, ContainerReader, Header, Media, Segment
-from laconic.formats.errors import ParameterError, UnsupportedError
+from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 from laconic.formats.image import Image
 from laconic.formats.image_header import ImageHeader
 
 
-class RawCodec:
+class RawCodec(Codec):
     """Stores samples as they are."""
 
     name = "raw"
     codec_id = 13
+    media = Media.IMAGE
 
     def encode(self, image: Image, settings: object) -> bytes:
         media = ImageHeader(image.width, image.height).pack()
@@ -31,6 +34,9 @@ class RawCodec:
         header = ImageHeader.unpack(reader.header.media_header)
         samples = np.frombuffer(reader[0].payload, np.uint8)
         return Image(pixels=samples.reshape(header.height, header.width, 3))
+
+    def verify(self, reader: ContainerReader, settings: object) -> VerifyReport:
+        return VerifyReport(1, len(reader[0].payload), 1)
 
     def describe(self, codec_header: bytes) -> dict[str, object]:
         return {"kind": "raw"}
@@ -73,3 +79,27 @@ def test_unknown_codecs_are_refused_with_those_at_hand() -> None:
         registry.get("nothing")
     with pytest.raises(UnsupportedError, match="number 14"):
         registry.name_of(14)
+
+
+def test_a_file_that_holds_another_medium_than_its_codec_codes_is_damaged() -> None:
+    container = Container.from_bytes(codec.encode(picture(20, 30), lossless=True))
+    for media in (Media.AUDIO, Media.VIDEO, Media.DATA):
+        header = dataclasses.replace(container.header, media=media)
+        data = Container(header, container.segments).to_bytes()
+        for read in (codec.decode, codec.verify, codec.probe):
+            with pytest.raises(FormatError):
+                read(data)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_an_installed_codec_changes_no_default() -> None:
+    names = {kind: registry.default(kind).name for kind in Media}
+    assert names == {
+        Media.IMAGE: "mlic",
+        Media.AUDIO: "semanticodec",
+        Media.VIDEO: "hnerv",
+        Media.DATA: "records",
+    }
+    assert registry.default(Media.IMAGE, lossless=True).name == "photo"
+    with pytest.raises(ParameterError, match="no codec here codes sounds losslessly"):
+        registry.default(Media.AUDIO, lossless=True)

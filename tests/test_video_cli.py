@@ -62,7 +62,7 @@ def test_encode_info_verify_decode(clip: Path) -> None:
 def test_info_needs_no_torch(clip: Path) -> None:
     run("encode", clip)
     script = (
-        "import sys; from laconic import codec; print(codec.probe(sys.argv[1]).settings['frames']);"
+        "import sys; from laconic import codec; print(codec.probe(sys.argv[1]).facts['frames']);"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run(

@@ -11,7 +11,6 @@ import stand_in
 
 import laconic.codec.video
 from laconic import codec
-from laconic.codec.base import FilmSettings
 from laconic.codec.video.header import HnervHeader
 from laconic.formats.container import Container
 from laconic.formats.errors import (
@@ -27,8 +26,8 @@ pytestmark = pytest.mark.usefixtures("kept_frames")
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def chunked(length: int | None, **more: object) -> FilmSettings:
-    return FilmSettings(chunk=length, **more)  # type: ignore[arg-type]
+def chunked(length: int | None, **more: object) -> dict[str, object]:
+    return {"chunk": length, **more}
 
 
 def test_films_that_are_none(tmp_path: Path) -> None:
@@ -69,7 +68,7 @@ def test_damage_in_the_middle_is_reported_and_the_rest_encoded(tmp_path: Path) -
     path.write_bytes(data)
     notes: list[str] = []
 
-    coded = codec.encode(path, film=FilmSettings(note=notes.append))
+    coded = codec.encode(path, note=notes.append)
 
     assert any("damaged in" in n for n in notes)
     assert len(codec.decode(coded)) >= 10
@@ -103,7 +102,7 @@ def whole() -> bytes:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "laconic.codec.video.chunk", stand_in)
         patch.setattr(laconic.codec.video, "chunk", stand_in, raising=False)
-        return codec.encode(films.moving(20, 16, 24), codec="hnerv", film=chunked(5))
+        return codec.encode(films.moving(20, 16, 24), codec="hnerv", **chunked(5))
 
 
 def test_truncated_streams_are_refused_or_give_their_intact_chunks(whole: bytes) -> None:
@@ -174,10 +173,10 @@ def test_headers_that_contradict_each_other_are_refused(whole: bytes) -> None:
 
 def test_contradictory_settings_are_refused() -> None:
     frames = films.moving(2, 8, 8)
-    for more in ({"effort": 3}, {"film": chunked(0)}, {"preset": "eternal"}, {"model": "vgg"}):
+    for more in ({"effort": 3}, chunked(0), {"preset": "eternal"}, {"model": "vgg"}):
         with pytest.raises(ParameterError):
             codec.encode(frames, codec="hnerv", **more)
     with pytest.raises(ParameterError, match="shape"):
         codec.encode(np.zeros((2, 8, 8, 2), np.uint8), codec="hnerv")
-    with pytest.raises(ParameterError, match="no film"):
+    with pytest.raises(ParameterError, match="only videos"):
         codec.decode(GOLDEN / "mlic-1" / "1x1.lac", frames=(0, 1))

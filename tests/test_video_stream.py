@@ -16,7 +16,6 @@ import pytest
 import stand_in
 
 from laconic import codec
-from laconic.codec.base import FilmSettings
 from laconic.formats.container import Container
 from laconic.formats.errors import (
     FormatError,
@@ -28,8 +27,8 @@ from laconic.formats.sound_track import Sound, take_sound
 pytestmark = pytest.mark.usefixtures("kept_frames")
 
 
-def chunked(length: int | None, **more: object) -> FilmSettings:
-    return FilmSettings(chunk=length, **more)  # type: ignore[arg-type]
+def chunked(length: int | None, **more: object) -> dict[str, object]:
+    return {"chunk": length, **more}
 
 
 @pytest.mark.parametrize("size", [(48, 64), (37, 51), (1, 1), (18, 3)])
@@ -37,7 +36,7 @@ def chunked(length: int | None, **more: object) -> FilmSettings:
 def test_frames_come_back_in_order_and_exactly(size: tuple[int, int], channels: int) -> None:
     frames = films.moving(11, *size, channels)
 
-    data = codec.encode(frames, codec="hnerv", film=chunked(4))
+    data = codec.encode(frames, codec="hnerv", **chunked(4))
     video = codec.decode(data)
 
     assert np.array_equal(np.asarray(video), frames)
@@ -51,7 +50,7 @@ def test_variable_frame_times_are_exact(tmp_path: Path) -> None:
     stamps = [0, 40, 80, 200, 233, 266, 1000]
     path = films.write(tmp_path / "vfr.mkv", films.moving(7, 32, 48), stamps=stamps)
 
-    video = codec.decode(codec.encode(path, film=chunked(3)))
+    video = codec.decode(codec.encode(path, **chunked(3)))
 
     assert [round(1000 * t) for t in video.timestamps] == stamps
     assert video.timing.base == Fraction(1, 1000)
@@ -98,7 +97,7 @@ def test_films_without_usable_times_get_a_rate(tmp_path: Path) -> None:
     )
     notes: list[str] = []
 
-    video = codec.decode(codec.encode(path, codec="hnerv", film=FilmSettings(note=notes.append)))
+    video = codec.decode(codec.encode(path, codec="hnerv", note=notes.append))
 
     assert video.rate == 25
     assert video.timestamps == [n / 25 for n in range(9)]
@@ -109,7 +108,7 @@ def test_ten_bits_and_transparency_are_reported(tmp_path: Path) -> None:
     path = films.write(tmp_path / "deep.mkv", films.moving(3, 32, 32), layout="yuv444p10le")
     notes: list[str] = []
 
-    codec.encode(path, film=FilmSettings(note=notes.append))
+    codec.encode(path, note=notes.append)
 
     assert notes == ["the samples (yuv444p10le) are coded with 8 bits"]
 
@@ -117,7 +116,7 @@ def test_ten_bits_and_transparency_are_reported(tmp_path: Path) -> None:
 def test_films_are_sequences(tmp_path: Path) -> None:
     frames = films.moving(20, 16, 24)
     path = tmp_path / "clip.lac"
-    path.write_bytes(codec.encode(frames, codec="hnerv", film=chunked(8)))
+    path.write_bytes(codec.encode(frames, codec="hnerv", **chunked(8)))
 
     with codec.open(path) as video:
         assert len(video) == 20
@@ -129,7 +128,7 @@ def test_films_are_sequences(tmp_path: Path) -> None:
         assert [f.shape for f in video[7:9]] == [(16, 24, 3)] * 2
         assert video.rate == 25
         assert video[5:7].timestamps == [0.2, 0.24]
-        assert video.info.settings["frames"] == 20
+        assert video.info.facts["frames"] == 20
         with pytest.raises(IndexError):
             video[20]
 
@@ -148,7 +147,7 @@ class Counting(io.BytesIO):
 def test_ten_frames_read_and_decode_only_their_chunk() -> None:
     rng = np.random.default_rng(1)
     frames = rng.integers(0, 256, (60, 24, 32, 3), np.uint8)  # takes as many bytes as it has
-    data = codec.encode(frames, codec="hnerv", film=chunked(20))
+    data = codec.encode(frames, codec="hnerv", **chunked(20))
     stand_in.calls.clear()
     file = Counting(data)
 
@@ -163,7 +162,7 @@ def test_ten_frames_read_and_decode_only_their_chunk() -> None:
 
 def test_going_through_a_film_decodes_each_chunk_once_and_keeps_two() -> None:
     frames = films.moving(40, 8, 8)
-    data = codec.encode(frames, codec="hnerv", film=chunked(5))
+    data = codec.encode(frames, codec="hnerv", **chunked(5))
     stand_in.calls.clear()
 
     video = codec.decode(data)
@@ -190,7 +189,7 @@ def test_packets_of_sound_are_untouched(tmp_path: Path, name: str, audio: tuple[
     video = codec.decode(codec.encode(path))
     sound = video.audio
 
-    assert codec.probe(codec.encode(path)).settings["audio tracks"] == len(audio)
+    assert codec.probe(codec.encode(path)).facts["audio_tracks"] == len(audio)
     for number, track in enumerate(sound.tracks):
         original = films.packets(path, number)
         kept = [p.data for p in sound if p.track == number]
@@ -246,7 +245,7 @@ def test_sound_can_be_left_out(tmp_path: Path) -> None:
         audio=("aac",),
     )  # fmt: skip
 
-    video = codec.decode(codec.encode(path, film=FilmSettings(audio=False)))
+    video = codec.decode(codec.encode(path, audio=False))
 
     assert video.audio is None
 
@@ -268,9 +267,9 @@ def test_a_target_leaves_room_for_sound_and_headers(
         lambda _, n, w, h, limits: stand_in.Decoder(np.zeros((n, h, w, 3), np.uint8)),
     )
 
-    data = codec.encode(path, target_bytes=30000, film=chunked(6))
+    data = codec.encode(path, target_bytes=30000, **chunked(6))
     assert 29900 <= len(data) <= 30000
-    by_bpp = codec.encode(path, bpp=10, film=chunked(6))
+    by_bpp = codec.encode(path, bpp=10, **chunked(6))
     assert 0.99 * 25600 <= len(by_bpp) <= 25600
     with pytest.raises(ParameterError, match="of which the sound takes"):
         codec.encode(path, target_bytes=4000)

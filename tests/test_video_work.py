@@ -12,7 +12,6 @@ import pytest
 import stand_in
 
 from laconic import codec
-from laconic.codec.base import FilmSettings
 from laconic.codec.video.stream import fitting
 from laconic.codec.video.stream.cuts import Span
 from laconic.codec.video.stream.stopping import Stopper
@@ -26,12 +25,12 @@ from laconic.formats.errors import (
 pytestmark = pytest.mark.usefixtures("kept_frames")
 
 
-def chunked(length: int | None, **more: object) -> FilmSettings:
-    return FilmSettings(chunk=length, **more)  # type: ignore[arg-type]
+def chunked(length: int | None, **more: object) -> dict[str, object]:
+    return {"chunk": length, **more}
 
 
 def test_chunks_start_from_the_one_before_unless_a_scene_begins(tmp_path: Path) -> None:
-    codec.encode(films.moving(12, 16, 16), codec="hnerv", film=chunked(4))
+    codec.encode(films.moving(12, 16, 16), codec="hnerv", **chunked(4))
 
     assert [c for c in stand_in.calls if c[0] != "decode"] == [("fit", 4), ("warm", 4), ("warm", 4)]
 
@@ -58,7 +57,7 @@ def interrupted(path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(stand_in.Fit, "run", half)
     with pytest.raises(KeyboardInterrupt):
-        codec.encode(path, film=chunked(4, work=str(work)))
+        codec.encode(path, **chunked(4, work=str(work)))
     monkeypatch.setattr(Work, "save", original)
     monkeypatch.setattr(stand_in.Fit, "run", run)
     stand_in.pause.at_step = None
@@ -76,7 +75,7 @@ def test_a_killed_encoder_goes_on_from_its_work_file(
     stand_in.calls.clear()
     notes: list[str] = []
 
-    data = codec.encode(path, film=chunked(4, work=str(work), note=notes.append))
+    data = codec.encode(path, **chunked(4, work=str(work), note=notes.append))
 
     assert [c for c in stand_in.calls if c[0] != "decode"] == [("resume", 4), ("warm", 3)]
     assert np.array_equal(np.asarray(codec.decode(data)), films.moving(11, 16, 16))
@@ -95,17 +94,17 @@ def test_a_work_file_of_something_else_is_never_continued(
 
     for source, more in ((other, {}), (path, {"quality": 70}), (path, {"preset": "slow"})):
         with pytest.raises(ParameterError, match="another film or with other settings"):
-            codec.encode(source, film=chunked(4, work=str(work)), **more)
+            codec.encode(source, **chunked(4, work=str(work)), **more)
     with pytest.raises(ParameterError, match="another film or with other settings"):
-        codec.encode(path, film=chunked(5, work=str(work)))
+        codec.encode(path, **chunked(5, work=str(work)))
     assert work.read_bytes() == before
     notes: list[str] = []
-    codec.encode(other, film=chunked(4, work=str(work), fresh=True, note=notes.append))
+    codec.encode(other, **chunked(4, work=str(work), fresh=True, note=notes.append))
     assert "it is replaced" in notes[0]
     assert not work.exists()
     work.write_bytes(b"something else")
     with pytest.raises(ParameterError, match="is no work file"):
-        codec.encode(path, film=chunked(4, work=str(work)))
+        codec.encode(path, **chunked(4, work=str(work)))
 
 
 def test_work_files_keep_nested_states(tmp_path: Path) -> None:
@@ -161,13 +160,13 @@ def test_a_full_disk_stops_fitting_and_keeps_what_was_saved(
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(OutputError, match="what was saved before is kept: make room"):
-            codec.encode(path, film=chunked(4, work=str(work)))
+            codec.encode(path, **chunked(4, work=str(work)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
 
     assert work.read_bytes() == before
-    codec.encode(path, film=chunked(4, work=str(work)))
+    codec.encode(path, **chunked(4, work=str(work)))
 
 
 def test_a_stop_writes_every_frame_and_keeps_the_work(tmp_path: Path) -> None:
@@ -185,9 +184,7 @@ def test_a_stop_writes_every_frame_and_keeps_the_work(tmp_path: Path) -> None:
 
     hit: list[int] = []
     stand_in.pause.seconds = 0.21  # the bar is drawn five times a second
-    data = codec.encode(
-        path, film=chunked(4, work=str(work), note=notes.append), progress=interrupt
-    )
+    data = codec.encode(path, **chunked(4, work=str(work), note=notes.append), progress=interrupt)
 
     assert np.array_equal(np.asarray(codec.decode(data)), films.moving(12, 16, 16))
     assert work.exists()
@@ -210,7 +207,7 @@ def test_a_stop_with_too_much_left_refuses_and_keeps_the_work(
 
     monkeypatch.setattr("laconic.codec.video.stream.stopping.Stopper.__call__", stop_at_once)
     with pytest.raises(KeyboardInterrupt):
-        codec.encode(path, film=chunked(4, work=str(work), note=notes.append))
+        codec.encode(path, **chunked(4, work=str(work), note=notes.append))
 
     assert notes == [f"the same command goes on from {work}"]
 

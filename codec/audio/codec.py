@@ -1,25 +1,35 @@
 """The audio codecs: sounds <-> ``.lac`` files of tokens.
 
 A subclass names a codec and its default model; what a model has to offer is in ``interface.py``.
+Nothing here imports torch before a model is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from laconic.codec.audio.decoding import AudioDecoder, Segments
-from laconic.codec.audio.encoding import AudioEncoder
+from laconic.codec import models
 from laconic.codec.audio.header import CODEC_ID, AudioCodecHeader
-from laconic.codec.audio.loading import LoadedModel, load
-from laconic.codec.base import DecodeSettings, EncodeSettings, VerifyReport
+from laconic.codec.audio.options import AudioDecodeOptions, AudioOptions
+from laconic.codec.audio.segments import length_in
+from laconic.codec.base import KBPS, QUALITY, TARGET, Codec, Encoded, Recipes, VerifyReport
+from laconic.codec.media.audio import lasting
+from laconic.codec.models import ModelInfo
 from laconic.formats.audio import Audio
 from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import Chunk, Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import ParameterError
+from laconic.formats.errors import FormatError, ParameterError
+
+if TYPE_CHECKING:
+    from laconic.codec.audio.decoding import AudioDecoder, Segments
+    from laconic.codec.audio.encoding import AudioEncoder
+    from laconic.codec.audio.loading import LoadedModel
+
+STAGES = ("mae", "vocoder", "tokens", "decoder", "sound", "refiner")
 
 
 @dataclass(frozen=True)
@@ -30,18 +40,26 @@ class Written:
     seconds: float
 
 
-class SemantiCodec:
-    """Implements :class:`laconic.codec.base.Codec` for sounds: a path, bytes, a binary stream or
-    an :class:`Audio` in, an :class:`Audio` out."""
+class SemantiCodec(Codec):
+    """Implements :class:`laconic.codec.base.Codec` for sounds."""
 
     name = "semanticodec"
     codec_id = CODEC_ID
     media = Media.AUDIO
-    default_quality = None
-    default_model = "semanticodec-small-2"
+    rates = (QUALITY, KBPS, TARGET)
+    options = AudioOptions
+    decode_options = AudioDecodeOptions
+    points = (0, 8, 17, 33, 50, 67, 100)
+    recipes: ClassVar[Recipes] = {
+        **{f"audio-{stage}": ("minutes", "batch", "threads", "init", "size") for stage in STAGES},
+        "audio-prior": ("minutes", "init"),
+    }
+    default_model: ClassVar[str] = "semanticodec-small-2"
 
     def load(self, model: str | None) -> LoadedModel:
         """A model by name, id or path; the default one."""
+        from laconic.codec.audio.loading import load
+
         return load(model or self.default_model, self.name)
 
     def prepare(self, model: LoadedModel, source: AudioSource) -> tuple[LoadedModel, list[Chunk]]:
@@ -55,27 +73,52 @@ class SemantiCodec:
         """Inverse of :meth:`prepare` for a decoder."""
         return model
 
-    def encode(self, source: Any, settings: EncodeSettings) -> bytes:
+    def encode(self, media: AudioSource, settings: AudioOptions) -> bytes:
         """A complete file; see :func:`laconic.codec.encode`."""
-        with self._encoder(source, settings) as (encoder, sound):
-            return encoder.encode(sound)
+        return self.encoder(media, settings).encode(media)
 
-    def encode_to(self, source: Any, fp: BinaryIO, settings: EncodeSettings) -> Written:
+    def encode_to(self, source: AudioSource, fp: BinaryIO, settings: AudioOptions) -> Written:
         """Write a file segment by segment while the sound comes in."""
-        with self._encoder(source, settings) as (encoder, sound):
-            size = encoder.encode_to(sound, fp)
-            return Written(size, encoder.samples / sound.rate)
+        encoder = self.encoder(source, settings)
+        size = encoder.encode_to(source, fp)
+        return Written(size, encoder.samples / source.rate)
 
-    def decode(self, reader: ContainerReader, settings: DecodeSettings) -> Audio:
+    def encode_stream(self, media: AudioSource, fp: BinaryIO, settings: AudioOptions) -> Encoded:
+        """As the sound comes in, unless a target size needs the whole of it."""
+        if settings.target_bytes is not None:
+            return self.encode_file(media, fp, settings)
+        written = self.encode_to(media, fp, settings)
+        kbps = 8 * written.bytes / written.seconds / 1000
+        return Encoded(written.bytes, {"kbps": kbps, "audio_seconds": written.seconds})
+
+    def decode(self, reader: ContainerReader, settings: AudioDecodeOptions) -> Audio:
         """The sound, or the part of it that ``settings.seconds`` names."""
         return self.decoder(reader, settings).whole()
 
-    def decoder(self, file: Segments, settings: DecodeSettings) -> AudioDecoder:
+    def open(self, file: Any, settings: AudioDecodeOptions) -> Any:
+        """The sound block by block; a part of it at once."""
+        decoder = self.decoder(file, settings)
+        return decoder if settings.seconds is None else decoder.whole()
+
+    def decoder(self, file: Segments, settings: AudioDecodeOptions) -> AudioDecoder:
         """For decoding in blocks: a ``ContainerReader``, or a ``ContainerStream``."""
+        from laconic.codec.audio.decoding import AudioDecoder
+
         model = self.restore(self.load(file.header.model.hex()), file.chunks)
         return AudioDecoder(file, model, settings)
 
-    def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:
+    def amend(self, facts: dict[str, Any], reader: ContainerReader) -> dict[str, Any]:
+        """The length of a sound that was written before its end was known: its last segment says;
+        0 where the end is lost."""
+        if facts["samples"] or not len(reader):
+            return facts
+        try:
+            samples = length_in(reader[len(reader) - 1].payload) or 0
+        except FormatError:
+            samples = 0
+        return {**facts, **lasting(samples, facts["rate"], reader)}
+
+    def verify(self, reader: ContainerReader, settings: AudioDecodeOptions) -> VerifyReport:
         """Decode all tokens and compare their checks."""
         decoder = self.decoder(reader, settings)
         for done, _ in enumerate(decoder.tokens()):
@@ -87,15 +130,51 @@ class SemantiCodec:
         """Streams, steps, seed, columns of a segment."""
         return AudioCodecHeader.unpack(codec_header).to_dict()
 
-    @contextmanager
-    def _encoder(
-        self, source: Any, settings: EncodeSettings
-    ) -> Iterator[tuple[AudioEncoder, AudioSource]]:
-        for option in ("bpp", "tile", "states", "block"):
-            if getattr(settings, option) is not None:
-                raise ParameterError(f"{option} has no meaning for sounds")
-        if settings.effort:
-            raise ParameterError("sounds are encoded at one effort: leave --effort out")
-        with AudioSource(source) as sound:
-            model, chunks = self.prepare(self.load(settings.model), sound)
-            yield AudioEncoder(self.codec_id, model, settings, tuple(chunks)), sound
+    def encoder(self, source: AudioSource, settings: AudioOptions) -> AudioEncoder:
+        """For encoding one sound step by step."""
+        from laconic.codec.audio.encoding import AudioEncoder
+
+        model, chunks = self.prepare(self.load(settings.model), source)
+        return AudioEncoder(self.codec_id, model, settings, tuple(chunks))
+
+    def import_checkpoint(
+        self,
+        files: Sequence[Path],
+        *,
+        arch: str | None,
+        name: str | None,
+        multiplier: float | None,
+        overwrite: bool,
+    ) -> ModelInfo | None:
+        """The published model comes in three files."""
+        if len(files) == 1 and arch != self.name:
+            return None
+        from laconic.codec.audio.checkpoints import import_files
+
+        if multiplier is not None:
+            raise ParameterError("a model of sounds has no --lambda: leave it out")
+        return import_files(list(files), arch=arch, name=name, overwrite=overwrite)
+
+    def export(self, checkpoint: Path, recipe: str, out: Path, **how: Any) -> ModelInfo | None:
+        from laconic.codec.audio.small.export import PARTS, export_checkpoint
+
+        return export_checkpoint(checkpoint, out, **how) if recipe in PARTS else None
+
+    def train(self, recipe: str, data: Sequence[Path], out: Path, **options: Any) -> str:
+        """A stage of the small model, or the prior of an exported model's tokens."""
+
+        how = {k: options.pop(k) for k in ("resume", "threads", "init") if k in options}
+        if recipe == "audio-prior":
+            from laconic.codec.train.token_prior import PriorRecipe, add_prior
+
+            info = add_prior(
+                how.get("init") or self.default_model, list(data), out, PriorRecipe(),
+                minutes=options.get("minutes"),
+            )  # fmt: skip
+            return f"{info.path}: {info.id}, {info.bytes:,} bytes"
+        from laconic.codec.train import audio
+
+        if "size" in options:
+            options["model"] = options.pop("size")
+        options.pop("report", None)
+        return models.exportable(audio.run(recipe, options, list(data), out, **how))

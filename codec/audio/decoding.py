@@ -11,9 +11,9 @@ import numpy as np
 from laconic.codec.audio.geometry import Geometry
 from laconic.codec.audio.header import CODEC_VERSION, AudioCodecHeader
 from laconic.codec.audio.loading import LoadedModel
+from laconic.codec.audio.options import AudioDecodeOptions
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
 from laconic.codec.audio.windows import FADE, WindowDecoder
-from laconic.codec.base import DecodeSettings
 from laconic.formats.audio import Audio
 from laconic.formats.audio_header import AudioHeader
 from laconic.formats.audio_stream import Block, resampled
@@ -52,7 +52,7 @@ class AudioDecoder:
         symbols: tokens decoded so far.
     """
 
-    def __init__(self, file: Segments, model: LoadedModel, settings: DecodeSettings) -> None:
+    def __init__(self, file: Segments, model: LoadedModel, settings: AudioDecodeOptions) -> None:
         head = file.header
         if head.media != Media.AUDIO or head.codec_version != CODEC_VERSION:
             raise UnsupportedError(
@@ -64,8 +64,6 @@ class AudioDecoder:
                 f"the sound uses numerics profile {head.numerics}: its model {model.info.name} has"
                 f" {int(model.numerics)}"
             )
-        if settings.region is not None or settings.rows is not None:
-            raise ParameterError("a sound has no regions or rows: ask for seconds")
         self.file, self.model, self.settings = file, model, settings
         self.audio = AudioHeader.unpack(head.media_header)
         self.header = AudioCodecHeader.unpack(head.codec_header)

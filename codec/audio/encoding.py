@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from laconic.codec.audio.geometry import Geometry
 from laconic.codec.audio.header import CODEC_VERSION, AudioCodecHeader
 from laconic.codec.audio.loading import LoadedModel
+from laconic.codec.audio.options import AudioOptions
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
 from laconic.codec.audio.windows import WindowEncoder
-from laconic.codec.base import EncodeSettings
 from laconic.formats.audio_header import AudioHeader
 from laconic.formats.audio_stream import AudioSource, Block, resampled
 from laconic.formats.container import TAGS, Chunk, Container, Header, Media, Segment
@@ -25,7 +25,6 @@ from laconic.formats.tags import pack_tags
 
 DEFAULT_KBPS = 1.5  # of one channel before entropy coding: what is chosen when nothing is asked for
 DEFAULT_STEPS = 0
-STEREO = ("joint", "dual")
 
 
 @dataclass
@@ -37,19 +36,13 @@ class AudioEncoder:
 
     codec_id: int
     model: LoadedModel
-    settings: EncodeSettings
+    settings: AudioOptions
     chunks: tuple[Chunk, ...] = ()
 
     samples: int = field(default=0, init=False)  # read so far
 
     def __post_init__(self) -> None:
-        stereo = self.settings.stereo or "joint"
-        if stereo not in STEREO:
-            raise ParameterError(f"stereo is {stereo!r}: expected {' or '.join(STEREO)}")
-        kbps = self.settings.kbps
-        if kbps is not None and not 0 < kbps < float("inf"):
-            raise ParameterError(f"the bit rate is {kbps} kbit/s: expected a positive number")
-        self._joint = stereo == "joint"
+        self._joint = (self.settings.stereo or "joint") == "joint"
         self._streams = len(self.model.network.vocabularies)
 
     def encode(self, source: AudioSource) -> bytes:

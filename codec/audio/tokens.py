@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from laconic.codec import registry
-from laconic.codec.base import DecodeSettings, EncodeSettings
+from laconic.codec.audio.options import AudioDecodeOptions, AudioOptions
 from laconic.formats.audio import Audio
 from laconic.formats.audio_header import AudioHeader
+from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import Container, Header, Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.container_stream import ContainerStream
@@ -75,14 +76,13 @@ def tokens(
     Raises ``ParameterError`` for a number of streams that the model has not.
     """
     from laconic.codec.audio.encoding import AudioEncoder
-    from laconic.formats.audio_stream import AudioSource
 
     if _is_lac(source):
         return _stored(source, streams)
     loaded = _codec().load(model)
     count = _streams(loaded, streams)
     with AudioSource(source) as sound:
-        encoder = AudioEncoder(0, loaded, EncodeSettings(stereo="dual"))
+        encoder = AudioEncoder(0, loaded, AudioOptions(stereo="dual"))
         grids = [s.tokens for s in encoder.tokens(sound, count, silence=False)]
     return _flat(np.concatenate(grids, axis=1))
 
@@ -110,7 +110,7 @@ def from_tokens(
     data = pack(tokens, model=model, steps=steps, seed=seed, samples=samples)
     reader = ContainerReader(data)
     loaded = _codec().load(model)
-    return AudioDecoder(reader, loaded, DecodeSettings()).whole()
+    return AudioDecoder(reader, loaded, AudioDecodeOptions()).whole()
 
 
 def pack(
@@ -163,23 +163,24 @@ def encode_to(source: Source | Audio, fp: BinaryIO, **settings: Any) -> Written:
     Args:
         source: path, bytes, binary stream (a pipe is read as it comes) or :class:`Audio`.
         fp: where to; need not be seekable.
-        settings: fields of :class:`laconic.codec.base.EncodeSettings`; ``codec`` names another
-            codec.
+        settings: fields of :class:`laconic.codec.audio.options.AudioOptions`; ``codec`` names
+            another codec.
     """
     codec: Any = registry.get(settings.pop("codec", None) or CODEC)
-    written: Written = codec.encode_to(source, fp, EncodeSettings(**settings))
+    with AudioSource(source) as sound:
+        written: Written = codec.encode_to(sound, fp, AudioOptions(**settings))
     return written
 
 
 def blocks(
-    source: BinaryIO, settings: DecodeSettings | None = None, limits: Limits = DEFAULT_LIMITS
+    source: BinaryIO, settings: AudioDecodeOptions | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> Any:
     """A decoder of a file or a pipe, for sounds of any length in bounded memory.
 
     Its ``audio`` says rate, channels and layout, ``tags`` the tags, and ``blocks()`` yields float32
     ``[C, n]`` one after the other. See :class:`laconic.codec.audio.decoding.AudioDecoder`.
     """
-    used = settings or DecodeSettings(limits=limits)
+    used = settings or AudioDecodeOptions(limits=limits)
     file: ContainerReader | ContainerStream
     if source.seekable():
         file = ContainerReader(source, limits, partial=used.partial)
@@ -211,7 +212,7 @@ def _stored(source: Any, streams: int | None) -> NDArray[np.int64]:
 
 def _tokens_of(reader: ContainerReader, streams: int | None) -> NDArray[np.int64]:
     codec: Any = registry.get(registry.name_of(reader.header.codec))
-    decoder = codec.decoder(reader, DecodeSettings())
+    decoder = codec.decoder(reader, AudioDecodeOptions())
     segments = [segment for _, segment, _ in decoder.tokens()]
     coded = {len(s.tokens) for s in segments if not s.silent} or {1}
     if len(coded) > 1:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.extras import need
 from laconic.formats.errors import ParameterError
 
 Method = Literal["pchip", "cubic"]
@@ -89,6 +90,5 @@ def _integral(curve: tuple[NDArray[Any], ...], low: float, high: float, method: 
     if method == "cubic":
         primitive = np.polyint(np.polyfit(x, y, 3))
         return float(np.polyval(primitive, high) - np.polyval(primitive, low))
-    from scipy.interpolate import PchipInterpolator
-
-    return float(PchipInterpolator(x, y).integrate(low, high))
+    pchip = need("scipy.interpolate", "eval").PchipInterpolator
+    return float(pchip(x, y).integrate(low, high))

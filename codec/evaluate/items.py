@@ -12,20 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from laconic.formats import audio, image, video
-from laconic.formats.audio import Audio
+from laconic.codec.media import MEDIA, of
 from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError
-from laconic.formats.image import Image, read_image
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
-from laconic.formats.video import VideoInfo
 
-SUFFIXES: dict[Media, set[str]] = {
-    Media.IMAGE: image.SUFFIXES,
-    Media.AUDIO: audio.SUFFIXES,
-    Media.VIDEO: video.SUFFIXES,
-}
+NOUNS = ", ".join(m.noun for m in MEDIA[:-1]) + f" or {MEDIA[-1].noun}"
 
 
 @dataclass(frozen=True)
@@ -47,20 +41,10 @@ class Item:
         return digest.hexdigest()
 
     @cached_property
-    def image(self) -> Image:
-        """The picture; alpha is left out, since no metric here looks at it."""
-        picture = read_image(self.path, self.limits)
-        return Image(picture.pixels, bit_depth=picture.bit_depth, icc=picture.icc)
-
-    @cached_property
-    def audio(self) -> Audio:
-        """The sound."""
-        return audio.read_audio(self.path, self.limits)
-
-    @cached_property
-    def clip(self) -> VideoInfo:
-        """Facts of the video; its frames come from ``video.read_frames(item.path)``."""
-        return video.read_info(self.path, self.limits)
+    def original(self) -> Any:
+        """What the codecs of its medium are compared with: an ``Image``, an ``Audio``,
+        ``Records``; of a video its facts, since its frames are read one by one."""
+        return of(self.media).load(self)
 
 
 def find_items(
@@ -88,17 +72,15 @@ def find_items(
                 raise FileNotFoundError(2, "No such file", str(entry))
             kind = _kind_of(entry)
             if kind is None:
-                raise ParameterError(
-                    f"{entry} has an extension of no picture, sound or film that is known here"
-                )
+                raise ParameterError(f"{entry} has an extension of no {NOUNS} that is known here")
             if media is None or kind == media:
                 found.append(Item(entry, entry.name, kind, limits))
     if not found:
-        wanted = "picture, sound or film" if media is None else f"{media.name.lower()} file"
+        wanted = NOUNS if media is None else of(media).noun
         raise ParameterError(f"no {wanted} was found in {', '.join(map(str, inputs))}")
     kinds = Counter(item.media for item in found)
     if len(kinds) > 1:
-        counts = ", ".join(f"{n} {kind.name.lower()}" for kind, n in kinds.items())
+        counts = ", ".join(f"{n} {of(kind).name}" for kind, n in kinds.items())
         raise ParameterError(
             f"the inputs mix kinds of media ({counts} files): choose one with --media"
         )
@@ -107,7 +89,7 @@ def find_items(
 
 def _kind_of(path: Path) -> Media | None:
     suffix = path.suffix.lower()
-    return next((kind for kind, known in SUFFIXES.items() if suffix in known), None)
+    return next((medium.kind for medium in MEDIA if suffix in medium.suffixes), None)
 
 
 def _with_unique_names(items: Iterable[Item]) -> list[Item]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from laconic.codec.evaluate import distortion, sound
+from laconic.codec.media import of
 from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError
 
@@ -31,6 +32,13 @@ class Metric:
     media: frozenset[Media]
     compute: Callable[..., float]
     extra: bool = False
+
+    def of(self, *arguments: Any) -> float | None:
+        """The measure, None where it is not defined."""
+        try:
+            return self.compute(*arguments)
+        except ParameterError:
+            return None
 
 
 PICTURES = frozenset({Media.IMAGE, Media.VIDEO})
@@ -57,11 +65,6 @@ METRICS: dict[str, Metric] = {
         Metric("visqol", "ViSQOL (speech, polynomial)", 1, SOUNDS, sound.visqol, True),
     )
 }
-DEFAULTS = {
-    Media.IMAGE: ("psnr", "psnr-y", "ms-ssim"),
-    Media.VIDEO: ("psnr", "ms-ssim"),
-    Media.AUDIO: ("mel", "stft", "si-sdr"),
-}
 
 
 def choose(names: Sequence[str], media: Media) -> list[Metric]:
@@ -70,12 +73,13 @@ def choose(names: Sequence[str], media: Media) -> list[Metric]:
     Raises ``ParameterError`` for an unknown one or one of another medium.
     """
     chosen = []
-    for name in names or DEFAULTS[media]:
+    medium = of(media)
+    for name in names or medium.metrics:
         metric = METRICS.get(name)
         if metric is None or media not in metric.media:
             known = ", ".join(m.name for m in METRICS.values() if media in m.media)
             raise ParameterError(
-                f"there is no metric {name!r} for {media.name.lower()} files: choose among {known}"
+                f"there is no metric {name!r} for {medium.plural}: choose among {known or 'none'}"
             )
         chosen.append(metric)
     return chosen

@@ -10,7 +10,6 @@ from typing import Any
 from laconic.codec.evaluate import plot, report, tables
 from laconic.codec.evaluate.items import find_items
 from laconic.codec.evaluate.results import (
-    RATES,
     Curve,
     complete_items,
     mean_curves,
@@ -19,8 +18,8 @@ from laconic.codec.evaluate.results import (
     to_json,
 )
 from laconic.codec.evaluate.runner import Run
+from laconic.codec.media import of
 from laconic.formats.atomic import atomic_write
-from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError
 
 TIMES = ("encode_s", "decode_s", "peak_mib")
@@ -58,14 +57,14 @@ def write_outputs(
     own = mean_curves(run)
     everything = [*own, *curves]
     base = _anchor(everything, own, curves, anchor)
-    rate = RATES[run.media]
+    medium = of(run.media)
+    rate = medium.rate
     measured = [("ms-ssim-db" if m == "ms-ssim" else m) for m in run.metrics]
     delta_rows = [] if base is None else tables.deltas(base, everything, rate, measured)
-    rates = [rate, "kbps"] if run.media == Media.VIDEO else [rate, "bits_per_sample"]
-    means = tables.means_table(own, [*rates, *run.metrics, *TIMES])
+    means = tables.means_table(own, [rate, medium.second_rate, *run.metrics, *TIMES])
     deltas = tables.deltas_table(delta_rows) if delta_rows else ""
     complete = complete_items(run)
-    title = title or f"Rate and distortion over {len(complete)} {run.media.name.lower()} files"
+    title = title or f"Rate and distortion over {len(complete)} {medium.name} files"
     texts: dict[str, str | bytes] = {
         "results.json": to_json(run, delta_rows),
         "measurements.csv": to_csv(run),

@@ -8,6 +8,7 @@ from typing import Any
 
 from laconic.codec.evaluate.metrics import METRICS
 from laconic.codec.evaluate.results import RATE_TITLES, Curve
+from laconic.codec.extras import need
 from laconic.formats.errors import ParameterError
 
 # Okabe and Ito's palette, https://jfly.uni-koeln.de/color, then Tol's muted one; their yellows are
@@ -34,18 +35,17 @@ def draw(
 
     Raises ``ParameterError`` when no curve has two points of a metric.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    mpl = need("matplotlib", "eval")
+    canvas = need("matplotlib.backends.backend_agg", "eval").FigureCanvasAgg
+    new_figure = need("matplotlib.figure", "eval").Figure
     shown = [m for m in metrics if any(len(c.values(rate, m)) > 1 for c in curves)]
     if not shown:
         raise ParameterError("there is no curve of two points or more to plot")
     style = {"font.size": 9, "svg.hashsalt": "laconic", "svg.fonttype": "none",
              "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
     with mpl.rc_context(style):
-        figure = Figure(figsize=(5.6 * len(shown), 4.2), layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = new_figure(figsize=(5.6 * len(shown), 4.2), layout="constrained")
+        canvas(figure)
         for index, metric in enumerate(shown):
             axes = figure.add_subplot(1, len(shown), index + 1)
             _panel(axes, curves, rate, metric, log, max_rate)

@@ -13,7 +13,6 @@ import json
 import math
 from collections.abc import Sequence
 from importlib.resources import files
-from itertools import islice
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -24,12 +23,10 @@ from PIL import Image as Pillow
 
 from laconic.codec.evaluate.items import Item
 from laconic.codec.evaluate.measure import Row
-from laconic.codec.evaluate.results import RATES
 from laconic.codec.evaluate.runner import Run, stream_name
 from laconic.codec.evaluate.subject import find_subject, parse_spec
-from laconic.formats import video
+from laconic.codec.media import of
 from laconic.formats.audio import Audio
-from laconic.formats.container import Media
 
 STAGE = (1024, 768)  # width, height
 SECONDS = 15
@@ -57,7 +54,7 @@ def render(
     """
     shown = list(items)[:gallery]
     labels = ", ".join(run.subjects)
-    summary = f"{len(items)} {run.media.name.lower()} files; codecs: {html.escape(labels)}"
+    summary = f"{len(items)} {of(run.media).name} files; codecs: {html.escape(labels)}"
     if run.failures:
         summary += f"; {len(run.failures)} measurements failed"
     svg = "<svg></svg>" if plot is None else plot.decode()
@@ -67,7 +64,7 @@ def render(
         plot=svg[svg.index("<svg") :],
         deltas=_table(deltas),
         means=_table(means),
-        gallery=_gallery(run, shown, folder) if shown else "",
+        gallery=_gallery(run, shown, folder) if shown and of(run.media).visible else "",
         settings=html.escape(json.dumps(run.subjects, indent=1)),
     )
 
@@ -91,7 +88,7 @@ def _table(markdown: str) -> str:
 
 def matched_rows(run: Run, item: str) -> list[Row]:
     """One row of the item per codec: the first codec's middle point, the others' nearest rate."""
-    rate = RATES[run.media]
+    rate = of(run.media).rate
     reference: float | None = None
     chosen = []
     for label in run.subjects:
@@ -117,17 +114,18 @@ def _gallery(run: Run, items: Sequence[Item], folder: Path) -> str:
         subject = find_subject(parse_spec(text))
         subjects[subject.label] = subject
     entries = []
+    medium = of(run.media)
     for item in items:
         rows = matched_rows(run, item.name)
-        versions = [(Row(codec="original"), _original(item))]
+        versions = [(Row(codec="original"), medium.shown_original(item))]
         for row in rows:
             subject = subjects[row["codec"]]
             data = (
                 folder / "streams" / stream_name(subject, item.name, row["quality"])
             ).read_bytes()
-            versions.append((row, _shown(subject.decode(data, item), row)))
+            versions.append((row, medium.shown(subject.decode(data, item), row)))
         entries.append((item.name, versions))
-    if run.media == Media.AUDIO:
+    if all(isinstance(shown, Audio) for _, versions in entries for _, shown in versions):
         return _players(entries, run)
     document = [
         {
@@ -143,24 +141,8 @@ def _gallery(run: Run, items: Sequence[Item], folder: Path) -> str:
     return _template("gallery.html").substitute(reference=next(iter(run.subjects)), data=text)
 
 
-def _original(item: Item) -> Any:
-    if item.media == Media.IMAGE:
-        return item.image.pixels
-    if item.media == Media.AUDIO:
-        return item.audio
-    count = sum(1 for _ in video.read_frames(item.path, item.limits))
-    frame = next(islice(video.read_frames(item.path, item.limits), count // 2, None))
-    return video.frame_to_rgb(frame, item.clip)
-
-
-def _shown(decoded: Any, row: Row) -> Any:
-    if "frames" in row:
-        return next(islice(decoded, row["frames"] // 2, None))
-    return decoded if isinstance(decoded, Audio) else decoded.pixels
-
-
 def _caption(row: Row, run: Run) -> str:
-    rate = RATES[run.media]
+    rate = of(run.media).rate
     if rate not in row:
         return "original"
     parts = [row["codec"], f"{row[rate]:.3f} {rate}"]

@@ -19,11 +19,10 @@ from typing import Any
 from laconic.codec.evaluate.distortion import decibels
 from laconic.codec.evaluate.measure import Row
 from laconic.codec.evaluate.runner import Run
-from laconic.formats.container import Media
+from laconic.codec.media import MEDIA, of
 from laconic.formats.errors import FormatError, ParameterError
 
-RATES = {Media.IMAGE: "bpp", Media.VIDEO: "bpp", Media.AUDIO: "kbps"}
-RATE_TITLES = {"bpp": "bits per pixel (file bytes)", "kbps": "kbit/s (file bytes)"}
+RATE_TITLES = {medium.rate: medium.rate_title for medium in MEDIA}
 TO_COMPRESSAI = {
     "psnr": "psnr-rgb", "ms-ssim": "ms-ssim-rgb", "encode_s": "encoding_time",
     "decode_s": "decoding_time",
@@ -78,7 +77,7 @@ def mean_curves(run: Run) -> list[Curve]:
             if row["codec"] == label and row["item"] in complete:
                 groups[row["quality"]].append(row)
         points = [_mean(rows) for rows in groups.values()]
-        rate = RATES[run.media]
+        rate = of(run.media).rate
         curves.append(Curve(label, sorted(points, key=lambda p: p[rate] or 0)))
     return curves
 
@@ -181,7 +180,7 @@ def to_json(run: Run, deltas: Any) -> str:
         {k: _finite(v) if isinstance(v, float) else v for k, v in row.items()} for row in run.rows
     ]
     data = {
-        "config": run.config.to_dict(), "media": run.media.name.lower(), "subjects": run.subjects,
+        "config": run.config.to_dict(), "media": of(run.media).name, "subjects": run.subjects,
         "items": run.items, "complete_items": complete_items(run),
         "failures": [list(f) for f in run.failures], "deltas": deltas, "measurements": rows,
     }  # fmt: skip

@@ -19,7 +19,8 @@ from typing import Any
 from laconic.codec.evaluate import metrics as metric_table
 from laconic.codec.evaluate.items import Item, find_items
 from laconic.codec.evaluate.measure import Row, measure
-from laconic.codec.evaluate.subject import Spec, Subject, find_subject, parse_spec
+from laconic.codec.evaluate.subject import Spec, Subject, check_qualities, find_subject, parse_spec
+from laconic.codec.media import named, of
 from laconic.codec.workers import spread
 from laconic.formats.atomic import atomic_write
 from laconic.formats.container import Media
@@ -122,7 +123,7 @@ def evaluate(
         UnsupportedError: a library that a codec or metric needs is missing.
         FormatError: ``out`` holds another run's journal that cannot be read.
     """
-    media = None if config.media is None else _media(config.media)
+    media = None if config.media is None else named(config.media).kind
     items = find_items(config.inputs, media, limits)
     media = items[0].media
     chosen = tuple(m.name for m in metric_table.choose(config.metrics, media))
@@ -162,12 +163,6 @@ def stream_name(subject: Subject, item: str, quality: float | None) -> str:
     return f"{subject.label.replace('/', '_')}/{item}.{point}{subject.suffix}"
 
 
-def _media(name: str) -> Media:
-    if name not in ("image", "audio", "video"):
-        raise ParameterError(f"the medium is {name!r}: expected image, audio or video")
-    return Media[name.upper()]
-
-
 def _subjects(specs: list[Spec], media: Media) -> dict[Spec, Subject]:
     subjects: dict[Spec, Subject] = {}
     if not specs:
@@ -176,9 +171,10 @@ def _subjects(specs: list[Spec], media: Media) -> dict[Spec, Subject]:
         subject = find_subject(spec)
         if subject.media != media:
             raise ParameterError(
-                f"{subject.label} codes {subject.media.name.lower()} files and the inputs are"
-                f" {media.name.lower()} files"
+                f"{subject.label} codes {of(subject.media).name} files and the inputs are"
+                f" {of(media).name} files"
             )
+        check_qualities(subject, spec)
         if any(subject.label == other.label for other in subjects.values()):
             raise ParameterError(f"the codec {subject.label} is named twice: join its qualities")
         subjects[spec] = subject

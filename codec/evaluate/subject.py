@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec import api, registry
-from laconic.codec.base import DEFAULT_QUALITY
+from laconic.codec.base import QUALITY
 from laconic.codec.evaluate.items import Item
+from laconic.codec.media import of
 from laconic.formats.audio import Audio
 from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError
 from laconic.formats.image import Image
 
-Decoded: TypeAlias = Image | Audio | Iterator[NDArray[np.uint8]]
-"""A picture, a sound, or frames ``[H, W, 3]`` one after the other."""
+Decoded: TypeAlias = Image | Audio | Iterator[NDArray[np.uint8]] | bytes
+"""A picture, a sound, frames ``[H, W, 3]`` one after the other, or the bytes of records."""
 
 
 class Subject(Protocol):
@@ -35,6 +36,7 @@ class Subject(Protocol):
     suffix: str
     qualities: Sequence[float | None]  # the default points; (None,) for lossless codecs
     scale: str  # what the qualities mean
+    range: tuple[float, float] | None  # lowest and highest, None without a choice
 
     def describe(self) -> dict[str, Any]:
         """Settings and versions that decide the bytes, JSON-able."""
@@ -87,47 +89,59 @@ def parse_spec(text: str) -> Spec:
     return Spec(match[1], match[2], qualities)
 
 
-class RegisteredImageCodec:
-    """An image codec of the registry, built in or registered by anybody's package."""
+class RegisteredCodec:
+    """A codec of the registry, built in or registered by anybody's package."""
 
-    media = Media.IMAGE
     suffix = ".lac"
-    qualities: Sequence[float | None] = (5, 20, 35, 50, 65, 80, 95)
-    scale = "quality 0..100"
 
-    def __init__(self, name: str, model: str | None) -> None:
-        self.name, self.model = name, model
-        codec = registry.get(name)
-        if getattr(codec, "media", Media.IMAGE) != Media.IMAGE:
-            raise ParameterError(f"the codec {name} takes no pictures: it cannot be evaluated here")
-        if getattr(codec, "lossless", False):
-            self.qualities, self.scale = (None,), "lossless"
-        elif getattr(codec, "default_quality", DEFAULT_QUALITY) is None:
-            self.qualities, self.scale = (None,), "the model's only rate"
-        self.label = name if model is None else f"{name}@{model}"
+    def __init__(self, name: str, variant: str | None) -> None:
+        self.codec = codec = registry.get(name)
+        self.media, self.qualities = codec.media, codec.points
+        self.medium = of(codec.media)
+        self.scale = "quality 0..100"
+        choice = QUALITY in codec.rates and not codec.lossless
+        self.range = (0.0, 100.0) if choice else None
+        if codec.points == (None,):
+            self.scale = "lossless" if codec.lossless else "the model's only rate"
+        self.options = {**codec.measured, **(codec.variant(variant) if variant else {})}
+        self.label = name if variant is None else f"{name}@{variant}"
 
     def prepare(self) -> None:
         api.decode(self._tiny)
 
     def describe(self) -> dict[str, Any]:
         info = api.probe(self._tiny)
-        facts = {"codec": self.name, "codec_version": info.codec_version}
-        if info.model is not None:
+        facts = {"codec": info.codec, "codec_version": info.codec_version, "scale": self.scale}
+        if info.model_id:
             facts |= {"model": info.model, "model_id": info.model_id}
-        return facts
+        return {**facts, **{k: v for k, v in self.options.items() if k != "model"}}
 
     @cached_property
     def _tiny(self) -> bytes:
         """A small file, whose header says which model the codec takes."""
-        gray = np.full((64, 64, 3), 128, np.uint8)
-        return api.encode(gray, codec=self.name, model=self.model)
+        return api.encode(self.medium.sample(), codec=self.codec.name, **self.options)
 
     def encode(self, item: Item, quality: float | None) -> bytes:
-        return api.encode(item.image, codec=self.name, quality=quality, model=self.model,
-                          verify=False)  # fmt: skip
+        source = item.path if self.medium.is_lazy else item.original
+        return api.encode(source, codec=self.codec.name, quality=quality, verify=False,
+                          limits=item.limits, **self.options)  # fmt: skip
 
     def decode(self, data: bytes, item: Item) -> Decoded:
-        return api.decode(data, limits=item.limits)
+        decoded: Decoded = self.medium.for_evaluation(api.decode(data, limits=item.limits))
+        return decoded
+
+
+def check_qualities(subject: Subject, spec: Spec) -> None:
+    """Raise ``ParameterError`` for a point that the subject cannot be measured at."""
+    for quality in spec.qualities or ():
+        if subject.range is None:
+            raise ParameterError(f"{subject.label} has one rate ({subject.scale}): name no quality")
+        low, high = subject.range
+        if not low <= quality <= high:
+            raise ParameterError(
+                f"the quality of {subject.label} is {quality:g}: expected {low:g} to {high:g}"
+                f" ({subject.scale})"
+            )
 
 
 def baseline_names() -> dict[str, Media]:
@@ -153,13 +167,4 @@ def find_subject(spec: Spec) -> Subject:
             f"there is no codec {spec.name!r}: choose among {', '.join(registry.names())} and the"
             f" baselines {', '.join(baseline_names())}"
         )
-    media = getattr(registry.get(spec.name), "media", Media.IMAGE)
-    if media == Media.VIDEO:
-        from laconic.codec.evaluate.films import RegisteredFilmCodec
-
-        return RegisteredFilmCodec(spec.name, spec.variant)
-    if media == Media.AUDIO:
-        from laconic.codec.evaluate.sound_subject import RegisteredSoundCodec
-
-        return RegisteredSoundCodec(spec.name, spec.variant)
-    return RegisteredImageCodec(spec.name, spec.variant)
+    return RegisteredCodec(spec.name, spec.variant)

@@ -1,4 +1,4 @@
-"""The codec ``mlic``: pictures <-> ``.lac`` files with the variable-rate model that ships."""
+"""The variable-rate model of the codec ``mlic``, loaded and ready to code."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from laconic.codec.image.coding import Coded, Detail, ExactCoder, exact
 from laconic.codec.image.config import MlicConfig
 from laconic.codec.image.detail import detail_step, from_detail, to_detail
 from laconic.codec.image.export import read_mlic
-from laconic.codec.image.files import PictureCodec
-from laconic.codec.image.header import CODEC_ID, MlicHeader
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.model import Mlic
 from laconic.codec.image.order import ChannelOrder
@@ -117,14 +115,3 @@ def load_model(name_or_id: str) -> LoadedModel:
     """The model of that name, id or path, loaded once. Raises ``ModelError``."""
     info = models.find(name_or_id)
     return _load(info.id, info.path)
-
-
-class MlicCodec(PictureCodec):
-    """Implements :class:`laconic.codec.base.Codec`."""
-
-    name = "mlic"
-    codec_id = CODEC_ID
-    header = MlicHeader
-
-    def load(self, name_or_id: str | None) -> LoadedModel:
-        return load_model(name_or_id or models.DEFAULT_MODEL)

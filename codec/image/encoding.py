@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laconic.codec.base import EncodeSettings
 from laconic.codec.image.alpha import encode_alpha
 from laconic.codec.image.coding import Detail
 from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader
 from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.options import PictureOptions
 from laconic.codec.image.refine import Objective, refine
 from laconic.codec.image.target import search_quality
 from laconic.codec.image.tiles import LATENT, Box, Grid
@@ -33,7 +33,7 @@ class EncodeJob:
         codec_id: int,
         model: ImageModel,
         image: Image,
-        settings: EncodeSettings,
+        settings: PictureOptions,
         tile: int,
     ) -> None:
         self.codec_id, self.model, self.image, self.settings = codec_id, model, image, settings

@@ -2,47 +2,57 @@
 
 Segments are tiles in row-major order. A segment's payload is, with alpha, a varint length and the
 tile's alpha plane (``alpha.py``), then the coded latent (``coding.py``). What a model has to offer
-is in ``interface.py``; a codec (``codec.py`` and those below ``reference`` and ``zoo``) names its
-number, its header and its models. The work on one file is in ``encoding.py`` and ``decoding.py``.
+is in ``interface.py``; a codec (``codecs.py``) names its
+number, its header and its models. The work on one file is in ``encoding.py`` and ``decoding.py``,
+which import torch; this module does not.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from laconic.codec.base import DEFAULT_QUALITY, DecodeSettings, EncodeSettings, VerifyReport
-from laconic.codec.image.decoding import DecodeJob
-from laconic.codec.image.encoding import EncodeJob
-from laconic.codec.image.header import TILE_UNIT, MlicHeader, TileHeader, ZooHeader
-from laconic.codec.image.interface import ImageModel
-from laconic.codec.image.refine import check_effort
+from laconic.codec.base import (
+    BPP,
+    DEFAULT_QUALITY,
+    QUALITY,
+    TARGET,
+    Codec,
+    DecodeSettings,
+    VerifyReport,
+)
+from laconic.codec.image.header import MlicHeader, TileHeader, ZooHeader
+from laconic.codec.image.options import PictureOptions
 from laconic.codec.image.tiles import DEFAULT_TILE
+from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ParameterError
 from laconic.formats.image import Image
 
+if TYPE_CHECKING:
+    from laconic.codec.image.decoding import DecodeJob
+    from laconic.codec.image.encoding import EncodeJob
+    from laconic.codec.image.interface import ImageModel
 
-class PictureCodec:
+
+class PictureCodec(Codec):
     """Implements :class:`laconic.codec.base.Codec` for image models of one kind."""
 
-    name: ClassVar[str]
-    codec_id: ClassVar[int]
+    media = Media.IMAGE
+    rates = (QUALITY, BPP, TARGET)
+    options = PictureOptions
     header: ClassVar[type[MlicHeader] | type[TileHeader] | type[ZooHeader]]
 
     @abstractmethod
     def load(self, name_or_id: str | None) -> ImageModel:
         """The model of that name, id or path; None is the default. Raises ``ModelError``."""
 
-    def encode(self, image: Image, settings: EncodeSettings) -> bytes:
+    def encode(self, media: Image, settings: PictureOptions) -> bytes:
         """A complete file; see :func:`laconic.codec.encode`."""
-        check_effort(settings.effort)
+        from laconic.codec.image.encoding import EncodeJob
+
+        image = media
         tile = DEFAULT_TILE if settings.tile is None else settings.tile
-        if tile % TILE_UNIT or not TILE_UNIT <= tile <= 255 * TILE_UNIT:
-            raise ParameterError(
-                f"the tile side is {tile}: expected a multiple of {TILE_UNIT} from {TILE_UNIT} to"
-                f" {255 * TILE_UNIT} pixels"
-            )
         settings.limits.check_pixels(image.width, image.height)
         job = EncodeJob(self.codec_id, self.load(settings.model), image, settings, tile)
         target = settings.target_bytes
@@ -55,7 +65,7 @@ class PictureCodec:
             return job.run(round(quality, 1))
         return job.run_within(target)
 
-    def _at_its_rate(self, job: EncodeJob, settings: EncodeSettings, target: int | None) -> bytes:
+    def _at_its_rate(self, job: EncodeJob, settings: PictureOptions, target: int | None) -> bytes:
         """A file of a model that was trained for one rate."""
         name = job.model.info.name
         if settings.quality is not None:
@@ -77,6 +87,8 @@ class PictureCodec:
 
     def job(self, reader: ContainerReader, settings: DecodeSettings) -> DecodeJob:
         """The decoding of one file, step by step."""
+        from laconic.codec.image.decoding import DecodeJob
+
         return DecodeJob(self.header, self.load, reader, settings)
 
     def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:

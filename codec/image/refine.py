@@ -29,7 +29,6 @@ from laconic.codec.image.coding import LatentCoder, Result, Steps
 from laconic.codec.image.likelihood import gaussian_bits
 from laconic.codec.image.reference.bottleneck import FactorizedPrior
 from laconic.entropy import CdfTables
-from laconic.formats.errors import ParameterError
 
 STEPS = (0, 10, 25, 50, 100, 200, 400, 700, 1200, 2000)  # of the optimiser, by effort
 START = 0.5  # temperature
@@ -158,12 +157,6 @@ class Refined:
 
 
 Report = Callable[[int, int, float], None]  # step, steps, change of the loss so far (0.03 = -3 %)
-
-
-def check_effort(effort: int) -> None:
-    """Raise ``ParameterError`` unless the effort is known."""
-    if not 0 <= effort < len(STEPS):
-        raise ParameterError(f"effort is {effort}: expected 0 to {len(STEPS) - 1}")
 
 
 def pace(optimiser: torch.optim.Optimizer, progress: float) -> None:

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from laconic.codec.extras import need
 from laconic.codec.image.interface import ImageModel
 from laconic.formats.errors import ParameterError
 from laconic.formats.image import Image
@@ -154,17 +155,16 @@ def draw(energy: Floats, by_parameters: list[int], name: str) -> bytes:
     measured one."""
     import io
 
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    canvas = need("matplotlib.backends.backend_agg", "eval").FigureCanvasAgg
+    new_figure = need("matplotlib.figure", "eval").Figure
     measured = np.argsort(-energy, kind="stable").tolist()
     orders = {
         "as the model has them": list(range(len(energy))),
         "by parameters": by_parameters,
         "by measured energy": measured,
     }
-    figure = Figure(figsize=(7, 5.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(figsize=(7, 5.4), layout="constrained")
+    canvas(figure)
     for i, (title, permutation) in enumerate(orders.items()):
         axes = figure.add_subplot(3, 1, i + 1)
         axes.bar(range(len(energy)), np.maximum(energy[permutation], 1e-9), 1.0, color="#0072B2")

@@ -1,12 +1,13 @@
 """Child process that turns a PyTorch checkpoint into safetensors: ``python -m
 laconic.codec.image.unpack CHECKPOINT OUT BYTES``.
 
-It limits its own memory before it reads anything, unpickles tensors only, and says in one line on
-stderr why it could not.
+It limits its own memory before it reads anything, unpickles tensors and inert settings only, and
+says in one line on stderr why it could not.
 """
 
 from __future__ import annotations
 
+import argparse
 import resource
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ def main(source: Path, out: Path, limit: int) -> str | None:
     import torch
     from safetensors.torch import save_file
 
+    # What training scripts keep beside the weights: plain attributes, which are not looked at.
+    torch.serialization.add_safe_globals([argparse.Namespace])
     try:
         loaded = torch.load(source, map_location="cpu", weights_only=True)
         tensors = _tensors(loaded)

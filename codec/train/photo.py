@@ -110,7 +110,8 @@ def turned(
     pictures: list[NDArray[np.uint8]], random: np.random.Generator
 ) -> list[NDArray[np.uint8]]:
     """The pictures turned and mirrored at random."""
-    return [np.rot90(p, random.integers(4))[:, :: int(random.choice([-1, 1]))] for p in pictures]
+    sides = (-1, 1)
+    return [np.rot90(p, int(random.integers(4)))[:, :: int(random.choice(sides))] for p in pictures]
 
 
 def loss_of(network: PhotoNetwork, batch: list[Batch]) -> Tensor:

@@ -34,23 +34,26 @@ class Row:
     scale: str = "lossless"
     variants: dict[str, dict[str, Any]] | None = None
     needs: str | None = None  # a package that teaches Pillow the format
+    range: tuple[float, float] | None = None  # of the qualities
 
 
 QUALITY = (10, 25, 40, 55, 70, 80, 90, 95)
 TABLE: dict[str, Row] = {
     "jpeg": Row("JPEG", ".jpg", "libjpeg_turbo", {"optimize": True, "progressive": True,
                 "subsampling": 2}, "quality", QUALITY, "libjpeg quality 1..95",
-                {"420": {"subsampling": 2}, "444": {"subsampling": 0}}),
+                {"420": {"subsampling": 2}, "444": {"subsampling": 0}}, range=(1, 95)),
     "webp": Row("WEBP", ".webp", "webp", {"method": 6}, "quality", QUALITY,
-                "libwebp quality 0..100"),
+                "libwebp quality 0..100", range=(0, 100)),
     "avif": Row("AVIF", ".avif", "avif", {"speed": 6, "subsampling": "4:4:4", "max_threads": 2},
                 "quality", (20, 35, 50, 60, 70, 80, 90), "libavif quality 0..100",
-                {"420": {"subsampling": "4:2:0"}, "444": {"subsampling": "4:4:4"}}),
+                {"420": {"subsampling": "4:2:0"}, "444": {"subsampling": "4:4:4"}},
+                range=(0, 100)),
     "jpeg2000": Row("JPEG2000", ".jp2", "jpg_2000", {"irreversible": True, "mct": 1,
                     "quality_mode": "dB"},
-                    "quality_layers", (28, 31, 34, 37, 40, 43), "target PSNR in dB"),
+                    "quality_layers", (28, 31, 34, 37, 40, 43), "target PSNR in dB", None,
+                    None, (1, 100)),
     "jxl": Row("JXL", ".jxl", None, {"effort": 7}, "quality", QUALITY, "libjxl quality 0..100",
-               None, "pillow_jxl"),
+               None, "pillow_jxl", (0, 100)),
     "png": Row("PNG", ".png", "zlib", {"optimize": True}),
     "webp-lossless": Row("WEBP", ".webp", "webp", {"lossless": True, "method": 6, "quality": 100,
                          "exact": True}),
@@ -78,6 +81,7 @@ class PillowCodec:
         self.row = row = TABLE[name]
         self.label = name if variant is None else f"{name}@{variant}"
         self.suffix, self.qualities, self.scale = row.suffix, row.qualities, row.scale
+        self.range = row.range
         variants = row.variants or {}
         if variant is not None and variant not in variants:
             raise ParameterError(
@@ -105,7 +109,7 @@ class PillowCodec:
                 "options": self.options, "scale": row.scale}  # fmt: skip
 
     def encode(self, item: Item, quality: float | None) -> bytes:
-        if item.image.bit_depth != 8:
+        if item.original.bit_depth != 8:
             raise UnsupportedError(f"{self.label} is measured on 8-bit pictures only")
         options = dict(self.options)
         if self.row.key == "quality_layers":
@@ -116,7 +120,7 @@ class PillowCodec:
                     f"the quality of {self.label} is {quality}: expected {self.scale}"
                 )
             options[self.row.key] = int(quality)
-        pixels = item.image.pixels
+        pixels = item.original.pixels
         picture = Pillow.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
         buffer = io.BytesIO()
         try:
@@ -127,7 +131,7 @@ class PillowCodec:
 
     def decode(self, data: bytes, item: Item) -> Image:
         with Pillow.open(io.BytesIO(data)) as picture:
-            decoded = picture.convert("L" if item.image.channels == 1 else "RGB")
+            decoded = picture.convert("L" if item.original.channels == 1 else "RGB")
         array = np.asarray(decoded)
         return Image(array[..., None] if array.ndim == 2 else array)
 

@@ -70,6 +70,7 @@ class FfmpegSound:
                 f"this FFmpeg has no {row.encoder}: install another build of PyAV to measure {name}"
             ) from error
         self.suffix, self.qualities = row.suffix, row.qualities
+        self.range = None if row.qualities == (None,) else (1.0, 512.0)
         self.scale = "lossless" if row.qualities == (None,) else "nominal kbit/s"
 
     def prepare(self) -> None:
@@ -87,7 +88,7 @@ class FfmpegSound:
         import av
 
         row = self.row
-        sound = item.audio
+        sound = item.original
         if sound.channels > 2:
             raise UnsupportedError(f"{self.label} is measured on mono and stereo only")
         rate = sound.rate
@@ -113,8 +114,9 @@ class FfmpegSound:
         return buffer.getvalue()
 
     def decode(self, data: bytes, item: Item) -> Audio:
-        decoded = resample(read_audio(data, item.limits), item.audio.rate, item.audio.channels)
-        return Audio(fit_length(decoded.samples, item.audio.samples.shape[1]), item.audio.rate)
+        original: Audio = item.original
+        decoded = resample(read_audio(data, item.limits), original.rate, original.channels)
+        return Audio(fit_length(decoded.samples, original.samples.shape[1]), original.rate)
 
 
 def _frames(sound: Audio, layout: str, size: int = 1 << 14) -> Any:

@@ -35,19 +35,20 @@ class Row:
     default: str
     qualities: Sequence[float | None]
     options: dict[str, str]
+    range: tuple[float, float]
     formats: Sequence[str] = ("yuv420p", "yuv422p", "yuv444p")
 
 
 X26X = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower",
         "veryslow", "placebo")  # fmt: skip
 TABLE: dict[str, Row] = {
-    "x264": Row("libx264", X26X, "preset", "medium", (17, 22, 27, 32, 37, 42), {}),
+    "x264": Row("libx264", X26X, "preset", "medium", (17, 22, 27, 32, 37, 42), {}, (0, 51)),
     "x265": Row("libx265", X26X, "preset", "medium", (17, 22, 27, 32, 37, 42),
-                {"x265-params": f"log-level=none:pools={THREADS}:frame-threads=1"}),
+                {"x265-params": f"log-level=none:pools={THREADS}:frame-threads=1"}, (0, 51)),
     "svt-av1": Row("libsvtav1", tuple(map(str, range(14))), "preset", "8", (22, 30, 38, 46, 54, 62),
-                   {"svtav1-params": f"lp={THREADS}"}, ("yuv420p",)),
+                   {"svtav1-params": f"lp={THREADS}"}, (0, 63), ("yuv420p",)),
     "vp9": Row("libvpx-vp9", tuple(map(str, range(9))), "cpu-used", "2", (22, 30, 38, 46, 54, 62),
-               {"b": "0", "row-mt": "0", "deadline": "good"}),
+               {"b": "0", "row-mt": "0", "deadline": "good"}, (0, 63)),
 }  # fmt: skip
 
 
@@ -85,7 +86,7 @@ class FfmpegVideo:
                 f"this FFmpeg has no {row.encoder}: install another build of PyAV to measure {name}"
             ) from error
         self.label = name if variant is None else f"{name}@{variant}"
-        self.qualities = row.qualities
+        self.qualities, self.range = row.qualities, row.range
 
     def prepare(self) -> None:
         """Nothing to load."""
@@ -102,7 +103,7 @@ class FfmpegVideo:
     def encode(self, item: Item, quality: float | None) -> bytes:
         import av
 
-        row, clip = self.row, item.clip
+        row, clip = self.row, item.original
         pixel_format = clip.pixel_format.replace("yuvj", "yuv")
         if pixel_format not in row.formats:
             pixel_format = "yuv420p"
@@ -134,4 +135,4 @@ class FfmpegVideo:
 
     def decode(self, data: bytes, item: Item) -> Iterator[NDArray[np.uint8]]:
         for frame in video.read_frames(data, item.limits, THREADS):
-            yield video.frame_to_rgb(frame, item.clip)
+            yield video.frame_to_rgb(frame, item.original)

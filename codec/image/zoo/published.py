@@ -13,6 +13,7 @@ import urllib.error
 from pathlib import Path
 
 from laconic.codec import models
+from laconic.codec.extras import need
 from laconic.codec.image.zoo.recognise import KINDS
 from laconic.codec.image.zoo.variable import LAMBDAS
 from laconic.formats.errors import ModelError
@@ -52,8 +53,9 @@ def installed(spec: str) -> str:
 def _file(spec: str) -> Path:
     """The checkpoint on this machine."""
     import torch
-    from compressai.zoo.image import model_urls
-    from compressai.zoo.image_vbr import model_urls as vbr_urls
+
+    model_urls = need("compressai.zoo.image", "compressai").model_urls
+    vbr_urls = need("compressai.zoo.image_vbr", "compressai").model_urls
 
     kind, _, level = spec.partition(":")
     url = model_urls.get(kind, {}).get("mse", {}).get(int(level)) if level else None

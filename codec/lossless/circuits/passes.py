@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +82,7 @@ def downward_posteriors(circuit: HCLT, up: Upward) -> Iterator[tuple[int, Floats
     top = circuit.order[0]
     left = [len(c) for c in children_of(circuit.parents)]
     for node in circuit.order:
-        ratio = None
+        ratio: NDArray[Any] | None = None
         if node == top:
             posterior = up.root / np.maximum(up.root.sum(axis=1, keepdims=True), TINY)
         else:

@@ -46,8 +46,9 @@ def encode_base(image: Image, settings: EncodeSettings) -> bytes:
     """The lossy picture, without metadata; the alpha plane of the picture is in it."""
     bare = Image(image.pixels, image.alpha, image.bit_depth, color=image.color)
     quality = DEFAULT_QUALITY if settings.quality is None else settings.quality
-    plain = EncodeSettings(quality=quality, verify=settings.verify, limits=settings.limits)
-    return registry.get(CODEC).encode(bare, plain)
+    codec = registry.get(CODEC)
+    plain = codec.options(quality=quality, verify=settings.verify, limits=settings.limits)
+    return codec.encode(bare, plain)
 
 
 class Base:

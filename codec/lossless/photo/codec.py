@@ -9,58 +9,54 @@ Nothing here imports torch unless the encoder adapts or there is a preview.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from laconic.codec.base import DecodeSettings, EncodeSettings, VerifyReport
+from laconic.codec import models
+from laconic.codec.base import QUALITY, Codec, DecodeSettings, VerifyReport
 from laconic.codec.lossless.photo.decoder import DecodeJob
 from laconic.codec.lossless.photo.encoder import EncodeJob
-from laconic.codec.lossless.photo.header import (
-    CODEC_ID,
-    DEFAULT_TILE,
-    MAX_TILE,
-    TILE_UNIT,
-    PhotoHeader,
-)
+from laconic.codec.lossless.photo.header import CODEC_ID, DEFAULT_TILE, PhotoHeader
+from laconic.codec.lossless.photo.options import PhotoDecodeOptions, PhotoOptions
+from laconic.codec.models import ModelInfo
+from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ParameterError
 from laconic.formats.image import Image
 
 
-class PhotoCodec:
+class PhotoCodec(Codec):
     """Implements :class:`laconic.codec.base.Codec`."""
 
     name = "photo"
     codec_id = CODEC_ID
+    media = Media.IMAGE
     lossless = True
+    rates = (QUALITY,)  # of the preview
+    options = PhotoOptions
+    decode_options = PhotoDecodeOptions
+    recipes = dict.fromkeys(("photo", "photo-preview"), ("minutes", "batch", "threads", "init"))
 
-    def encode(self, image: Image, settings: EncodeSettings) -> bytes:
+    def encode(self, media: Image, settings: PhotoOptions) -> bytes:
         """A complete file; see :func:`laconic.codec.encode`."""
-        for name, value in (
-            ("quality", settings.quality),
-            ("bpp", settings.bpp),
-            ("target_bytes", settings.target_bytes),
-        ):
-            if value is not None and not (settings.preview and name == "quality"):
-                raise ParameterError(
-                    f"{name} is {value}: the codec photo is lossless and has one size; leave it"
-                    " out, or choose a lossy codec such as mlic"
-                )
-        tile = DEFAULT_TILE if settings.tile is None else settings.tile
-        if tile % TILE_UNIT or not TILE_UNIT <= tile <= MAX_TILE:
+        if settings.quality is not None and not settings.preview:
             raise ParameterError(
-                f"the tile side is {tile}: expected a multiple of {TILE_UNIT} from {TILE_UNIT} to"
-                f" {MAX_TILE} pixels"
+                f"quality is {settings.quality}: the codec photo is lossless and has one size;"
+                " leave it out, ask for a preview, or choose a lossy codec"
             )
-        settings.limits.check_pixels(image.width, image.height)
-        return EncodeJob(image, settings, tile).run()
+        tile = DEFAULT_TILE if settings.tile is None else settings.tile
+        settings.limits.check_pixels(media.width, media.height)
+        return EncodeJob(media, settings, tile).run()
 
-    def decode(self, reader: ContainerReader, settings: DecodeSettings) -> Image:
-        """The picture or a region of it; see :func:`laconic.codec.decode`."""
-        return DecodeJob(reader, settings).run()
-
-    def preview(self, reader: ContainerReader, settings: DecodeSettings) -> Image:
-        """The lossy picture that a file encoded with ``preview`` begins with."""
-        return DecodeJob(reader, settings).preview()
+    def decode(self, reader: ContainerReader, settings: PhotoDecodeOptions) -> Image:
+        """The picture, a region of it, or the lossy picture that it begins with."""
+        job = DecodeJob(reader, settings)
+        if not settings.preview:
+            return job.run()
+        if settings.region is not None or settings.partial:
+            raise ParameterError("a preview is decoded whole: leave region and partial out")
+        return job.preview()
 
     def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:
         """Decode everything and compare the checks."""
@@ -72,3 +68,21 @@ class PhotoCodec:
     def describe(self, codec_header: bytes) -> dict[str, Any]:
         """How the samples are coded."""
         return PhotoHeader.unpack(codec_header).to_dict()
+
+    def export(self, checkpoint: Path, recipe: str, out: Path, **how: Any) -> ModelInfo | None:
+        from laconic.codec.lossless.photo.config import CONFIGS
+        from laconic.codec.lossless.photo.export import export_checkpoint
+
+        return export_checkpoint(checkpoint, out, **how) if recipe in CONFIGS else None
+
+    def train(self, recipe: str, data: Sequence[Path], out: Path, **options: Any) -> str:
+        from dataclasses import replace
+
+        from laconic.codec.train import photo
+
+        options.pop("report", None)
+        how = {k: options.pop(k) for k in ("resume", "threads", "init") if k in options}
+        chosen = replace(photo.PhotoRecipe(config=recipe), **options)
+        if how.get("init") is not None:
+            chosen = replace(chosen, lr=chosen.lr / 2)
+        return models.exportable(photo.run(chosen, list(data), out, **how))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.base import DecodeSettings, EncodeSettings
+from laconic.codec.base import DecodeSettings
 from laconic.codec.image.alpha import encode_alpha
 from laconic.codec.lossless.photo.decoder import DecodeJob
 from laconic.codec.lossless.photo.depth import prepare
@@ -22,6 +22,7 @@ from laconic.codec.lossless.photo.header import (
     Tiles,
 )
 from laconic.codec.lossless.photo.network import DEFAULT_MODEL, PREVIEW_MODEL, load_model
+from laconic.codec.lossless.photo.options import PhotoOptions
 from laconic.codec.lossless.photo.parts import batches_of, check_of, rounds_of
 from laconic.codec.lossless.photo.workers import Workers
 from laconic.formats.container import Container, Header, Media, Segment
@@ -44,7 +45,7 @@ class _Round(NamedTuple):
 class EncodeJob:
     """One picture on its way to a file."""
 
-    def __init__(self, image: Image, settings: EncodeSettings, tile: int) -> None:
+    def __init__(self, image: Image, settings: PhotoOptions, tile: int) -> None:
         self.image, self.settings = image, settings
         self.tiles = Tiles(image.width, image.height, tile)
         self.numbers, self.header = prepare(image.pixels, PhotoHeader(tile=tile))

@@ -8,32 +8,37 @@ general-purpose method makes smaller are stored that way.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
 
-from laconic.codec.base import DecodeSettings, EncodeSettings, VerifyReport
+from laconic.codec.base import Codec, DecodeSettings, Recipes, VerifyReport
 from laconic.codec.lossless.records.decoding import DecodeJob
 from laconic.codec.lossless.records.encoding import EncodeJob
 from laconic.codec.lossless.records.header import CODEC_ID, RecordsHeader
+from laconic.codec.lossless.records.options import RecordsOptions
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import ParameterError
 from laconic.formats.records import Records
 
 
-class RecordsCodec:
+class RecordsCodec(Codec):
     """Implements :class:`laconic.codec.base.Codec` for :class:`Records`."""
 
     name = "records"
     codec_id = CODEC_ID
     media = Media.DATA
     lossless = True
+    options = RecordsOptions
+    recipes: ClassVar[Recipes] = {
+        "records": ("name", "states", "epochs"),
+        "records-small": ("name", "threads"),
+    }
 
-    def encode(self, records: Records, settings: EncodeSettings) -> bytes:
+    def encode(self, media: Records, settings: RecordsOptions) -> bytes:
         """A complete file; see :func:`laconic.codec.encode`."""
-        for option in ("quality", "bpp", "target_bytes", "tile"):
-            if getattr(settings, option) is not None:
-                raise ParameterError(f"records are coded exactly: {option} has no meaning here")
-        return EncodeJob(records, settings).run()
+        return EncodeJob(media, settings).run()
 
     def decode(self, reader: ContainerReader, settings: DecodeSettings) -> Any:
         """An array ``[N, ...]`` or a :class:`Table`, or some of its rows."""
@@ -48,3 +53,35 @@ class RecordsCodec:
     def describe(self, codec_header: bytes) -> dict[str, Any]:
         """Method, rows of a block, lanes, checksum."""
         return RecordsHeader.unpack(codec_header).to_dict()
+
+    def train(self, recipe: str, data: Sequence[Path], out: Path, **options: Any) -> str:
+        """A circuit, or a network of the preset ``small``, from one array."""
+        from laconic.formats.errors import ParameterError
+        from laconic.formats.records import read_records
+
+        if len(data) != 1:
+            raise ParameterError("records are trained on one array: give --data once")
+        records = read_records(data[0])
+        resume = options.get("resume", False)
+        report = options.get("report", print)
+        if recipe == "records":
+            from laconic.codec.lossless.records.training import Recipe, run
+
+            chosen = Recipe()
+            if "states" in options:
+                chosen = replace(chosen, states=options["states"])
+            if "epochs" in options:
+                schedule = replace(chosen.schedule, epochs=options["epochs"])
+                chosen = replace(chosen, schedule=schedule)
+            name = options.get("name", "mnist-hclt")
+            info = run(chosen, records, out, name=name, resume=resume, report=report)
+        else:
+            import torch
+
+            from laconic.codec.lossless.records.small_training import SmallRecipe, run_small
+
+            if "threads" in options:
+                torch.set_num_threads(options["threads"])
+            name = options.get("name", "mnist-small")
+            info = run_small(SmallRecipe(), records, out, name=name, resume=resume, report=report)
+        return f"{info.path}: {info.id}, {info.bytes:,} bytes"

@@ -61,8 +61,6 @@ class DecodeJob:
             )
         if head.numerics != NumericsProfile.INTEGER_TABLES:
             raise UnsupportedError(f"the records use numerics profile {head.numerics}: unknown")
-        if settings.region is not None:
-            raise ParameterError("records have no regions: ask for rows")
         self.data = DataHeader.unpack(head.media_header, settings.limits)
         self.header = RecordsHeader.unpack(head.codec_header)
         self.symbols = 0

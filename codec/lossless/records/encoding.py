@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from laconic.codec.base import DecodeSettings, EncodeSettings
+from laconic.codec.base import DecodeSettings
 from laconic.codec.lossless.records.blocks import Intervals, Rows
 from laconic.codec.lossless.records.columns import plain_columns
 from laconic.codec.lossless.records.decoding import DecodeJob
 from laconic.codec.lossless.records.header import CODEC_ID, CODEC_VERSION, Method, RecordsHeader
 from laconic.codec.lossless.records.learning import fit
 from laconic.codec.lossless.records.named import NamedCircuit, load_circuit
+from laconic.codec.lossless.records.options import RecordsOptions
 from laconic.codec.lossless.records.prepare import (
     Prepared,
     check_symbols,
@@ -41,7 +42,7 @@ MAX_COLUMNS = 1 << 14
 class EncodeJob:
     """One file to be: :meth:`run` returns its bytes."""
 
-    def __init__(self, records: Records, settings: EncodeSettings) -> None:
+    def __init__(self, records: Records, settings: RecordsOptions) -> None:
         self.records, self.settings = records, settings
         self.frame: TextFrame | None = None
         header = records.header

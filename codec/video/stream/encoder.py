@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from laconic.codec.base import EncodeSettings
 from laconic.codec.video.header import CODEC_ID, CODEC_VERSION, HnervHeader
+from laconic.codec.video.options import VideoOptions
 from laconic.codec.video.stream.cuts import longest_chunk, plan_chunks
 from laconic.codec.video.stream.fitting import FrameSource, Task, fit_at_once, fit_in_turn
 from laconic.codec.video.stream.stopping import Stopper
@@ -53,16 +53,12 @@ class StreamEncoder:
 
     Args:
         film: what to encode.
-        settings: of these the rate, ``model`` (the network), ``film`` and the callbacks count.
+        settings: ``model`` may name the network too.
     """
 
-    def __init__(self, film: Film, settings: EncodeSettings) -> None:
-        self.film, self.settings, self.options = film, settings, settings.film
-        self.note: Callable[[str], None] = self.options.note or (lambda sentence: None)
-        if settings.effort:
-            raise ParameterError("films have no effort: choose a preset (fast, medium, slow)")
-        if self.options.chunk is not None and self.options.chunk < 1:
-            raise ParameterError(f"a chunk of {self.options.chunk} frames: expected 1 or more")
+    def __init__(self, film: Film, settings: VideoOptions) -> None:
+        self.film, self.settings = film, settings
+        self.note: Callable[[str], None] = settings.say
         self._fit_settings(None)  # complains about unknown presets and networks at once
 
     def fit(self) -> None:
@@ -74,7 +70,9 @@ class StreamEncoder:
             KeyboardInterrupt: stopped before every chunk had begun.
         """
         found = self.film.scan(self.settings.limits)
-        sound, tracks, notices = self.film.sound() if self.options.audio else (None, 0, list[str]())
+        sound, tracks, notices = (
+            self.film.sound() if self.settings.audio else (None, 0, list[str]())
+        )
         for sentence in (*found.notices, *notices):
             self.note(sentence)
         header = self._header = replace(found.header, tracks=tracks)
@@ -82,8 +80,8 @@ class StreamEncoder:
         size = 0 if sound is None else sound.seek(0, 2)
         spans = plan_chunks(
             found.changes,
-            longest_chunk(header.width, header.height, self.options.chunk),
-            fixed=self.options.chunk is not None,
+            longest_chunk(header.width, header.height, self.settings.chunk),
+            fixed=self.settings.chunk is not None,
         )
         private = self._private = HnervHeader(self._network(), tuple(s.count for s in spans))
         work = self.work = self._work(private)
@@ -100,7 +98,7 @@ class StreamEncoder:
                 self.settings.status,
                 self.settings.limits,
             )
-            jobs = min(self.options.jobs, len(spans))
+            jobs = min(self.settings.jobs, len(spans))
             early = fit_at_once(task, source, jobs) if jobs > 1 else fit_in_turn(task, source)
             if len(work.done) + len(early) < len(spans) or stop.terminated:
                 if work.path is not None:
@@ -134,13 +132,13 @@ class StreamEncoder:
     def _network(self) -> str:
         from laconic.codec.video.settings import FitSettings
 
-        return self.settings.model or FitSettings().network
+        return self.settings.network or self.settings.model or FitSettings().network
 
     def _fit_settings(self, quality: float | None) -> Any:
         from laconic.codec.video.settings import FitSettings
 
         return FitSettings(
-            network=self._network(), preset=self.options.preset, quality=quality, seed=0
+            network=self._network(), preset=self.settings.preset, quality=quality, seed=0
         )
 
     def _work(self, private: HnervHeader) -> Work:
@@ -148,12 +146,12 @@ class StreamEncoder:
         settings = self.settings
         facts = [
             CODEC_VERSION, self.film.digest(), asdict(self._fit_settings(settings.quality)),
-            settings.bpp, settings.target_bytes, self.options.audio, private.lengths,
+            settings.bpp, settings.target_bytes, self.settings.audio, private.lengths,
         ]  # fmt: skip
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        if self.options.work is None:
+        if self.settings.work is None:
             return Work(key)
-        path = Path(self.options.work)
+        path = Path(self.settings.work)
         if not path.exists():
             return Work(key, path)
         try:
@@ -168,7 +166,7 @@ class StreamEncoder:
             reason = f"{path} holds unfinished work on another film or with other settings"
         except FormatError as error:
             reason = str(error).partition(":")[0]
-        if not self.options.fresh:
+        if not self.settings.fresh:
             raise ParameterError(f"{reason}: delete it, or add -f to begin anew")
         self.note(f"{reason}: it is replaced")
         return Work(key, path)
@@ -193,7 +191,7 @@ class StreamEncoder:
                 f"the target is {target} bytes, but the file needs {fixed} before the first"
                 f" frame{carried}"
             )
-        return partial(_share, private.lengths, target - fixed, work, self.options.jobs > 1)
+        return partial(_share, private.lengths, target - fixed, work, self.settings.jobs > 1)
 
     def _write(self, fp: BinaryIO, segments: list[Segment]) -> None:
         sound, private = self._sound, self._private

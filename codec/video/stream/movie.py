@@ -16,9 +16,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.base import DecodeSettings, VerifyReport
+from laconic.codec.base import VerifyReport
 from laconic.codec.info import Info, info_of
 from laconic.codec.video.header import CODEC_VERSION, HnervHeader, chunk_of
+from laconic.codec.video.options import VideoDecodeOptions
 from laconic.entropy.check import SymbolCheck
 from laconic.entropy.profiles import NumericsProfile
 from laconic.formats.container import Media
@@ -41,7 +42,7 @@ class MovieFile:
     that can be read.
     """
 
-    def __init__(self, reader: ContainerReader, settings: DecodeSettings) -> None:
+    def __init__(self, reader: ContainerReader, settings: VideoDecodeOptions) -> None:
         head = reader.header
         if head.media != Media.VIDEO or head.codec_version != CODEC_VERSION:
             raise UnsupportedError(
@@ -50,8 +51,6 @@ class MovieFile:
             )
         if head.numerics != NumericsProfile.INTEGER_TABLES:
             raise UnsupportedError(f"the film uses numerics profile {head.numerics}: unknown")
-        if settings.region is not None or settings.rows is not None:
-            raise ParameterError("films have neither regions nor rows: ask for frames")
         self.reader, self.settings = reader, settings
         self.header = VideoHeader.unpack(head.media_header, reader.chunks, settings.limits)
         self.private = HnervHeader.unpack(head.codec_header, settings.limits)
@@ -193,7 +192,7 @@ class Video(Sequence[Frame]):
         self.notices = file.notices
 
     @classmethod
-    def of(cls, reader: ContainerReader, settings: DecodeSettings) -> Video:
+    def of(cls, reader: ContainerReader, settings: VideoDecodeOptions) -> Video:
         """The film of an open file, or the frames that the settings name."""
         file = MovieFile(reader, settings)
         total = file.header.frames
@@ -262,8 +261,8 @@ class Video(Sequence[Frame]):
 
     @property
     def audio(self) -> Sound | None:
-        """The audio tracks of the whole film, None without."""
-        return self._file.sound()
+        """The audio tracks of the whole film, None without or where they are not wanted."""
+        return self._file.sound() if self._file.settings.audio else None
 
     @property
     def info(self) -> Info:

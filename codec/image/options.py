@@ -1,0 +1,26 @@
+"""What encoders of pictures can be told. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from laconic.codec.base import EncodeSettings
+from laconic.codec.image.header import TILE_UNIT
+from laconic.codec.image.tiles import DEFAULT_TILE
+from laconic.codec.options import option
+
+MAX_EFFORT = 9  # `refine.STEPS` says what each costs
+
+
+@dataclass(frozen=True)
+class PictureOptions(EncodeSettings):
+    """Options of the lossy picture codecs."""
+
+    effort: int = option(
+        0, "More time for fewer bits; Ctrl-C keeps the best so far.", low=0, high=MAX_EFFORT
+    )
+    tile: int | None = option(
+        None, "Side of the tiles.", unit="pixels", low=TILE_UNIT, high=255 * TILE_UNIT,
+        step=TILE_UNIT, shown=str(DEFAULT_TILE),
+    )  # fmt: skip
+    strip: bool = option(False, "Leave out EXIF and XMP, or a sound's tags.")
