@@ -31,6 +31,7 @@ from laconic.codec.base import (
 from laconic.codec.info import Info, info_of
 from laconic.codec.sources import as_film, as_image, as_records, is_data, is_film
 from laconic.formats.audio import Audio
+from laconic.formats.claims import check_claims, padded
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ParameterError
@@ -171,7 +172,8 @@ def encode(
         status=status,
         limits=limits,
     )
-    return chosen.encode(media, settings)
+    data = chosen.encode(media, settings)
+    return padded(data, limits) if kind == Media.IMAGE else data
 
 
 def decode(
@@ -374,4 +376,6 @@ def _preview_of(reader: ContainerReader, settings: DecodeSettings) -> Image:
 
 
 def _codec_of(reader: ContainerReader) -> Codec:
-    return registry.get(registry.name_of(reader.header.codec))
+    name = registry.name_for(reader.header)
+    check_claims(reader)
+    return registry.get(name)

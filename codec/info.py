@@ -53,7 +53,7 @@ class Info:
 def info_of(reader: ContainerReader, limits: Limits) -> Info:
     """Facts of an open file. Raises ``FormatError``, ``LimitError``, ``UnsupportedError``."""
     header = reader.header
-    name = registry.name_of(header.codec)
+    name = registry.name_for(header)
     if header.media == Media.DATA:
         return _data_info(reader, name, limits)
     if header.media == Media.VIDEO:

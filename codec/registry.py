@@ -14,17 +14,20 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
 from laconic.codec.base import Codec
-from laconic.formats.errors import ParameterError, UnsupportedError
+from laconic.formats.container import Header, Media
+from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 
 GROUP = "laconic.codecs"
 
 
 class BuiltIn(NamedTuple):
-    """A codec that ships: its number in streams, its class, the class of its private header."""
+    """A codec that ships: its number in streams, its class, the class of its private header, and
+    what its files hold."""
 
     number: int
     codec: str
     header: str
+    media: Media = Media.IMAGE
 
 
 BUILT_IN = {
@@ -40,6 +43,7 @@ BUILT_IN = {
         3,
         "laconic.codec.lossless.records.codec:RecordsCodec",
         "laconic.codec.lossless.records.header:RecordsHeader",
+        Media.DATA,
     ),
     "mlic++": BuiltIn(
         4,
@@ -55,16 +59,19 @@ BUILT_IN = {
         6,
         "laconic.codec.video.codec:HnervCodec",
         "laconic.codec.video.header:HnervHeader",
+        Media.VIDEO,
     ),
     "semanticodec": BuiltIn(
         7,
         "laconic.codec.audio.codec:SemantiCodec",
         "laconic.codec.audio.header:AudioCodecHeader",
+        Media.AUDIO,
     ),
     "pscodec": BuiltIn(
         8,
         "laconic.codec.audio.prompt.codec:PromptCodec",
         "laconic.codec.audio.header:AudioCodecHeader",
+        Media.AUDIO,
     ),
 }
 
@@ -118,6 +125,22 @@ def name_of(codec_id: int) -> str:
         f"the stream was made by codec number {codec_id}, which is not installed: known are"
         f" {', '.join(names())}; install the package that offers it or a newer Laconic"
     )
+
+
+def name_for(header: Header) -> str:
+    """Name of the codec that a header asks for.
+
+    Raises ``FormatError`` if its files do not hold what the header says, ``UnsupportedError`` for
+    an unknown codec.
+    """
+    name = name_of(header.codec)
+    media = BUILT_IN[name].media if name in BUILT_IN else getattr(get(name), "media", Media.IMAGE)
+    if media != header.media:
+        raise FormatError(
+            f"the header says {header.media.name.lower()}, but the codec {name} codes"
+            f" {media.name.lower()}: the file is damaged"
+        )
+    return name
 
 
 def describe(name: str, codec_header: bytes) -> dict[str, Any]:

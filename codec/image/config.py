@@ -56,7 +56,30 @@ class MlicConfig:
                 f"the model's configuration differs in {wrong}: it is of another version of the"
                 " image codec; install the version that the model names"
             )
-        return cls(**{**values, "slices": tuple(values["slices"])})
+        try:
+            config = cls(**{**values, "slices": tuple(values["slices"])})
+            possible = config._possible()
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise ModelError(f"the model's configuration is impossible: {error}") from error
+        if not possible:
+            raise ModelError(f"the model's configuration is impossible: {values}")
+        return config
+
+    def _possible(self) -> bool:
+        counts = {k: v for k, v in asdict(self).items() if k not in ("scale_low", "scale_high")}
+        slices = counts.pop("slices")
+        whole = [*counts.values(), *slices]
+        return (
+            all(type(n) is int and 1 <= n <= 1 << 14 for n in whole)
+            and 1 <= len(slices) <= 64
+            and self.attention % (2 * self.heads) == 0
+            and self.window % 2 == 1
+            and self.window <= 63
+            and max(self.encoder_blocks, self.decoder_blocks) <= 64
+            and self.rate_anchors <= 256
+            and 2 <= self.scale_count <= 4096
+            and 0 < self.scale_low < self.scale_high < 1e6
+        )
 
 
 CONFIGS = {

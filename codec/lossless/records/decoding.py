@@ -23,7 +23,7 @@ from laconic.codec.lossless.records.prepare import (
 )
 from laconic.codec.lossless.records.schema import Field, TextFrame, read_fields
 from laconic.codec.lossless.records.small import SmallNetwork
-from laconic.codec.lossless.records.wire import Cursor, unsqueeze
+from laconic.codec.lossless.records.wire import Budget, Cursor, unsqueeze
 from laconic.codec.lossless.records.workers import BlockWorkers, Coded, counter
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container import Media, Segment
@@ -37,7 +37,11 @@ from laconic.formats.errors import (
     ParameterError,
     UnsupportedError,
 )
+from laconic.formats.limits import Limits
 from laconic.formats.table import Table
+
+MAX_COLUMNS = 1 << 14  # of records with a circuit; more are stored
+SCHEMA_LIMITS = Limits(free=1 << 20, expansion=256)
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class DecodeJob:
             raise ParameterError("records have no regions: ask for rows")
         self.data = DataHeader.unpack(head.media_header, settings.limits)
         self.header = RecordsHeader.unpack(head.codec_header)
+        self.budget = Budget(reader.file_bytes, settings.limits)
         self.symbols = 0
         rows = (0, self.data.rows) if settings.rows is None else settings.rows
         self.first, self.end = rows[0], min(rows[1], self.data.rows)
@@ -96,7 +101,7 @@ class DecodeJob:
                 cursor = Cursor(self.reader[n].payload) if n else cursor
                 count = min(size, rows - n * size)
                 side = Cursor(cursor.blob())
-                beside.append(read_side(side, model.fields, count))
+                beside.append(read_side(side, model.fields, count, self.budget))
                 side.end()
                 until = min(self.end - n * size, count)
                 coded.append(Coded(cursor.take(cursor.left), count, until))
@@ -111,10 +116,10 @@ class DecodeJob:
     def _stored(self) -> Any:
         segment = self.reader[0]
         whole = self.data.dtype == TEXT
-        limit = self.settings.limits.segment_bytes
+        size = None
         if not whole:
-            limit = self.data.rows * self.data.columns * np.dtype(DTYPES[self.data.dtype]).itemsize
-        data = unsqueeze(segment.payload, limit)
+            size = self.data.rows * self.data.columns * np.dtype(DTYPES[self.data.dtype]).itemsize
+        data = unsqueeze(segment.payload, self.budget, "the stored records", size)
         check = SymbolCheck()
         check.update(np.frombuffer(data, np.uint8))
         self.symbols = len(data)
@@ -122,8 +127,6 @@ class DecodeJob:
             raise DesyncError("the stored records are not those that were encoded")
         if whole:
             return Table(data) if self.settings.rows is None else self._slice(split(data))
-        if len(data) != limit:
-            raise FormatError("the stored array has a wrong length: the file is damaged")
         array = np.frombuffer(data, DTYPES[self.data.dtype]).copy()
         return array.reshape(self.data.rows, *self.data.shape)[self.first : self.end]
 
@@ -140,20 +143,21 @@ class DecodeJob:
                 )
             fields = [Field(column) for column in plain_columns(named.circuit.sizes)]
             return _Model(named.circuit, str(named.info.path), fields, None)
+        if self.data.columns > MAX_COLUMNS:
+            raise FormatError(f"a circuit of {self.data.columns} columns: the file is damaged")
         model = Cursor(cursor.blob())
-        schema = Cursor(unsqueeze(model.blob()))
+        budget = Budget(self.reader.file_bytes, SCHEMA_LIMITS)
+        schema = Cursor(unsqueeze(model.blob(), budget, "the list of columns"))
         frame = None
         if self.data.dtype == TEXT:
-            frame = TextFrame.read(schema, self.data.columns)
+            frame = TextFrame.read(schema, self.data.columns, self.data.rows)
         fields = read_fields(schema, self.data.columns)
         schema.end()
         layout = Layout(tuple(field.column for field in fields))
         circuit, packed = None, b""
         if layout.sizes:
             packed = model.take(model.left)
-            circuit = unpack(packed).to_integer()
-            if circuit.sizes != layout.sizes:
-                raise FormatError("the circuit does not fit the columns: the file is damaged")
+            circuit = unpack(packed, layout.sizes).to_integer()
         model.end()
         return _Model(circuit, packed, fields, frame)
 

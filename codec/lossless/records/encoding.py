@@ -10,7 +10,7 @@ import numpy as np
 from laconic.codec.base import DecodeSettings, EncodeSettings
 from laconic.codec.lossless.records.blocks import Intervals, Rows
 from laconic.codec.lossless.records.columns import plain_columns
-from laconic.codec.lossless.records.decoding import DecodeJob
+from laconic.codec.lossless.records.decoding import MAX_COLUMNS, DecodeJob
 from laconic.codec.lossless.records.header import CODEC_ID, CODEC_VERSION, Method, RecordsHeader
 from laconic.codec.lossless.records.learning import fit
 from laconic.codec.lossless.records.named import NamedCircuit, load_circuit
@@ -25,6 +25,7 @@ from laconic.codec.lossless.records.schema import Field, TextFrame, pack_fields
 from laconic.codec.lossless.records.wire import squeeze, write_blob
 from laconic.codec.lossless.records.workers import BlockWorkers, counter
 from laconic.entropy import NumericsProfile, SymbolCheck
+from laconic.formats.claims import padded
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ParameterError
@@ -35,7 +36,6 @@ MAX_BLOCK = 1 << 16  # rows
 LANE_COST = 48  # bits
 FEW_LANES = 64  # up to which lanes may cost 1 % of a block; more may cost a quarter of that
 FEW_ROWS = 8  # below which no circuit is tried
-MAX_COLUMNS = 1 << 14
 
 
 class EncodeJob:
@@ -166,7 +166,8 @@ class EncodeJob:
         media = self.records.header.pack()
         packed = header.pack()
         whole = Header(Media.DATA, CODEC_ID, CODEC_VERSION, model, profile, media, packed)
-        return Container(whole, segments).to_bytes()
+        data = Container(whole, segments).to_bytes()
+        return padded(data, self.settings.limits, unpacked=len(self.original))
 
 
 def lanes_for(found: Intervals, rows: int) -> int:
