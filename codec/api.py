@@ -359,6 +359,8 @@ def _reader(source: Source, limits: Limits, *, partial: bool = False) -> Iterato
     if isinstance(source, bytes | bytearray | memoryview):
         yield ContainerReader(bytes(source), limits, partial=partial)
     elif isinstance(source, str | PathLike):
+        if "\0" in fspath(source):
+            raise ParameterError("the path holds a zero byte: no file can have that name")
         with builtins.open(fspath(source), "rb") as file:
             yield ContainerReader(file, limits, partial=partial)
     elif source.seekable():

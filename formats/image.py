@@ -31,7 +31,9 @@ class Image:
         pixels: uint8 or uint16 ``[H, W, C]``, C = 1 (gray) or 3 (RGB).
         alpha: ``[H, W]`` of the same type, or None.
         bit_depth: 8 or 16.
-        icc, exif, xmp: colour profile and metadata as stored in files, or None.
+        icc, exif, xmp, iptc: colour profile and metadata as stored in files, or None.
+        texts: of PNG files, and the comments of others, by name.
+        density: dots per inch across and down, or None.
         color: CICP triple, or None for sRGB.
         notices: sentences about what reading or decoding changed.
     """
@@ -42,6 +44,9 @@ class Image:
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+    density: tuple[float, float] | None = None
     color: tuple[int, int, int] | None = None
     notices: list[str] = field(default_factory=list)
 

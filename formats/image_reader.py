@@ -11,17 +11,18 @@ import io
 import os
 import struct
 import warnings
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, ImageOps, UnidentifiedImageError
 from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
 
+from laconic.formats.atomic import read_file
 from laconic.formats.errors import FormatError, LimitError, UnsupportedError
 from laconic.formats.image import Image
 from laconic.formats.limits import Limits
+from laconic.formats.picture_metadata import metadata_of, orientation_of
 
 DIRECT = {"L", "RGB", "LA", "RGBA"}
 MAGICS = {
@@ -70,7 +71,7 @@ def _bytes_of(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     if isinstance(source, str | os.PathLike):
-        return Path(source).read_bytes()
+        return read_file(source)
     return source.read()
 
 
@@ -78,20 +79,19 @@ def _convert(picture: Pillow.Image, data: bytes) -> Image:
     notices = []
     if getattr(picture, "n_frames", 1) > 1:
         notices.append(f"the picture has {picture.n_frames} frames: only the first was read")  # type: ignore[attr-defined]
-    icc = picture.info.get("icc_profile") or None
-    xmp = _xmp(picture)
-    orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    orientation, keeps_profile = orientation_of(picture), True
     deep = _deep_samples(picture, data)
     if deep is not None:
         samples = _turn(deep, orientation)
     else:
         picture.load()
         mode = picture.mode
-        upright = ImageOps.exif_transpose(picture)
+        # TIFF files are turned by Pillow as they are loaded.
+        upright = picture if orientation == 1 else ImageOps.exif_transpose(picture)
         samples, changed, keeps_profile = _samples(upright)
         notices += [f"{mode} samples were converted: {changed}"] if changed else []
-        icc = icc if keeps_profile else None
-    exif = _exif(picture)
+    about = metadata_of(picture)
+    notices += about.notices
     alpha = None
     if samples.shape[2] in (2, 4):
         alpha = np.ascontiguousarray(samples[..., -1])
@@ -102,9 +102,12 @@ def _convert(picture: Pillow.Image, data: bytes) -> Image:
         pixels=np.ascontiguousarray(samples),
         alpha=alpha,
         bit_depth=8 * samples.dtype.itemsize,
-        icc=icc,
-        exif=exif,
-        xmp=xmp,
+        icc=about.icc if keeps_profile else None,
+        exif=about.exif,
+        xmp=about.xmp,
+        iptc=about.iptc,
+        texts=about.texts,
+        density=about.density,
         notices=notices,
     )
 
@@ -208,22 +211,3 @@ def _turn(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
         8: lambda a: a.transpose(1, 0, 2)[::-1],
     }
     return np.ascontiguousarray(turns.get(orientation, lambda a: a)(samples))
-
-
-def _exif(picture: Pillow.Image) -> bytes | None:
-    exif = picture.getexif()
-    if not exif:
-        return None
-    if ExifTags.Base.Orientation in exif:
-        exif[ExifTags.Base.Orientation] = 1
-    try:
-        return exif.tobytes()
-    except (ValueError, TypeError, struct.error, OSError, AttributeError):
-        return None  # tags that cannot be written again are not metadata worth failing for
-
-
-def _xmp(picture: Pillow.Image) -> bytes | None:
-    xmp = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp")
-    if isinstance(xmp, str):
-        return xmp.encode()
-    return xmp if isinstance(xmp, bytes) and xmp else None

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.formats.csv_table import CsvTable
-from laconic.formats.data_header import DTYPES, TEXT, DataHeader, DataKind
+from laconic.formats.atomic import read_file
+from laconic.formats.csv_table import DELIMITERS, CsvTable
+from laconic.formats.data_header import DTYPES, MAX_DIMENSIONS, TEXT, DataHeader, DataKind
 from laconic.formats.errors import FormatError, LaconicError, ParameterError, UnsupportedError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.table import Table
@@ -95,7 +96,7 @@ def read_records(
             from laconic.formats.picture_folder import read_folder
 
             return from_array(read_folder(path, limits), DataKind.IMAGES)
-        source = path.read_bytes()
+        source = read_file(path)
     if source[:2] == b"\x1f\x8b":
         source = _gunzip(source, limits)
     if source[:6] == _NPY:
@@ -110,6 +111,8 @@ def read_records(
         raise UnsupportedError(
             "the input is neither a table nor an array: expected CSV, TSV, .npy, IDX or Parquet"
         )
+    cells = source.count(b"\n") + max(source.count(d) for d in DELIMITERS)
+    limits.check("the number of cells", cells, limits.cells)
     return from_table(Table(source))
 
 
@@ -161,7 +164,9 @@ def read_npy(data: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
         array: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
     except LaconicError:
         raise
-    except (ValueError, EOFError, SyntaxError, TypeError, KeyError) as error:
+    except (
+        ValueError, EOFError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError,
+    ) as error:  # fmt: skip
         raise FormatError(f"the .npy file is damaged: {error}") from error
     return array
 
@@ -170,6 +175,10 @@ def read_idx(data: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
     """An array from an IDX file, the format of MNIST."""
     kind, dimensions = np.dtype(_IDX_TYPES[data[2]]), data[3]
     start = 4 + 4 * dimensions
+    if dimensions > MAX_DIMENSIONS + 1:
+        raise UnsupportedError(
+            f"the IDX file has {dimensions} dimensions: at most {MAX_DIMENSIONS + 1} are read"
+        )
     if len(data) < start:
         raise FormatError("the IDX file is truncated")
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dimensions, 4))
@@ -194,10 +203,14 @@ def write_idx(array: NDArray[Any]) -> bytes:
 
 
 def _gunzip(data: bytes, limits: Limits) -> bytes:
+    most = min(limits.segment_bytes, limits.free + limits.expansion * len(data))
+    parts, size = [], 0
     try:
         with gzip.open(io.BytesIO(data)) as file:
-            result = file.read(limits.segment_bytes + 1)
+            while part := file.read(1 << 20):
+                size += len(part)
+                limits.check("the size of the unpacked input", size, most)
+                parts.append(part)
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(f"the gzip file is damaged: {error}") from error
-    limits.check("the size of the input", len(result), limits.segment_bytes)
-    return result
+    return b"".join(parts)
