@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from laconic.formats.errors import ParameterError
+from laconic.formats.frame import Frame
 from laconic.formats.image import Image, read_image
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.records import SUFFIXES as DATA_SUFFIXES
-from laconic.formats.records import Records, from_array, from_table, read_records
+from laconic.formats.records import Records, from_array, from_frame, from_table, read_records
 from laconic.formats.table import Table
 from laconic.formats.video import SUFFIXES as FILM_SUFFIXES
 from laconic.formats.video_reader import Film, FilmArray, FilmFile
@@ -25,8 +26,8 @@ from laconic.formats.video_reader import Film, FilmArray, FilmFile
 def is_data(source: Any) -> bool:
     """Whether a source is a table or an array by its type or the extension of its path."""
     if isinstance(source, str | PathLike):
-        return bool({*Path(fspath(source)).suffixes[-2:]} & DATA_SUFFIXES)
-    return isinstance(source, Table | Records)
+        return bool({s.lower() for s in Path(fspath(source)).suffixes[-2:]} & DATA_SUFFIXES)
+    return isinstance(source, Table | Records | Frame)
 
 
 def is_film(source: Any) -> bool:
@@ -57,6 +58,8 @@ def as_records(source: Any, limits: Limits = DEFAULT_LIMITS) -> Records:
         return source
     if isinstance(source, Table):
         return from_table(source)
+    if isinstance(source, Frame):
+        return from_frame(source)
     if isinstance(source, np.ndarray):
         return from_array(source)
     if isinstance(source, Image):

@@ -22,14 +22,22 @@ class DataKind(IntEnum):
     TABLE = 2  # delimited text
     IDX = 3  # the format of MNIST
     IMAGES = 4  # a folder of gray pictures
-    PARQUET = 5
+    PARQUET = 5  # Parquet as text, written by codec version 1
+    TYPED_PARQUET = 6
+    FEATHER = 7
+    ARROW = 8  # a stream
+
+    @property
+    def typed(self) -> bool:
+        """Whether the table has types: columns of cells and a schema of Arrow."""
+        return self in (DataKind.TYPED_PARQUET, DataKind.FEATHER, DataKind.ARROW)
 
 
 @dataclass(frozen=True)
 class DataHeader:
     """``rows`` records of shape ``shape``; the type of their values is ``DTYPES[dtype]``.
 
-    A table has the shape (columns,) and the type "bytes".
+    A table has the shape (columns,) and the type "bytes"; a typed one counts columns of cells.
     """
 
     kind: DataKind
@@ -59,6 +67,8 @@ class DataHeader:
             raise FormatError("the header of the records is empty: the file is damaged")
         if data[0] & 15 not in DataKind._value2member_map_ or data[0] >> 4 >= len(DTYPES):
             raise UnsupportedError("the file holds records of a kind that this version lacks")
+        if DataKind(data[0] & 15).typed and data[0] >> 4 != TEXT:
+            raise FormatError("a typed table of numbers alone: the file is damaged")
         rows, offset = read_varint(data, 1)
         shape: list[int] = []
         while offset < len(data) and len(shape) <= MAX_DIMENSIONS:

@@ -20,12 +20,17 @@ from laconic.formats.atomic import read_file
 from laconic.formats.csv_table import DELIMITERS, CsvTable
 from laconic.formats.data_header import DTYPES, MAX_DIMENSIONS, TEXT, DataHeader, DataKind
 from laconic.formats.errors import FormatError, LaconicError, ParameterError, UnsupportedError
+from laconic.formats.frame import Frame
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.table import Table
 
-SUFFIXES = {".csv", ".tsv", ".npy", ".idx", ".idx1-ubyte", ".idx3-ubyte", ".parquet"}
+SUFFIXES = {
+    ".csv", ".tsv", ".npy", ".idx", ".idx1-ubyte", ".idx3-ubyte", ".parquet", ".feather", ".arrow",
+    ".arrows",
+}  # fmt: skip
 _NPY = b"\x93NUMPY"
 _PARQUET = b"PAR1"
+_FEATHER, _FEATHER_1, _STREAM = b"ARROW1", b"FEA1", b"\xff\xff\xff\xff"
 _IDX_TYPES = {8: "|u1", 9: "|i1", 11: "<i2", 12: "<i4"}
 
 
@@ -36,16 +41,19 @@ class Records:
     Attributes:
         header: kind, number, shape and type.
         array: the values, for all kinds but tables.
-        parts: the cells, for tables.
+        parts, text: the cells, for tables; frame: for typed ones.
     """
 
     header: DataHeader
     array: NDArray[Any] | None = None
     parts: CsvTable | None = None
     text: bytes = b""
+    frame: Frame | None = None
 
     def original(self) -> bytes:
         """The bytes that decoding must give back."""
+        if self.frame is not None:
+            return self.frame.pack()
         if self.array is None:
             return self.text
         return np.ascontiguousarray(self.array, DTYPES[self.header.dtype]).tobytes()
@@ -82,10 +90,17 @@ def from_table(table: Table, kind: DataKind = DataKind.TABLE) -> Records:
     return Records(header, None, parts, table.text)
 
 
+def from_frame(frame: Frame, kind: DataKind = DataKind.TYPED_PARQUET) -> Records:
+    """Records of a typed table."""
+    header = DataHeader(kind, frame.rows, (len(frame.columns),), TEXT)
+    return Records(header, frame=frame)
+
+
 def read_records(
     source: str | os.PathLike[str] | bytes, limits: Limits = DEFAULT_LIMITS
 ) -> Records:
-    """Read .npy, IDX (also compressed by gzip), CSV or TSV, Parquet, or a folder of gray pictures.
+    """Read .npy, IDX, CSV or TSV (also compressed by gzip), Parquet, Feather, Arrow, or a folder
+    of gray pictures.
 
     Raises:
         FormatError: damaged. UnsupportedError: of another kind. LimitError: too large.
@@ -106,7 +121,15 @@ def read_records(
     if source[:4] == _PARQUET:
         from laconic.formats.parquet import read_parquet
 
-        return from_table(read_parquet(source), DataKind.PARQUET)
+        return from_frame(read_parquet(source, limits))
+    if source[:6] == _FEATHER or source[:4] == _FEATHER_1:
+        from laconic.formats.parquet import read_feather
+
+        return from_frame(read_feather(source, limits), DataKind.FEATHER)
+    if source[:4] == _STREAM:
+        from laconic.formats.parquet import read_stream
+
+        return from_frame(read_stream(source, limits), DataKind.ARROW)
     if b"\0" in source[:4096]:
         raise UnsupportedError(
             "the input is neither a table nor an array: expected CSV, TSV, .npy, IDX or Parquet"
@@ -116,8 +139,12 @@ def read_records(
     return from_table(Table(source))
 
 
-def write_records(kind: DataKind, value: NDArray[Any] | Table, format: str) -> bytes:
-    """A file of decoded records; ``format`` is npy, idx, csv, tsv or parquet."""
+def write_records(kind: DataKind, value: NDArray[Any] | Table | Frame, format: str) -> bytes:
+    """A file of decoded records; ``format`` is npy, idx, csv, tsv, parquet, feather or arrow."""
+    if isinstance(value, Frame):
+        from laconic.formats.parquet import write_frame
+
+        return write_frame(value, format)
     if isinstance(value, Table):
         if format == "parquet":
             from laconic.formats.parquet import write_parquet
@@ -146,6 +173,9 @@ def default_format(kind: DataKind) -> str:
         DataKind.IDX: "idx",
         DataKind.IMAGES: "",
         DataKind.PARQUET: "parquet",
+        DataKind.TYPED_PARQUET: "parquet",
+        DataKind.FEATHER: "feather",
+        DataKind.ARROW: "arrow",
     }[kind]
 
 

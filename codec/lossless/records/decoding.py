@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,12 @@ from laconic.codec.lossless.circuits.compact import unpack
 from laconic.codec.lossless.circuits.integer import IntegerCircuit
 from laconic.codec.lossless.records.blocks import Layout, Rows
 from laconic.codec.lossless.records.columns import plain_columns
-from laconic.codec.lossless.records.header import CODEC_VERSION, Method, RecordsHeader
+from laconic.codec.lossless.records.header import (
+    CODEC_VERSION,
+    TYPED_VERSION,
+    Method,
+    RecordsHeader,
+)
 from laconic.codec.lossless.records.named import load_circuit
 from laconic.codec.lossless.records.prepare import (
     check_symbols,
@@ -26,7 +31,7 @@ from laconic.codec.lossless.records.small import SmallNetwork
 from laconic.codec.lossless.records.wire import Budget, Cursor, unsqueeze
 from laconic.codec.lossless.records.workers import BlockWorkers, Coded, counter
 from laconic.entropy import NumericsProfile, SymbolCheck
-from laconic.formats.container import Media, Segment
+from laconic.formats.container import Segment
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.csv_table import CsvTable, split
 from laconic.formats.data_header import DTYPES, TEXT, DataHeader
@@ -37,6 +42,8 @@ from laconic.formats.errors import (
     ParameterError,
     UnsupportedError,
 )
+from laconic.formats.frame import Frame, Plan, read_head
+from laconic.formats.frame import unpack as unpack_frame
 from laconic.formats.limits import Limits
 from laconic.formats.table import Table
 
@@ -44,12 +51,19 @@ MAX_COLUMNS = 1 << 14  # of records with a circuit; more are stored
 SCHEMA_LIMITS = Limits(free=1 << 20, expansion=256)
 
 
+class TypedHead(NamedTuple):
+    """What typed tables have beside their cells."""
+
+    schema: bytes
+    plans: list[Plan]
+
+
 @dataclass(frozen=True)
 class _Model:
     circuit: IntegerCircuit | SmallNetwork | None
     source: bytes | str  # of the circuit: its bytes in the file, or the path of a model
     fields: list[Field]
-    frame: TextFrame | None
+    frame: TextFrame | TypedHead | None
 
 
 class DecodeJob:
@@ -58,16 +72,19 @@ class DecodeJob:
     def __init__(self, reader: ContainerReader, settings: DecodeSettings) -> None:
         self.reader, self.settings = reader, settings
         head = reader.header
-        if head.media != Media.DATA or head.codec_version != CODEC_VERSION:
+        if not CODEC_VERSION <= head.codec_version <= TYPED_VERSION:
             raise UnsupportedError(
-                f"the records are of codec version {head.codec_version}: this is"
-                f" {CODEC_VERSION}; install a newer Laconic"
+                f"the records are of codec version {head.codec_version}: known are"
+                f" {CODEC_VERSION} and {TYPED_VERSION}; install a newer Laconic"
             )
         if head.numerics != NumericsProfile.INTEGER_TABLES:
             raise UnsupportedError(f"the records use numerics profile {head.numerics}: unknown")
         if settings.region is not None:
             raise ParameterError("records have no regions: ask for rows")
         self.data = DataHeader.unpack(head.media_header, settings.limits)
+        self.typed = self.data.kind.typed
+        if self.typed != (head.codec_version == TYPED_VERSION):
+            raise FormatError("the records' kind and version contradict each other: damaged file")
         self.header = RecordsHeader.unpack(head.codec_header)
         self.budget = Budget(reader.file_bytes, settings.limits)
         self.symbols = 0
@@ -125,6 +142,9 @@ class DecodeJob:
         self.symbols = len(data)
         if not segment.matches(check.value32()) or zlib.crc32(data) != self.header.crc:
             raise DesyncError("the stored records are not those that were encoded")
+        if self.typed:
+            frame = unpack_frame(data, self.data.rows)
+            return frame if self.settings.rows is None else frame.slice(self.first, self.end)
         if whole:
             return Table(data) if self.settings.rows is None else self._slice(split(data))
         array = np.frombuffer(data, DTYPES[self.data.dtype]).copy()
@@ -148,8 +168,12 @@ class DecodeJob:
         model = Cursor(cursor.blob())
         budget = Budget(self.reader.file_bytes, SCHEMA_LIMITS)
         schema = Cursor(unsqueeze(model.blob(), budget, "the list of columns"))
-        frame = None
-        if self.data.dtype == TEXT:
+        frame: TextFrame | TypedHead | None = None
+        if self.typed:
+            frame = TypedHead(*read_head(schema.blob()))
+            if sum(plan.cells for plan in frame.plans) != self.data.columns:
+                raise FormatError("the typed table's columns differ from its header: damaged file")
+        elif self.data.dtype == TEXT:
             frame = TextFrame.read(schema, self.data.columns, self.data.rows)
         fields = read_fields(schema, self.data.columns)
         schema.end()
@@ -202,6 +226,10 @@ class DecodeJob:
             for column, cells in zip(columns, part, strict=True):
                 column += cells
         frame = model.frame
+        if isinstance(frame, TypedHead):
+            typed = Frame(frame.schema, frame.plans, columns, self.end - self.first)
+            self._compare(typed.pack() if self.settings.rows is None else b"")
+            return typed
         table = CsvTable(
             frame.delimiter, frame.newline, frame.header, columns, frame.odd, frame.ends
         )

@@ -11,7 +11,13 @@ from laconic.codec.base import DecodeSettings, EncodeSettings
 from laconic.codec.lossless.records.blocks import Intervals, Rows
 from laconic.codec.lossless.records.columns import plain_columns
 from laconic.codec.lossless.records.decoding import MAX_COLUMNS, DecodeJob
-from laconic.codec.lossless.records.header import CODEC_ID, CODEC_VERSION, Method, RecordsHeader
+from laconic.codec.lossless.records.header import (
+    CODEC_ID,
+    CODEC_VERSION,
+    TYPED_VERSION,
+    Method,
+    RecordsHeader,
+)
 from laconic.codec.lossless.records.learning import fit
 from laconic.codec.lossless.records.named import NamedCircuit, load_circuit
 from laconic.codec.lossless.records.prepare import (
@@ -106,6 +112,8 @@ class EncodeJob:
             packed = fitted.data
             circuit = fitted.compact.to_integer()
         frame = b"" if self.frame is None else self.frame.pack()
+        if self.records.frame is not None:
+            frame = write_blob(self.records.frame.head())
         schema = squeeze(frame + pack_fields(prepared.fields))
         first = write_blob(write_blob(schema) + packed)
         ranges = list(self._ranges(len(layout.sizes) + 1))
@@ -117,6 +125,8 @@ class EncodeJob:
     def _prepare(self) -> Prepared:
         if self.records.array is not None:
             return prepare_array(self.records.array)
+        if self.records.frame is not None:
+            return prepare_cells(self.records.frame.columns, self.records.frame.rows)
         table = self.records.parts
         assert table is not None
         self.frame = TextFrame(table.delimiter, table.newline, table.ends, table.header, table.odd)
@@ -165,7 +175,8 @@ class EncodeJob:
         profile = int(NumericsProfile.INTEGER_TABLES)
         media = self.records.header.pack()
         packed = header.pack()
-        whole = Header(Media.DATA, CODEC_ID, CODEC_VERSION, model, profile, media, packed)
+        version = TYPED_VERSION if self.records.frame is not None else CODEC_VERSION
+        whole = Header(Media.DATA, CODEC_ID, version, model, profile, media, packed)
         data = Container(whole, segments).to_bytes()
         return padded(data, self.settings.limits, unpacked=len(self.original))
 

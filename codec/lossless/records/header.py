@@ -13,6 +13,7 @@ from laconic.formats.varint import write_varint
 
 CODEC_ID = 3
 CODEC_VERSION = 1
+TYPED_VERSION = 2  # of files with typed tables
 
 
 class Method(IntEnum):
