@@ -35,9 +35,10 @@ from laconic.formats.claims import check_claims, padded
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ParameterError
-from laconic.formats.image import Image
+from laconic.formats.image import Image, check_whole
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.records import Records
+from laconic.formats.samples import as_samples
 from laconic.formats.table import Table
 from laconic.formats.video_reader import Film
 
@@ -60,6 +61,7 @@ def encode(
     verify: bool = True,
     tile: int | None = None,
     preview: bool = False,
+    allow_conversion: bool = False,
     states: int | None = None,
     block: int | None = None,
     film: FilmSettings | None = None,
@@ -98,6 +100,8 @@ def encode(
         tile: side of the tiles in pixels, a multiple of 64.
         preview: begin a lossless file with a lossy picture of ``quality`` (10 if not given) that
             can be decoded alone; costs a few percent.
+        allow_conversion: encode the first frame of an animation or page of a document, and
+            without loss a picture whose samples had to be converted; such are refused otherwise.
         states: latent states of the circuit that is learned for records; None chooses.
         block: rows of records that are decoded independently; None chooses.
         film: what only films have: length of chunks, sound, work file.
@@ -118,6 +122,8 @@ def encode(
         ModelError: the model is missing or damaged.
     """
     _check_rate(quality, bpp, target_bytes, lossless and not preview, kbps)
+    if codec != "records":
+        source = as_samples(source)
     if codec is None and is_data(source):
         codec = "records"
     if codec is None and is_film(source):
@@ -148,6 +154,8 @@ def encode(
         media = as_film(source, limits)
     elif kind == Media.IMAGE:
         media = as_image(source, limits)
+        if not allow_conversion:
+            check_whole(media, lossless=exact)
     film = film or FilmSettings()
     if quality is None and bpp is None and target_bytes is None and not exact:
         quality = getattr(chosen, "default_quality", DEFAULT_QUALITY)

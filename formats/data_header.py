@@ -10,8 +10,11 @@ from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.varint import read_varint, write_varint
 
-DTYPES = ("|u1", "<u2", "<u4", "<u8", "|i1", "<i2", "<i4", "<i8", "|b1", "bytes")
-TEXT = len(DTYPES) - 1
+DTYPES = (
+    "|u1", "<u2", "<u4", "<u8", "|i1", "<i2", "<i4", "<i8", "|b1", "bytes", "<f2", "<f4", "<f8",
+)  # fmt: skip
+TEXT = DTYPES.index("bytes")
+FLOATS = {DTYPES.index(kind): int(kind[2]) for kind in ("<f2", "<f4", "<f8")}  # bytes of each
 MAX_DIMENSIONS = 8
 
 
@@ -26,6 +29,7 @@ class DataKind(IntEnum):
     TYPED_PARQUET = 6
     FEATHER = 7
     ARROW = 8  # a stream
+    BIG_ENDIAN = 9  # .npy of the other byte order
 
     @property
     def typed(self) -> bool:
@@ -49,6 +53,11 @@ class DataHeader:
     def columns(self) -> int:
         """Values of one record."""
         return prod(self.shape)
+
+    @property
+    def coded_columns(self) -> int:
+        """Columns of whole numbers that are coded: floats of 64 bits are two of 32."""
+        return self.columns * (2 if FLOATS.get(self.dtype) == 8 else 1)
 
     def pack(self) -> bytes:
         """Bytes as in SPEC.md, section 5."""

@@ -1,4 +1,5 @@
-"""A picture's metadata <-> chunks of a container: colour profile, EXIF, XMP, IPTC, texts, density."""
+"""A picture's metadata <-> chunks of a container: colour profile, EXIF, XMP, IPTC, texts,
+density."""
 
 from __future__ import annotations
 

@@ -76,9 +76,13 @@ def _bytes_of(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
 
 
 def _convert(picture: Pillow.Image, data: bytes) -> Image:
-    notices = []
-    if getattr(picture, "n_frames", 1) > 1:
-        notices.append(f"the picture has {picture.n_frames} frames: only the first was read")  # type: ignore[attr-defined]
+    notices: list[str] = []
+    changes: list[str] = []
+    frames = int(getattr(picture, "n_frames", 1))
+    if frames > 1:
+        notices.append(f"the picture has {frames} frames: only the first was read")
+    if picture.format == "MPO":  # a photograph with its smaller copies or depth
+        frames = 1
     orientation, keeps_profile = orientation_of(picture), True
     deep = _deep_samples(picture, data)
     if deep is not None:
@@ -89,7 +93,8 @@ def _convert(picture: Pillow.Image, data: bytes) -> Image:
         # TIFF files are turned by Pillow as they are loaded.
         upright = picture if orientation == 1 else ImageOps.exif_transpose(picture)
         samples, changed, keeps_profile = _samples(upright)
-        notices += [f"{mode} samples were converted: {changed}"] if changed else []
+        changes += [f"{mode} samples were converted: {changed}"] if changed else []
+        notices += changes
     about = metadata_of(picture)
     notices += about.notices
     alpha = None
@@ -109,6 +114,8 @@ def _convert(picture: Pillow.Image, data: bytes) -> Image:
         texts=about.texts,
         density=about.density,
         notices=notices,
+        changes=changes,
+        frames=frames,
     )
 
 
@@ -121,7 +128,7 @@ def _samples(picture: Pillow.Image) -> tuple[NDArray[Any], str, bool]:
     if mode in DIRECT:
         return _array(picture), "", True
     if mode == "1":
-        return _array(picture.convert("L")), "1 bit became 8-bit gray", True
+        return _array(picture.convert("L")), "", True  # 0 and 255: nothing is lost
     if mode == "P":
         has_alpha = bool(picture.palette and picture.palette.mode == "RGBA")
         return _array(picture.convert("RGBA" if has_alpha else "RGB")), "", True
@@ -134,17 +141,49 @@ def _samples(picture: Pillow.Image) -> tuple[NDArray[Any], str, bool]:
         clipped = np.clip(values, 0, 65535).astype(np.uint16)[..., None]
         return clipped, "32-bit integers were clipped to 0..65535", False
     if mode == "F":
-        real = np.nan_to_num(np.asarray(picture, dtype=np.float64))
-        low, high = float(real.min()), float(real.max())
-        if low < 0 or high > 1:
-            real = (real - low) / ((high - low) or 1.0)
-        change = f"floating point from {low:g} to {high:g} became 16-bit gray"
+        real, change = _unit_range(np.asarray(picture, dtype=np.float64))
         return np.rint(real * 65535).astype(np.uint16)[..., None], change, False
     if mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         return _array(picture.convert("RGB")), f"{mode} became RGB without its profile", False
     if mode in ("PA", "La", "RGBa"):
         return _array(picture.convert("RGBA")), "", True
     return _array(picture.convert("RGB")), f"{mode} became RGB", False
+
+
+def _unit_range(real: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+    """Floats in 0..1, and what was done: a robust range, so that a marker of missing data or an
+    infinite sample does not make everything else one level."""
+    finite = np.isfinite(real)
+    odd = int(real.size - finite.sum())
+    values = real[finite]
+    if not values.size:
+        return np.zeros(real.shape), f"all {odd} samples are not finite and became 0"
+    low, high = float(values.min()), float(values.max())
+    change = f"floating point from {low:g} to {high:g} became 16-bit gray"
+    if low < 0 or high > 1:
+        low, high = _robust(values, low, high)
+        outside = int(((values < low) | (values > high)).sum())
+        if outside:
+            change += f" from {low:g} to {high:g}, {outside} samples outside were clipped"
+        real = (real - low) / ((high - low) or 1.0)
+    if odd:
+        change += f", {odd} samples that are not finite became the nearest end or 0"
+    return np.clip(np.nan_to_num(real, nan=0.0, posinf=1.0, neginf=0.0), 0, 1), change
+
+
+def _robust(values: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
+    """The range without an end that lies far from all other samples, however many share it."""
+    for _ in range(2):
+        inner = values[(values > low) & (values < high)]
+        if not inner.size:
+            break
+        first, last = (float(v) for v in np.percentile(inner, (0.1, 99.9)))
+        reach = 3 * (last - first)
+        if low >= first - reach and high <= last + reach:
+            break
+        low = low if low >= first - reach else float(inner.min())
+        high = high if high <= last + reach else float(inner.max())
+    return low, high
 
 
 def _array(picture: Pillow.Image) -> NDArray[Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.formats.errors import FormatError, LimitError, ParameterError, UnsupportedError
+from laconic.formats.float_bits import halves, joined, ordered, plain, unsigned
 from laconic.formats.frame import Code, Frame, Plan
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.table import Table
@@ -208,22 +209,19 @@ def _float_cells(values: Any) -> tuple[Plan, list[list[bytes]]]:
     """Digits of a float times a power of ten if that is exact, else of its bits."""
     valid = np.array(values.is_valid(), bool)
     bits = values.type.bit_width
-    unsigned = _unsigned(bits)
-    raw = np.frombuffer(values.buffers()[1], unsigned)[values.offset : values.offset + len(values)]
+    raw = np.frombuffer(values.buffers()[1], unsigned(bits // 8))[
+        values.offset : values.offset + len(values)
+    ]
     numbers = raw.view(f"<f{bits // 8}")
     places = _places(numbers[valid]) if bits > 16 else None
     if places is not None:
         with np.errstate(all="ignore"):
             scaled = np.rint(np.where(valid, numbers, 0).astype(np.float64) * 10**places)
         return Plan(Code.SCALED, places), [_masked(scaled.astype(np.int64), valid)]
-    ordered = _ordered(raw, bits)
+    whole = ordered(raw)
     if bits <= 32:
-        return Plan(Code.BITS), [_masked(ordered.astype(np.int64), valid)]
-    high, low = ordered >> np.uint64(32), ordered & np.uint64(0xFFFFFFFF)
-    return Plan(Code.WIDE_BITS), [
-        _masked(high.astype(np.int64), valid),
-        _masked(low.astype(np.int64), valid),
-    ]
+        return Plan(Code.BITS), [_masked(whole.astype(np.int64), valid)]
+    return Plan(Code.WIDE_BITS), [_masked(half, valid) for half in halves(whole)]
 
 
 def _places(numbers: NDArray[Any]) -> int | None:
@@ -248,21 +246,6 @@ def _unscaled(scaled: NDArray[np.float64], places: int, kind: Any) -> NDArray[An
     return found
 
 
-def _unsigned(bits: int) -> str:
-    return f"<u{bits // 8}"
-
-
-def _ordered(raw: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Bits of floats as integers that grow with the floats; its own inverse is :func:`_plain`."""
-    top = raw.dtype.type(1 << (bits - 1))
-    return np.where(raw & top, ~raw, raw | top)
-
-
-def _plain(ordered: NDArray[Any], bits: int) -> NDArray[Any]:
-    top = ordered.dtype.type(1 << (bits - 1))
-    return np.where(ordered & top, ordered & ~top, ~ordered)
-
-
 def _masked(values: NDArray[np.int64], valid: NDArray[np.bool_]) -> list[bytes]:
     return [b"%d" % v if ok else b"" for v, ok in zip(values.tolist(), valid.tolist(), strict=True)]
 
@@ -272,8 +255,6 @@ def to_arrow(frame: Frame) -> Any:
     arrow = _arrow()
     try:
         schema = arrow.ipc.read_schema(arrow.py_buffer(frame.schema))
-        if len(schema) != len(frame.plans):
-            raise FormatError("the typed table and its schema differ: damaged file")
         arrays, at = [], 0
         for field, plan in zip(schema, frame.plans, strict=True):
             cells = frame.columns[at : at + plan.cells]
@@ -326,10 +307,8 @@ def _floats(kind: Any, plan: Plan, whole: list[list[int | None]]) -> Any:
             raise FormatError("a column of floats has impossible places: damaged file")
         numbers = _unscaled(filled[0].astype(np.float64), plan.places, f"<f{bits // 8}")
     else:
-        ordered = filled[0].astype(np.uint64)
-        if plan.code == Code.WIDE_BITS:
-            ordered = ordered << np.uint64(32) | filled[1].astype(np.uint64)
-        numbers = _plain(ordered.astype(_unsigned(bits)), bits).view(f"<f{bits // 8}")
+        whole_bits = joined(*filled) if plan.code == Code.WIDE_BITS else filled[0]
+        numbers = plain(whole_bits.astype(unsigned(bits // 8))).view(f"<f{bits // 8}")
     # From the bits: conversions may take NaN for a null.
     present = _arrow().py_buffer(np.packbits(~mask, bitorder="little").tobytes())
     data = _arrow().py_buffer(numbers.tobytes())

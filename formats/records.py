@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import tokenize
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ _IDX_TYPES = {8: "|u1", 9: "|i1", 11: "<i2", 12: "<i4"}
 
 @dataclass
 class Records:
-    """An array ``[N, D]`` of whole numbers with the shape of a record, or a table.
+    """An array ``[N, D]`` of whole numbers or floats with the shape of a record, or a table.
 
     Attributes:
         header: kind, number, shape and type.
@@ -63,7 +64,7 @@ def from_array(array: NDArray[Any], kind: DataKind = DataKind.ARRAY) -> Records:
     """Records of an array ``[N, ...]``.
 
     Raises:
-        ParameterError: not whole numbers, or no dimension.
+        ParameterError: not whole numbers or floats of 16, 32 or 64 bits, or no dimension.
     """
     if isinstance(array, np.ma.MaskedArray):
         raise ParameterError("the array is masked: fill it first")
@@ -71,10 +72,15 @@ def from_array(array: NDArray[Any], kind: DataKind = DataKind.ARRAY) -> Records:
     if array.ndim == 0:
         raise ParameterError("the array has no dimension: expected records [N, ...]")
     plain = array.dtype.newbyteorder("<").str.replace("=", "<")
-    if plain not in DTYPES[:TEXT]:
+    if array.dtype.names:
         raise ParameterError(
-            f"the array is {array.dtype}: expected whole numbers; scale and round it first"
+            f"the array is structured: its fields {', '.join(array.dtype.names)} are columns of"
+            " their own types; save each by itself, or the whole as Parquet"
         )
+    if plain not in DTYPES or plain == "bytes":
+        raise ParameterError(f"the array is {array.dtype}: expected whole numbers or floats")
+    if array.dtype.str.startswith(">") and kind == DataKind.ARRAY:
+        kind = DataKind.BIG_ENDIAN
     if array.ndim > 8:
         raise ParameterError(f"the array has {array.ndim} dimensions: at most 8 are stored")
     header = DataHeader(kind, array.shape[0], array.shape[1:], DTYPES.index(plain))
@@ -157,7 +163,8 @@ def write_records(kind: DataKind, value: NDArray[Any] | Table | Frame, format: s
         return write_idx(value)
     if format == "csv":
         rows = value.reshape(len(value), -1)
-        return b"".join(b",".join(b"%d" % int(v) for v in row) + b"\n" for row in rows)
+        write = repr if value.dtype.kind == "f" else str
+        return "".join(",".join(write(v) for v in row) + "\n" for row in _plain(rows)).encode()
     if format != "npy":
         raise ParameterError(f"an array cannot be written as {format}: use npy, idx or csv")
     buffer = io.BytesIO()
@@ -169,6 +176,7 @@ def default_format(kind: DataKind) -> str:
     """Extension of what decoding writes when no name is given; "" for a folder."""
     return {
         DataKind.ARRAY: "npy",
+        DataKind.BIG_ENDIAN: "npy",
         DataKind.TABLE: "csv",
         DataKind.IDX: "idx",
         DataKind.IMAGES: "",
@@ -179,8 +187,21 @@ def default_format(kind: DataKind) -> str:
     }[kind]
 
 
+def _plain(rows: NDArray[Any]) -> list[list[Any]]:
+    """Numbers of Python; booleans as 0 and 1. Floats keep the fewest digits that tell them."""
+    if rows.dtype.kind == "f" and rows.dtype.itemsize < 8:
+        return [[_Digits(str(v)) for v in row] for row in rows]
+    found: list[list[Any]] = (rows.astype(np.int8) if rows.dtype.kind == "b" else rows).tolist()
+    return found
+
+
+class _Digits(str):
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def read_npy(data: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
-    """An array of whole numbers from a .npy file, its size checked before it is allocated."""
+    """An array of numbers from a .npy file, its size checked before it is allocated."""
     try:
         stream = io.BytesIO(data)
         version = np.lib.format.read_magic(stream)
@@ -190,12 +211,13 @@ def read_npy(data: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
         shape, _, kind = reader(stream)
         limits.check("the number of cells", int(np.prod(shape, dtype=object)), limits.cells)
         if kind.hasobject:
-            raise ParameterError("the array holds Python objects: expected whole numbers")
+            raise ParameterError("the array holds Python objects: expected numbers")
         array: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
     except LaconicError:
         raise
     except (
         ValueError, EOFError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError,
+        tokenize.TokenError,
     ) as error:  # fmt: skip
         raise FormatError(f"the .npy file is damaged: {error}") from error
     return array

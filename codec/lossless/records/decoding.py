@@ -18,6 +18,7 @@ from laconic.codec.lossless.records.header import (
     TYPED_VERSION,
     Method,
     RecordsHeader,
+    version_of,
 )
 from laconic.codec.lossless.records.named import load_circuit
 from laconic.codec.lossless.records.prepare import (
@@ -34,7 +35,7 @@ from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container import Segment
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.csv_table import CsvTable, split
-from laconic.formats.data_header import DTYPES, TEXT, DataHeader
+from laconic.formats.data_header import DTYPES, FLOATS, TEXT, DataHeader, DataKind
 from laconic.formats.errors import (
     DesyncError,
     FormatError,
@@ -42,6 +43,7 @@ from laconic.formats.errors import (
     ParameterError,
     UnsupportedError,
 )
+from laconic.formats.float_bits import from_whole
 from laconic.formats.frame import Frame, Plan, read_head
 from laconic.formats.frame import unpack as unpack_frame
 from laconic.formats.limits import Limits
@@ -83,7 +85,7 @@ class DecodeJob:
             raise ParameterError("records have no regions: ask for rows")
         self.data = DataHeader.unpack(head.media_header, settings.limits)
         self.typed = self.data.kind.typed
-        if self.typed != (head.codec_version == TYPED_VERSION):
+        if head.codec_version != version_of(self.data):
             raise FormatError("the records' kind and version contradict each other: damaged file")
         self.header = RecordsHeader.unpack(head.codec_header)
         self.budget = Budget(reader.file_bytes, settings.limits)
@@ -148,7 +150,19 @@ class DecodeJob:
         if whole:
             return Table(data) if self.settings.rows is None else self._slice(split(data))
         array = np.frombuffer(data, DTYPES[self.data.dtype]).copy()
-        return array.reshape(self.data.rows, *self.data.shape)[self.first : self.end]
+        return self._shaped(array)[self.first : self.end]
+
+    def _shaped(self, array: Any) -> Any:
+        kind = np.dtype(DTYPES[self.data.dtype])
+        if self.data.kind == DataKind.BIG_ENDIAN:
+            kind = kind.newbyteorder(">")
+        return (
+            array.astype(kind).reshape(-1, *self.data.shape)
+            if array.size
+            else np.zeros(
+                (array.shape[0] if array.ndim > 1 else self.data.rows, *self.data.shape), kind
+            )
+        )
 
     def _slice(self, table: CsvTable) -> Table:
         return Table(table.slice(self.first, self.end).join())
@@ -163,8 +177,9 @@ class DecodeJob:
                 )
             fields = [Field(column) for column in plain_columns(named.circuit.sizes)]
             return _Model(named.circuit, str(named.info.path), fields, None)
-        if self.data.columns > MAX_COLUMNS:
-            raise FormatError(f"a circuit of {self.data.columns} columns: the file is damaged")
+        columns = self.data.coded_columns
+        if columns > MAX_COLUMNS:
+            raise FormatError(f"a circuit of {columns} columns: the file is damaged")
         model = Cursor(cursor.blob())
         budget = Budget(self.reader.file_bytes, SCHEMA_LIMITS)
         schema = Cursor(unsqueeze(model.blob(), budget, "the list of columns"))
@@ -175,7 +190,7 @@ class DecodeJob:
                 raise FormatError("the typed table's columns differ from its header: damaged file")
         elif self.data.dtype == TEXT:
             frame = TextFrame.read(schema, self.data.columns, self.data.rows)
-        fields = read_fields(schema, self.data.columns)
+        fields = read_fields(schema, columns)
         schema.end()
         layout = Layout(tuple(field.column for field in fields))
         circuit, packed = None, b""
@@ -203,8 +218,9 @@ class DecodeJob:
         columns = restore(model.fields, rows, side)
         if model.frame is not None:
             return [cells[skip:] for cells in restore_cells(model.fields, columns)]
-        kind = np.dtype(DTYPES[self.data.dtype])
-        array = np.empty((len(rows.symbols), self.data.columns), kind)
+        size = FLOATS.get(self.data.dtype)
+        kind = np.dtype(DTYPES[self.data.dtype] if size is None else f"<u{min(size, 4)}")
+        array = np.empty((len(rows.symbols), self.data.coded_columns), kind)
         low, high = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
         for n, column in enumerate(columns):
             if isinstance(column, list):
@@ -213,6 +229,8 @@ class DecodeJob:
             if values.size and (int(values.min()) < low or int(values.max()) > high):
                 raise FormatError(f"a value does not fit {kind}: the file is damaged")
             array[:, n] = values
+        if size is not None:
+            array = from_whole(array.astype(np.int64), size)
         return array[skip:]
 
     def _join(self, model: _Model, parts: list[Any]) -> Any:
@@ -220,7 +238,7 @@ class DecodeJob:
             kind = DTYPES[self.data.dtype]
             array = np.concatenate([np.zeros((0, self.data.columns), kind), *parts])
             self._compare(np.ascontiguousarray(array).tobytes())
-            return array.astype(kind).reshape(len(array), *self.data.shape)
+            return self._shaped(array)
         columns: list[list[bytes]] = [[] for _ in range(self.data.columns)]
         for part in parts:
             for column, cells in zip(columns, part, strict=True):

@@ -13,10 +13,9 @@ from laconic.codec.lossless.records.columns import plain_columns
 from laconic.codec.lossless.records.decoding import MAX_COLUMNS, DecodeJob
 from laconic.codec.lossless.records.header import (
     CODEC_ID,
-    CODEC_VERSION,
-    TYPED_VERSION,
     Method,
     RecordsHeader,
+    version_of,
 )
 from laconic.codec.lossless.records.learning import fit
 from laconic.codec.lossless.records.named import NamedCircuit, load_circuit
@@ -34,7 +33,9 @@ from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.claims import padded
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.container_reader import ContainerReader
+from laconic.formats.data_header import FLOATS
 from laconic.formats.errors import ParameterError
+from laconic.formats.float_bits import to_whole
 from laconic.formats.records import Records
 
 BLOCK_CELLS = 1 << 22  # variables of a block, at most
@@ -61,7 +62,7 @@ class EncodeJob:
             return self._named(load_circuit(self.settings.model))
         stored = self._stored()
         header = self.records.header
-        if header.rows < FEW_ROWS or header.columns > MAX_COLUMNS:
+        if header.rows < FEW_ROWS or header.coded_columns > MAX_COLUMNS:
             return stored
         own = self._own()
         return own if len(own) < len(stored) else stored
@@ -124,7 +125,8 @@ class EncodeJob:
 
     def _prepare(self) -> Prepared:
         if self.records.array is not None:
-            return prepare_array(self.records.array)
+            floats = self.records.header.dtype in FLOATS
+            return prepare_array(to_whole(self.records.array) if floats else self.records.array)
         if self.records.frame is not None:
             return prepare_cells(self.records.frame.columns, self.records.frame.rows)
         table = self.records.parts
@@ -175,7 +177,7 @@ class EncodeJob:
         profile = int(NumericsProfile.INTEGER_TABLES)
         media = self.records.header.pack()
         packed = header.pack()
-        version = TYPED_VERSION if self.records.frame is not None else CODEC_VERSION
+        version = version_of(self.records.header)
         whole = Header(Media.DATA, CODEC_ID, version, model, profile, media, packed)
         data = Container(whole, segments).to_bytes()
         return padded(data, self.settings.limits, unpacked=len(self.original))
