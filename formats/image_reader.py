@@ -198,7 +198,7 @@ def _deep_samples(picture: Pillow.Image, data: bytes) -> NDArray[np.uint16] | No
     import av
 
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(_bare(data))) as container:
             frame = next(container.decode(video=0))
     except (av.error.FFmpegError, StopIteration) as error:
         raise FormatError(f"the 16-bit picture is damaged or truncated: {error}") from error
@@ -218,6 +218,20 @@ def _deep_samples(picture: Pillow.Image, data: bytes) -> NDArray[np.uint16] | No
     if array.ndim == 2:
         return array[..., None]
     return array[..., [0, 3]] if gray and array.shape[2] == 4 else array
+
+
+def _bare(data: bytes) -> bytes:
+    """A PNG with nothing but what its samples need: FFmpeg refuses pictures for damaged
+    metadata."""
+    if not data.startswith(b"\x89PNG"):
+        return data
+    parts, at = [data[:8]], 8
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            parts.append(data[at : at + length + 12])
+        at += length + 12
+    return b"".join(parts)
 
 
 def _is_deep_colour(picture: Pillow.Image, data: bytes) -> bool:

@@ -77,7 +77,7 @@ def metadata_of(picture: Pillow.Image) -> Metadata:
     if raw and not exif:
         about.notices.append("the EXIF data is damaged and was left out")
     elif exif:
-        about.exif, notice = _descriptive(exif, raw)
+        about.exif, notice = _descriptive(exif, raw, turned=True)
         about.notices += [notice] if notice else []
     return about
 
@@ -94,15 +94,19 @@ def descriptive(data: bytes | None) -> bytes | None:
     return _descriptive(exif, data)[0] if exif else None
 
 
-def _descriptive(exif: Pillow.Exif, raw: bytes | None) -> tuple[bytes | None, str]:
-    """The bytes as they were if nothing has to go, else written again."""
+def _descriptive(
+    exif: Pillow.Exif, raw: bytes | None, *, turned: bool = False
+) -> tuple[bytes | None, str]:
+    """The bytes as they were if nothing has to go, else written again; the orientation of a
+    picture that has been ``turned`` becomes upright."""
     try:
         present = set(exif)
-        if raw and not present & STRUCTURAL and exif.get(ORIENTATION, 1) == 1:
+        upright = exif.get(ORIENTATION, 1) == 1 or not turned
+        if raw and not present & STRUCTURAL and upright:
             return raw, ""
         for tag in present & STRUCTURAL:
             del exif[tag]
-        if ORIENTATION in exif:
+        if not upright:
             exif[ORIENTATION] = 1
         if int(ExifTags.IFD.Exif) in exif:
             inner = exif.get_ifd(ExifTags.IFD.Exif)

@@ -336,13 +336,8 @@ def test_junk_in_the_metadata_of_a_good_picture_is_left_out_with_a_note(junk: by
     data = png16(Image(pixels=pixels, bit_depth=16))
     if junk:
         crc = zlib.crc32(b"eXIf" + junk)
-        data = (
-            data[:33]
-            + struct.pack(">I4s", len(junk), b"eXIf")
-            + junk
-            + struct.pack(">I", crc)
-            + data[33:]
-        )
+        chunk = struct.pack(">I4s", len(junk), b"eXIf") + junk + struct.pack(">I", crc)
+        data = data[:33] + chunk + data[33:]
     found = read_image(data)
     assert (found.pixels == pixels).all()
     assert found.exif is None
