@@ -116,6 +116,7 @@ def decode_one(job: Job) -> dict[str, Any]:
     import numpy as np
 
     from laconic import codec
+    from laconic.formats.frame import Frame
     from laconic.formats.table import Table
 
     start = time.perf_counter()
@@ -135,7 +136,7 @@ def decode_one(job: Job) -> dict[str, Any]:
             limits=limits,
         )
     seconds = time.perf_counter() - start
-    if isinstance(image, Table | np.ndarray):
+    if isinstance(image, Table | Frame | np.ndarray):
         return _write_records(job, image, seconds, source)
     target: Any = sys.stdout.buffer if job.target == STD else job.target
     lost = write_image(image, target, options["format_"], overwrite=options["force"])

@@ -191,7 +191,7 @@ def _cells_of(values: Any) -> tuple[Plan, list[list[bytes]]]:
         types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind)
         or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
     ):  # fmt: skip
-        found = [
+        found: list[Any] = [
             None if v is None else v if isinstance(v, bytes) else v.encode()
             for v in values.to_pylist()
         ]
