@@ -32,6 +32,7 @@ from laconic.codec.media.base import Source as Input
 from laconic.codec.media.base import opened as _reader
 from laconic.codec.options import declared
 from laconic.formats.audio import Audio
+from laconic.formats.claims import check_claims
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ModelError, ParameterError
 from laconic.formats.image import Image
@@ -54,7 +55,8 @@ class Work:
 
     def encode(self) -> bytes:
         """The file."""
-        return self.codec.encode(self.media, self.settings)
+        data = self.codec.encode(self.media, self.settings)
+        return self.medium.sealed(data, self.settings.limits)
 
 
 def encode(
@@ -159,6 +161,7 @@ def prepare(
     medium = media.of(chosen.media)
     read = medium.read(source, limits)
     try:
+        medium.check(read, settings, lossless=chosen.lossless)
         for sentence in getattr(read, "notices", ()):
             settings.say(sentence)
         yield Work(chosen, medium, read, settings)
@@ -283,6 +286,8 @@ def decode(
 def decoding(file: Any, given: Mapping[str, Any]) -> tuple[Codec, DecodeSettings]:
     """The codec of an open file and its settings; ``ParameterError`` for what does not apply."""
     codec = registry.get(registry.name_for(file.header))
+    if isinstance(file, ContainerReader):
+        check_claims(file)
     own = media.of(file.header.media)
     for medium in media.MEDIA:
         if medium.part != own.part and given.get(medium.part) is not None:

@@ -16,7 +16,9 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ ID_BYTES = 6
 TABLE_PREFIX = "tables."  # within the names of tensors that are not learned
 DEFAULT_MODEL = "mlic-small"
 SUFFIX = ".safetensors"
+MAX_DEPTH = 16  # of a manifest
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
@@ -110,24 +113,49 @@ def write_model(
 def read_info(path: Path) -> ModelInfo:
     """Facts of a model file from its metadata. Raises ``ModelError`` if it is none of ours."""
     try:
+        state = path.stat()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    return _read_info(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _read_info(path: Path, changed: int, size: int) -> ModelInfo:
+    """A file that has not changed is not read again."""
+    try:
         with safe_open(path, framework="numpy") as file:
             about = json.loads((file.metadata() or {})["laconic"])
+        _check_numbers(about)
         return ModelInfo(
             name=str(about["name"]),
             id=str(about["id"]),
             codec=str(about["codec"]),
             parameters=int(about["parameters"]),
-            bytes=path.stat().st_size,
+            bytes=size,
             path=path,
             config=dict(about["config"]),
             numerics=int(about["numerics"]),
             training=dict(about["training"]),
         )
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (
+        OSError, SafetensorError, KeyError, ValueError, TypeError, OverflowError, RecursionError,
+    ) as error:  # fmt: skip
         raise ModelError(
             f"{path} is not a Laconic model ({type(error).__name__}: {error}): expected a"
             ' safetensors file made by "laconic models export"'
         ) from error
+
+
+def _check_numbers(value: Any, depth: int = 0) -> None:
+    """Raise ``ValueError`` for what no manifest holds: numbers that are not finite or beyond 2^53,
+    and nesting."""
+    if isinstance(value, int | float) and not abs(value) <= 2.0**53:
+        raise ValueError(f"the number {value}")
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            _check_numbers(part, depth + 1)
 
 
 def read_tensors(info: ModelInfo) -> dict[str, NDArray[Any]]:
@@ -135,8 +163,14 @@ def read_tensors(info: ModelInfo) -> dict[str, NDArray[Any]]:
     try:
         with safe_open(info.path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
         raise ModelError(f"{info.path} cannot be read: {error}") from error
+    for name, array in tensors.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ModelError(
+                f"{info.path} cannot be used: {name} has values that are not finite; its training"
+                " went wrong"
+            )
     identity, _ = manifest_id(info.codec, info.config, info.numerics, tensors)
     if identity != info.id:
         raise ModelError(
@@ -164,15 +198,28 @@ def use(name: str) -> None:
         _named.append(path)
 
 
+def _files() -> Iterator[Path]:
+    """Every model file on the search path, in order of preference."""
+    for folder in search_path():
+        yield from sorted(folder.glob("*.safetensors"))
+
+
 def _readable() -> Iterator[ModelInfo]:
     """Every readable model on the search path, in order of preference."""
-    yield from map(read_info, _named)
-    for folder in search_path():
-        for path in sorted(folder.glob("*.safetensors")):
-            try:
-                yield read_info(path)
-            except ModelError:
-                continue
+    for path in (*_named, *_files()):
+        with suppress(ModelError):
+            yield read_info(path)
+
+
+def unreadable() -> dict[Path, str]:
+    """The model files that are left out, and why."""
+    found = {}
+    for path in _files():
+        try:
+            read_info(path)
+        except ModelError as error:
+            found[path] = str(error)
+    return found
 
 
 def list_models() -> list[ModelInfo]:
@@ -194,12 +241,17 @@ def find(name_or_id: str) -> ModelInfo:
         if name_or_id in (info.name, info.id):
             return info
     path = Path(name_or_id)
-    if path.suffix == ".safetensors" and path.is_file():
+    if path.suffix == ".safetensors" and "\0" not in name_or_id and path.is_file():
         return read_info(path)
+    left_out = unreadable()
+    for path, reason in left_out.items():
+        if path.stem == name_or_id:
+            raise ModelError(reason)
     here = ", ".join(f"{m.name} ({m.id})" for m in models) or "none"
+    more = f"; unreadable are {', '.join(p.name for p in left_out)}" if left_out else ""
     raise ModelError(
-        f"model {name_or_id} was not found: available are {here}; put its .safetensors file into"
-        f" {search_path()[-1]} or set LACONIC_MODELS"
+        f"model {name_or_id} was not found: available are {here}{more}; put its .safetensors file"
+        f" into {search_path()[-1]} or set LACONIC_MODELS"
     )
 
 

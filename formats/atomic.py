@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
+import re
 import stat
-import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from laconic.formats.errors import OutputError
+from laconic.formats.errors import OutputError, ParameterError
 
 REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -30,6 +32,17 @@ REASONS = {
     errno.ENOTDIR: "its folder is a file",
     errno.EISDIR: "it is a folder",
 }
+
+
+STALE = re.compile(r"\.laconic-([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{12}\.tmp")
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file. Raises ``ParameterError`` for a name that no file can have, and
+    ``OSError``."""
+    if "\0" in os.fspath(path):
+        raise ParameterError("the path holds a zero byte: no file can have that name")
+    return Path(path).read_bytes()
 
 
 def _output_error(path: Path, error: OSError) -> OutputError:
@@ -72,6 +85,7 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
         return
     target = target.resolve()
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
+    _remove_stale(target.parent)
     with _reported(target):
         handle, name = _open_temporary(target.parent)
     try:
@@ -113,9 +127,41 @@ def _reported(target: Path) -> Iterator[None]:
 
 
 def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+    """The process's mask. It can be asked for without being changed only through /proc; a change,
+    however short, would hold for files that other threads create meanwhile."""
+    with suppress(OSError, ValueError, IndexError), open("/proc/self/status") as file:
+        return int(next(line for line in file if line.startswith("Umask:")).split()[1], 8)
+    return 0o077
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove temporary files of processes that are no more."""
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            found = STALE.fullmatch(entry.name)
+            if found and found[1] == _host() and not _alive(int(found[2])):
+                with suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _temporary_name() -> str:
+    """With the number of this process, so that others know whether it is still in use."""
+    return f".laconic-{_host()}-{os.getpid()}-{os.urandom(6).hex()}.tmp"
+
+
+def _host() -> str:
+    """Processes of other machines that share the folder are not known here."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def _open_temporary(folder: Path) -> tuple[int, str | None]:
@@ -124,13 +170,14 @@ def _open_temporary(folder: Path) -> tuple[int, str | None]:
     if unnamed is not None and Path("/proc/self/fd").is_dir():
         with suppress(OSError):
             return os.open(folder, unnamed | os.O_WRONLY | os.O_CLOEXEC, 0o600), None
-    return tempfile.mkstemp(prefix=".laconic-", suffix=".tmp", dir=folder)
+    path = str(folder / _temporary_name())
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), path
 
 
 def _name_it(descriptor: int, target: Path) -> str:
     """Give an unnamed file a temporary name beside ``target``."""
     for _ in range(100):
-        name = str(target.parent / f".laconic-{os.urandom(6).hex()}.tmp")
+        name = str(target.parent / _temporary_name())
         folder = os.open(target.parent, os.O_RDONLY)
         try:
             # With dst_dir_fd CPython calls linkat, which follows the link in /proc.

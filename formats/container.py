@@ -121,6 +121,8 @@ class Chunk:
 ICC = b"ICCp"
 EXIF = b"eXIf"
 XMP = b"xMPd"
+IPTC = b"iPTc"
+DENSITY = b"dPIs"
 TAGS = b"tAGs"
 TIME = b"TIME"
 PROMPT = b"PRMT"

@@ -228,13 +228,14 @@ class ContainerReader:
         header: with ``segment_count`` filled in where it is known.
         chunks: critical and ancillary.
         file_bytes: size of the file.
+        limits, partial: as given.
     """
 
     def __init__(
         self, source: bytes | BinaryIO, limits: Limits = DEFAULT_LIMITS, *, partial: bool = False
     ) -> None:
         self._fp: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source
-        self._limits = limits
+        self.limits, self.partial = limits, partial
         self.file_bytes = self._fp.seek(0, io.SEEK_END)
         self._fp.seek(0)
         reader = _Source(self._fp)
@@ -263,7 +264,7 @@ class ContainerReader:
     def _open_single(self, reader: _Source) -> None:
         start = len(reader.seen)
         rest = self.file_bytes - start - 4
-        self._limits.check("the size of a segment", rest, self._limits.segment_bytes)
+        self.limits.check("the size of a segment", rest, self.limits.segment_bytes)
         if rest < 2:
             raise FormatError(TRUNCATED.format("its only segment"))
         body = reader.take(rest, "its only segment")
@@ -283,7 +284,7 @@ class ContainerReader:
         length = struct.unpack(">II", end)[0]
         if not 3 <= length <= self.file_bytes - 8 - first:
             raise FormatError("the file is damaged or truncated: its end is missing")
-        bound = self._limits.chunk_bytes + 5 * self._limits.segments
+        bound = self.limits.chunk_bytes + 5 * self.limits.segments
         if length > bound:
             raise LimitError(f"the end of the file has {length} bytes: the limit is {bound}")
         self._fp.seek(self.file_bytes - 8 - length)
@@ -293,12 +294,12 @@ class ContainerReader:
         if source.take(1, "its end") != b"\0":
             raise FormatError("the end of the file is damaged: its mark is missing")
         count = source.varint("its end")
-        self._limits.check("the number of segments", count, self._limits.segments)
+        self.limits.check("the number of segments", count, self.limits.segments)
         if self.header.segment_count not in (None, count):
             raise FormatError(
                 f"the file announces {self.header.segment_count} segments but holds {count}"
             )
-        ancillary = _read_chunks(source, self._limits)
+        ancillary = _read_chunks(source, self.limits)
         _check_order(count, ancillary)
         place = 0
         for number in range(SKIP, count, SKIP):
@@ -315,7 +316,7 @@ class ContainerReader:
         self._fp.seek(self._anchors[0])
         count = 0
         try:
-            while _read_segment(_Source(self._fp), self._base, count, self._limits) is not None:
+            while _read_segment(_Source(self._fp), self._base, count, self.limits) is not None:
                 count += 1
         except FormatError:
             pass
@@ -343,10 +344,10 @@ class ContainerReader:
             length = _Source(self._fp).varint(f"segment {at}") - 1
             if length < 0:
                 raise FormatError(f"segment {number} is missing: the file ends early")
-            self._limits.check("the size of a segment", length, self._limits.segment_bytes)
+            self.limits.check("the size of a segment", length, self.limits.segment_bytes)
             self._fp.seek(check_width(length) + length + 4, io.SEEK_CUR)
             at += 1
-        segment = _read_segment(_Source(self._fp), self._base, number, self._limits)
+        segment = _read_segment(_Source(self._fp), self._base, number, self.limits)
         if segment is None:
             raise FormatError(f"segment {number} is missing: the file ends early")
         if number == self._count - 1 and self._end not in (None, self._fp.tell()):

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from laconic.formats.errors import FormatError
 
 DELIMITERS = (b",", b"\t", b";", b"|")
+BATCH = 1 << 12  # lines taken apart at a time
+MAX_KNOWN = 1 << 16  # cells of a column that are remembered
 MAX_ODD = 0.1  # largest share of lines that do not fit
 
 
@@ -79,23 +81,27 @@ def split(text: bytes) -> CsvTable:
     if quoted:
         lines = _merge_lines(lines, newline)
     delimiter = _delimiter(lines[:200], quoted)
-    cells = [_cells(line, delimiter) for line in lines]
-    width = Counter(map(len, cells)).most_common(1)[0][0]
+    widths = [_width(line, delimiter) for line in lines]
+    width = Counter(widths).most_common(1)[0][0]
     header = None
-    odd: list[tuple[int, bytes]] = []
-    fitting = []
-    for n, (row, line) in enumerate(zip(cells, lines, strict=True)):
-        if n == 0 and len(row) == width and not any(map(_is_number, row)):
-            header = row
-        elif len(row) == width:
-            fitting.append(row)
-        else:
-            odd.append((len(fitting) + len(odd), line))
+    if widths[0] == width and not any(map(_is_number, first := _cells(lines[0], delimiter))):
+        header = first
+    start = 0 if header is None else 1
+    odd = [(n - start, line) for n, line in enumerate(lines) if widths[n] != width]
     if len(odd) > 1 + MAX_ODD * len(lines):
         raise FormatError(
             f"{len(odd)} of {len(lines)} lines do not have {width} cells: this is not a table"
         )
-    columns = [list(column) for column in zip(*fitting, strict=True)] or [[] for _ in range(width)]
+    columns: list[list[bytes]] = [[] for _ in range(width)]
+    seen: list[dict[bytes, bytes]] = [{} for _ in range(width)]
+    for first_line in range(start, len(lines), BATCH):
+        part = range(first_line, min(first_line + BATCH, len(lines)))
+        rows = [_cells(lines[n], delimiter) for n in part if widths[n] == width]
+        for column, known, cells in zip(columns, seen, zip(*rows, strict=True), strict=False):
+            # Equal cells are one object: most columns of a large table have few different ones.
+            column += map(known.setdefault, cells, cells)
+            if len(known) > MAX_KNOWN:
+                known.clear()
     return CsvTable(delimiter, newline, header, columns, odd, ends)
 
 
@@ -127,6 +133,12 @@ def _delimiter(lines: list[bytes], quoted: bool) -> bytes:
         if width > 1 and lines_of_width > score:
             best, score = candidate, lines_of_width
     return best
+
+
+def _width(line: bytes, delimiter: bytes) -> int:
+    if b'"' not in line:
+        return line.count(delimiter) + 1
+    return len(_cells(line, delimiter))
 
 
 def _cells(line: bytes, delimiter: bytes) -> list[bytes]:

@@ -31,9 +31,13 @@ class Image:
         pixels: uint8 or uint16 ``[H, W, C]``, C = 1 (gray) or 3 (RGB).
         alpha: ``[H, W]`` of the same type, or None.
         bit_depth: 8 or 16.
-        icc, exif, xmp: colour profile and metadata as stored in files, or None.
+        icc, exif, xmp, iptc: colour profile and metadata as stored in files, or None.
+        texts: of PNG files, and the comments of others, by name.
+        density: dots per inch across and down, or None.
         color: CICP triple, or None for sRGB.
         notices: sentences about what reading or decoding changed.
+        changes: those of the notices that say how the samples differ from the file's; frames:
+            pictures in the file, of which this is the first.
     """
 
     pixels: NDArray[Any]
@@ -42,8 +46,13 @@ class Image:
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+    density: tuple[float, float] | None = None
     color: tuple[int, int, int] | None = None
     notices: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+    frames: int = 1
 
     def __post_init__(self) -> None:
         expected = np.uint8 if self.bit_depth == 8 else np.uint16
@@ -75,6 +84,19 @@ class Image:
     def channels(self) -> int:
         """1 for gray, 3 for RGB."""
         return int(self.pixels.shape[2])
+
+
+def check_whole(image: Image, *, lossless: bool) -> None:
+    """Raise ``ParameterError`` where encoding would lose what nobody agreed to lose: all frames or
+    pages but the first, and, for ``lossless``, the exact values of the samples."""
+    way = "add allow_conversion (--allow-conversion) to encode it nevertheless"
+    if image.frames > 1:
+        raise ParameterError(
+            f"the file holds {image.frames} frames or pages, and a picture has one: encode"
+            f" animations as video, take pages apart, or {way}"
+        )
+    if lossless and image.changes:
+        raise ParameterError(f"lossless would not be exact: {image.changes[0]}; {way}")
 
 
 def read_image(

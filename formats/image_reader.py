@@ -12,17 +12,18 @@ import os
 import struct
 import threading
 import warnings
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, ImageOps, UnidentifiedImageError
 from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
 
+from laconic.formats.atomic import read_file
 from laconic.formats.errors import FormatError, LimitError, UnsupportedError
 from laconic.formats.image import Image
 from laconic.formats.limits import Limits
+from laconic.formats.picture_metadata import metadata_of, orientation_of
 
 _LOCK = threading.Lock()  # Pillow's limit is a global
 DIRECT = {"L", "RGB", "LA", "RGBA"}
@@ -80,28 +81,32 @@ def _bytes_of(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     if isinstance(source, str | os.PathLike):
-        return Path(source).read_bytes()
+        return read_file(source)
     return source.read()
 
 
 def _convert(picture: Pillow.Image, data: bytes) -> Image:
-    notices = []
-    if getattr(picture, "n_frames", 1) > 1:
-        notices.append(f"the picture has {picture.n_frames} frames: only the first was read")  # type: ignore[attr-defined]
-    icc = picture.info.get("icc_profile") or None
-    xmp = _xmp(picture)
-    orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    notices: list[str] = []
+    changes: list[str] = []
+    frames = int(getattr(picture, "n_frames", 1))
+    if frames > 1:
+        notices.append(f"the picture has {frames} frames: only the first was read")
+    if picture.format == "MPO":  # a photograph with its smaller copies or depth
+        frames = 1
+    orientation, keeps_profile = orientation_of(picture), True
     deep = _deep_samples(picture, data)
     if deep is not None:
         samples = _turn(deep, orientation)
     else:
         picture.load()
         mode = picture.mode
-        upright = ImageOps.exif_transpose(picture)
+        # TIFF files are turned by Pillow as they are loaded.
+        upright = picture if orientation == 1 else ImageOps.exif_transpose(picture)
         samples, changed, keeps_profile = _samples(upright)
-        notices += [f"{mode} samples were converted: {changed}"] if changed else []
-        icc = icc if keeps_profile else None
-    exif = _exif(picture)
+        changes += [f"{mode} samples were converted: {changed}"] if changed else []
+        notices += changes
+    about = metadata_of(picture)
+    notices += about.notices
     alpha = None
     if samples.shape[2] in (2, 4):
         alpha = np.ascontiguousarray(samples[..., -1])
@@ -112,10 +117,15 @@ def _convert(picture: Pillow.Image, data: bytes) -> Image:
         pixels=np.ascontiguousarray(samples),
         alpha=alpha,
         bit_depth=8 * samples.dtype.itemsize,
-        icc=icc,
-        exif=exif,
-        xmp=xmp,
+        icc=about.icc if keeps_profile else None,
+        exif=about.exif,
+        xmp=about.xmp,
+        iptc=about.iptc,
+        texts=about.texts,
+        density=about.density,
         notices=notices,
+        changes=changes,
+        frames=frames,
     )
 
 
@@ -128,7 +138,7 @@ def _samples(picture: Pillow.Image) -> tuple[NDArray[Any], str, bool]:
     if mode in DIRECT:
         return _array(picture), "", True
     if mode == "1":
-        return _array(picture.convert("L")), "1 bit became 8-bit gray", True
+        return _array(picture.convert("L")), "", True  # 0 and 255: nothing is lost
     if mode == "P":
         has_alpha = bool(picture.palette and picture.palette.mode == "RGBA")
         return _array(picture.convert("RGBA" if has_alpha else "RGB")), "", True
@@ -141,17 +151,49 @@ def _samples(picture: Pillow.Image) -> tuple[NDArray[Any], str, bool]:
         clipped = np.clip(values, 0, 65535).astype(np.uint16)[..., None]
         return clipped, "32-bit integers were clipped to 0..65535", False
     if mode == "F":
-        real = np.nan_to_num(np.asarray(picture, dtype=np.float64))
-        low, high = float(real.min()), float(real.max())
-        if low < 0 or high > 1:
-            real = (real - low) / ((high - low) or 1.0)
-        change = f"floating point from {low:g} to {high:g} became 16-bit gray"
+        real, change = _unit_range(np.asarray(picture, dtype=np.float64))
         return np.rint(real * 65535).astype(np.uint16)[..., None], change, False
     if mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         return _array(picture.convert("RGB")), f"{mode} became RGB without its profile", False
     if mode in ("PA", "La", "RGBa"):
         return _array(picture.convert("RGBA")), "", True
     return _array(picture.convert("RGB")), f"{mode} became RGB", False
+
+
+def _unit_range(real: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+    """Floats in 0..1, and what was done: a robust range, so that a marker of missing data or an
+    infinite sample does not make everything else one level."""
+    finite = np.isfinite(real)
+    odd = int(real.size - finite.sum())
+    values = real[finite]
+    if not values.size:
+        return np.zeros(real.shape), f"all {odd} samples are not finite and became 0"
+    low, high = float(values.min()), float(values.max())
+    change = f"floating point from {low:g} to {high:g} became 16-bit gray"
+    if low < 0 or high > 1:
+        low, high = _robust(values, low, high)
+        outside = int(((values < low) | (values > high)).sum())
+        if outside:
+            change += f" from {low:g} to {high:g}, {outside} samples outside were clipped"
+        real = (real - low) / ((high - low) or 1.0)
+    if odd:
+        change += f", {odd} samples that are not finite became the nearest end or 0"
+    return np.clip(np.nan_to_num(real, nan=0.0, posinf=1.0, neginf=0.0), 0, 1), change
+
+
+def _robust(values: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
+    """The range without an end that lies far from all other samples, however many share it."""
+    for _ in range(2):
+        inner = values[(values > low) & (values < high)]
+        if not inner.size:
+            break
+        first, last = (float(v) for v in np.percentile(inner, (0.1, 99.9)))
+        reach = 3 * (last - first)
+        if low >= first - reach and high <= last + reach:
+            break
+        low = low if low >= first - reach else float(inner.min())
+        high = high if high <= last + reach else float(inner.max())
+    return low, high
 
 
 def _array(picture: Pillow.Image) -> NDArray[Any]:
@@ -166,7 +208,7 @@ def _deep_samples(picture: Pillow.Image, data: bytes) -> NDArray[np.uint16] | No
     import av
 
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(_bare(data))) as container:
             frame = next(container.decode(video=0))
     except (av.error.FFmpegError, StopIteration) as error:
         raise FormatError(f"the 16-bit picture is damaged or truncated: {error}") from error
@@ -186,6 +228,20 @@ def _deep_samples(picture: Pillow.Image, data: bytes) -> NDArray[np.uint16] | No
     if array.ndim == 2:
         return array[..., None]
     return array[..., [0, 3]] if gray and array.shape[2] == 4 else array
+
+
+def _bare(data: bytes) -> bytes:
+    """A PNG with nothing but what its samples need: FFmpeg refuses pictures for damaged
+    metadata."""
+    if not data.startswith(b"\x89PNG"):
+        return data
+    parts, at = [data[:8]], 8
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            parts.append(data[at : at + length + 12])
+        at += length + 12
+    return b"".join(parts)
 
 
 def _is_deep_colour(picture: Pillow.Image, data: bytes) -> bool:
@@ -218,22 +274,3 @@ def _turn(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
         8: lambda a: a.transpose(1, 0, 2)[::-1],
     }
     return np.ascontiguousarray(turns.get(orientation, lambda a: a)(samples))
-
-
-def _exif(picture: Pillow.Image) -> bytes | None:
-    exif = picture.getexif()
-    if not exif:
-        return None
-    if ExifTags.Base.Orientation in exif:
-        exif[ExifTags.Base.Orientation] = 1
-    try:
-        return exif.tobytes()
-    except (ValueError, TypeError, struct.error, OSError, AttributeError):
-        return None  # tags that cannot be written again are not metadata worth failing for
-
-
-def _xmp(picture: Pillow.Image) -> bytes | None:
-    xmp = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp")
-    if isinstance(xmp, str):
-        return xmp.encode()
-    return xmp if isinstance(xmp, bytes) and xmp else None

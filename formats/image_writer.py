@@ -16,6 +16,7 @@ from PIL import Image as Pillow
 from laconic.formats.atomic import atomic_write
 from laconic.formats.errors import ParameterError
 from laconic.formats.image import Image
+from laconic.formats.picture_metadata import Metadata, descriptive, save_options
 
 FORMATS = {
     "png": "PNG",
@@ -31,7 +32,6 @@ FORMATS = {
     "pnm": "PPM",
 }
 WITH_ALPHA = {"PNG", "WEBP", "AVIF", "TIFF"}
-WITH_PROFILE = {"PNG", "JPEG", "WEBP", "AVIF", "TIFF"}
 OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True},
@@ -75,7 +75,7 @@ def to_bytes(image: Image, kind: str) -> tuple[bytes, list[str]]:
         pixels, alpha = _on_white(pixels, alpha), None
     if image.bit_depth == 16:
         if kind == "PNG":
-            return png16(image), notices
+            return png16(image), notices + (["PNG keeps no IPTC: left out"] if image.iptc else [])
         if kind not in ("TIFF", "PPM") or pixels.shape[2] == 3 or alpha is not None:
             notices.append(f"16-bit samples were rounded to 8 bits for {kind}")
             pixels = _to_8(pixels)
@@ -84,18 +84,25 @@ def to_bytes(image: Image, kind: str) -> tuple[bytes, list[str]]:
     if samples.shape[2] == 1:
         samples = samples[..., 0]
     picture = Pillow.fromarray(np.ascontiguousarray(samples))
-    options = dict(OPTIONS.get(kind, {}))
-    if kind in WITH_PROFILE:
-        for key, value in (("icc_profile", image.icc), ("exif", image.exif), ("xmp", image.xmp)):
-            if value and not (kind in ("TIFF", "PNG") and key == "xmp"):
-                options[key] = value
+    kept, lost = save_options(_metadata(image), kind)
+    options = {**OPTIONS.get(kind, {}), **kept}
+    if lost:
+        notices.append(f"{kind} keeps no {', '.join(lost)}: left out")
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return buffer.getvalue(), notices
 
 
+def _metadata(image: Image) -> Metadata:
+    return Metadata(image.icc, image.exif, image.xmp, image.iptc, image.texts, image.density)
+
+
 def _to_8(samples: NDArray[Any]) -> NDArray[np.uint8]:
     return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _utf8(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 def _on_white(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
@@ -126,8 +133,15 @@ def png16(image: Image) -> bytes:
     chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
     if image.icc:
         chunk(b"iCCP", b"profile\0\0" + zlib.compress(image.icc))
-    if image.exif:
-        chunk(b"eXIf", image.exif.removeprefix(b"Exif\0\0"))
+    if exif := descriptive(image.exif):
+        chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    if image.density:
+        across, down = (round(d / 0.0254) for d in image.density)
+        chunk(b"pHYs", struct.pack(">IIB", across, down, 1))
+    texts = {**image.texts, **({"XML:com.adobe.xmp": _utf8(image.xmp)} if image.xmp else {})}
+    for name, value in texts.items():
+        key = name.encode("latin-1", "replace")[:79].strip() or b"Comment"
+        chunk(b"iTXt", key + b"\0\0\0\0\0" + value.replace("\0", " ").encode())
     chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6))
     chunk(b"IEND", b"")
     return b"".join(parts)

@@ -28,6 +28,9 @@ class Limits:
     samples: int = 2**30  # of audio, all channels together
     frames: int = 2**24  # of video
     cells: int = 2**28  # of tables and arrays
+    tile_pixels: int = 2**22  # of a part of a picture that is decoded at once
+    free: int = 2**24  # bytes that any file may unpack to, however small it is ...
+    expansion: int = 2**12  # ... and that each of its bytes may add
 
     def check_pixels(self, width: int, height: int) -> None:
         """Raise ``LimitError`` for a picture that is too large."""
@@ -35,6 +38,22 @@ class Limits:
             raise LimitError(
                 f"the picture has {width} x {height} pixels: the limit is {self.pixels}; raise it"
                 " with --limit-pixels or Limits(pixels=...) if you trust the file"
+            )
+
+    def check_tile(self, width: int, height: int) -> None:
+        """Raise ``LimitError`` for a tile whose decoder would need too much memory."""
+        if width * height > self.tile_pixels:
+            raise LimitError(
+                f"the picture has tiles of {width} x {height} pixels: the limit is"
+                f" {self.tile_pixels}; raise it with Limits(tile_pixels=...) if you trust the file"
+            )
+
+    def check_expansion(self, name: str, size: int, packed: int) -> None:
+        """Raise ``LimitError`` if ``packed`` bytes claim to be ``size`` bytes of something."""
+        if size > self.free + self.expansion * packed:
+            raise LimitError(
+                f"{name}: {packed} bytes claim to unpack to {size}, as a file made to fill memory"
+                " would; raise Limits(free=..., expansion=...) if you trust it"
             )
 
     def check(self, name: str, value: int, limit: int) -> None:

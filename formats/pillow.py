@@ -12,24 +12,25 @@ encoded or loaded.
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import IO, Any
 
 import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageFile
 
-from laconic.formats.container import EXIF, ICC, SIGNATURE, XMP
+from laconic.formats.container import EXIF, ICC, SIGNATURE, XMP, Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import ParameterError
+from laconic.formats.errors import LaconicError
 from laconic.formats.image import Image
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.image_reader import read
+from laconic.formats.limits import DEFAULT_LIMITS
+from laconic.formats.samples import file_of
 
 FORMAT = "LACONIC"
 ENCODE_OPTIONS = (
     "codec", "quality", "bpp", "target_bytes", "lossless", "effort", "model", "strip", "verify",
-    "tile",
+    "tile", "allow_conversion",
 )  # fmt: skip
 
 
@@ -42,8 +43,14 @@ class LacImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         assert self.fp is not None
         self._data = self.fp.read()
-        reader = ContainerReader(self._data)
-        header = ImageHeader.unpack(reader.header.media_header)
+        try:
+            reader = ContainerReader(self._data)
+            if reader.header.media == Media.IMAGE:
+                header = ImageHeader.unpack(reader.header.media_header)
+        except LaconicError as error:
+            raise OSError(str(error)) from error
+        if reader.header.media != Media.IMAGE:
+            raise SyntaxError(f"a .lac file of {reader.header.media.name.lower()}, no picture")
         self._size = (header.width, header.height)
         base = "L" if header.channels == 1 else "RGB"
         self._mode = base + "A" if header.alpha else base
@@ -61,7 +68,10 @@ class LacImageFile(ImageFile.ImageFile):
             from laconic import codec
             from laconic.formats.image_writer import _to_8
 
-            image = codec.decode(self._data)
+            try:
+                image = codec.decode(self._data)
+            except LaconicError as error:
+                raise OSError(str(error)) from error
             pixels, alpha = image.pixels, image.alpha
             if image.bit_depth == 16 and self._mode != "I;16":
                 pixels = _to_8(pixels)
@@ -84,16 +94,15 @@ def _save(picture: Pillow.Image, fp: IO[bytes], filename: str | bytes) -> None:
 
     options = {k: picture.encoderinfo[k] for k in ENCODE_OPTIONS if k in picture.encoderinfo}
     exif = picture.encoderinfo.get("exif", picture.info.get("exif"))
-    buffer = BytesIO()
-    # TIFF in memory holds every mode of Pillow without loss, so that one reader judges them all.
     try:
-        picture.save(buffer, "TIFF")
-    except OSError as error:
-        raise ParameterError(f"a picture of mode {picture.mode} cannot be saved as .lac") from error
-    image: Image = read(buffer.getvalue(), codec.api.DEFAULT_LIMITS)
-    image.exif = exif.tobytes() if isinstance(exif, Pillow.Exif) else exif or None
-    image.icc = picture.encoderinfo.get("icc_profile", picture.info.get("icc_profile")) or None
-    fp.write(codec.encode(image, **options))
+        # TIFF in memory holds every mode of Pillow without loss, so that one reader judges all.
+        image: Image = read(file_of(picture), DEFAULT_LIMITS)
+        image.exif = exif.tobytes() if isinstance(exif, Pillow.Exif) else exif or None
+        image.icc = picture.encoderinfo.get("icc_profile", picture.info.get("icc_profile")) or None
+        data = codec.encode(image, **options)
+    except LaconicError as error:
+        raise OSError(f"the picture cannot be saved as .lac: {error}") from error
+    fp.write(data)
 
 
 Pillow.register_open(FORMAT, LacImageFile, _accept)

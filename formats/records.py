@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import tokenize
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,35 +17,44 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.formats.csv_table import CsvTable
-from laconic.formats.data_header import DTYPES, TEXT, DataHeader, DataKind
+from laconic.formats.atomic import read_file
+from laconic.formats.csv_table import DELIMITERS, CsvTable
+from laconic.formats.data_header import DTYPES, MAX_DIMENSIONS, TEXT, DataHeader, DataKind
 from laconic.formats.errors import FormatError, LaconicError, ParameterError, UnsupportedError
+from laconic.formats.frame import Frame
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.table import Table
 
-SUFFIXES = {".csv", ".tsv", ".npy", ".idx", ".idx1-ubyte", ".idx3-ubyte", ".parquet"}
+SUFFIXES = {
+    ".csv", ".tsv", ".npy", ".idx", ".idx1-ubyte", ".idx3-ubyte", ".parquet", ".feather", ".arrow",
+    ".arrows",
+}  # fmt: skip
 _NPY = b"\x93NUMPY"
 _PARQUET = b"PAR1"
+_FEATHER, _FEATHER_1, _STREAM = b"ARROW1", b"FEA1", b"\xff\xff\xff\xff"
 _IDX_TYPES = {8: "|u1", 9: "|i1", 11: "<i2", 12: "<i4"}
 
 
 @dataclass
 class Records:
-    """An array ``[N, D]`` of whole numbers with the shape of a record, or a table.
+    """An array ``[N, D]`` of whole numbers or floats with the shape of a record, or a table.
 
     Attributes:
         header: kind, number, shape and type.
         array: the values, for all kinds but tables.
-        parts: the cells, for tables.
+        parts, text: the cells, for tables; frame: for typed ones.
     """
 
     header: DataHeader
     array: NDArray[Any] | None = None
     parts: CsvTable | None = None
     text: bytes = b""
+    frame: Frame | None = None
 
     def original(self) -> bytes:
         """The bytes that decoding must give back."""
+        if self.frame is not None:
+            return self.frame.pack()
         if self.array is None:
             return self.text
         return np.ascontiguousarray(self.array, DTYPES[self.header.dtype]).tobytes()
@@ -54,7 +64,7 @@ def from_array(array: NDArray[Any], kind: DataKind = DataKind.ARRAY) -> Records:
     """Records of an array ``[N, ...]``.
 
     Raises:
-        ParameterError: not whole numbers, or no dimension.
+        ParameterError: not whole numbers or floats of 16, 32 or 64 bits, or no dimension.
     """
     if isinstance(array, np.ma.MaskedArray):
         raise ParameterError("the array is masked: fill it first")
@@ -62,10 +72,15 @@ def from_array(array: NDArray[Any], kind: DataKind = DataKind.ARRAY) -> Records:
     if array.ndim == 0:
         raise ParameterError("the array has no dimension: expected records [N, ...]")
     plain = array.dtype.newbyteorder("<").str.replace("=", "<")
-    if plain not in DTYPES[:TEXT]:
+    if array.dtype.names:
         raise ParameterError(
-            f"the array is {array.dtype}: expected whole numbers; scale and round it first"
+            f"the array is structured: its fields {', '.join(array.dtype.names)} are columns of"
+            " their own types; save each by itself, or the whole as Parquet"
         )
+    if plain not in DTYPES or plain == "bytes":
+        raise ParameterError(f"the array is {array.dtype}: expected whole numbers or floats")
+    if array.dtype.str.startswith(">") and kind == DataKind.ARRAY:
+        kind = DataKind.BIG_ENDIAN
     if array.ndim > 8:
         raise ParameterError(f"the array has {array.ndim} dimensions: at most 8 are stored")
     header = DataHeader(kind, array.shape[0], array.shape[1:], DTYPES.index(plain))
@@ -81,10 +96,17 @@ def from_table(table: Table, kind: DataKind = DataKind.TABLE) -> Records:
     return Records(header, None, parts, table.text)
 
 
+def from_frame(frame: Frame, kind: DataKind = DataKind.TYPED_PARQUET) -> Records:
+    """Records of a typed table."""
+    header = DataHeader(kind, frame.rows, (len(frame.columns),), TEXT)
+    return Records(header, frame=frame)
+
+
 def read_records(
     source: str | os.PathLike[str] | bytes, limits: Limits = DEFAULT_LIMITS
 ) -> Records:
-    """Read .npy, IDX (also compressed by gzip), CSV or TSV, Parquet, or a folder of gray pictures.
+    """Read .npy, IDX, CSV or TSV (also compressed by gzip), Parquet, Feather, Arrow, or a folder
+    of gray pictures.
 
     Raises:
         FormatError: damaged. UnsupportedError: of another kind. LimitError: too large.
@@ -95,7 +117,7 @@ def read_records(
             from laconic.formats.picture_folder import read_folder
 
             return from_array(read_folder(path, limits), DataKind.IMAGES)
-        source = path.read_bytes()
+        source = read_file(path)
     if source[:2] == b"\x1f\x8b":
         source = _gunzip(source, limits)
     if source[:6] == _NPY:
@@ -105,16 +127,30 @@ def read_records(
     if source[:4] == _PARQUET:
         from laconic.formats.parquet import read_parquet
 
-        return from_table(read_parquet(source), DataKind.PARQUET)
+        return from_frame(read_parquet(source, limits))
+    if source[:6] == _FEATHER or source[:4] == _FEATHER_1:
+        from laconic.formats.parquet import read_feather
+
+        return from_frame(read_feather(source, limits), DataKind.FEATHER)
+    if source[:4] == _STREAM:
+        from laconic.formats.parquet import read_stream
+
+        return from_frame(read_stream(source, limits), DataKind.ARROW)
     if b"\0" in source[:4096]:
         raise UnsupportedError(
             "the input is neither a table nor an array: expected CSV, TSV, .npy, IDX or Parquet"
         )
+    cells = source.count(b"\n") + max(source.count(d) for d in DELIMITERS)
+    limits.check("the number of cells", cells, limits.cells)
     return from_table(Table(source))
 
 
-def write_records(kind: DataKind, value: NDArray[Any] | Table, format: str) -> bytes:
-    """A file of decoded records; ``format`` is npy, idx, csv, tsv or parquet."""
+def write_records(kind: DataKind, value: NDArray[Any] | Table | Frame, format: str) -> bytes:
+    """A file of decoded records; ``format`` is npy, idx, csv, tsv, parquet, feather or arrow."""
+    if isinstance(value, Frame):
+        from laconic.formats.parquet import write_frame
+
+        return write_frame(value, format)
     if isinstance(value, Table):
         if format == "parquet":
             from laconic.formats.parquet import write_parquet
@@ -127,7 +163,8 @@ def write_records(kind: DataKind, value: NDArray[Any] | Table, format: str) -> b
         return write_idx(value)
     if format == "csv":
         rows = value.reshape(len(value), -1)
-        return b"".join(b",".join(b"%d" % int(v) for v in row) + b"\n" for row in rows)
+        write = repr if value.dtype.kind == "f" else str
+        return "".join(",".join(write(v) for v in row) + "\n" for row in _plain(rows)).encode()
     if format != "npy":
         raise ParameterError(f"an array cannot be written as {format}: use npy, idx or csv")
     buffer = io.BytesIO()
@@ -139,15 +176,32 @@ def default_format(kind: DataKind) -> str:
     """Extension of what decoding writes when no name is given; "" for a folder."""
     return {
         DataKind.ARRAY: "npy",
+        DataKind.BIG_ENDIAN: "npy",
         DataKind.TABLE: "csv",
         DataKind.IDX: "idx",
         DataKind.IMAGES: "",
         DataKind.PARQUET: "parquet",
+        DataKind.TYPED_PARQUET: "parquet",
+        DataKind.FEATHER: "feather",
+        DataKind.ARROW: "arrow",
     }[kind]
 
 
+def _plain(rows: NDArray[Any]) -> list[list[Any]]:
+    """Numbers of Python; booleans as 0 and 1. Floats keep the fewest digits that tell them."""
+    if rows.dtype.kind == "f" and rows.dtype.itemsize < 8:
+        return [[_Digits(str(v)) for v in row] for row in rows]
+    found: list[list[Any]] = (rows.astype(np.int8) if rows.dtype.kind == "b" else rows).tolist()
+    return found
+
+
+class _Digits(str):
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def read_npy(data: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
-    """An array of whole numbers from a .npy file, its size checked before it is allocated."""
+    """An array of numbers from a .npy file, its size checked before it is allocated."""
     try:
         stream = io.BytesIO(data)
         version = np.lib.format.read_magic(stream)
@@ -157,11 +211,14 @@ def read_npy(data: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
         shape, _, kind = reader(stream)
         limits.check("the number of cells", int(np.prod(shape, dtype=object)), limits.cells)
         if kind.hasobject:
-            raise ParameterError("the array holds Python objects: expected whole numbers")
+            raise ParameterError("the array holds Python objects: expected numbers")
         array: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
     except LaconicError:
         raise
-    except (ValueError, EOFError, SyntaxError, TypeError, KeyError) as error:
+    except (
+        ValueError, EOFError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError,
+        tokenize.TokenError,
+    ) as error:  # fmt: skip
         raise FormatError(f"the .npy file is damaged: {error}") from error
     return array
 
@@ -170,6 +227,10 @@ def read_idx(data: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
     """An array from an IDX file, the format of MNIST."""
     kind, dimensions = np.dtype(_IDX_TYPES[data[2]]), data[3]
     start = 4 + 4 * dimensions
+    if dimensions > MAX_DIMENSIONS + 1:
+        raise UnsupportedError(
+            f"the IDX file has {dimensions} dimensions: at most {MAX_DIMENSIONS + 1} are read"
+        )
     if len(data) < start:
         raise FormatError("the IDX file is truncated")
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dimensions, 4))
@@ -194,10 +255,14 @@ def write_idx(array: NDArray[Any]) -> bytes:
 
 
 def _gunzip(data: bytes, limits: Limits) -> bytes:
+    most = min(limits.segment_bytes, limits.free + limits.expansion * len(data))
+    parts, size = [], 0
     try:
         with gzip.open(io.BytesIO(data)) as file:
-            result = file.read(limits.segment_bytes + 1)
+            while part := file.read(1 << 20):
+                size += len(part)
+                limits.check("the size of the unpacked input", size, most)
+                parts.append(part)
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(f"the gzip file is damaged: {error}") from error
-    limits.check("the size of the input", len(result), limits.segment_bytes)
-    return result
+    return b"".join(parts)

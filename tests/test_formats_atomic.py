@@ -1,17 +1,22 @@
 """Atomic writing: the old file or the complete new one."""
 
 import os
+import random
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from laconic.formats import atomic
 from laconic.formats.atomic import atomic_write, check_target
 from laconic.formats.errors import OutputError
 
 CHILD = """
 import sys, time, resource
+from laconic.formats import atomic
 from laconic.formats.atomic import atomic_write
 {before}
 with atomic_write(sys.argv[1], overwrite=True) as file:
@@ -121,3 +126,87 @@ def test_devices_are_written_directly() -> None:
     with atomic_write("/dev/null") as file:
         file.write(b"gone")
     assert Path("/dev/null").is_char_device()
+
+
+def test_other_threads_files_keep_the_mask_while_a_file_is_written(tmp_path: Path) -> None:
+    stop = threading.Event()
+    modes: set[int] = set()
+
+    def create() -> None:
+        n = 0
+        while not stop.is_set():
+            path = tmp_path / f"other-{n}"
+            path.touch()
+            modes.add(path.stat().st_mode & 0o777)
+            path.unlink()
+            n += 1
+
+    before = os.umask(0o027)
+    thread = threading.Thread(target=create)
+    try:
+        thread.start()
+        for n in range(200):
+            with atomic_write(tmp_path / f"own-{n}") as file:
+                file.write(b"x")
+    finally:
+        stop.set()
+        thread.join()
+        os.umask(before)
+
+    assert modes <= {0o640}
+    assert {(tmp_path / f"own-{n}").stat().st_mode & 0o777 for n in range(200)} == {0o640}
+
+
+def test_temporary_files_of_dead_processes_are_removed_and_no_others(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    host = atomic._host()
+    stale = f".laconic-{host}-{process.pid}-0123456789ab.tmp"
+    kept = [
+        f".laconic-{host}-{os.getpid()}-0123456789ab.tmp",
+        f".laconic-00000000-{process.pid}-0123456789ab.tmp",
+        ".laconic-mine.tmp",
+    ]
+    for name in (stale, *kept):
+        (tmp_path / name).touch()
+
+    with atomic_write(tmp_path / "x") as file:
+        file.write(b"x")
+
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, "x"])
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["without-a-name", "with-a-name"])
+def test_killed_at_random_moments_leaves_old_or_new_and_nothing_else(
+    tmp_path: Path, named: bool
+) -> None:
+    """A child writes the same file over and over and is killed; the next writer tidies up."""
+    path = tmp_path / "x"
+    path.write_bytes(b"old" * 1000)
+    before = "import os; del os.O_TMPFILE" if named else ""
+    code = f"""
+import sys
+import threading
+import time
+{before}
+from laconic.formats import atomic
+from laconic.formats.atomic import atomic_write
+print("ready", flush=True)
+while True:
+    with atomic_write(sys.argv[1], overwrite=True) as file:
+        file.write(b"new" * 1000)
+"""
+    r = random.Random(3)
+    for _ in range(12):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(r.random() * 0.02)
+        process.kill()
+        process.wait()
+        assert path.read_bytes() in (b"old" * 1000, b"new" * 1000)
+    with atomic_write(tmp_path / "y") as file:
+        file.write(b"y")
+    assert sorted(os.listdir(tmp_path)) == ["x", "y"]

@@ -204,8 +204,7 @@ def test_wide_numbers_use_bins_and_steps() -> None:
 @pytest.mark.parametrize(
     ("array", "sentence"),
     [
-        (np.zeros((3, 2), np.float32), "float32"),
-        (np.array([[np.nan]]), "float64"),
+        (np.zeros((3, 2), np.complex64), "complex64"),
         (np.array(3), "no dimension"),
         (np.zeros((2,) * 9, np.uint8), "dimensions"),
         (np.full((9, 1), 2**62, np.int64) + np.arange(9)[:, None], "2\\^60"),
@@ -333,9 +332,9 @@ def test_parquet_values_come_back() -> None:
 
     decoded = codec.decode(codec.encode(stream.getvalue(), codec="records"))
 
-    from laconic.formats.parquet import write_parquet
+    from laconic.formats.parquet import write_frame
 
-    assert parquet.read_table(io.BytesIO(write_parquet(decoded))).equals(original)
+    assert parquet.read_table(io.BytesIO(write_frame(decoded, "parquet"))).equals(original)
 
 
 def test_the_example_of_the_table_runs() -> None:

@@ -68,7 +68,40 @@ class MlicConfig:
                 f"the model's configuration differs in {wrong}: it is of another version of the"
                 " image codec; install the version that the model names"
             )
-        return cls(**{name: _frozen(value) for name, value in values.items()})
+        try:
+            config = cls(**{name: _frozen(value) for name, value in values.items()})
+            possible = config._possible()
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise ModelError(f"the model's configuration is impossible: {error}") from error
+        if not possible:
+            raise ModelError(f"the model's configuration is impossible: {values}")
+        return config
+
+    def _possible(self) -> bool:
+        others = {"scale_low", "scale_high", "slices"} | LATER
+        counts = [getattr(self, f.name) for f in fields(self) if f.name not in others]
+        (qualities, multipliers) = zip(*self.rates, strict=True)
+        return (
+            all(type(n) is int and 1 <= n <= 1 << 14 for n in (*counts, *self.slices))
+            and 1 <= len(self.slices) <= 64
+            and self.attention % (2 * self.heads) == 0
+            and self.window % 2 == 1
+            and self.window <= 63
+            and max(self.encoder_blocks, self.decoder_blocks) <= 64
+            and self.rate_anchors <= 256
+            and 2 <= self.scale_count <= 4096
+            and 0 < self.scale_low < self.scale_high < 1e6
+            and type(self.global_attention) is bool
+            and type(self.detail) is int
+            and 0 <= self.detail <= 1 << 14
+            and 0 < self.detail_from <= 100
+            and 2 <= len(self.rates) <= 64
+            and qualities[0] == 0
+            and qualities[-1] == 100
+            and sorted(set(qualities)) == list(qualities)
+            and sorted(set(multipliers)) == list(multipliers)
+            and 1e-9 < multipliers[0] <= multipliers[-1] < 1e9
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -53,6 +53,7 @@ class DecodeJob:
         self.picture = ImageHeader.unpack(header.media_header, settings.limits)
         self.options = codec_header.unpack(header.codec_header)
         self.grid = Grid(self.picture.width, self.picture.height, self.options.tile)
+        settings.limits.check_tile(self.grid.box(0).width, self.grid.box(0).height)
         if len(self.grid) != header.segment_count and not settings.partial:
             raise FormatError(
                 f"the file has {header.segment_count} tiles but its picture needs {len(self.grid)}:"

@@ -40,6 +40,7 @@ class EncodeJob:
         self.effort = settings.effort
         self.relaxed = model.relaxed() if settings.effort else None
         self.grid = Grid(image.width, image.height, tile)
+        settings.limits.check_tile(self.grid.box(0).width, self.grid.box(0).height)
         self.header = ImageHeader.of(image)
         self.alpha = [self._alpha(n) for n in range(len(self.grid))]
 

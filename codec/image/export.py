@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from laconic.codec.building import build
 from laconic.codec.image.config import CONFIGS, MlicConfig
 from laconic.codec.image.model import Mlic
 from laconic.codec.image.order import KEY
 from laconic.codec.models import ModelInfo, read_tensors, write_model
 from laconic.codec.train.running import history
 from laconic.entropy import CdfTables, NumericsProfile, gaussian_scales, gaussian_tables
-from laconic.formats.errors import ModelError
+from laconic.formats.errors import FormatError, ModelError
 
 TABLE_PREFIX = "tables."
 
@@ -48,18 +49,20 @@ def read_mlic(info: ModelInfo) -> tuple[Mlic, CdfTables]:
     """The network in float32 and the coding tables of a model file; raises ``ModelError``."""
     if info.codec != "mlic" or info.numerics != NumericsProfile.FLOAT64_GUARD:
         raise ModelError(f"model {info.name} is made for the codec {info.codec!r}, not for 'mlic'")
+    stored = read_tensors(info)
+    config = MlicConfig.from_dict({k: v for k, v in info.config.items() if k != KEY})
+    network = build(lambda: Mlic(config), stored, info)
     weights, tables = {}, {}
-    for name, array in read_tensors(info).items():
+    for name, array in stored.items():
         if name.startswith(TABLE_PREFIX):
             tables[name.removeprefix(TABLE_PREFIX)] = array
         else:
             weights[name] = torch.from_numpy(array).float()
-    network = Mlic(MlicConfig.from_dict({k: v for k, v in info.config.items() if k != KEY}))
     try:
         network.load_state_dict(weights)
-    except RuntimeError as error:
+        return network, CdfTables.from_arrays(tables)
+    except (RuntimeError, FormatError) as error:
         raise ModelError(f"model {info.name} does not fit its configuration: {error}") from error
-    return network, CdfTables.from_arrays(tables)
 
 
 def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool) -> ModelInfo:

@@ -24,3 +24,8 @@ class PictureOptions(EncodeSettings):
         step=TILE_UNIT, shown=str(DEFAULT_TILE),
     )  # fmt: skip
     strip: bool = option(False, "Leave out EXIF and XMP, or a sound's tags.")
+    allow_conversion: bool = option(
+        False,
+        "Encode the first frame or page of several, and without loss samples that had to be"
+        " converted; both are refused otherwise.",
+    )

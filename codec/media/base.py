@@ -16,11 +16,13 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from laconic.codec.base import DecodeSettings
+from laconic.codec.base import DecodeSettings, EncodeSettings
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.container_stream import ContainerStream
+from laconic.formats.errors import ParameterError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.samples import as_samples
 
 if TYPE_CHECKING:
     from laconic.codec.evaluate.items import Item
@@ -42,6 +44,7 @@ class Source:
     """
 
     def __init__(self, value: Any) -> None:
+        value = as_samples(value)
         self.value, self.head = value, b""
         self.suffixes: tuple[str, ...] = ()
         self.size: int | None = None
@@ -49,7 +52,7 @@ class Source:
             self.value = data = bytes(value)
             self.head, self.size = data[:HEAD], len(data)
         elif isinstance(value, str | PathLike):
-            self.value = path = Path(fspath(value))
+            self.value = path = plain_path(value)
             self.suffixes = tuple(s.lower() for s in path.suffixes)
             if path.is_dir():
                 self.size = sum(p.stat().st_size for p in path.iterdir() if p.is_file())
@@ -84,6 +87,13 @@ class Source:
         return self.value
 
 
+def plain_path(value: str | PathLike[str]) -> Path:
+    """A path; raises ``ParameterError`` for one that no file can have."""
+    if "\0" in fspath(value):
+        raise ParameterError("the path holds a zero byte: no file can have that name")
+    return Path(fspath(value))
+
+
 def head_of(stream: Any, count: int) -> bytes:
     """The next bytes of a binary stream, which stay in it; b"" where that cannot be done."""
     if hasattr(stream, "peek"):
@@ -103,7 +113,7 @@ def opened(source: Any, limits: Limits, *, partial: bool = False) -> Iterator[Co
     if isinstance(source, bytes | bytearray | memoryview):
         yield ContainerReader(bytes(source), limits, partial=partial)
     elif isinstance(source, str | PathLike):
-        with open(fspath(source), "rb") as file:
+        with open(plain_path(source), "rb") as file:
             yield ContainerReader(file, limits, partial=partial)
     elif source.seekable():
         yield ContainerReader(source, limits, partial=partial)
@@ -186,6 +196,13 @@ class Medium(ABC):
     @abstractmethod
     def read(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> Any:
         """What the codecs of this medium take. Raises ``ParameterError`` for objects of others."""
+
+    def check(self, read: Any, settings: EncodeSettings, *, lossless: bool) -> None:  # noqa: B027
+        """Raise ``ParameterError`` where encoding what was read would lose more than was agreed."""
+
+    def sealed(self, data: bytes, limits: Limits) -> bytes:
+        """A coded file as readers with the default limits accept it (``formats.claims``)."""
+        return data
 
     @abstractmethod
     def facts(self, reader: ContainerReader, limits: Limits) -> dict[str, Any]:

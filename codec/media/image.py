@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from laconic.codec.base import BPP, QUALITY, TARGET, DecodeSettings
+from laconic.codec.base import BPP, QUALITY, TARGET, DecodeSettings, EncodeSettings
 from laconic.codec.media.base import Medium, Saved, Source, Target
+from laconic.formats.claims import padded
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import FormatError, ParameterError
-from laconic.formats.image import SUFFIXES, Image, read_image, write_image
+from laconic.formats.image import SUFFIXES, Image, check_whole, read_image, write_image
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
@@ -68,6 +69,13 @@ class ImageMedium(Medium):
         if array.dtype not in (np.uint8, np.uint16):
             raise ParameterError(f"the array is {array.dtype}: expected uint8 or uint16 samples")
         return Image(pixels=array, bit_depth=8 * array.dtype.itemsize)
+
+    def check(self, read: Image, settings: EncodeSettings, *, lossless: bool) -> None:
+        if not getattr(settings, "allow_conversion", False):
+            check_whole(read, lossless=lossless)
+
+    def sealed(self, data: bytes, limits: Limits) -> bytes:
+        return padded(data, limits)
 
     def facts(self, reader: ContainerReader, limits: Limits) -> dict[str, Any]:
         picture = ImageHeader.unpack(reader.header.media_header, limits)

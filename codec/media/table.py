@@ -16,12 +16,14 @@ from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.data_header import DTYPES, TEXT, DataHeader, DataKind
 from laconic.formats.errors import FormatError, ParameterError
+from laconic.formats.frame import Frame
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.records import (
     SUFFIXES,
     Records,
     default_format,
     from_array,
+    from_frame,
     from_table,
     read_records,
     write_records,
@@ -59,7 +61,7 @@ class TableMedium(Medium):
         return "table"
 
     def is_one(self, value: Any) -> bool:
-        return isinstance(value, Table | Records)
+        return isinstance(value, Table | Frame | Records)
 
     def looks_like(self, head: bytes) -> bool:
         return head.startswith((b"\x93NUMPY", b"PAR1"))
@@ -74,6 +76,8 @@ class TableMedium(Medium):
             return value
         if isinstance(value, Table):
             return from_table(value)
+        if isinstance(value, Frame):
+            return from_frame(value)
         if isinstance(value, np.ndarray):
             return from_array(value)
         if source.is_object:

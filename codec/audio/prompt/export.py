@@ -10,6 +10,7 @@ from laconic.codec import models
 from laconic.codec.audio.prompt.adapter import PromptModel
 from laconic.codec.audio.prompt.config import PromptConfig
 from laconic.codec.audio.prompt.model import PsCodec
+from laconic.codec.building import build
 from laconic.codec.models import ModelInfo
 from laconic.codec.train.running import history
 from laconic.entropy import NumericsProfile
@@ -44,9 +45,11 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
 def read_prompt(info: ModelInfo) -> PromptModel:
     """The network of a model file in float32. Raises ``ModelError`` for other files."""
     settings = {k: v for k, v in info.config.items() if k != "architecture"}
-    network = PsCodec(PromptConfig.from_dict(settings))
+    config = PromptConfig.from_dict(settings)
+    tensors = models.read_tensors(info)
+    network = build(lambda: PsCodec(config), tensors, info)
     state = network.state_dict()
-    stored = {k: torch.from_numpy(v).float() for k, v in models.read_tensors(info).items()}
+    stored = {k: torch.from_numpy(v).float() for k, v in tensors.items()}
     kept = {k: v for k, v in state.items() if k.endswith(TRAINING_ONLY)}
     try:
         network.load_state_dict({**kept, **stored})

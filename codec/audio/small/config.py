@@ -48,6 +48,22 @@ class SmallConfig:
     vocoder_dim: int = 256
     vocoder_depth: int = 6
 
+    def __post_init__(self) -> None:
+        whole = {k: v for k, v in asdict(self).items() if k != "reach"}
+        depths = [v for k, v in whole.items() if k.endswith("depth")]
+        possible = all(type(n) is int and 1 <= n <= 1 << 16 for n in whole.values())
+        possible = possible and isinstance(self.reach, int | float) and 0 <= self.reach <= 60
+        if (
+            not possible
+            or self.stack not in (1, 2, 4)
+            or max(depths) > 64
+            or self.stages > 64
+            or self.mae_features > self.mae_depth
+            or self.mae_dim % (2 * self.mae_heads)
+            or self.dim % (2 * self.heads)
+        ):
+            raise ModelError(f"the model's configuration is impossible: {asdict(self)}")
+
     @property
     def span(self) -> int:
         """Patches in time that a position joins."""

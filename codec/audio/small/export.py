@@ -12,6 +12,7 @@ from torch import Tensor
 
 from laconic.codec.audio.small.config import CONFIGS, SmallConfig
 from laconic.codec.audio.small.model import SmallSemantiCodec
+from laconic.codec.building import build
 from laconic.codec.models import (
     TABLE_PREFIX,
     Arrays,
@@ -141,8 +142,9 @@ def read_small(info: ModelInfo) -> SmallSemantiCodec:
     if info.codec != CODEC or info.config.get("architecture") != ARCHITECTURE:
         raise ModelError(f"model {info.name} is of the codec {info.codec!r}, not a small {CODEC!r}")
     settings = {k: v for k, v in info.config.items() if k != "architecture"}
-    model = SmallSemantiCodec(SmallConfig.from_dict(settings))
+    config = SmallConfig.from_dict(settings)
     stored = read_tensors(info)
+    model = build(lambda: SmallSemantiCodec(config), stored, info, SCALE)
     weights = {
         k: torch.from_numpy(v).float()
         for k, v in stored.items()

@@ -26,7 +26,9 @@ ANALYSIS_MEAN, ANALYSIS_SCALE = -7.0, 2.5  # about the mean and deviation of spe
 
 def mel_bank(bands: int) -> Tensor:
     """Slaney's filters ``[FFT / 2 + 1, bands]`` up to half the rate."""
-    with warnings.catch_warnings():  # the lowest filters may fall between two bins
+    # Constants: they need memory also where a network is sketched without any.
+    with torch.device("cpu"), warnings.catch_warnings():
+        # The lowest filters may fall between two bins.
         warnings.simplefilter("ignore")
         bank: Tensor = melscale_fbanks(
             FFT // 2 + 1, 0.0, RATE / 2, bands, RATE, norm="slaney", mel_scale="slaney"

@@ -25,6 +25,7 @@ from laconic.codec.lossless.circuits.integer import (
 from laconic.codec.lossless.circuits.levels import COUNT, MAX_LEVEL, Ints, LevelCoder
 from laconic.codec.lossless.circuits.tree import downward
 from laconic.formats.errors import FormatError, LimitError
+from laconic.formats.limits import DEFAULT_LIMITS
 from laconic.formats.varint import read_varint, write_varint
 
 FINE = 256  # units of a weight in one unit of a count
@@ -107,15 +108,16 @@ class CompactCircuit:
         return bytes(shape) + coder.finish()
 
 
-def unpack(data: bytes) -> CompactCircuit:
-    """Inverse of :meth:`CompactCircuit.pack`, for untrusted data.
+def unpack(data: bytes, expected: tuple[int, ...] | None = None) -> CompactCircuit:
+    """Inverse of :meth:`CompactCircuit.pack`, for untrusted data; ``expected`` are the sizes that
+    the circuit must have.
 
     Layout: varints D, M, transition step, leaf step, both back-offs, records; a varint 2 n + z and
     n bytes of tree, a zlib stream if z (D varints of zigzag distance to the parent, 0 at the root,
     then D varints of sizes); the levels (``levels.py``): totals, marginals, transitions, leaves.
 
     Raises:
-        FormatError: damaged. LimitError: tables beyond 2^28 entries.
+        FormatError: damaged. LimitError: tables beyond 2^28 entries, or too large for the data.
     """
     numbers, offset = [], 0
     for _ in range(8):
@@ -127,6 +129,8 @@ def unpack(data: bytes) -> CompactCircuit:
         raise FormatError(f"a circuit of {count} variables with {states} states: damaged file")
     if max(numbers[2:4]) > 64 or min(numbers[2:4]) < 1 or max(numbers[4:6]) > 1 << 16:
         raise FormatError("a circuit's rounding is impossible: damaged file")
+    if expected is not None and count != len(expected):
+        raise FormatError("the circuit does not fit the columns: the file is damaged")
     if count * states * states > MAX_TABLE:
         raise LimitError(f"a circuit has {count} tables of {states} x {states}: the limit is 2^28")
     tree = data[offset : offset + (packed >> 1)]
@@ -137,6 +141,10 @@ def unpack(data: bytes) -> CompactCircuit:
     parents, sizes = _read_tree(tree, count)
     if sum(sizes) * states > MAX_TABLE:
         raise LimitError(f"a circuit has {sum(sizes)} x {states} leaf entries: the limit is 2^28")
+    if expected not in (None, sizes):
+        raise FormatError("the circuit does not fit the columns: the file is damaged")
+    entries = 8 * count * states * states + 4 * count * states * max(sizes)
+    DEFAULT_LIMITS.check_expansion("the tables of a circuit", entries, len(data))
     empty = CompactCircuit(
         parents,
         sizes,

@@ -22,6 +22,11 @@ class PhotoOptions(EncodeSettings):
         shown=str(DEFAULT_TILE),
     )  # fmt: skip
     strip: bool = option(False, "Leave out EXIF and XMP.")
+    allow_conversion: bool = option(
+        False,
+        "Encode the first frame or page of several, and without loss samples that had to be"
+        " converted; both are refused otherwise.",
+    )
     preview: bool = option(
         False, "Begin a lossless file with a lossy picture of --quality, 10 if it is not given."
     )

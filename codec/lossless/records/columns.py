@@ -195,6 +195,8 @@ def _plan_bins(relative: Ints, distinct: Ints, counts: Ints, span: int) -> tuple
         bits += len(entries) * (np.log2(span / len(entries)) + 6)
         if best is None or bits < best[1]:
             best = Column(Kind.BINS, entries=entries), bits
+        if number >= 2 * distinct.size:  # more cuts than values
+            break
     assert best is not None
     return best
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,13 @@ from laconic.codec.lossless.circuits.compact import unpack
 from laconic.codec.lossless.circuits.integer import IntegerCircuit
 from laconic.codec.lossless.records.blocks import Layout, Rows
 from laconic.codec.lossless.records.columns import plain_columns
-from laconic.codec.lossless.records.header import CODEC_VERSION, Method, RecordsHeader
+from laconic.codec.lossless.records.header import (
+    CODEC_VERSION,
+    TYPED_VERSION,
+    Method,
+    RecordsHeader,
+    version_of,
+)
 from laconic.codec.lossless.records.named import load_circuit
 from laconic.codec.lossless.records.prepare import (
     check_symbols,
@@ -23,13 +29,13 @@ from laconic.codec.lossless.records.prepare import (
 )
 from laconic.codec.lossless.records.schema import Field, TextFrame, read_fields
 from laconic.codec.lossless.records.small import SmallNetwork
-from laconic.codec.lossless.records.wire import Cursor, unsqueeze
+from laconic.codec.lossless.records.wire import Budget, Cursor, unsqueeze
 from laconic.codec.lossless.records.workers import BlockWorkers, Coded, counter
 from laconic.entropy import NumericsProfile, SymbolCheck
-from laconic.formats.container import Media, Segment
+from laconic.formats.container import Segment
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.csv_table import CsvTable, split
-from laconic.formats.data_header import DTYPES, TEXT, DataHeader
+from laconic.formats.data_header import DTYPES, FLOATS, TEXT, DataHeader, DataKind
 from laconic.formats.errors import (
     DesyncError,
     FormatError,
@@ -37,7 +43,21 @@ from laconic.formats.errors import (
     ParameterError,
     UnsupportedError,
 )
+from laconic.formats.float_bits import from_whole
+from laconic.formats.frame import Frame, Plan, read_head
+from laconic.formats.frame import unpack as unpack_frame
+from laconic.formats.limits import Limits
 from laconic.formats.table import Table
+
+MAX_COLUMNS = 1 << 14  # of records with a circuit; more are stored
+SCHEMA_LIMITS = Limits(free=1 << 20, expansion=256)
+
+
+class TypedHead(NamedTuple):
+    """What typed tables have beside their cells."""
+
+    schema: bytes
+    plans: list[Plan]
 
 
 @dataclass(frozen=True)
@@ -45,7 +65,7 @@ class _Model:
     circuit: IntegerCircuit | SmallNetwork | None
     source: bytes | str  # of the circuit: its bytes in the file, or the path of a model
     fields: list[Field]
-    frame: TextFrame | None
+    frame: TextFrame | TypedHead | None
 
 
 class DecodeJob:
@@ -54,15 +74,19 @@ class DecodeJob:
     def __init__(self, reader: ContainerReader, settings: DecodeSettings) -> None:
         self.reader, self.settings = reader, settings
         head = reader.header
-        if head.media != Media.DATA or head.codec_version != CODEC_VERSION:
+        if not CODEC_VERSION <= head.codec_version <= TYPED_VERSION:
             raise UnsupportedError(
-                f"the records are of codec version {head.codec_version}: this is"
-                f" {CODEC_VERSION}; install a newer Laconic"
+                f"the records are of codec version {head.codec_version}: known are"
+                f" {CODEC_VERSION} and {TYPED_VERSION}; install a newer Laconic"
             )
         if head.numerics != NumericsProfile.INTEGER_TABLES:
             raise UnsupportedError(f"the records use numerics profile {head.numerics}: unknown")
         self.data = DataHeader.unpack(head.media_header, settings.limits)
+        self.typed = self.data.kind.typed
+        if head.codec_version != version_of(self.data):
+            raise FormatError("the records' kind and version contradict each other: damaged file")
         self.header = RecordsHeader.unpack(head.codec_header)
+        self.budget = Budget(reader.file_bytes, settings.limits)
         self.symbols = 0
         rows = (0, self.data.rows) if settings.rows is None else settings.rows
         self.first, self.end = rows[0], min(rows[1], self.data.rows)
@@ -94,7 +118,7 @@ class DecodeJob:
                 cursor = Cursor(self.reader[n].payload) if n else cursor
                 count = min(size, rows - n * size)
                 side = Cursor(cursor.blob())
-                beside.append(read_side(side, model.fields, count))
+                beside.append(read_side(side, model.fields, count, self.budget))
                 side.end()
                 until = min(self.end - n * size, count)
                 coded.append(Coded(cursor.take(cursor.left), count, until))
@@ -109,21 +133,34 @@ class DecodeJob:
     def _stored(self) -> Any:
         segment = self.reader[0]
         whole = self.data.dtype == TEXT
-        limit = self.settings.limits.segment_bytes
+        size = None
         if not whole:
-            limit = self.data.rows * self.data.columns * np.dtype(DTYPES[self.data.dtype]).itemsize
-        data = unsqueeze(segment.payload, limit)
+            size = self.data.rows * self.data.columns * np.dtype(DTYPES[self.data.dtype]).itemsize
+        data = unsqueeze(segment.payload, self.budget, "the stored records", size)
         check = SymbolCheck()
         check.update(np.frombuffer(data, np.uint8))
         self.symbols = len(data)
         if not segment.matches(check.value32()) or zlib.crc32(data) != self.header.crc:
             raise DesyncError("the stored records are not those that were encoded")
+        if self.typed:
+            frame = unpack_frame(data, self.data.rows)
+            return frame if self.settings.rows is None else frame.slice(self.first, self.end)
         if whole:
             return Table(data) if self.settings.rows is None else self._slice(split(data))
-        if len(data) != limit:
-            raise FormatError("the stored array has a wrong length: the file is damaged")
         array = np.frombuffer(data, DTYPES[self.data.dtype]).copy()
-        return array.reshape(self.data.rows, *self.data.shape)[self.first : self.end]
+        return self._shaped(array)[self.first : self.end]
+
+    def _shaped(self, array: Any) -> Any:
+        kind = np.dtype(DTYPES[self.data.dtype])
+        if self.data.kind == DataKind.BIG_ENDIAN:
+            kind = kind.newbyteorder(">")
+        return (
+            array.astype(kind).reshape(-1, *self.data.shape)
+            if array.size
+            else np.zeros(
+                (array.shape[0] if array.ndim > 1 else self.data.rows, *self.data.shape), kind
+            )
+        )
 
     def _slice(self, table: CsvTable) -> Table:
         return Table(table.slice(self.first, self.end).join())
@@ -138,20 +175,26 @@ class DecodeJob:
                 )
             fields = [Field(column) for column in plain_columns(named.circuit.sizes)]
             return _Model(named.circuit, str(named.info.path), fields, None)
+        columns = self.data.coded_columns
+        if columns > MAX_COLUMNS:
+            raise FormatError(f"a circuit of {columns} columns: the file is damaged")
         model = Cursor(cursor.blob())
-        schema = Cursor(unsqueeze(model.blob()))
-        frame = None
-        if self.data.dtype == TEXT:
-            frame = TextFrame.read(schema, self.data.columns)
-        fields = read_fields(schema, self.data.columns)
+        budget = Budget(self.reader.file_bytes, SCHEMA_LIMITS)
+        schema = Cursor(unsqueeze(model.blob(), budget, "the list of columns"))
+        frame: TextFrame | TypedHead | None = None
+        if self.typed:
+            frame = TypedHead(*read_head(schema.blob()))
+            if sum(plan.cells for plan in frame.plans) != self.data.columns:
+                raise FormatError("the typed table's columns differ from its header: damaged file")
+        elif self.data.dtype == TEXT:
+            frame = TextFrame.read(schema, self.data.columns, self.data.rows)
+        fields = read_fields(schema, columns)
         schema.end()
         layout = Layout(tuple(field.column for field in fields))
         circuit, packed = None, b""
         if layout.sizes:
             packed = model.take(model.left)
-            circuit = unpack(packed).to_integer()
-            if circuit.sizes != layout.sizes:
-                raise FormatError("the circuit does not fit the columns: the file is damaged")
+            circuit = unpack(packed, layout.sizes).to_integer()
         model.end()
         return _Model(circuit, packed, fields, frame)
 
@@ -173,8 +216,9 @@ class DecodeJob:
         columns = restore(model.fields, rows, side)
         if model.frame is not None:
             return [cells[skip:] for cells in restore_cells(model.fields, columns)]
-        kind = np.dtype(DTYPES[self.data.dtype])
-        array = np.empty((len(rows.symbols), self.data.columns), kind)
+        size = FLOATS.get(self.data.dtype)
+        kind = np.dtype(DTYPES[self.data.dtype] if size is None else f"<u{min(size, 4)}")
+        array = np.empty((len(rows.symbols), self.data.coded_columns), kind)
         low, high = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
         for n, column in enumerate(columns):
             if isinstance(column, list):
@@ -183,6 +227,8 @@ class DecodeJob:
             if values.size and (int(values.min()) < low or int(values.max()) > high):
                 raise FormatError(f"a value does not fit {kind}: the file is damaged")
             array[:, n] = values
+        if size is not None:
+            array = from_whole(array.astype(np.int64), size)
         return array[skip:]
 
     def _join(self, model: _Model, parts: list[Any]) -> Any:
@@ -190,12 +236,16 @@ class DecodeJob:
             kind = DTYPES[self.data.dtype]
             array = np.concatenate([np.zeros((0, self.data.columns), kind), *parts])
             self._compare(np.ascontiguousarray(array).tobytes())
-            return array.astype(kind).reshape(len(array), *self.data.shape)
+            return self._shaped(array)
         columns: list[list[bytes]] = [[] for _ in range(self.data.columns)]
         for part in parts:
             for column, cells in zip(columns, part, strict=True):
                 column += cells
         frame = model.frame
+        if isinstance(frame, TypedHead):
+            typed = Frame(frame.schema, frame.plans, columns, self.end - self.first)
+            self._compare(typed.pack() if self.settings.rows is None else b"")
+            return typed
         table = CsvTable(
             frame.delimiter, frame.newline, frame.header, columns, frame.odd, frame.ends
         )

@@ -10,8 +10,13 @@ import numpy as np
 from laconic.codec.base import DecodeSettings
 from laconic.codec.lossless.records.blocks import Intervals, Rows
 from laconic.codec.lossless.records.columns import plain_columns
-from laconic.codec.lossless.records.decoding import DecodeJob
-from laconic.codec.lossless.records.header import CODEC_ID, CODEC_VERSION, Method, RecordsHeader
+from laconic.codec.lossless.records.decoding import MAX_COLUMNS, DecodeJob
+from laconic.codec.lossless.records.header import (
+    CODEC_ID,
+    Method,
+    RecordsHeader,
+    version_of,
+)
 from laconic.codec.lossless.records.learning import fit
 from laconic.codec.lossless.records.named import NamedCircuit, load_circuit
 from laconic.codec.lossless.records.options import RecordsOptions
@@ -26,9 +31,12 @@ from laconic.codec.lossless.records.schema import Field, TextFrame, pack_fields
 from laconic.codec.lossless.records.wire import squeeze, write_blob
 from laconic.codec.lossless.records.workers import BlockWorkers, counter
 from laconic.entropy import NumericsProfile, SymbolCheck
+from laconic.formats.claims import padded
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.container_reader import ContainerReader
+from laconic.formats.data_header import FLOATS
 from laconic.formats.errors import ParameterError
+from laconic.formats.float_bits import to_whole
 from laconic.formats.records import Records
 
 BLOCK_CELLS = 1 << 22  # variables of a block, at most
@@ -36,7 +44,6 @@ MAX_BLOCK = 1 << 16  # rows
 LANE_COST = 48  # bits
 FEW_LANES = 64  # up to which lanes may cost 1 % of a block; more may cost a quarter of that
 FEW_ROWS = 8  # below which no circuit is tried
-MAX_COLUMNS = 1 << 14
 
 
 class EncodeJob:
@@ -56,7 +63,7 @@ class EncodeJob:
             return self._named(load_circuit(self.settings.model))
         stored = self._stored()
         header = self.records.header
-        if header.rows < FEW_ROWS or header.columns > MAX_COLUMNS:
+        if header.rows < FEW_ROWS or header.coded_columns > MAX_COLUMNS:
             return stored
         own = self._own()
         return own if len(own) < len(stored) else stored
@@ -107,6 +114,8 @@ class EncodeJob:
             packed = fitted.data
             circuit = fitted.compact.to_integer()
         frame = b"" if self.frame is None else self.frame.pack()
+        if self.records.frame is not None:
+            frame = write_blob(self.records.frame.head())
         schema = squeeze(frame + pack_fields(prepared.fields))
         first = write_blob(write_blob(schema) + packed)
         ranges = list(self._ranges(len(layout.sizes) + 1))
@@ -117,7 +126,10 @@ class EncodeJob:
 
     def _prepare(self) -> Prepared:
         if self.records.array is not None:
-            return prepare_array(self.records.array)
+            floats = self.records.header.dtype in FLOATS
+            return prepare_array(to_whole(self.records.array) if floats else self.records.array)
+        if self.records.frame is not None:
+            return prepare_cells(self.records.frame.columns, self.records.frame.rows)
         table = self.records.parts
         assert table is not None
         self.frame = TextFrame(table.delimiter, table.newline, table.ends, table.header, table.odd)
@@ -166,8 +178,10 @@ class EncodeJob:
         profile = int(NumericsProfile.INTEGER_TABLES)
         media = self.records.header.pack()
         packed = header.pack()
-        whole = Header(Media.DATA, CODEC_ID, CODEC_VERSION, model, profile, media, packed)
-        return Container(whole, segments).to_bytes()
+        version = version_of(self.records.header)
+        whole = Header(Media.DATA, CODEC_ID, version, model, profile, media, packed)
+        data = Container(whole, segments).to_bytes()
+        return padded(data, self.settings.limits, unpacked=len(self.original))
 
 
 def lanes_for(found: Intervals, rows: int) -> int:

@@ -8,11 +8,19 @@ from typing import Any
 
 from laconic.codec.lossless.records.wire import Cursor
 from laconic.entropy.lanes import MAX_LANES
+from laconic.formats.data_header import FLOATS, DataHeader, DataKind
 from laconic.formats.errors import FormatError, UnsupportedError
 from laconic.formats.varint import write_varint
 
 CODEC_ID = 3
 CODEC_VERSION = 1
+TYPED_VERSION = 2  # of files with typed tables, floats, or the other byte order
+
+
+def version_of(header: DataHeader) -> int:
+    """The first codec version that codes such records."""
+    newer = header.kind.typed or header.kind == DataKind.BIG_ENDIAN or header.dtype in FLOATS
+    return TYPED_VERSION if newer else CODEC_VERSION
 
 
 class Method(IntEnum):

@@ -20,6 +20,7 @@ from laconic.codec.lossless.circuits.passes import blocks, upward
 from laconic.codec.lossless.circuits.tree import chow_liu_tree, mutual_information
 
 TRAIN_CELLS = 1 << 22  # cells looked at when learning, doubled by each step of effort
+FEW = 32  # records that cannot pay for latent states, however many columns they have
 ROUNDING = Rounding(transition_step=14, leaf_step=14, transition_backoff=32, leaf_backoff=48)
 
 Note = Callable[[str], None]
@@ -51,7 +52,8 @@ def fit(
     """Learn a circuit for symbols ``[N, D]``.
 
     Args:
-        states: number of latent states; None tries 8, then more or fewer until the size grows.
+        states: number of latent states; None tries 8, then more or fewer until the size grows,
+            and 1 alone for very few records.
         effort: 0..9; looks at more records and passes over them more often.
         progress: called with (states tried, states that may be tried).
     """
@@ -79,6 +81,8 @@ def fit(
 
     if states is not None:
         attempt(states)
+    elif len(symbols) < FEW:
+        attempt(1)
     else:
         attempt(8)
         for number in (16, 32, 64) if attempt(16) else (4, 2, 1):

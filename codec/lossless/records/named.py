@@ -15,7 +15,7 @@ from laconic.codec.lossless.circuits.compact import CompactCircuit, unpack
 from laconic.codec.lossless.circuits.integer import IntegerCircuit
 from laconic.codec.lossless.records.small import SmallNetwork
 from laconic.entropy import NumericsProfile
-from laconic.formats.errors import FormatError, LimitError, ModelError
+from laconic.formats.errors import LimitError, ModelError
 
 CODEC = "records"
 
@@ -109,7 +109,7 @@ def _load(identity: str, path: Path) -> NamedCircuit:
     try:
         circuit = unpack(models.read_tensors(info)["circuit"].tobytes()).to_integer()
         shape = tuple(int(n) for n in info.config["shape"])
-    except (FormatError, LimitError, KeyError, TypeError, ValueError) as error:
+    except (LimitError, LookupError, AttributeError, TypeError, ValueError) as error:
         raise ModelError(f"{path} holds no circuit: {error}") from error
     if circuit.digest().hex()[:24] != info.config.get("tables"):
         raise ModelError(f"{path} gives other tables here than where it was made: report this")
@@ -120,6 +120,6 @@ def _load_small(info: models.ModelInfo) -> NamedCircuit:
     try:
         height, width = (int(n) for n in info.config["shape"])
         network = SmallNetwork(height, width, models.read_tensors(info)).check()
-    except (FormatError, KeyError, TypeError, ValueError) as error:
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise ModelError(f"{info.path} holds no network of the preset small: {error}") from error
     return NamedCircuit(info, network, (height, width))

@@ -32,6 +32,7 @@ from laconic.codec.lossless.records.columns import (
 )
 from laconic.codec.lossless.records.schema import Field
 from laconic.codec.lossless.records.wire import (
+    Budget,
     Cursor,
     squeeze,
     unsqueeze,
@@ -169,7 +170,7 @@ class Side:
     texts: dict[int, list[bytes]]
 
 
-def read_side(cursor: Cursor, fields: Sequence[Field], count: int) -> Side:
+def read_side(cursor: Cursor, fields: Sequence[Field], count: int, budget: Budget) -> Side:
     """Inverse of :meth:`Prepared.side`."""
     side = Side({}, {})
     for n, field in enumerate(fields):
@@ -177,7 +178,7 @@ def read_side(cursor: Cursor, fields: Sequence[Field], count: int) -> Side:
             side.bases[n] = cursor.signed()
     for n, field in enumerate(fields):
         if field.column.kind == Kind.TEXT:
-            inner = Cursor(unsqueeze(cursor.blob()))
+            inner = Cursor(unsqueeze(cursor.blob(), budget, "a column of texts"))
             lengths = Cursor(inner.blob())
             side.texts[n] = [inner.take(lengths.varint()) for _ in range(count)]
             lengths.end()

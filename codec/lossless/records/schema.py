@@ -49,8 +49,8 @@ class TextFrame:
         return b"".join(parts)
 
     @classmethod
-    def read(cls, cursor: Cursor, columns: int) -> TextFrame:
-        """Inverse of :meth:`pack`."""
+    def read(cls, cursor: Cursor, columns: int, rows: int) -> TextFrame:
+        """Inverse of :meth:`pack`, for a table of that size."""
         flags = cursor.byte()
         delimiter = cursor.take(1)
         header = None
@@ -60,7 +60,10 @@ class TextFrame:
                 raise FormatError(f"a header of {count} cells over {columns} columns: damaged file")
             header = [cursor.blob() for _ in range(count)]
         odd, place = [], 0
-        for _ in range(cursor.varint()):
+        lines = cursor.varint()
+        if lines > 2 + rows // 8:  # more than split() lets pass
+            raise FormatError(f"{lines} odd lines beside {rows} rows: the file is damaged")
+        for _ in range(lines):
             place += cursor.varint()
             odd.append((place, cursor.blob()))
         return cls(delimiter, b"\r\n" if flags & 1 else b"\n", bool(flags & 2), header, odd)

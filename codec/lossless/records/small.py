@@ -90,8 +90,11 @@ class SmallNetwork:
             "w3": (hidden, VALUES), "b3": (VALUES,),
         }  # fmt: skip
         for name, shape in shapes.items():
-            if name not in self.tensors or self.tensors[name].shape != shape:
+            array = self.tensors.get(name)
+            if array is None or array.shape != shape or array.dtype.kind != "i":
                 raise FormatError(f"the network's tensor {name} is missing or misshapen")
+        if 0 in (self.height, self.width, hidden):
+            raise FormatError("the network has no pixels or no width")
         wide = {k: np.abs(v.astype(np.int64)) for k, v in self.tensors.items()}
         inputs = 1 << ACTIVATION_BITS
         bounds = (

@@ -13,10 +13,10 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.formats.errors import FormatError, LimitError
+from laconic.formats.errors import FormatError
+from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.varint import read_varint, write_varint
 
-MAX_BLOB = 1 << 30
 _LZMA = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 24}]
 
 
@@ -107,28 +107,48 @@ def squeeze(data: bytes) -> bytes:
     return bytes([method]) + write_varint(len(data)) + found[method]
 
 
-def unsqueeze(data: bytes, limit: int = MAX_BLOB) -> bytes:
-    """Inverse of :func:`squeeze`. Raises ``FormatError``, or ``LimitError`` beyond ``limit``."""
+class Budget:
+    """What all parts of a file may unpack to together, checked before a part is unpacked."""
+
+    def __init__(self, packed: int, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._packed, self._limits, self._spent = packed, limits, 0
+
+    def spend(self, name: str, size: int) -> None:
+        """Raise ``LimitError`` if ``size`` bytes more are too many for the file."""
+        self._spent += size
+        self._limits.check_expansion(name, self._spent, self._packed)
+
+
+def unsqueeze(
+    data: bytes, budget: Budget, what: str = "a part of the records", size: int | None = None
+) -> bytes:
+    """Inverse of :func:`squeeze`; ``size`` is the length that is expected, if that is known.
+
+    Raises ``FormatError``, or ``LimitError`` beyond the budget.
+    """
     cursor = Cursor(data)
-    method, size = cursor.byte(), cursor.varint()
+    method, claimed = cursor.byte(), cursor.varint()
     body = cursor.take(cursor.left)
-    if size > limit:
-        raise LimitError(f"a part of the records has {size} bytes: the limit is {limit}")
+    if size not in (None, claimed):
+        raise FormatError(f"{what} has {claimed} bytes: expected {size}; the file is damaged")
+    budget.spend(what, claimed)
     try:
         if method == 0:
             result = body
         elif method == 1:
-            result = zlib.decompressobj().decompress(body, size + 1)
+            result = zlib.decompressobj().decompress(body, claimed + 1)
         elif method == 2:
-            result = bz2.BZ2Decompressor().decompress(body, size + 1)
+            result = bz2.BZ2Decompressor().decompress(body, claimed + 1)
         elif method == 3:
             result = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_LZMA).decompress(
-                body, size + 1
+                body, claimed + 1
             )
         else:
-            raise FormatError(f"a part of the records has the unknown method {method}")
-    except (zlib.error, OSError, EOFError, lzma.LZMAError) as error:
-        raise FormatError(f"a part of the records is damaged: {error}") from error
-    if len(result) != size:
-        raise FormatError("a part of the records has a wrong length: the file is damaged")
+            raise FormatError(f"{what} has the unknown method {method}: the file is damaged")
+    except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{what} is damaged: {error}") from error
+    if len(result) != claimed:
+        raise FormatError(f"{what} has a wrong length: the file is damaged")
     return result

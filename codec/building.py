@@ -1,0 +1,54 @@
+"""Networks from model files that nobody vouches for: judged before a weight is allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from laconic.codec.models import TABLE_PREFIX, ModelInfo
+from laconic.formats.errors import ModelError
+
+Network = TypeVar("Network", bound=nn.Module)
+SLACK = 1 << 20  # values that a network has besides its file: buffers, what only training needs
+IMPOSSIBLE = (
+    RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError,
+    AssertionError, NotImplementedError,
+)  # fmt: skip
+
+
+def build(
+    make: Callable[[], Network],
+    stored: Mapping[str, NDArray[Any]],
+    info: ModelInfo,
+    scale: str | None = None,
+) -> Network:
+    """The network that ``make`` makes, if the tensors of a model file can be its weights.
+
+    It is first made without memory. Raises ``ModelError`` for a configuration that is impossible or
+    asks for many more weights than the file holds, and for weights that are no floats. Integers are
+    weights if their name with ``scale`` at its end names a tensor too.
+    """
+    complaint = f"the model {info.name} cannot be used"
+    weights = {k: v for k, v in stored.items() if TABLE_PREFIX not in k}
+    for key, array in weights.items():
+        scaled = scale is not None and key + scale in weights
+        if array.dtype.kind != "f" and not (array.dtype.kind == "i" and scaled):
+            raise ModelError(f"{complaint}: its tensor {key} is {array.dtype}, expected floats")
+    try:
+        with torch.device("meta"):
+            plan = make().state_dict()
+    except IMPOSSIBLE as error:
+        raise ModelError(
+            f"{complaint}: its configuration is impossible ({type(error).__name__}: {error})"
+        ) from error
+    wanted = sum(v.numel() for v in plan.values())
+    held = sum(v.size for v in weights.values())
+    if wanted > 2 * held + SLACK:
+        raise ModelError(
+            f"{complaint}: its configuration asks for {wanted} weights, its file holds {held}"
+        )
+    return make()

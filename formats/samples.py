@@ -1,0 +1,65 @@
+"""Pictures and tensors of other libraries as arrays of samples, without importing them."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.formats.errors import ParameterError
+
+
+def as_samples(source: Any) -> Any:
+    """What :func:`laconic.codec.encode` can take: a ``PIL.Image`` becomes the bytes of a file that
+    holds it exactly, a tensor ``[C, H, W]`` or ``[H, W]`` (floats in 0..1 or integers) an array
+    ``[H, W, C]``; anything else is returned as it is.
+
+    Raises ``ParameterError`` for tensors of other shapes or ranges, and pictures that cannot be
+    held exactly.
+    """
+    if any(c.__module__.startswith("PIL.") and c.__name__ == "Image" for c in type(source).__mro__):
+        return file_of(source)
+    if hasattr(source, "detach") and hasattr(source, "numpy"):
+        return _from_tensor(source.detach().cpu().numpy())
+    if not isinstance(source, np.ndarray) and hasattr(source, "__array__"):
+        return np.asarray(source)
+    return source
+
+
+def file_of(picture: Any) -> bytes:
+    """A ``PIL.Image`` as a TIFF file; a palette with transparency is laid out before."""
+    info = picture.info
+    if "transparency" in info and picture.mode in ("P", "L", "RGB", "1"):
+        picture = picture.convert("LA" if picture.mode == "L" else "RGBA")
+    elif picture.mode in ("PA", "La", "RGBa"):
+        picture = picture.convert("RGBA")
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {}
+    if exif := picture.getexif():
+        options["exif"] = exif
+    if info.get("icc_profile"):
+        options["icc_profile"] = info["icc_profile"]
+    try:
+        picture.save(buffer, "TIFF", **options)
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"a picture of mode {picture.mode} cannot be encoded") from error
+    return buffer.getvalue()
+
+
+def _from_tensor(array: NDArray[Any]) -> NDArray[Any]:
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 3 and array.shape[0] in (1, 3):
+        array = np.moveaxis(array, 0, 2)
+    elif array.ndim != 2:
+        raise ParameterError(
+            f"the tensor has shape {list(array.shape)}: expected [C, H, W] with 1 or 3 channels,"
+            " or [H, W]"
+        )
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise ParameterError("the tensor has values outside 0..1: scale them first")
+        array = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
+    return np.ascontiguousarray(array)

@@ -1,0 +1,113 @@
+"""Lossless is exact or refused; frames and pages are never dropped in silence."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+
+import laconic.formats.pillow
+from laconic import codec
+from laconic.formats.errors import ParameterError
+from laconic.formats.image import read_image
+
+assert laconic.formats.pillow
+GRAY = np.arange(600).astype(np.uint8).reshape(20, 30)
+COLOUR = np.stack((GRAY, GRAY[::-1], GRAY[:, ::-1]), 2)
+
+
+def saved(picture: Pillow.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["F", "CMYK", "LAB", "YCbCr", "I"])
+def test_lossless_is_refused_where_samples_would_change(mode: str) -> None:
+    if mode in ("F", "I"):
+        values = (GRAY.astype(np.float32) - 7.5) if mode == "F" else GRAY.astype(np.int32) - 70_000
+        picture = Pillow.fromarray(values)
+    else:
+        picture = Pillow.frombytes(mode, (30, 20), bytes(20 * 30 * (4 if mode == "CMYK" else 3)))
+    source = saved(picture, "TIFF")
+
+    with pytest.raises(ParameterError, match="--allow-conversion"):
+        codec.encode(source, lossless=True)
+    with pytest.raises(ParameterError, match="--allow-conversion"):
+        codec.encode(source, codec="photo")
+    assert codec.decode(codec.encode(source, lossless=True, allow_conversion=True)).width == 30
+    with pytest.raises(OSError, match="allow_conversion"):
+        picture.save(io.BytesIO(), "LACONIC", lossless=True)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_lossless_is_exact_in_every_other_mode(mode: str) -> None:
+    if mode == "I;16":
+        picture = Pillow.fromarray(GRAY.astype(np.uint16) * 250)
+    else:
+        picture = Pillow.fromarray(COLOUR).convert(mode)
+    if mode == "P":
+        picture.info["transparency"] = 3
+    buffer = io.BytesIO()
+    picture.save(buffer, "LACONIC", lossless=True)
+    found = Pillow.open(buffer)
+    if mode == "I;16":
+        assert (np.asarray(found) == np.asarray(picture)).all()
+    else:
+        visible = np.asarray(picture.convert("RGBA"))
+        assert (visible == np.asarray(found.convert("RGBA"))).all()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_animations_and_pages_are_refused_not_cut(kind: str, lossless: bool) -> None:
+    frames = [Pillow.fromarray(COLOUR), Pillow.fromarray(COLOUR[::-1].copy())]
+    source = saved(frames[0], kind, save_all=True, append_images=frames[1:])
+    with pytest.raises(ParameterError, match="2 frames or pages"):
+        codec.encode(source, lossless=lossless)
+    data = codec.encode(source, lossless=lossless, allow_conversion=True)
+    assert codec.decode(data).width == 30
+
+
+def test_errors_of_the_plugin_are_those_that_callers_of_pillow_expect(tmp_path: Path) -> None:
+    data = codec.encode(COLOUR, lossless=True)
+    for broken in (data[:40], data[:-3], data[:20] + b"x" + data[21:], b"\x8fLAC\r\n"):
+        with pytest.raises(OSError):  # noqa: PT011 - what Pillow promises
+            Pillow.open(io.BytesIO(broken)).load()
+    with pytest.raises(OSError):  # noqa: PT011
+        Pillow.open(io.BytesIO(codec.encode(np.zeros((9, 2), np.uint8), codec="records")))
+    with pytest.raises(OSError, match="quality"):
+        Pillow.fromarray(COLOUR).save(tmp_path / "x.lac", quality=500)
+
+
+def test_pictures_of_other_libraries_are_encoded_alike() -> None:
+    expected = codec.encode(COLOUR, lossless=True)
+    assert codec.encode(Pillow.fromarray(COLOUR), lossless=True) == expected
+    assert codec.encode(torch.from_numpy(COLOUR).permute(2, 0, 1), lossless=True) == expected
+    floats = (torch.from_numpy(COLOUR).permute(2, 0, 1) / 255).requires_grad_()
+    assert codec.encode(floats, lossless=True) == expected
+    assert codec.encode(floats[None], lossless=True) == expected
+    gray = codec.encode(GRAY, lossless=True)
+    assert codec.encode(torch.from_numpy(GRAY), lossless=True) == gray
+    assert codec.encode(Pillow.fromarray(GRAY), lossless=True) == gray
+    for wrong in (torch.zeros(2, 5, 5), torch.zeros(5), torch.full((3, 4, 4), 2.0)):
+        with pytest.raises(ParameterError, match="tensor"):
+            codec.encode(wrong)
+
+
+@pytest.mark.parametrize("marker", [-9999.0, np.inf, -np.inf, np.nan, 1e30])
+@pytest.mark.parametrize("share", [1, 200])
+def test_one_odd_value_does_not_crush_a_float_picture(marker: float, share: int) -> None:
+    values = np.linspace(100, 200, 600, dtype=np.float32)
+    values[:share] = marker
+    image = read_image(saved(Pillow.fromarray(values.reshape(20, 30)), "TIFF"))
+    levels = np.unique(image.pixels.reshape(-1)[share:])
+    assert len(levels) >= 300
+    assert int(levels.max()) - int(levels.min()) > 2000
+    said = " ".join(image.notices)
+    assert "not finite" in said if not np.isfinite(marker) else "clipped" in said
