@@ -30,7 +30,6 @@ Result = TypeVar("Result")
 
 MOST = 8
 ANSWERS = {
-    "photo": "laconic.codec.lossless.photo.workers",
     "records": "laconic.codec.lossless.records.workers",
 }
 """Modules with a function ``answer(request, data) -> (head, data)``."""
