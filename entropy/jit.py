@@ -51,8 +51,8 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def jit_fused(function: Callable[P, R]) -> Callable[P, R]:
-    """As :func:`jit`, but a product and a sum may become one operation: for floats that hold whole
-    numbers so small that nothing is ever rounded."""
+    """As :func:`jit`, but sums may be in any order, a product and a sum one operation: for floats
+    that hold whole numbers so small that nothing is ever rounded."""
     return _marked(function, fused=True)
 
 
@@ -83,7 +83,7 @@ class _Kernel:
         numba: Any = _numba()
         options: dict[str, Any] = {
             "nogil": True,
-            "fastmath": {"contract"} if self._fused else False,
+            "fastmath": {"contract", "reassoc"} if self._fused else False,
         }
         try:
             return numba.njit(self._function, cache=True, **options)

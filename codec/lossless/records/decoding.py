@@ -43,7 +43,6 @@ from laconic.formats.table import Table
 @dataclass(frozen=True)
 class _Model:
     circuit: IntegerCircuit | SmallNetwork | None
-    source: bytes | str  # of the circuit: its bytes in the file, or the path of a model
     fields: list[Field]
     frame: TextFrame | None
 
@@ -87,10 +86,10 @@ class DecodeJob:
         size, rows = self.header.block, self.data.rows
         parts: list[Any] = []
         report = counter(self.settings.progress, max(1, self.end - self.first))
-        workers = BlockWorkers(model.circuit, model.fields, model.source)
+        workers = BlockWorkers(model.circuit, model.fields)
         numbers = range(self.first // size, -(-min(max(self.end, self.first + 1), rows) // size))
-        for start in range(0, len(numbers), workers.processes):
-            some = numbers[start : start + workers.processes]
+        for start in range(0, len(numbers), workers.threads):
+            some = numbers[start : start + workers.threads]
             coded, beside = [], []
             for n in some:
                 cursor = Cursor(self.reader[n].payload) if n else cursor
@@ -139,7 +138,7 @@ class DecodeJob:
                     f" {named.info.name} has {named.circuit.variables} variables"
                 )
             fields = [Field(column) for column in plain_columns(named.circuit.sizes)]
-            return _Model(named.circuit, str(named.info.path), fields, None)
+            return _Model(named.circuit, fields, None)
         model = Cursor(cursor.blob())
         schema = Cursor(unsqueeze(model.blob()))
         frame = None
@@ -155,7 +154,7 @@ class DecodeJob:
             if circuit.sizes != layout.sizes:
                 raise FormatError("the circuit does not fit the columns: the file is damaged")
         model.end()
-        return _Model(circuit, packed, fields, frame)
+        return _Model(circuit, fields, frame)
 
     def _check(self, segment: Segment, rows: Rows, number: int) -> None:
         check = SymbolCheck()
