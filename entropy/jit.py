@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, update_wrapper
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -86,9 +87,17 @@ class _Kernel:
             "fastmath": {"contract", "reassoc"} if self._fused else False,
         }
         try:
-            return numba.njit(self._function, cache=True, **options)
+            compiled = numba.njit(self._function, cache=True, **options)
         except RuntimeError:  # no directory for the cache
             return numba.njit(self._function, **options)
+        keep = compiled._cache.save_overload
+
+        def keep_if_possible(types: Any, code: Any) -> None:
+            with suppress(OSError):  # a full disk: the next process compiles again
+                keep(types, code)
+
+        compiled._cache.save_overload = keep_if_possible
+        return compiled
 
 
 @cache
