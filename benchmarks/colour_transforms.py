@@ -27,7 +27,7 @@ from laconic.codec.lossless.photo.learn import PhotoNetwork, bits_of
 from laconic.codec.lossless.photo.mixture import MixtureTables, tables
 from laconic.codec.lossless.photo.network import PhotoModel
 from laconic.codec.lossless.photo.samples import Samples
-from laconic.codec.lossless.photo.wave import decode_tiles, encode_tiles
+from laconic.codec.lossless.photo.wave import decode_tile, encode_tile
 from laconic.codec.train.photo import load_photos
 
 BITS = 10
@@ -109,12 +109,12 @@ def measure(model: PhotoModel, pictures: list[NDArray[np.uint16]]) -> list[float
     """Bits per sub-pixel of each picture's stream; the first is decoded and compared."""
     result = []
     for picture in pictures:
-        stream = encode_tiles(model, picture[None], BITS)[0]
+        stream = encode_tile(model, picture, BITS)
         if not result:
             corner = picture[:64, :64]
             shape = (corner.shape[0], corner.shape[1], 3)
-            some = encode_tiles(model, corner[None], BITS)
-            assert np.array_equal(decode_tiles(model, some, shape, BITS)[0], corner)
+            some = encode_tile(model, corner, BITS)
+            assert np.array_equal(decode_tile(model, some, shape, BITS), corner)
         result.append(8 * len(stream) / picture.size)
     return result
 

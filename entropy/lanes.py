@@ -3,9 +3,9 @@
 `SymbolEncoder` needs every distribution as one of a few stored tables. A circuit mixes its tables
 anew for each symbol, with weights that depend on what was decoded before, and its mixture is exact
 in units of 2^-32, finer than the 24 bits of `constriction`. Here a symbol is a start and a
-frequency, both computed by the caller, and one call codes one symbol in each of L lanes with a
-handful of vector operations. See Duda, "Asymmetric numeral systems", 2013, arXiv:1311.2540, and
-Giesen, "Interleaved entropy coders", 2014, arXiv:1402.3392.
+frequency, both computed by the caller, and one call codes one symbol in each of L lanes. See Duda,
+"Asymmetric numeral systems", 2013, arXiv:1311.2540, and Giesen, "Interleaved entropy
+coders", 2014, arXiv:1402.3392.
 
 Each lane has a state in 2^32 .. 2^64 - 1 and starts at 2^32. Lanes share one sequence of 32-bit
 words, read in order of lanes. Overhead: about 6 bytes a lane, so few lanes for short streams.
@@ -25,9 +25,12 @@ Stream: the L states as 64-bit, then the words, all little-endian.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from laconic.entropy.jit import jit
 from laconic.formats.errors import FormatError, ParameterError
 
 TOTAL_BITS = 32
@@ -35,6 +38,7 @@ MAX_LANES = 1 << 16
 _SHIFT = np.uint64(TOTAL_BITS)
 _MASK = np.uint64((1 << TOTAL_BITS) - 1)
 _LOW = np.uint64(1 << TOTAL_BITS)  # smallest state
+ENDED = "the data ends before its symbols do; it is damaged"
 
 
 class LaneEncoder:
@@ -76,18 +80,14 @@ class LaneEncoder:
     def finish(self) -> bytes:
         """The stream. The encoder is empty afterwards."""
         states = np.full(self._lanes, _LOW)
-        words: list[NDArray[np.uint32]] = []
-        while self._steps:
-            begin, width = self._steps.pop()
-            state = states[: begin.size]
-            full = np.flatnonzero((state >> _SHIFT) >= width)
-            if full.size:
-                words.append((state[full] & _MASK).astype("<u4"))
-                state[full] >>= _SHIFT
-            # state <- floor(state / f) 2^32 + start + state mod f
-            quotient = state // width
-            state += (quotient << _SHIFT) - quotient * width + begin
-        return states.astype("<u8").tobytes() + b"".join(w.tobytes() for w in reversed(words))
+        counts = np.array([begin.size for begin, _ in self._steps], np.int64)
+        none = [np.zeros(0, np.uint64)]
+        starts = np.concatenate([begin for begin, _ in self._steps] or none)
+        widths = np.concatenate([width for _, width in self._steps] or none)
+        words = np.empty(starts.size, np.uint32)
+        top = _encode(states, counts, starts, widths, words)
+        self._steps = []
+        return states.astype("<u8").tobytes() + words[top:].astype("<u4").tobytes()
 
 
 class LaneDecoder:
@@ -99,6 +99,10 @@ class LaneDecoder:
         data: the whole stream.
         lanes: L as given to the encoder.
 
+    Attributes:
+        states: of the lanes; words: of the stream; next: the first word not yet read. For loops
+            that decode by themselves.
+
     Raises:
         FormatError: the stream is shorter than its states, or has an impossible length or state.
     """
@@ -107,16 +111,16 @@ class LaneDecoder:
         head = 8 * check_lanes(lanes)
         if len(data) < head or len(data) % 4:
             raise FormatError(f"a stream of {lanes} lanes has {len(data)} bytes; it is damaged")
-        self._states = np.frombuffer(data, "<u8", lanes).astype(np.uint64)
-        self._words = np.frombuffer(data, "<u4", offset=head).astype(np.uint64)
-        self._next = 0
-        if (self._states < _LOW).any():
+        self.states = np.frombuffer(data, "<u8", lanes).astype(np.uint64)
+        self.words = np.frombuffer(data, "<u4", offset=head).astype(np.uint64)
+        self.next = 0
+        if (self.states < _LOW).any():
             raise FormatError("a lane starts with an impossible state; the data is damaged")
 
     def slots(self, n: int) -> NDArray[np.uint64]:
         """The number in 0 .. 2^32 - 1 that falls into the next symbol's interval, for the first n
         lanes."""
-        return self._states[:n] & _MASK
+        return self.states[:n] & _MASK
 
     def advance(self, starts: ArrayLike, freqs: ArrayLike) -> None:
         """Consume the symbols whose intervals hold the slots.
@@ -124,20 +128,14 @@ class LaneDecoder:
         Raises:
             FormatError: the stream has ended.
         """
-        begin = np.asarray(starts).astype(np.uint64, copy=False)
-        width = np.asarray(freqs).astype(np.uint64, copy=False)
-        state = self._states[: begin.size]
-        slot = state & _MASK
-        state >>= _SHIFT
-        state *= width
-        state += slot - begin
-        empty = np.flatnonzero(state < _LOW)
-        if empty.size:
-            end = self._next + empty.size
-            if end > self._words.size:
-                raise FormatError("the data ends before its symbols do; it is damaged")
-            state[empty] = state[empty] << _SHIFT | self._words[self._next : end]
-            self._next = end
+        begin, width = _as_words(starts), _as_words(freqs)
+        if not begin.size == width.size <= self.states.size:
+            raise ParameterError(
+                f"{begin.size} starts and {width.size} freqs for {self.states.size} lanes"
+            )
+        self.next = _advance(self.states, self.words, self.next, begin, width)
+        if self.next < 0:
+            raise FormatError(ENDED)
 
     def finish(self) -> None:
         """Check that the data ends here: no words left, every lane at its start.
@@ -145,8 +143,54 @@ class LaneDecoder:
         Raises:
             FormatError: it does not.
         """
-        if self._next != self._words.size or (self._states != _LOW).any():
+        if self.next != self.words.size or (self.states != _LOW).any():
             raise FormatError("the data is longer or shorter than its symbols; it is damaged")
+
+
+def _as_words(values: ArrayLike) -> NDArray[np.uint64]:
+    return np.array(values, np.uint64).reshape(-1)
+
+
+@jit
+def _encode(
+    states: NDArray[Any], counts: NDArray[Any], starts: NDArray[Any], widths: NDArray[Any],
+    words: NDArray[Any],
+) -> int:  # fmt: skip
+    """Encode all steps, the last first; returns where the words begin."""
+    place, top = starts.size, words.size
+    for step in range(counts.size - 1, -1, -1):
+        place -= counts[step]
+        for lane in range(counts[step] - 1, -1, -1):
+            state, width = states[lane], widths[place + lane]
+            if state >> _SHIFT >= width:
+                top -= 1
+                words[top] = np.uint32(state & _MASK)
+                state >>= _SHIFT
+            # state <- floor(state / f) 2^32 + start + state mod f
+            whole = state // width
+            states[lane] = (whole << _SHIFT) + (state - whole * width) + starts[place + lane]
+    return top
+
+
+@jit
+def _advance(
+    states: NDArray[Any],
+    words: NDArray[Any],
+    place: int,
+    starts: NDArray[Any],
+    widths: NDArray[Any],
+) -> int:  # fmt: skip
+    """Consume a step; returns where the words not yet read begin, -1 if there are too few."""
+    for lane in range(starts.size):
+        slot = states[lane] & _MASK
+        state = (states[lane] >> _SHIFT) * widths[lane] + slot - starts[lane]
+        if state < _LOW:
+            if place >= words.size:
+                return -1
+            state = state << _SHIFT | words[place]
+            place += 1
+        states[lane] = state
+    return place
 
 
 def check_lanes(lanes: int) -> int:

@@ -3,7 +3,7 @@
 `SymbolEncoder` needs one of a few stored tables for each symbol and `LaneEncoder` carries 8 bytes
 of state per lane; ten seconds of sound at 0.3 kbit/s are 400 bytes, where that is 2 %. This coder
 takes any integer frequencies with any total up to 2^32 and ends within one byte of the ideal size.
-It is plain Python, about 1 microsecond a symbol: for thousands of symbols, not millions. Martin,
+It is plain Python, about 1 microsecond a symbol; `token_loops` has the same coder compiled. Martin,
 "Range encoding: an algorithm for removing redundancy from a digitised message", 1979.
 
 Stream: the digits (base 256) of a number inside the last interval, as few as determine it; zeros
@@ -24,20 +24,23 @@ follow implicitly.
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from laconic.formats.errors import FormatError, ParameterError
 
 MAX_TOTAL = 1 << 32
 _BYTES = 7
-_TOP = 1 << 8 * _BYTES
-_SMALL = _TOP >> 16  # below it the interval is widened; _SMALL / MAX_TOTAL is still 2^8
-_DIGIT = 8 * (_BYTES - 1)
+TOP = 1 << 8 * _BYTES
+SMALL = TOP >> 16  # below it the interval is widened; SMALL / MAX_TOTAL is still 2^8
+DIGIT = 8 * (_BYTES - 1)
 
 
 class ShortEncoder:
     """Narrows an interval symbol by symbol and writes a number in it."""
 
     def __init__(self) -> None:
-        self._low, self._range = 0, _TOP
+        self._low, self._range = 0, TOP
         self._out = bytearray()
 
     def push(self, start: int, width: int, total: int) -> None:
@@ -50,32 +53,44 @@ class ShortEncoder:
         unit = self._range // total
         self._low += unit * start
         self._range = unit * width
-        if self._low >= _TOP:
+        if self._low >= TOP:
             self._carry()
-        while self._range < _SMALL:
-            self._out.append(self._low >> _DIGIT)
-            self._low = self._low << 8 & _TOP - 1
+        while self._range < SMALL:
+            self._out.append(self._low >> DIGIT)
+            self._low = self._low << 8 & TOP - 1
             self._range <<= 8
 
     def push_uniform(self, value: int, total: int) -> None:
         """Encode one of ``total`` equally likely values."""
         self.push(value, 1, total)
 
+    def lend(self, symbols: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """State (low, range, bytes written) and bytes with room for that many symbols, for a loop
+        that encodes by itself; give them back with :meth:`take_back`."""
+        data = np.zeros(len(self._out) + _BYTES * symbols, np.uint8)
+        data[: len(self._out)] = np.frombuffer(self._out, np.uint8)
+        return np.array([self._low, self._range, len(self._out)], np.int64), data
+
+    def take_back(self, state: NDArray[np.int64], data: NDArray[np.uint8]) -> None:
+        """Go on from where the loop has stopped."""
+        self._low, self._range, written = state.tolist()
+        self._out = bytearray(data[:written].tobytes())
+
     def finish(self) -> bytes:
         """The stream; b"" if the last interval holds zero."""
         for kept in range(_BYTES + 1):
-            mask = (_TOP >> 8 * kept) - 1
+            mask = (TOP >> 8 * kept) - 1
             value = (self._low + mask) & ~mask
             if value < self._low + self._range:
                 break
         self._low = value
-        if self._low >= _TOP:
+        if self._low >= TOP:
             self._carry()
         digits = self._low.to_bytes(_BYTES, "big")[:kept]
         return (bytes(self._out) + digits).rstrip(b"\0")
 
     def _carry(self) -> None:
-        self._low -= _TOP
+        self._low -= TOP
         at = len(self._out) - 1
         while self._out[at] == 255:
             self._out[at] = 0
@@ -95,7 +110,7 @@ class ShortDecoder:
             raise FormatError("entropy-coded data ends in a zero byte; it is damaged")
         self._data, self._next = data, _BYTES
         self._code = int.from_bytes(data[:_BYTES].ljust(_BYTES, b"\0"), "big")
-        self._range, self._unit = _TOP, 0
+        self._range, self._unit = TOP, 0
 
     def slot(self, total: int) -> int:
         """The number in ``0 .. total - 1`` that the next symbol owns."""
@@ -106,11 +121,22 @@ class ShortDecoder:
         """Consume the symbol that owns the slot; ``start`` and ``width`` as given to ``push``."""
         self._code -= self._unit * start
         self._range = self._unit * width
-        while self._range < _SMALL:
+        while self._range < SMALL:
             digit = self._data[self._next] if self._next < len(self._data) else 0
             self._code = self._code << 8 | digit
             self._range <<= 8
             self._next += 1
+
+    def lend(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """State (code, range, bytes read) and the bytes, for a loop that decodes by itself; give
+        the state back with :meth:`take_back`."""
+        code = min(self._code, self._range - 1)
+        data = np.frombuffer(self._data, np.uint8).copy()
+        return np.array([code, self._range, self._next], np.int64), data
+
+    def take_back(self, state: NDArray[np.int64]) -> None:
+        """Go on from where the loop has stopped."""
+        self._code, self._range, self._next = state.tolist()
 
     def pull_uniform(self, total: int) -> int:
         """Decode one of ``total`` equally likely values."""

@@ -10,12 +10,14 @@ that segments of a file decode alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.entropy.counts import AdaptiveCounts, equal_chances
+from laconic.entropy.counts import equal_chances
 from laconic.entropy.short import ShortDecoder, ShortEncoder
+from laconic.entropy.token_loops import Net, code, seen_of
 from laconic.entropy.token_prior import Grid, TokenPrior
 from laconic.formats.errors import ParameterError
 
@@ -74,17 +76,13 @@ class TokenCoder:
             for symbol in flat:
                 coder.push_uniform(symbol, symbols)
             return
-        model = AdaptiveCounts()
-        bases = None
+        framed = None
         if self.prior is not None:
             framed = self.prior.grid(tokens.shape[0], stream + 1)
-            framed.tokens[:] = grids[: stream + 1]
-            bases = self.prior.rows(framed, stream)
-        even = equal_chances(symbols)
-        for n, symbol in enumerate(flat):
-            base = even if bases is None else bases[n]
-            before = flat[n - self.positions] if n >= self.positions else -1
-            model.encode(coder, base, n % self.positions, before, symbol)
+            framed.tokens[:stream] = grids[:stream]
+        state, data = coder.lend(len(flat))
+        self._run(True, state, data, grids[stream], framed, stream)
+        coder.take_back(state, data)
 
     def decode(self, coder: ShortDecoder, columns: int, streams: int) -> Tokens:
         """Inverse of :meth:`encode`."""
@@ -101,19 +99,31 @@ class TokenCoder:
         if self.plain:
             flat = [coder.pull_uniform(symbols) for _ in range(columns * positions)]
             return np.array(flat, np.int64).reshape(columns, positions)
-        model, even = AdaptiveCounts(), equal_chances(symbols)
-        before = [-1] * positions
         found = np.zeros((columns, positions), np.int64)
-        for column in range(columns):
-            for position in range(positions):
-                base = even
-                if framed is not None and self.prior is not None:
-                    base = self.prior.row(framed, stream, column, position)
-                symbol = model.decode(coder, base, position, before[position])
-                before[position] = found[column, position] = symbol
-                if framed is not None:
-                    framed.tokens[stream, column, position] = symbol
+        state, data = coder.lend()
+        self._run(False, state, data, found, framed, stream)
+        coder.take_back(state)
         return found
+
+    def _run(
+        self,
+        writing: bool,
+        state: NDArray[np.int64],
+        data: NDArray[np.uint8],
+        tokens: NDArray[np.int64],
+        framed: Grid | None,
+        stream: int,
+    ) -> None:
+        """Code one stream's tokens [columns, positions] in `token_loops`."""
+        symbols = self.vocabularies[stream]
+        if framed is None or self.prior is None:
+            flat, net, origin, row = np.zeros(0, np.int64), _no_net(), 0, 0
+        else:
+            flat, net = framed.flat, self.prior.net(framed, stream)
+            origin, row = framed.at(0, 0), framed.width
+        seen = seen_of(self.positions, symbols, tokens.size)
+        base = equal_chances(symbols)
+        code(writing, state, data, tokens, flat, origin, row, net, seen, base)
 
     def _check(self, grids: NDArray[np.int64]) -> None:
         if grids.shape[0] > len(self.vocabularies) or grids.shape[2] != self.positions:
@@ -128,3 +138,13 @@ class TokenCoder:
                     f"stream {stream} has tokens from {row.min()} to {row.max()}: expected 0 to"
                     f" {symbols - 1}"
                 )
+
+
+@cache
+def _no_net() -> Net:
+    """In the place of a network where there is none."""
+    none = np.zeros(0, np.int64)
+    return Net(
+        np.zeros((0, 0), np.int32), none, none, np.zeros((1, 0), np.int32),
+        np.zeros((0, 0), np.int8), np.zeros(0, np.int32), none, none,
+    )  # fmt: skip

@@ -10,9 +10,9 @@ symbol of the alphabet:
     l = O h + bias                                      logits, scale 2^-10
     weight = 2^20 exp(l - max l)                        by a table of integers
 
-All sums stay below 2^24, so matrix products in float32 are exact in whatever order a machine adds
-(numerics profile 2). An ordinary float network in this place is the trap that made recordings
-unreadable elsewhere: one unit in the last place of one probability desynchronises the rest.
+All sums stay below 2^24, so they are exact in whatever order a machine adds (numerics profile 2);
+:mod:`laconic.entropy.token_loops` computes them. An ordinary float network in this place is the
+trap that made recordings unreadable elsewhere: one unit in the last place of one probability desynchronises the rest.
 
 Tables of counts (:mod:`laconic.entropy.counts`) need no training and learn from the file itself;
 the two are used together by :mod:`laconic.entropy.token_grid`.
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.entropy.counts import Weights, normalised
+from laconic.entropy.token_loops import Net
 from laconic.formats.errors import ModelError
 
 # Neighbours (time, frequency) of the same stream, all coded before the token itself.
@@ -37,7 +37,6 @@ EMBEDDING_SCALE, WEIGHT_SCALE, HIDDEN_SCALE, HEAD_SCALE = 5, 6, 5, 5
 SHIFT = EMBEDDING_SCALE + WEIGHT_SCALE - HIDDEN_SCALE
 LOGIT_SCALE = HIDDEN_SCALE + HEAD_SCALE
 TABLE_STEP = 6  # the exponential's table has 2^6 entries for a factor of e
-STEP = 2.0 ** (TABLE_STEP - LOGIT_SCALE)
 LIMIT = 1 << 24
 
 Floats = NDArray[np.float32]
@@ -84,6 +83,7 @@ class TokenPrior:
                 self._slots(number)
             ):
                 raise ModelError("the model's token prior does not fit its neighbours")
+        self._nets: dict[int, Net] = {}
         self._tables: dict[int, tuple[NDArray[np.int32], NDArray[np.int64]]] = {}
 
     @property
@@ -112,20 +112,25 @@ class TokenPrior:
         """An empty grid: its tokens are filled in in coding order."""
         return Grid(self.vocabularies[:streams], columns, self.positions)
 
-    def row(self, grid: Grid, stream: int, column: int, position: int) -> Weights:
-        """Base distribution ``[V]`` of one token, from the tokens coded before it."""
-        table, offsets = self._first_layer(stream)
-        near = grid.flat[grid.at(column, position) + self._reach(grid, stream)]
-        pre: NDArray[np.int32] = table[near + offsets].sum(0)
-        return self._weigh(stream, pre + self.streams[stream].place[position])
-
-    def rows(self, grid: Grid, stream: int) -> Weights:
-        """Base distributions ``[columns * positions, V]`` of a stream whose tokens are known."""
-        table, offsets = self._first_layer(stream)
-        time, place = (a.reshape(-1) for a in np.indices((grid.columns, grid.positions)))
-        near = grid.flat[grid.at(time, place)[:, None] + self._reach(grid, stream)]
-        pre = table[near + offsets].sum(1)
-        return self._weigh(stream, pre + self.streams[stream].place[place])
+    def net(self, grid: Grid, stream: int) -> Net:
+        """The network of a stream as `token_loops` wants it."""
+        if stream not in self._nets:
+            table, offsets = self._first_layer(stream)
+            part = self.streams[stream]
+            self._nets[stream] = Net(
+                table,
+                np.zeros(0, np.int64),
+                offsets.astype(np.int64),
+                part.place.astype(np.int32),
+                part.head.astype(np.int8),
+                part.bias.astype(np.int32),
+                exponentials(),
+                np.zeros(0, np.int64),
+            )
+        shifts = [SHIFT, LOGIT_SCALE - TABLE_STEP, grid.offset(stream, 0, 0)]
+        return self._nets[stream]._replace(
+            reach=self._reach(grid, stream), shifts=np.array(shifts, np.int64)
+        )
 
     def _slots(self, stream: int) -> list[tuple[int, int, int]]:
         return [(stream, dt, df) for dt, df in OWN] + [(s, 0, 0) for s in below(stream)]
@@ -152,14 +157,6 @@ class TokenPrior:
             self._tables[stream] = np.concatenate(parts), starts
         return self._tables[stream]
 
-    def _weigh(self, stream: int, pre: Floats | NDArray[np.float64]) -> Weights:
-        net = self.streams[stream]
-        hidden = np.clip(pre.astype(np.int32) >> SHIFT, 0, 127).astype(np.float32)
-        logits = hidden @ net.head + net.bias
-        steps = (logits.max(-1, keepdims=True) - logits) * STEP
-        table = exponentials()
-        return normalised(table[np.minimum(steps.astype(np.int32), len(table) - 1)])
-
 
 class Grid:
     """Tokens ``[streams, columns, positions]`` with a frame that stands for "outside".
@@ -175,7 +172,7 @@ class Grid:
         size = (len(vocabularies), self.BEFORE + columns, self.LOW + positions + self.HIGH)
         framed = np.empty(size, np.int64)
         framed[:] = np.array(vocabularies, np.int64)[:, None, None]
-        self._width = size[2]
+        self.width = size[2]
         self._plane = size[1] * size[2]
         self.flat = framed.reshape(-1)
         self.tokens = framed[:, self.BEFORE :, self.LOW : self.LOW + positions]  # a view
@@ -183,11 +180,11 @@ class Grid:
 
     def at(self, column: Any, position: Any) -> Any:
         """Index of a place of stream 0 in ``flat``."""
-        return (self.BEFORE + column) * self._width + self.LOW + position
+        return (self.BEFORE + column) * self.width + self.LOW + position
 
     def offset(self, stream: int, columns: int, positions: int) -> int:
         """Index of a neighbour relative to a place of stream 0."""
-        return stream * self._plane + columns * self._width + positions
+        return stream * self._plane + columns * self.width + positions
 
 
 @cache

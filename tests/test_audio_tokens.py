@@ -13,10 +13,11 @@ from tiny_audio import NAME, TinyTones, install, melody
 from tiny_prior import VOCABULARIES, prior_tensors
 
 from laconic import codec
+from laconic.entropy import token_loops, token_prior
 from laconic.entropy.counts import AdaptiveCounts, equal_chances, normalised
 from laconic.entropy.short import ShortDecoder, ShortEncoder
 from laconic.entropy.token_grid import TokenCoder
-from laconic.entropy.token_prior import TokenPrior, exponentials
+from laconic.entropy.token_prior import Grid, TokenPrior, exponentials
 from laconic.formats.errors import FormatError, ModelError, ParameterError
 
 PRIOR = TokenPrior.from_tensors(prior_tensors(), "tables.prior")
@@ -110,26 +111,51 @@ def test_repetition_is_cheap_and_noise_costs_no_more_than_its_alphabet() -> None
     assert sizes["noise"] < 1.1
 
 
-def test_batched_and_single_predictions_agree() -> None:
+def predicted(framed: Grid, stream: int, column: int, position: int) -> np.ndarray:
+    """The base distribution that the loops see."""
+    assert PRIOR is not None
+    net = PRIOR.net(framed, stream)
+    active, value = np.zeros(99, np.int64), np.zeros(99, np.int64)
+    base = np.zeros(VOCABULARIES[stream], np.int64)
+    at, logits = framed.at(column, position), np.zeros(base.size, np.int32)
+    token_loops.predict(framed.flat, at, position, net, active, value, logits, base)
+    return base
+
+
+def by_arrays(framed: Grid, stream: int, column: int, position: int) -> np.ndarray:
+    """The equations of `token_prior` with matrix products."""
+    assert PRIOR is not None
+    part, slots = PRIOR.streams[stream], PRIOR._slots(stream)
+    at = framed.at(column, position)
+    near = [framed.flat[at + framed.offset(*slot)] for slot in slots]
+    rows = [PRIOR.streams[slot[0]].embedding[n] for slot, n in zip(slots, near, strict=True)]
+    sums = (np.concatenate(rows) @ part.weight + part.place[position]).astype(np.int64)
+    hidden = np.clip(sums >> token_prior.SHIFT, 0, 127)
+    logits = (hidden @ part.head + part.bias).astype(np.int64)
+    table = exponentials()
+    shift = token_prior.LOGIT_SCALE - token_prior.TABLE_STEP
+    return normalised(table[np.minimum(logits.max() - logits >> shift, len(table) - 1)])
+
+
+def test_the_loops_predict_what_arrays_predict() -> None:
     assert PRIOR is not None
     framed = PRIOR.grid(9, 3)
     framed.tokens[:] = grid(9, 3).transpose(2, 0, 1)
     for stream in range(3):
-        rows = PRIOR.rows(framed, stream)
         for n in range(36):
-            single = PRIOR.row(framed, stream, *divmod(n, 4))
-            assert np.array_equal(rows[n], single)
+            place = stream, *divmod(n, 4)
+            assert np.array_equal(predicted(framed, *place), by_arrays(framed, *place))
 
 
 def test_predictions_see_nothing_that_is_coded_later() -> None:
     assert PRIOR is not None
     framed = PRIOR.grid(6, 3)
     framed.tokens[:] = grid(6, 3).transpose(2, 0, 1)
-    before = PRIOR.row(framed, 1, 3, 2).copy()
+    before = predicted(framed, 1, 3, 2)
     framed.tokens[1, 3, 2:] = 0
     framed.tokens[1, 4:] = 0
     framed.tokens[2] = 0
-    assert np.array_equal(PRIOR.row(framed, 1, 3, 2), before)
+    assert np.array_equal(predicted(framed, 1, 3, 2), before)
 
 
 def test_the_exponential_is_what_every_machine_computes() -> None:
@@ -155,7 +181,7 @@ import numpy as np
 from tiny_prior import VOCABULARIES, prior_tensors
 from laconic.entropy.short import ShortEncoder
 from laconic.entropy.token_grid import TokenCoder
-from laconic.entropy.token_prior import TokenPrior
+from laconic.entropy.token_prior import Grid, TokenPrior
 rng = np.random.default_rng(0)
 tokens = np.stack([rng.integers(0, v, (30, 4)) for v in VOCABULARIES], -1)
 encoder = ShortEncoder()

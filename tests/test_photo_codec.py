@@ -92,11 +92,11 @@ def test_ten_thousand_adversarial_arrays_round_trip(block: int) -> None:
 
 def through_the_circuit(numbers: np.ndarray, bits: int) -> None:
     from laconic.codec.lossless.photo.network import load_model
-    from laconic.codec.lossless.photo.wave import decode_tiles, encode_tiles
+    from laconic.codec.lossless.photo.wave import decode_tile, encode_tile
 
     model = load_model("photo")
-    streams = encode_tiles(model, numbers[None].astype(np.uint16), bits)
-    assert np.array_equal(decode_tiles(model, streams, numbers.shape, bits)[0], numbers)
+    stream = encode_tile(model, numbers.astype(np.uint16), bits)
+    assert np.array_equal(decode_tile(model, stream, numbers.shape, bits), numbers)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import photo_arrays as arrays
 import pytest
 from pictures import picture, scene, textured
 
 from laconic import codec
-from laconic.codec.lossless.photo import context, mixture, network, wave
+from laconic.codec.lossless.photo import context, loops, mixture, network, wave
 from laconic.codec.lossless.photo.config import EXACT, HIDDEN_LIMIT, INPUT_BITS, WEIGHT_LIMIT
 from laconic.codec.lossless.photo.network import load_model
 from laconic.codec.lossless.photo.workers import Workers
@@ -30,8 +31,8 @@ for image, path in zip((textured(150, 180), picture(60, 50, bits=16)), sys.argv[
 assert "torch" not in sys.modules or {setup!r}
 """
 VARIANTS = {
-    "one process": ("", {"OMP_NUM_THREADS": "1"}),
-    "two processes": ("", {"OMP_NUM_THREADS": "2"}),
+    "one thread": ("", {"OMP_NUM_THREADS": "1"}),
+    "two threads": ("", {"OMP_NUM_THREADS": "2"}),
     "old kernels": ("", {"OPENBLAS_CORETYPE": "Prescott"}),
     "middling kernels": ("", {"OPENBLAS_CORETYPE": "Haswell"}),
     "baseline instructions, torch loaded": (
@@ -70,31 +71,67 @@ def test_streams_are_byte_identical_on_other_arithmetic(name: str, streams: list
     assert result.stdout.split() == hashes
 
 
-def tiles_of(height: int, width: int, count: int = 2) -> np.ndarray:
-    return np.stack([scene(height, width, seed=s) for s in range(count)]).astype(np.uint16)
+def tiles_of(height: int, width: int, count: int = 2) -> list[np.ndarray]:
+    return [scene(height, width, seed=s).astype(np.uint16) for s in range(count)]
 
 
-def test_helpers_and_this_process_write_the_same_bytes() -> None:
-    batches = [tiles_of(120, 100), tiles_of(120, 100, 3)]
-    alone, helped = Workers("photo", processes=1), Workers("photo", processes=2)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_any_number_of_threads_writes_the_same_bytes(count: int) -> None:
+    tiles = tiles_of(60, 50, count)
+    alone, shared = Workers("photo", threads=1), Workers("photo", threads=2)
 
-    streams = helped.encode(batches, 8)
+    streams = list(shared.encode(tiles, 8))
 
-    assert streams == alone.encode(batches, 8)
-    for batch, samples in zip(
-        batches, helped.decode([(s, (120, 100, 3)) for s in streams], 8), strict=True
-    ):
-        assert np.array_equal(batch, samples)
+    assert streams == list(alone.encode(tiles, 8))
+    parts = [(stream, (60, 50, 3), None) for stream in streams]
+    assert all(map(np.array_equal, tiles, shared.decode(parts, 8)))
 
 
-def test_tiles_together_and_alone_give_the_same_streams() -> None:
-    model, tiles = load_model("photo"), tiles_of(33, 20, 4)
+def planes_to_see(height: int, width: int, bits: int, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    top = 1 << bits
+    tile = np.cumsum(random.integers(-9, 10, (height, width, 3)), axis=1) * (top >> 7) + top // 2
+    tile[:, width // 2 :] = random.integers(0, top, (height, width - width // 2, 3))
+    return wave.planes_of(np.clip(tile, 0, top - 1).astype(np.uint16))
 
-    together = wave.encode_tiles(model, tiles, 8)
 
-    assert together == [wave.encode_tiles(model, tile[None], 8)[0] for tile in tiles]
-    alone = [wave.decode_tiles(model, [s], (33, 20, 3), 8)[0] for s in together]
-    assert np.array_equal(np.stack(alone), tiles)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (3, 4), (13, 12)])
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("based", [False, True])
+def test_the_loops_see_what_arrays_see(height: int, width: int, bits: int, based: bool) -> None:
+    planes = planes_to_see(height, width, bits, 1)
+    lossy = planes_to_see(height, width, bits, 2) if based else None
+    y, x = (a.reshape(-1) for a in np.indices((height, width)))
+    for plane in range(3):
+        expected = arrays.seen(planes, plane, y, x, bits, lossy)
+        inputs = np.empty((y.size, context.inputs_of(plane, based=based)), np.float32)
+        base, scale = np.empty(y.size, np.float32), np.empty(y.size, np.int64)
+        side = wave.UNSEEN if lossy is None else lossy
+        loops.draw(plane, y, x, planes, side, bits, inputs, base, scale)
+
+        assert np.array_equal(inputs.T, expected.inputs)
+        assert np.array_equal(base, expected.base)
+        assert np.array_equal(scale, expected.scale)
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_the_loops_give_the_intervals_that_arrays_give(bits: int) -> None:
+    model, planes = load_model("photo"), planes_to_see(11, 8, bits, 3)
+    starts, widths = wave.intervals(model, planes, (0, 8 + 3 * 10 + 14), bits, None)
+    table = arrays.Arithmetic(model.tables)
+    found = iter(zip(starts.tolist(), widths.tolist(), strict=True))
+    for step in range(8 + 3 * 10 + 14):
+        for plane in range(3):
+            for y in range(11):
+                x = step - context.LAG * plane - 3 * y
+                if not 0 <= x < 8:
+                    continue
+                f = arrays.seen(planes, plane, np.array([y]), np.array([x]), bits)
+                out = arrays.network(model, plane, f.inputs)
+                m = table.mixture(out, f.base, f.scale)
+                value = planes[plane, y, x] + (planes[0, y, x] if plane else 0)
+                start, width = table.interval(m, np.array([float(value)]), 1 << bits)
+                assert next(found) == (int(start[0]), int(width[0]))
 
 
 def scalar_outputs(tensors: dict[str, np.ndarray], plane: int, x: np.ndarray) -> list[int]:
@@ -110,23 +147,29 @@ def scalar_outputs(tensors: dict[str, np.ndarray], plane: int, x: np.ndarray) ->
     return [dot(w, h) + dot(s, values) + b for w, s, b in zip(w3, skip, b3, strict=True)]
 
 
+def outputs_of(model: network.PhotoModel, plane: int, x: np.ndarray) -> np.ndarray:
+    """Inputs [n, F] to outputs [n, 3 * K]."""
+    out = np.empty((len(x), 15), np.float32)
+    inputs = np.ascontiguousarray(x, dtype=np.float32)
+    loops.outputs(plane, inputs, model.circuit, loops.scratch(model.circuit), out)
+    return out
+
+
 @pytest.mark.parametrize("plane", [0, 1, 2])
 def test_the_network_equals_scalar_integers(plane: int) -> None:
     model, random = load_model("photo"), np.random.default_rng(plane)
-    x = random.integers(context.LOW, context.HIGH + 1, (context.INPUTS[plane], 6))
-    x[:, 0], x[:, 1] = context.LOW, context.HIGH
+    x = random.integers(context.LOW, context.HIGH + 1, (6, context.INPUTS[plane]))
+    x[0], x[1] = context.LOW, context.HIGH
 
-    vectorised = model.networks[plane](x.astype(np.float32))
-
-    for sample in range(x.shape[1]):
-        expected = scalar_outputs(dict(model.tensors), plane, x[:, sample])
-        assert vectorised[:, sample].astype(np.int64).tolist() == expected
+    for sample, out in zip(x, outputs_of(model, plane, x), strict=True):
+        assert out.astype(np.int64).tolist() == scalar_outputs(dict(model.tensors), plane, sample)
 
 
 def test_the_encoder_and_a_scalar_decoder_agree() -> None:
     """A decoder of one sample at a time in Python integers reads what the fast coder wrote."""
     model, tile = load_model("photo"), scene(5, 7)[..., :1].astype(np.uint16)
-    stream = wave.encode_tiles(model, tile[None], 8)[0]
+    table = arrays.Arithmetic(model.tables)
+    stream = wave.encode_tile(model, tile, 8)
     height, width = tile.shape[:2]
     steps: dict[int, list[tuple[int, int]]] = {}
     for y in range(height):
@@ -147,12 +190,12 @@ def test_the_encoder_and_a_scalar_decoder_agree() -> None:
         found = []
         for lane, (y, x) in enumerate(front):
             spot = (np.array([y], np.int32), np.array([x], np.int32))
-            near = context.neighbour_index(*spot, height, width, context.OWN[0], causal=True)
-            f = context.features(0, plane.take(near), [], 0)
+            near = arrays.neighbour_index(*spot, height, width, context.OWN[0], causal=True)
+            f = arrays.features(0, plane.take(near), [], 0)
             out = np.array(scalar_outputs(dict(model.tensors), 0, f.inputs[:, 0]), np.float32)
-            m = model.tables.mixture(out[:, None], f.base, f.scale)
+            m = table.mixture(out[:, None], f.base, f.scale)
             slot = states[lane] & (1 << 24) - 1
-            edges = [0, *(int(model.tables.cumulative(m, np.array([float(v)]), 256)[0])
+            edges = [0, *(int(table.cumulative(m, np.array([float(v)]), 256)[0])
                           for v in range(1, 256)), 1 << 24]  # fmt: skip
             value = max(v for v in range(256) if edges[v] <= slot)
             states[lane] = (edges[value + 1] - edges[value]) * (states[lane] >> 24)
@@ -170,7 +213,7 @@ def test_the_encoder_and_a_scalar_decoder_agree() -> None:
 
 
 def test_every_level_keeps_a_unit_and_the_units_sum_up() -> None:
-    tables = mixture.MixtureTables(mixture.tables())
+    tables = arrays.Arithmetic(mixture.MixtureTables(mixture.tables()))
     random = np.random.default_rng(0)
     out = random.integers(-(1 << 23), 1 << 23, (15, 40)).astype(np.float32)
     out[:, 20:] *= np.float32(2**-7)
@@ -182,21 +225,6 @@ def test_every_level_keeps_a_unit_and_the_units_sum_up() -> None:
 
     assert (np.array(widths) >= 1).all()
     assert (np.sum(widths, axis=0) == 1 << 24).all()
-
-
-@pytest.mark.parametrize("levels", [256, 1 << 12, 1 << 16])
-def test_bisection_finds_the_interval_that_was_coded(levels: int) -> None:
-    tables = mixture.MixtureTables(mixture.tables())
-    random = np.random.default_rng(1)
-    out = random.integers(-(1 << 16), 1 << 16, (15, 50)).astype(np.float32)
-    base = random.integers(0, 2 * levels, 50).astype(np.float32)
-    m = tables.mixture(out, base, random.integers(3, 60, 50).astype(np.int32))
-    value = random.integers(0, levels, 50).astype(np.float64)
-    start, width = tables.interval(m, value, levels)
-
-    for slot in (start, start + width - 1, start + np.floor(width / 2)):
-        found = tables.find(m, slot, levels)
-        assert all(np.array_equal(a, b) for a, b in zip(found, (value, start, width), strict=True))
 
 
 def test_the_shipped_model_is_provably_exact() -> None:
@@ -229,9 +257,9 @@ def test_the_trained_network_is_the_integer_network() -> None:
     twin.load_integers(model.tensors)
     twin.quantise(True)
     random = np.random.default_rng(3)
-    for plane, integers in enumerate(model.networks):
+    for plane in range(3):
         x = random.integers(-200, 200, (context.INPUTS[plane], 50)).astype(np.float32)
         with torch.no_grad():
             out = twin.networks()[plane](torch.from_numpy(x.T.copy()) * 2.0**-INPUT_BITS)
-        assert np.array_equal(out.numpy().T * 2**14, integers(x))
+        assert np.array_equal(out.numpy().T * 2**14, outputs_of(model, plane, x.T).T)
     assert all(np.array_equal(v, model.tensors[k]) for k, v in twin.integers().items())

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import photo_arrays as arrays
 import pytest
 import torch
 from pictures import textured
@@ -17,6 +18,7 @@ from laconic.codec.lossless.photo.context import INPUTS
 from laconic.codec.lossless.photo.export import write_photo
 from laconic.codec.lossless.photo.learn import PhotoNetwork
 from laconic.codec.lossless.photo.samples import Samples
+from laconic.codec.lossless.photo.wave import CHANNEL, planes_of
 from laconic.codec.train.photo import PhotoRecipe, PhotoTrainer, load_photos, loss_of, run
 from laconic.formats.errors import ModelError, ParameterError
 
@@ -97,42 +99,22 @@ def test_every_ninth_picture_is_held_out(tmp_path: Path) -> None:
     assert len(train) == 18
 
 
-def test_samples_see_what_the_coder_sees() -> None:
-    """Contexts drawn at random are those of the wavefront, borders included."""
-    from laconic.codec.lossless.photo.wave import _Tiles
+@pytest.mark.parametrize("based", [False, True])
+def test_samples_see_what_the_coder_sees(based: bool) -> None:
+    """Contexts drawn at random are those of the coder's places, borders included."""
+    image = textured(9, 7).pixels
+    lossy = image // 9 * 9
+    picture = np.concatenate((image, lossy), axis=2) if based else image
+    y, x = (a.reshape(-1) for a in np.indices((9, 7)))
+    side = planes_of(lossy) if based else None
+    batches = Samples([picture], based=based).draw(np.random.default_rng(0), 200)
 
-    image = textured(9, 7)
-    work = _Tiles(codec_model(), 1, image.pixels.shape, 8)
-    wide = image.pixels.reshape(-1, 3).astype(np.float32)
-    for plane, channel in enumerate((1, 0, 2)):
-        work.planes[plane][0, :-1] = wide[:, channel] - (wide[:, 1] if plane else 0)
-    batches = Samples([image.pixels]).draw(np.random.default_rng(0), 200)
-
-    for plane, (inputs, base, _, _) in enumerate(batches):
-        out = work.outputs(plane, 0, 63)
-        known = {(float(b), o.tobytes()) for b, o in zip(out.base, out.out.T, strict=True)}
-        x = np.ascontiguousarray((inputs * 32).numpy().T)
-        assert x.shape[0] == INPUTS[plane]
-        drawn = codec_model().networks[plane](x)
-        assert {(float(b), o.tobytes()) for b, o in zip(base, drawn.T, strict=True)} <= known
-
-
-def test_samples_see_the_lossy_picture_as_the_coder_does() -> None:
-    from laconic.codec.lossless.photo.network import load_model
-    from laconic.codec.lossless.photo.wave import _fill, _Tiles
-
-    model, image = load_model("photo-preview"), textured(9, 7)
-    lossy = image.pixels // 9 * 9
-    work = _Tiles(model, 1, image.pixels.shape, 8, lossy[None].astype(np.uint16))
-    _fill(work.planes, image.pixels[None].astype(np.uint16))
-    both = np.concatenate((image.pixels, lossy), axis=2)
-    batches = Samples([both], based=True).draw(np.random.default_rng(0), 200)
-
-    for plane, (inputs, base, _, _) in enumerate(batches):
-        out = work.outputs(plane, 0, 63)
-        known = {(float(b), o.tobytes()) for b, o in zip(out.base, out.out.T, strict=True)}
-        drawn = model.networks[plane](np.ascontiguousarray((inputs * 32).numpy().T))
-        assert {(float(b), o.tobytes()) for b, o in zip(base, drawn.T, strict=True)} <= known
+    for plane, (inputs, base, scale, value) in enumerate(batches):
+        f = arrays.seen(planes_of(image), plane, y, x, 8, side)
+        places = zip(f.inputs.T, f.base, f.scale, image[y, x, CHANNEL[plane]], strict=True)
+        known = {(i.tobytes(), float(b), int(s), int(v)) for i, b, s, v in places}
+        rows = zip((inputs * 32).numpy(), base, scale, value, strict=True)
+        assert {(i.tobytes(), float(b), int(s), int(v)) for i, b, s, v in rows} <= known
 
 
 def test_training_with_a_preview_starts_where_the_plain_model_ended(

@@ -14,8 +14,9 @@ from tables import digits, table
 
 from laconic import codec
 from laconic.codec.lossless import circuits
+from laconic.codec.lossless.circuits import walk
 from laconic.codec.lossless.circuits.integer import IntegerCircuit, apportion
-from laconic.codec.lossless.circuits.walk import message_bits, walk
+from laconic.codec.lossless.circuits.walk import message_bits
 from laconic.codec.lossless.records import blocks
 from laconic.codec.lossless.records.blocks import Layout, Rows, decode_rows, intervals_of
 from laconic.codec.lossless.records.columns import plain_columns
@@ -147,15 +148,15 @@ def test_extreme_tables_never_lose_all_states() -> None:
 
 
 def test_distributions_sum_to_exactly_two_to_the_32(circuit: IntegerCircuit) -> None:
-    seen = []
+    for step, visit in enumerate(circuit.visits):
+        size = circuit.sizes[visit.node]
+        records = np.zeros((size, circuit.variables), np.int64)
+        records[:, visit.node] = np.arange(size)
+        starts, widths = (np.zeros(records.shape, np.uint32) for _ in range(2))
+        walk.intervals(circuit.plan, records, starts, widths)
 
-    def code(node: int, weights: np.ndarray, freqs: np.ndarray) -> np.ndarray:
-        seen.append((weights @ freqs.T.astype(float)).sum(axis=1))
-        return np.zeros(len(weights), np.int64)
-
-    walk(circuit, 5, code)
-
-    assert (np.stack(seen) == 2.0**32).all()
+        assert widths[:, step].astype(np.int64).sum() + size == 2**32
+        assert (np.diff(starts[:, step].astype(np.int64)) - 1 == widths[:-1, step]).all()
 
 
 def test_rounded_rows_keep_their_total() -> None:
@@ -208,7 +209,7 @@ def test_other_threads_and_kernels_decode_the_same(
     assert result.returncode == 0, result.stderr
 
 
-def test_any_number_of_processes_writes_and_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_number_of_threads_writes_and_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     from laconic.codec.lossless.records import workers
 
     random = np.random.default_rng(0)
@@ -219,11 +220,10 @@ def test_any_number_of_processes_writes_and_reads_the_same(monkeypatch: pytest.M
         (array, {"block": 100}),
         (digits, {"block": 16, "model": "mnist-hclt"}),
     ]
-    monkeypatch.setattr(workers, "SMALL", 0)
     for values, options in cases:
         files = []
-        for processes in (1, 2, 3):
-            monkeypatch.setattr(workers, "cores", lambda n=processes: n)
+        for threads in (1, 2, 3):
+            monkeypatch.setattr(workers, "cores", lambda n=threads: n)
             files.append(codec.encode(values, codec="records", **options))
         assert files[0] == files[1] == files[2]
         assert np.array_equal(codec.decode(files[0]), values)

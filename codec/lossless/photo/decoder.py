@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from laconic.codec.lossless.photo.header import (
     PhotoHeader,
     Tiles,
 )
-from laconic.codec.lossless.photo.parts import batches_of, check_of, rounds_of
+from laconic.codec.lossless.photo.parts import check_of
 from laconic.codec.lossless.photo.workers import Workers
 from laconic.formats.container import Segment
 from laconic.formats.container_reader import ContainerReader
@@ -137,31 +136,20 @@ class DecodeJob:
         if self.picture.alpha:
             alpha = np.full(shape[:2], np.iinfo(self.dtype).max, self.dtype)
         done = len(notices)
-        groups = batches_of(self.tiles, list(parts), channels, workers.processes)
-        for some in rounds_of(groups, workers.processes):
-            batches = [([parts[n][1] for n in g], self._shape(g[0], channels)) for g in some]
-            decoded: Sequence[Sequence[NDArray[np.uint16] | None] | NDArray[np.uint16]]
-            lossy = self._lossy(some, parts)
+        some = [
+            (stream, self._shape(number, channels), self._lossy(number, side))
+            for number, (side, stream) in parts.items()
+        ]
+        decoded = workers.decode(some, self.options.bits)
+        for (number, part), tile in zip(parts.items(), decoded, strict=True):
             try:
-                decoded = workers.decode(batches, self.options.bits, lossy)
-            except FormatError:
+                self._place(number, tile, part, region, pixels, alpha)
+            except FormatError as error:
                 if not self.settings.partial:
                     raise
-                seen = [None] * len(batches) if lossy is None else lossy
-                decoded = [
-                    self._one_by_one(workers, *batch, side)
-                    for batch, side in zip(batches, seen, strict=True)
-                ]
-            for group, samples in zip(some, decoded, strict=True):
-                for number, tile in zip(group, samples, strict=True):
-                    try:
-                        self._place(number, tile, parts[number], region, pixels, alpha)
-                    except FormatError as error:
-                        if not self.settings.partial:
-                            raise
-                        notices.append(f"tile {number} was left gray: {error}")
-                    done += 1
-                    self._progress(done, len(numbers))
+                notices.append(f"tile {number} was left gray: {error}")
+            done += 1
+            self._progress(done, len(numbers))
         if len(notices) == len(numbers):
             raise FormatError("no tile of the file is intact: there is nothing to decode")
         return pixels, alpha, notices
@@ -184,19 +172,14 @@ class DecodeJob:
             raise DesyncError(f"the {what} of the file is not what was written")
         return segment.payload
 
-    def _lossy(
-        self, groups: Sequence[Sequence[int]], parts: dict[int, tuple[bytes, bytes]]
-    ) -> list[NDArray[np.uint16]] | None:
-        """What the circuit sees of the lossy picture, for the tiles of each group."""
+    def _lossy(self, number: int, corrections: bytes) -> NDArray[np.uint16] | None:
+        """What the circuit sees of the lossy picture in a tile."""
         if self.base is None:
             return None
         from laconic.codec.lossless.photo.base import as_numbers
 
-        depth, result = self.picture.bit_depth, []
-        for group in groups:
-            levels = [self.base.corrected(self.tiles.box(n), parts[n][0]) for n in group]
-            result.append(np.stack([as_numbers(x, self.options, depth) for x in levels]))
-        return result
+        levels = self.base.corrected(self.tiles.box(number), corrections)
+        return as_numbers(levels, self.options, self.picture.bit_depth)
 
     def _shape(self, number: int, channels: int) -> tuple[int, int, int]:
         box = self.tiles.box(number)
@@ -215,35 +198,18 @@ class DecodeJob:
             raise FormatError(f"what precedes the stream of tile {number} is truncated")
         return payload[offset : offset + length], payload[offset + length :]
 
-    def _one_by_one(
-        self,
-        workers: Workers,
-        streams: Sequence[bytes],
-        shape: tuple[int, int, int],
-        lossy: NDArray[np.uint16] | None,
-    ) -> list[NDArray[np.uint16] | None]:
-        """Tiles of a batch of which some are damaged; None for these."""
-        result: list[NDArray[np.uint16] | None] = []
-        for n, stream in enumerate(streams):
-            side = None if lossy is None else [lossy[n : n + 1]]
-            try:
-                result.append(workers.decode([([stream], shape)], self.options.bits, side)[0][0])
-            except FormatError:
-                result.append(None)
-        return result
-
     def _place(
         self,
         number: int,
-        tile: NDArray[np.uint16] | None,
+        tile: NDArray[np.uint16] | FormatError,
         part: tuple[bytes, bytes],
         region: Box,
         pixels: NDArray[Any],
         alpha: NDArray[Any] | None,
     ) -> None:
         """Check a decoded tile and copy what lies in the region."""
-        if tile is None:
-            raise FormatError("its coded samples are damaged")
+        if isinstance(tile, FormatError):
+            raise tile
         box = self.tiles.box(number)
         samples = restore(tile, self.options, self.picture.channels, self.dtype)
         plane = None

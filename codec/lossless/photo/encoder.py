@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,23 +22,15 @@ from laconic.codec.lossless.photo.header import (
 )
 from laconic.codec.lossless.photo.network import DEFAULT_MODEL, PREVIEW_MODEL, load_model
 from laconic.codec.lossless.photo.options import PhotoOptions
-from laconic.codec.lossless.photo.parts import batches_of, check_of, rounds_of
+from laconic.codec.lossless.photo.parts import check_of
 from laconic.codec.lossless.photo.workers import Workers
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import DesyncError, ParameterError
+from laconic.formats.errors import DesyncError, FormatError, ParameterError
 from laconic.formats.image import Image
 from laconic.formats.image_chunks import chunks_of
 from laconic.formats.image_header import ImageHeader
 from laconic.formats.varint import write_varint
-
-
-class _Round(NamedTuple):
-    """Batches of tiles that are coded at the same time."""
-
-    groups: list[list[int]]
-    tiles: list[NDArray[np.uint16]]
-    lossy: list[NDArray[np.uint16]] | None
 
 
 class EncodeJob:
@@ -108,44 +99,33 @@ class EncodeJob:
             seen, self.header.bits, self.model, self.settings.effort, self.settings.progress
         )
 
-    def _rounds(self, workers: Workers) -> Iterator[_Round]:
-        """The tiles of some batches at a time."""
-        channels = self.numbers.shape[2]
-        groups = batches_of(self.tiles, range(len(self.tiles)), channels, workers.processes)
-        for some in rounds_of(groups, workers.processes):
-            lossy = None if self.lossy is None else self._stacked(self.lossy, some)
-            yield _Round(some, self._stacked(self.numbers, some), lossy)
+    def _tiles(self, plane: NDArray[Any]) -> list[NDArray[Any]]:
+        return [self._cut(plane, number) for number in range(len(self.tiles))]
 
-    def _stacked(self, plane: NDArray[Any], groups: list[list[int]]) -> list[NDArray[Any]]:
-        return [np.stack([self._cut(plane, n) for n in group]) for group in groups]
-
-    def _streams(self, adapter: bytes) -> dict[int, bytes]:
+    def _streams(self, adapter: bytes) -> list[bytes]:
         """The stream of each tile."""
-        workers, streams = Workers(self.model, adapter), dict[int, bytes]()
-        for part in self._rounds(workers):
-            coded = workers.encode(part.tiles, self.header.bits, part.lossy)
-            for group, found in zip(part.groups, coded, strict=True):
-                streams |= zip(group, found, strict=True)
+        lossy = None if self.lossy is None else self._tiles(self.lossy)
+        workers, streams = Workers(self.model, adapter), list[bytes]()
+        for stream in workers.encode(self._tiles(self.numbers), self.header.bits, lossy):
+            streams.append(stream)
             if self.settings.progress:
                 self.settings.progress(len(streams), len(self.tiles))
         return streams
 
-    def _compare(self, adapter: bytes, streams: dict[int, bytes]) -> None:
+    def _compare(self, adapter: bytes, streams: list[bytes]) -> None:
         """Decode everything once; raises ``DesyncError`` unless it is what was encoded."""
-        workers = Workers(self.model, adapter)
-        for part in self._rounds(workers):
-            again = [
-                ([streams[n] for n in group], (tiles.shape[1], tiles.shape[2], tiles.shape[3]))
-                for group, tiles in zip(part.groups, part.tiles, strict=True)
-            ]
-            decoded = workers.decode(again, self.header.bits, part.lossy)
-            if not all(map(np.array_equal, part.tiles, decoded)):
+        tiles = self._tiles(self.numbers)
+        lossy: list[Any] = [None] * len(tiles) if self.lossy is None else self._tiles(self.lossy)
+        parts: list[Any] = [(s, t.shape, x) for s, t, x in zip(streams, tiles, lossy, strict=True)]
+        decoded = Workers(self.model, adapter).decode(parts, self.header.bits)
+        for tile, again in zip(tiles, decoded, strict=True):
+            if isinstance(again, FormatError) or not np.array_equal(tile, again):
                 raise DesyncError(
                     "the picture does not decode to what was encoded: nothing was written; report"
-                    " this with the picture and the version of NumPy"
+                    " this with the picture and the versions of NumPy and numba"
                 )
 
-    def _circuit(self, adapter: bytes, streams: dict[int, bytes]) -> bytes:
+    def _circuit(self, adapter: bytes, streams: list[bytes]) -> bytes:
         """The file of streams made with that adapter."""
         segments = []
         if adapter:

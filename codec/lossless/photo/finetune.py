@@ -51,7 +51,7 @@ def find_adapter(
     loaded = load_model(model)
     samples = Samples([numbers], bits, based=loaded.based)
     random = np.random.default_rng(0)
-    planes = [_PlaneTuner(loaded, plane, effort) for plane in range(len(samples.planes))]
+    planes = [_PlaneTuner(loaded, plane, effort) for plane in range(samples.channels)]
     pixels = numbers.shape[0] * numbers.shape[1]
     total = STEPS_PER_EFFORT * effort
     for step in range(total):

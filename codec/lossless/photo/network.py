@@ -1,8 +1,8 @@
 """The network in exact integer arithmetic, and the model file that holds it.
 
-Weights and activations are integers of ten bits in float32 arrays. Every sum of products stays
-below 2^24 whatever the inputs (`check_bounds`, from the weights alone), so float32 matrix products
-are exact in any order, on any machine, with any BLAS; see Balle, Johnston and Minnen, "Integer
+Weights and activations are integers of ten bits in float32. Every sum of products stays below 2^24
+whatever the inputs (`check_bounds`, from the weights alone), so sums are exact in any order, on any
+machine (`loops` computes them); see Balle, Johnston and Minnen, "Integer
 Networks for Data Compression with Latent-Variable Models", ICLR 2019. The trainable twin is
 `learn`.
 """
@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 from laconic.codec import models
 from laconic.codec.lossless.photo.config import (
     EXACT,
-    HIDDEN_BITS,
     HIDDEN_LIMIT,
-    INPUT_BITS,
-    WEIGHT_BITS,
     WEIGHT_LIMIT,
     PhotoConfig,
 )
-from laconic.codec.lossless.photo.context import INPUTS, LOW, Floats, inputs_of
+from laconic.codec.lossless.photo.context import INPUTS, LOW, inputs_of
+from laconic.codec.lossless.photo.loops import WIDE, Circuit
 from laconic.codec.lossless.photo.mixture import MixtureTables
 from laconic.codec.models import TABLE_PREFIX
 from laconic.entropy import NumericsProfile
@@ -37,8 +35,6 @@ Integers = Mapping[str, NDArray[Any]]
 DEFAULT_MODEL = "photo"
 PREVIEW_MODEL = "photo-preview"
 TENSORS = ("w1", "b1", "w2", "b2", "w3", "skip", "b3")
-_FIRST = np.float32(2.0 ** (HIDDEN_BITS - INPUT_BITS - WEIGHT_BITS))
-_SECOND = np.float32(2.0**-WEIGHT_BITS)
 
 
 def shapes(config: PhotoConfig) -> dict[str, tuple[int, ...]]:
@@ -89,42 +85,44 @@ def _one_sided(weights: NDArray[Any]) -> NDArray[Any]:
     return result
 
 
-class IntegerNetwork:
-    """Network of one plane; raises ``ModelError`` unless it is provably exact."""
+def _circuit(tensors: Integers, tables: MixtureTables) -> Circuit:
+    """What `loops` computes with. Padding is of zeros, so that no sum changes."""
+    layers = [[tensors[f"{plane}.{name}"].T for name in TENSORS] for plane in range(len(INPUTS))]
+    sizes = [
+        (w1.shape[0], *(_padded(w.shape[1]) for w in (w1, w2)), w3.shape[1])
+        for w1, _, w2, _, w3, _, _ in layers
+    ]
+    inputs, first, second, outputs = (max(column) for column in zip(*sizes, strict=True))
+    shapes = ((inputs, first), (first, second), (second + inputs, _padded(outputs)))
+    weights = [np.zeros((len(layers), *shape), np.float32) for shape in shapes]
+    biases = [np.zeros((len(layers), columns), np.float32) for _, columns in shapes]
+    for plane, (l1, c1, l2, c2, l3, skip, c3) in enumerate(layers):
+        for rows, matrix in zip(weights, (l1, l2, l3), strict=True):
+            rows[plane, : matrix.shape[0], : matrix.shape[1]] = matrix
+        for row, bias in zip(biases, (c1, c2, c3), strict=True):
+            row[plane, : bias.size] = bias
+        below = sizes[plane][2]
+        weights[2][plane, below : below + skip.shape[0], : skip.shape[1]] = skip
+    (w1, w2, w3), (b1, b2, b3) = weights, biases
+    table = (tables.weight, tables.inverse, tables.leaf, tables.rise)
+    return Circuit(np.array(sizes, np.int64), w1, b1, w2, b2, w3, b3, *table)
 
-    def __init__(self, tensors: Integers, plane: int) -> None:
-        check_bounds(tensors, plane)
-        self._w1, b1, self._w2, b2, self._w3, self._skip, b3 = (
-            np.ascontiguousarray(tensors[f"{plane}.{name}"], dtype=np.float32) for name in TENSORS
-        )
-        self._b1, self._b2, self._b3 = b1[:, None], b2[:, None], b3[:, None]
 
-    def __call__(self, x: Floats) -> Floats:
-        """Inputs [F, n] to outputs [3 * K, n], integers in float32."""
-        h = _activate(self._w1 @ x, self._b1, _FIRST)
-        h = _activate(self._w2 @ h, self._b2, _SECOND)
-        out: Floats = self._w3 @ h
-        out += self._skip @ x
-        out += self._b3
-        return out
-
-
-def _activate(h: Floats, bias: Floats, scale: np.float32) -> Floats:
-    """ReLU, limited and rounded down to ten bits, in place."""
-    h += bias
-    h *= scale
-    np.maximum(h, np.float32(0), out=h)
-    np.minimum(h, np.float32(HIDDEN_LIMIT), out=h)
-    np.floor(h, out=h)
-    return h
+def _padded(columns: int) -> int:
+    return -(-columns // WIDE) * WIDE
 
 
 class PhotoModel:
-    """Networks of all planes and the tables of the mixture; `based` if they see a lossy picture."""
+    """Networks of all planes and the tables of the mixture; `based` if they see a lossy picture.
+
+    Raises ``ModelError`` unless the networks are provably exact.
+    """
 
     def __init__(self, tensors: Integers, tables: MixtureTables, identity: str) -> None:
         self.tensors, self.tables, self.id = tensors, tables, identity
-        self.networks = [IntegerNetwork(tensors, plane) for plane in range(len(INPUTS))]
+        for plane in range(len(INPUTS)):
+            check_bounds(tensors, plane)
+        self.circuit = _circuit(tensors, tables)
         self.based = tensors["0.w1"].shape[1] == inputs_of(0, based=True)
 
     def adapted(self, tensors: Integers) -> PhotoModel:

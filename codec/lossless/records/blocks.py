@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.lossless.circuits import walk
 from laconic.codec.lossless.circuits.integer import IntegerCircuit
-from laconic.codec.lossless.circuits.walk import TOTAL, find, intervals, walk
 from laconic.codec.lossless.records.columns import Column, Ints
 from laconic.codec.lossless.records.small import SmallNetwork, interval, locate
 from laconic.entropy.lanes import LaneDecoder, LaneEncoder
@@ -128,13 +128,8 @@ def _fill(
 
         circuit.walk(len(symbols), code_pixel)
     elif circuit is not None:
-
-        def code(node: int, weights: NDArray[np.float64], freqs: NDArray[np.float32]) -> Ints:
-            own = slice(circuit.starts[node], circuit.starts[node + 1])
-            write(*intervals(weights, freqs, circuit.cumulative[own], symbols[:, node]))
-            return symbols[:, node]
-
-        walk(circuit, len(symbols), code)
+        walk.intervals(circuit.plan, symbols, out.starts, out.widths)
+        step = circuit.variables
     for k, (where, widths) in enumerate(layout.bins()):
         width = widths[symbol_of(symbols[:, where])]
         for starts, wide in _uniform_steps(rows.rests[:, k], width, _passes(widths)):
@@ -190,16 +185,7 @@ def _decode_batch(
 
         circuit.walk(count, code_pixel)
     elif circuit is not None:
-
-        def code(node: int, weights: NDArray[np.float64], freqs: NDArray[np.float32]) -> Ints:
-            own = slice(circuit.starts[node], circuit.starts[node + 1])
-            slots = decoder.slots(count).astype(np.float64)
-            found, starts, widths = find(weights, freqs, circuit.cumulative[own], slots)
-            decoder.advance(starts, widths)
-            symbols[:, node] = found
-            return found
-
-        walk(circuit, count, code)
+        symbols = walk.read(circuit.plan, decoder, count)
     for k, (where, widths) in enumerate(bins):
         width = widths[symbol_of(symbols[:, where])]
         rests[:, k] = _read_uniform(decoder, width, _passes(widths))
@@ -246,4 +232,4 @@ def _read_uniform(decoder: LaneDecoder, width: Ints, passes: int) -> Ints:
     return value | top << shift
 
 
-assert TOTAL == 1 << 32
+assert walk.TOTAL == 1 << 32

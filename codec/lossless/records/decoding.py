@@ -63,7 +63,6 @@ class TypedHead(NamedTuple):
 @dataclass(frozen=True)
 class _Model:
     circuit: IntegerCircuit | SmallNetwork | None
-    source: bytes | str  # of the circuit: its bytes in the file, or the path of a model
     fields: list[Field]
     frame: TextFrame | TypedHead | None
 
@@ -109,10 +108,10 @@ class DecodeJob:
         size, rows = self.header.block, self.data.rows
         parts: list[Any] = []
         report = counter(self.settings.progress, max(1, self.end - self.first))
-        workers = BlockWorkers(model.circuit, model.fields, model.source)
+        workers = BlockWorkers(model.circuit, model.fields)
         numbers = range(self.first // size, -(-min(max(self.end, self.first + 1), rows) // size))
-        for start in range(0, len(numbers), workers.processes):
-            some = numbers[start : start + workers.processes]
+        for start in range(0, len(numbers), workers.threads):
+            some = numbers[start : start + workers.threads]
             coded, beside = [], []
             for n in some:
                 cursor = Cursor(self.reader[n].payload) if n else cursor
@@ -174,7 +173,7 @@ class DecodeJob:
                     f" {named.info.name} has {named.circuit.variables} variables"
                 )
             fields = [Field(column) for column in plain_columns(named.circuit.sizes)]
-            return _Model(named.circuit, str(named.info.path), fields, None)
+            return _Model(named.circuit, fields, None)
         columns = self.data.coded_columns
         if columns > MAX_COLUMNS:
             raise FormatError(f"a circuit of {columns} columns: the file is damaged")
@@ -196,7 +195,7 @@ class DecodeJob:
             packed = model.take(model.left)
             circuit = unpack(packed, layout.sizes).to_integer()
         model.end()
-        return _Model(circuit, packed, fields, frame)
+        return _Model(circuit, fields, frame)
 
     def _check(self, segment: Segment, rows: Rows, number: int) -> None:
         check = SymbolCheck()

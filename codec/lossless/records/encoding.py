@@ -94,7 +94,7 @@ class EncodeJob:
         if len(array) == 0:
             return self._stored()
         fields = [Field(column) for column in plain_columns(named.circuit.sizes)]
-        workers = BlockWorkers(named.circuit, fields, str(named.info.path))
+        workers = BlockWorkers(named.circuit, fields)
         ranges = list(self._ranges(len(named.circuit.sizes)))
         blocks = [plain_rows(array[a:b]) for a, b in ranges]
         model = bytes.fromhex(named.info.id)
@@ -121,7 +121,7 @@ class EncodeJob:
         ranges = list(self._ranges(len(layout.sizes) + 1))
         blocks = [prepared.block(a, b) for a, b in ranges]
         sides = [prepared.side(a, b) for a, b in ranges]
-        workers = BlockWorkers(circuit, prepared.fields, packed)
+        workers = BlockWorkers(circuit, prepared.fields)
         return self._blocks(Method.OWN, b"", first, workers, blocks, sides)
 
     def _prepare(self) -> Prepared:
@@ -153,8 +153,8 @@ class EncodeJob:
         report = counter(self.settings.progress, self.records.header.rows)
         lanes = 0
         segments: list[Segment] = []
-        for start in range(0, len(blocks), workers.processes):
-            some = blocks[start : start + workers.processes]
+        for start in range(0, len(blocks), workers.threads):
+            some = blocks[start : start + workers.threads]
             found = workers.intervals(some, report(start * self.block))
             lanes = lanes or lanes_for(found[0], len(some[0].symbols))
             for block, stream in zip(some, workers.pack(found, lanes), strict=True):
