@@ -106,6 +106,7 @@ class MlicCodec(PictureCodec):
     name = "mlic"
     codec_id = CODEC_ID
     header = MlicHeader
+    layered = True
 
     def load(self, name_or_id: str | None) -> LoadedModel:
         return load_model(name_or_id or models.DEFAULT_MODEL)

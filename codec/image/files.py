@@ -1,7 +1,8 @@
 """Picture codecs: pictures <-> ``.lac`` files with any image model.
 
 Segments are tiles in row-major order. A segment's payload is, with alpha, a varint length and the
-tile's alpha plane (``alpha.py``), then the coded latent (``coding.py``). What a model has to offer
+tile's alpha plane (``alpha.py``), in layered files what is coded as a screen (``screen/layers.py``),
+then the coded latent (``coding.py``). What a model has to offer
 is in ``interface.py``; a codec (``codec.py`` and those below ``reference`` and ``zoo``) names its
 number, its header and its models. The work on one file is in ``encoding.py`` and ``decoding.py``.
 """
@@ -14,7 +15,14 @@ from typing import Any, ClassVar
 from laconic.codec.base import DEFAULT_QUALITY, DecodeSettings, EncodeSettings, VerifyReport
 from laconic.codec.image.decoding import DecodeJob
 from laconic.codec.image.encoding import EncodeJob
-from laconic.codec.image.header import TILE_UNIT, MlicHeader, TileHeader, ZooHeader
+from laconic.codec.image.header import (
+    CODEC_VERSION,
+    LAYERED_VERSION,
+    TILE_UNIT,
+    MlicHeader,
+    TileHeader,
+    ZooHeader,
+)
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.refine import check_effort
 from laconic.codec.image.tiles import DEFAULT_TILE
@@ -29,6 +37,7 @@ class PictureCodec:
     name: ClassVar[str]
     codec_id: ClassVar[int]
     header: ClassVar[type[MlicHeader] | type[TileHeader] | type[ZooHeader]]
+    layered: ClassVar[bool] = False  # whether parts of pictures may be coded as screens
 
     @abstractmethod
     def load(self, name_or_id: str | None) -> ImageModel:
@@ -36,6 +45,13 @@ class PictureCodec:
 
     def encode(self, image: Image, settings: EncodeSettings) -> bytes:
         """A complete file; see :func:`laconic.codec.encode`."""
+        return self._encoded(image, settings, self.layered)
+
+    def encode_plain(self, image: Image, settings: EncodeSettings) -> bytes:
+        """A file of latents alone, whose samples follow from them (version 1)."""
+        return self._encoded(image, settings, False)
+
+    def _encoded(self, image: Image, settings: EncodeSettings, layered: bool) -> bytes:
         check_effort(settings.effort)
         tile = DEFAULT_TILE if settings.tile is None else settings.tile
         if tile % TILE_UNIT or not TILE_UNIT <= tile <= 255 * TILE_UNIT:
@@ -44,7 +60,7 @@ class PictureCodec:
                 f" {255 * TILE_UNIT} pixels"
             )
         settings.limits.check_pixels(image.width, image.height)
-        job = EncodeJob(self.codec_id, self.load(settings.model), image, settings, tile)
+        job = EncodeJob(self.codec_id, self.load(settings.model), image, settings, tile, layered)
         target = settings.target_bytes
         if settings.bpp is not None:
             target = int(settings.bpp * image.width * image.height / 8)
@@ -77,14 +93,15 @@ class PictureCodec:
 
     def job(self, reader: ContainerReader, settings: DecodeSettings) -> DecodeJob:
         """The decoding of one file, step by step."""
-        return DecodeJob(self.header, self.load, reader, settings)
+        newest = LAYERED_VERSION if self.layered else CODEC_VERSION
+        return DecodeJob(self.header, self.load, reader, settings, newest)
 
     def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:
         """Decode the symbols of all tiles and compare their checks."""
         job = self.job(reader, settings)
         symbols = 0
         for number in range(len(job.grid)):
-            symbols += job.latent(number)[1]
+            symbols += job.tile(number).symbols
             if settings.progress:
                 settings.progress(number + 1, len(job.grid))
         return VerifyReport(len(job.grid), symbols, reader.header.numerics)

@@ -7,8 +7,7 @@ spelt out, bit by bit, with contexts that make it cheap when it was seen before 
 prediction. Pixels of blocks that are left to the learned model are skipped and count as copies of
 their left neighbour.
 
-An encoder may code another colour than the true one where the bits saved outweigh the error: near
-misses become candidates, faint shades vanish. Streams are the same; a decoder sees an exact coder.
+A stream is exact; what is lossy is the choice of colours before (``colours.py``).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from laconic.codec.image.screen.binary import BITS, TOP, code_bit
+from laconic.codec.image.screen.binary import BITS, HALF, TOP, code_bit
 from laconic.entropy.jit import jit
 
 BLOCK = 8  # side of the blocks that are coded or skipped
@@ -60,7 +59,7 @@ def mixed(n: int, found: Any, weights: Any, chosen: int) -> int:
 @jit
 def adjust(n: int, bit: int, p: int, found: Any, weights: Any, chosen: int) -> None:
     """Move the weights against the error."""
-    error = (((bit << 16) - p) * RATE)
+    error = ((bit << 16) - p) * RATE
     for i in range(n):
         weights[chosen, i] += (found[2, i] * error + (1 << 17)) >> 18
 
@@ -95,13 +94,6 @@ def code(
     adjust(n, bit, squash[b + TOP], found, more, two)
     remember(row, n, bit, prob, meta, found, rates)
     return bit
-
-
-@jit
-def distance(a: int, b: int) -> int:
-    """Squared error of two colours, summed over channels."""
-    r, g, b2 = (a >> 16) - (b >> 16), (a >> 8 & 255) - (b >> 8 & 255), (a & 255) - (b & 255)
-    return r * r + g * g + b2 * b2
 
 
 @jit
@@ -141,7 +133,15 @@ def flag_inputs(
     look(4, join(join(ctx[3], c), first), 4, prob, meta, found, stretch)
     look(5, join(join(ctx[4], c), first), 5, prob, meta, found, stretch)
     look(6, join(join(ctx[0], c), k), 6, prob, meta, found, stretch)
-    look(7, join(join(ctx[7], step_class(c, w) * 8 + step_class(c, n)), k), 7, prob, meta, found, stretch)
+    look(
+        7,
+        join(join(ctx[7], step_class(c, w) * 8 + step_class(c, n)), k),
+        7,
+        prob,
+        meta,
+        found,
+        stretch,
+    )
     look(8, join(join(ctx[8], source[k] & 15), k), 8, prob, meta, found, stretch)
     look(9, join(join(ctx[9], c), first), 9, prob, meta, found, stretch)
     found[0, 10], found[1, 10], found[2, 10] = k, 1023, 256
@@ -290,32 +290,13 @@ def gather(y: int, x: int, image: Any, how: Any, near: Any, ctx: Any) -> None:
     past |= how[y, x - 2] << 8 | how[y - 2, x] << 10
     ctx[5] = 71
     ctx[6] = join(73, alike)
-    ctx[7] = join(join(79, step_class(w, n) * 8 + step_class(n, nw)), step_class(n, ne) * 8 + step_class(w, ww))
+    ctx[7] = join(
+        join(79, step_class(w, n) * 8 + step_class(n, nw)),
+        step_class(n, ne) * 8 + step_class(w, ww),
+    )
     ctx[8] = join(83, past)
     ctx[9] = join(join(89, n), ne)
     ctx[10] = past
-    ctx[11] = alike
-
-
-@jit
-def choose(
-    true: int, count: int, lam: int, escape: int, cand: Any, source: Any, near: Any, ctx: Any,
-    prob: Any, meta: Any, found: Any, weights: Any, more: Any, squash: Any, stretch: Any, cost: Any,
-) -> int:  # fmt: skip
-    """The candidate of least bits + lam * error, or ``count`` to spell the true colour."""
-    best, least, missed = count, 1 << 60, 0
-    for k in range(count):
-        flag_inputs(k, cand, source, near, ctx, prob, meta, found, stretch)
-        a = mixed(FLAG_INPUTS, found, weights, flag_set(k, source))
-        b = mixed(FLAG_INPUTS, found, more, 768 + (ctx[10] & 63) * 4 + min(k, 3))
-        p = squash[(a + b >> 1) + TOP] >> 4
-        total = (missed + cost[p] << 4) + lam * distance(cand[k], true)
-        if total < least:
-            best, least = k, total
-        missed += cost[4095 - p]
-    if missed + escape << 4 < least:
-        best = count
-    return best
 
 
 @jit
@@ -326,30 +307,56 @@ def flag_set(k: int, source: Any) -> int:
 
 
 @jit
+def code_mask(decoding: int, mask: Any, squash: Any, rates: Any, data: Any, coder: Any) -> None:
+    """Which blocks are coded: one bit for all, else one each, given those around it."""
+    rows, columns = mask.shape
+    every = 1
+    for row in range(rows):
+        for column in range(columns):
+            if mask[row, column] == 0:
+                every = 0
+    every = code_bit(decoding, every, HALF, data, coder)
+    chance, seen = np.full(16, HALF), np.zeros(16, np.int64)
+    for row in range(rows):
+        for column in range(columns):
+            if every:
+                mask[row, column] = 1
+                continue
+            left = int(mask[row, column - 1]) if column else 1
+            above = int(mask[row - 1, column]) if row else left
+            corner = int(mask[row - 1, column - 1]) if row and column else above
+            right = int(mask[row - 1, column + 1]) if row and column + 1 < columns else above
+            place = left | above << 1 | corner << 2 | right << 3
+            bit = code_bit(decoding, int(mask[row, column]), chance[place], data, coder)
+            mask[row, column] = bit
+            chance[place] += ((bit << 16) - chance[place]) * rates[seen[place]] >> 16
+            chance[place] = min(65519, max(16, chance[place]))
+            seen[place] = min(60, seen[place] + 1)
+
+
+@jit
 def walk(
-    decoding: int, lam: int, gray: int, true: Any, image: Any, mask: Any, how: Any, memory: Any,
+    decoding: int, gray: int, true: Any, image: Any, mask: Any, how: Any, memory: Any,
     prob: Any, meta: Any, weights: Any, letters: Any, more: Any,
     squash: Any, stretch: Any, cost: Any, rates: Any, spent: Any, data: Any, coder: Any,
 ) -> None:  # fmt: skip
-    """Codes the pixels of all blocks in ``mask``.
+    """Codes which blocks are in ``mask`` and all their pixels.
 
     ``true`` [H, W] and ``image`` [H + 2, W + 6], whose first two rows and sides are contexts, hold
-    colours as 0xRRGGBB; ``spent`` [blocks] receives 1/256 bits. ``lam`` is 0 for exact coding, else
-    the weight of a squared error in 1/4096 bits.
+    colours as 0xRRGGBB; ``spent`` [blocks] receives 1/256 bits.
     """
+    code_mask(decoding, mask, squash, rates, data, coder)
     height, width = image.shape[0] - 2, image.shape[1] - 2 * PAD
     found = np.zeros((3, FLAG_INPUTS), np.int64)
-    near, ctx = np.zeros(6, np.int64), np.zeros(12, np.int64)
+    near, ctx = np.zeros(6, np.int64), np.zeros(11, np.int64)
     cand, source = np.zeros(CANDIDATES, np.int64), np.zeros(CANDIDATES, np.int64)
-    escape = 14 * 256
     for row in range(height):
-        y = row + 2
+        y, by = row + 2, row // BLOCK
         for x in range(PAD):
             image[y, x] = image[y - 1, PAD]
             how[y, x] = NONE
         for column in range(width):
-            x = column + PAD
-            by, bx = row // BLOCK, column // BLOCK
+            x, bx = column + PAD, column // BLOCK
             if mask[by, bx] == 0:
                 image[y, x] = image[y, x - 1]
                 how[y, x] = NONE
@@ -358,22 +365,12 @@ def walk(
             gather(y, x, image, how, near, ctx)
             count = propose(near, ctx, memory, cand, source)
             ctx[5] = join(join(71, source[0]), count)
-            choice, colour = count, 0
-            if not decoding:
-                colour = int(true[row, column])
-                for k in range(count - 1, -1, -1):
-                    if cand[k] == colour:
-                        choice = k
-                if lam and choice:
-                    choice = choose(
-                        colour, count, lam, escape, cand, source, near, ctx,
-                        prob, meta, found, weights, more, squash, stretch, cost,
-                    )  # fmt: skip
+            colour = 0 if decoding else int(true[row, column])
             k = 0
             while k < count:
                 flag_inputs(k, cand, source, near, ctx, prob, meta, found, stretch)
                 hit = code(
-                    decoding, 1 if k == choice else 0, 0, FLAG_INPUTS, flag_set(k, source),
+                    decoding, 1 if cand[k] == colour else 0, 0, FLAG_INPUTS, flag_set(k, source),
                     768 + (ctx[10] & 63) * 4 + min(k, 3),
                     prob, meta, found, weights, more, squash, cost, rates, data, coder,
                 )  # fmt: skip
@@ -384,13 +381,11 @@ def walk(
                 colour = cand[k]
                 how[y, x] = HIT if k == 0 else LATE
             else:
-                before = coder[BITS]
                 colour = spell(
                     decoding, colour, near, gray, prob, meta, found, letters, more,
                     squash, stretch, cost, rates, data, coder,
                 )  # fmt: skip
                 how[y, x] = SPELT
-                escape += (coder[BITS] - before - escape) >> 4
             image[y, x] = colour
             keep_colour(colour, near, ctx, memory)
             spent[by, bx] += coder[BITS] - start
