@@ -109,7 +109,8 @@ class DecodeJob:
     def tile(self, number: int) -> Tile:
         """A tile's latent and exact part; raises ``FormatError`` and ``DesyncError``."""
         alpha, payload = self.parts(number)
-        box, layer, rest = self.grid.box(number), None, payload
+        box, layer = self.grid.box(number), None
+        rest: bytes | None = payload
         if self.options.layered:
             inside = box.cut(self.whole)
             gray = self.options.neutral or self.picture.channels == 1

@@ -44,6 +44,7 @@ class EncodeJob:
         self.header = ImageHeader.of(image)
         self.alpha = [self._alpha(n) for n in range(len(self.grid))]
         self.screen = ScreenLayers(image, self.grid) if layered else None
+        self.known: dict[int, Coded] = {}
 
     def _alpha(self, number: int) -> bytes:
         if self.image.alpha is None:
@@ -68,7 +69,7 @@ class EncodeJob:
     def run(self, quality: float | None) -> bytes:
         """The file at a quality in tenths, or at the model's only rate."""
         if self.screen is not None:
-            self.screen.choose(self.model.multiplier(quality))
+            self._share(self.screen, quality)
         segments = []
         for number in range(len(self.grid)):
             segments.append(self._segment(number, quality))
@@ -91,20 +92,40 @@ class EncodeJob:
 
     def _segment(self, number: int, quality: float | None) -> Segment:
         """One tile."""
-        layer = None if self.screen is None else self.screen.layers[number]
-        coded = self._latent(number, quality) if self._needs_latent(number) else None
+        screen, layer = self.screen, None
+        coded = None
+        if self._needs_latent(number):
+            coded = self.known.pop(number, None) or self._latent(number, quality)
         check = SymbolCheck() if coded is None else coded.check
         payload = self.alpha[number]
-        if self.screen is not None:
+        if screen is not None:
+            layer = screen.layers[number]
             payload += pack_layer(layer, coded is not None)
-        if layer is not None:
+        if screen is not None and layer is not None:
             update_check(check, layer)
             if self.settings.verify:
-                again = decode_tile(layer.stream, layer.colours.shape, self.screen.gray)
+                again = decode_tile(layer.stream, layer.colours.shape, screen.gray)
                 self._compare(number, np.array_equal(again.colours, layer.colours))
         if coded is not None:
             payload += coded.payload
         return Segment(payload, check.value32())
+
+    def _share(self, screen: ScreenLayers, quality: float | None) -> None:
+        """Decide what is coded as a screen: by estimates, then, where all of a tile may be, by what
+        its latent costs and gives."""
+        multiplier = self.model.multiplier(quality)
+        screen.choose(multiplier)
+        self.known = {}
+        for number in screen.undecided():
+            box = self.grid.box(number)
+            coded = self._latent(number, quality)
+            x = self.model.synthesise(coded.y_hat.float(), quality)[0]
+            inside = box.cut(screen.whole)
+            samples = x[: inside.height, : inside.width].clamp(0, 1).mul(255).round().numpy()
+            if screen.gray:
+                samples = samples.mean(-1, keepdims=True)
+            if screen.settle(number, 8 * len(coded.payload), samples, multiplier):
+                self.known[number] = coded
 
     def _needs_latent(self, number: int) -> bool:
         """Whether some pixel of the model's depends on a tile's latent."""

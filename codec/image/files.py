@@ -1,8 +1,8 @@
 """Picture codecs: pictures <-> ``.lac`` files with any image model.
 
 Segments are tiles in row-major order. A segment's payload is, with alpha, a varint length and the
-tile's alpha plane (``alpha.py``), in layered files what is coded as a screen (``screen/layers.py``),
-then the coded latent (``coding.py``). What a model has to offer
+tile's alpha plane (``alpha.py``), in layered files what is coded as a screen
+(``screen/layers.py``), then the coded latent (``coding.py``). What a model has to offer
 is in ``interface.py``; a codec (``codec.py`` and those below ``reference`` and ``zoo``) names its
 number, its header and its models. The work on one file is in ``encoding.py`` and ``decoding.py``.
 """

@@ -11,7 +11,7 @@ multiplier.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from laconic.codec.image.screen.tile import Colours, Layer, Mask, blocks_of, enc
 EQUAL = 12  # pixels of a block that equal a neighbour and make it worth trying ...
 PLANE = 40  # ... or continue a plane to within a level
 FEW = 0.004  # share of such blocks below which a tile is a photograph
+MANY = 0.4  # share above which all of a tile is tried
+WORSE = 1.25  # what the model costs, by that of an ideal transform coder
 SIGNIFICANT = 1.5  # bits of a coefficient that is not lost, beyond its size
 SIDE = 2.0  # bits that a block costs whose neighbour is coded otherwise
 MODEL = 1500.0  # bits that the model costs a tile at least
@@ -48,26 +50,42 @@ def worth_trying(colours: Colours) -> Mask:
     return (np.asarray(near) > 0).astype(np.uint8)
 
 
-def choose_layer(colours: Colours, trying: Mask, multiplier: float, gray: bool) -> Layer | None:
-    """The blocks of a tile that are better coded as a screen, coded; None if there are none."""
+class Choice(NamedTuple):
+    """What is coded as a screen, and the whole tile so coded where that was tried."""
+
+    layer: Layer | None
+    whole: Layer | None
+
+
+def choose_layer(colours: Colours, trying: Mask, multiplier: float, gray: bool) -> Choice:
+    """The blocks of a tile that are probably better coded as a screen."""
     if not trying.any():
-        return None
-    if trying.mean() > 0.98:
+        return Choice(None, None)
+    if trying.mean() > MANY:
         trying = np.ones_like(trying)
     trial = _coded(colours, trying, multiplier, gray)
-    gain = _model_costs(colours, multiplier) - _costs(colours, trial, multiplier)
+    whole = trial if trying.all() else None
+    gain = WORSE * _model_costs(colours, multiplier) - _costs(colours, trial, multiplier)
     gain[trying == 0] = -math.inf
     mask = _smoothed(gain)
-    if trying.all() and gain[mask == 0].sum() > -MODEL:
-        return trial
+    if whole is not None and gain[mask == 0].sum() > -MODEL:
+        return Choice(whole, whole)
     if not mask.any() or gain[mask == 1].sum() < SIDE * mask.size**0.5:
-        return None
-    return trial if (mask == trying).all() else _coded(colours, mask, multiplier, gray)
+        return Choice(None, whole)
+    if (mask == trying).all():
+        return Choice(trial, whole)
+    return Choice(_coded(colours, mask, multiplier, gray), whole)
 
 
 def _coded(colours: Colours, mask: Mask, multiplier: float, gray: bool) -> Layer:
     where = pixels_of(mask, colours.shape)
     return encode_tile(reduced(colours, where, multiplier), mask, gray)
+
+
+def cost_of(colours: Colours, layer: Layer, multiplier: float) -> float:
+    """Bits + lambda * error of what a layer codes of a tile."""
+    costs = _costs(colours, layer, multiplier)[layer.mask == 1]
+    return float(costs.sum() - layer.bits.sum()) + 8 * len(layer.stream)
 
 
 def _costs(colours: Colours, layer: Layer, multiplier: float) -> NDArray[np.float64]:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.image.screen.choose import choose_layer, filled, worth_trying
-from laconic.codec.image.screen.colours import packed
+from laconic.codec.image.screen.choose import choose_layer, cost_of, filled, worth_trying
+from laconic.codec.image.screen.colours import packed, unpacked
 from laconic.codec.image.screen.tile import Layer, decode_tile
 from laconic.codec.image.tiles import Box, Grid
 from laconic.entropy import SymbolCheck
@@ -28,6 +28,7 @@ class ScreenLayers:
 
     Attributes:
         layers: of each tile, or None.
+        wholes: of tiles that have been tried as a whole; what is cheaper has to be measured.
         neutral: red, green and blue are equal everywhere.
         gray: they are, or there is one channel only.
     """
@@ -44,6 +45,7 @@ class ScreenLayers:
         self.colours = packed(pixels)
         self.trying = [self._trying(n) for n in range(len(grid))]
         self.layers: list[Layer | None] = [None] * len(grid)
+        self.wholes: list[Layer | None] = [None] * len(grid)
 
     def choose(self, multiplier: float) -> None:
         """Decide for all tiles; ``multiplier`` is lambda of bits + lambda * squared error."""
@@ -51,7 +53,34 @@ class ScreenLayers:
             trying = self.trying[number]
             if trying is not None and self.colours is not None:
                 colours = self.colours[self._at(number)]
-                self.layers[number] = choose_layer(colours, trying, multiplier, self.gray)
+                choice = choose_layer(colours, trying, multiplier, self.gray)
+                self.layers[number], self.wholes[number] = choice
+
+    def undecided(self) -> list[int]:
+        """Tiles that both the model and the screen coder could code as a whole."""
+        return [
+            number
+            for number, whole in enumerate(self.wholes)
+            if whole is not None and self.layers[number] is not whole
+        ]
+
+    def settle(self, number: int, bits: int, samples: NDArray[Any], multiplier: float) -> bool:
+        """Whether a tile stays shared, or left to the model, given what its latent costs and the
+        samples that it gives; else it becomes a screen as a whole."""
+        whole, layer = self.wholes[number], self.layers[number]
+        assert self.colours is not None
+        assert whole is not None
+        colours = self.colours[self._at(number)]
+        true = unpacked(colours, 3, np.uint8).astype(np.float64)
+        error = ((samples.astype(np.float64) - true) ** 2).sum(-1) / 3
+        shared = bits + multiplier * error.sum()
+        if layer is not None:
+            shared -= multiplier * error[layer.coded].sum()
+            shared += cost_of(colours, layer, multiplier)
+        if shared <= cost_of(colours, whole, multiplier):
+            return True
+        self.layers[number] = whole
+        return False
 
     def covers(self, box: Box) -> bool:
         """Whether all pixels of a part of the picture are coded as a screen."""

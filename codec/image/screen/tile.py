@@ -68,7 +68,7 @@ def encode_tile(colours: Colours, mask: Mask, gray: bool) -> Layer:
     return Layer(data[:size].tobytes(), image, mask, bits)
 
 
-def decode_tile(stream: bytes, shape: tuple[int, int], gray: bool) -> Layer:
+def decode_tile(stream: bytes, shape: tuple[int, ...], gray: bool) -> Layer:
     """Inverse of :func:`encode_tile`; raises ``FormatError`` for a stream that is too long.
 
     Time and memory depend on the size of the tile alone.
