@@ -26,7 +26,11 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 PHOTOS = ("mountains", "still-life", "brick-wall", "night")
 SANS, BOLD, SERIF, MONO = "DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono"
 COMPUTER_MODERN, STIX = "cmr10", "STIXGeneral"
-_SYLLABLES = "ka lo mi tra ser en vo pli da ru con ti ber ma ne ol st er in qua fi gen ur al".split()
+_SYLLABLES = (
+    *("ka", "lo", "mi", "tra", "ser", "en", "vo", "pli"),
+    *("da", "ru", "con", "ti", "ber", "ma", "ne", "ol"),
+    *("st", "er", "in", "qua", "fi", "gen", "ur", "al"),
+)
 
 
 def font(name: str, size: int) -> Any:
@@ -72,7 +76,9 @@ class Canvas:
         tall = Pillow.new("L", (int(width * 3) + 12, face.size * 5), 0)
         ImageDraw.Draw(tall).text((3, 0), text, 255, big)
         wide = np.asarray(tall.resize((tall.width, tall.height // 3), Pillow.Resampling.BOX), float)
-        soft = sum(np.roll(wide, k, 1) * w for k, w in zip(range(-2, 3), (1, 2, 3, 2, 1), strict=True))
+        soft = sum(
+            np.roll(wide, k, 1) * w for k, w in zip(range(-2, 3), (1, 2, 3, 2, 1), strict=True)
+        )
         soft = soft[:, : soft.shape[1] // 3 * 3].reshape(soft.shape[0], -1, 3) / (9 * 255)
         x, y = int(at[0]) - 1, int(at[1])
         box = (max(0, x), max(0, y), min(self.picture.width, x + soft.shape[1]),
@@ -96,7 +102,9 @@ class Canvas:
         """A rectangle with smooth round corners."""
         width, height = box[2] - box[0], box[3] - box[1]
         mask = Pillow.new("L", (width * 4, height * 4), 0)
-        ImageDraw.Draw(mask).rounded_rectangle((0, 0, width * 4 - 1, height * 4 - 1), radius * 4, 255)
+        ImageDraw.Draw(mask).rounded_rectangle(
+            (0, 0, width * 4 - 1, height * 4 - 1), radius * 4, 255
+        )
         self.picture.paste(colour, box, mask.resize((width, height), Pillow.Resampling.BOX))
 
     def shadow(self, box: tuple[int, int, int, int], blur: int) -> None:
@@ -140,7 +148,9 @@ def editor(random: Random) -> Picture:
             continue
         x = 44 + depth * 4 * face.getlength(" ")
         for _ in range(random.integers(2, 8)):
-            token = random.choice(("if", "return", "(x)", "= 0", "def", "for", word(random), "[i]:", "+ 1"))
+            token = random.choice(
+                ("if", "return", "(x)", "= 0", "def", "for", word(random), "[i]:", "+ 1")
+            )
             x += canvas.text((x, y), str(token) + " ", face, inks[int(random.integers(6))])
         depth = int(np.clip(depth + random.integers(-1, 2), 0, 5))
     return canvas.picture
@@ -148,13 +158,25 @@ def editor(random: Random) -> Picture:
 
 def terminal(random: Random) -> Picture:
     """A listing in one or two colours."""
-    canvas = Canvas(640, 400, (0, 0, 0) if random.random() < 0.7 else (44, 0, 30), _AA[int(random.choice((0, 2)))])
+    canvas = Canvas(
+        640,
+        400,
+        (0, 0, 0) if random.random() < 0.7 else (44, 0, 30),
+        _AA[int(random.choice((0, 2)))],
+    )
     face = font(MONO, 12)
     for y in range(2, 392, 15):
         size, day = random.integers(10, 99999), random.integers(1, 31)
-        x = canvas.text((4, y), f"-rw-r--r-- 1 user user {size:6d} Jan {day:2d} 10:{day + 20:02d} ", face, (200, 200, 200))
+        x = canvas.text(
+            (4, y),
+            f"-rw-r--r-- 1 user user {size:6d} Jan {day:2d} 10:{day + 20:02d} ",
+            face,
+            (200, 200, 200),
+        )
         name = f"{word(random)}_{word(random)}.{random.choice(('py', 'txt', 'png', 'so'))}"
-        canvas.text((4 + x, y), name, face, (78, 154, 240) if random.random() < 0.3 else (230, 230, 230))
+        canvas.text(
+            (4 + x, y), name, face, (78, 154, 240) if random.random() < 0.3 else (230, 230, 230)
+        )
     return canvas.picture
 
 
@@ -171,7 +193,12 @@ def page(random: Random) -> Picture:
     for y in range(100, 490, 18):
         x, limit = 24.0, 704 - side - 40 if y < 100 + side * 3 // 4 + 10 else 680
         while x < limit - 70:
-            x += canvas.text((x, y), word(random) + " ", face, (6, 69, 173) if random.random() < 0.06 else (34, 34, 34))
+            x += canvas.text(
+                (x, y),
+                word(random) + " ",
+                face,
+                (6, 69, 173) if random.random() < 0.06 else (34, 34, 34),
+            )
     return canvas.picture
 
 
@@ -190,7 +217,12 @@ def sheet(random: Random) -> Picture:
         for column, x in enumerate(range(40, 640, 75)):
             if row and random.random() < 0.75:
                 text = word(random)[:9] if column == 0 else f"{random.normal(0, 900):.2f}"
-                canvas.text((x + 70 - face.getlength(text), y + 3), text, face, (190, 20, 20) if text[0] == "-" else (0, 0, 0))
+                canvas.text(
+                    (x + 70 - face.getlength(text), y + 3),
+                    text,
+                    face,
+                    (190, 20, 20) if text[0] == "-" else (0, 0, 0),
+                )
     canvas.draw.rectangle((115, 79, 190, 98), outline=(33, 115, 70), width=2)
     return canvas.picture
 
@@ -245,7 +277,9 @@ def files(random: Random) -> Picture:
             if random.random() < 0.6:
                 canvas.rounded((x + 8, y + 4, x + 40, y + 20), 4, tuple(c * 3 // 4 for c in base))  # type: ignore[arg-type]
                 canvas.rounded((x + 8, y + 10, x + 68, y + 56), 5, base)
-                canvas.ramp((x + 12, y + 16, x + 64, y + 50), tuple(min(255, c + 40) for c in base), base)  # type: ignore[arg-type]
+                canvas.ramp(
+                    (x + 12, y + 16, x + 64, y + 50), tuple(min(255, c + 40) for c in base), base
+                )  # type: ignore[arg-type]
             else:
                 canvas.picture.paste(photo(random, 64, 48), (x + 6, y + 8))
             canvas.text((x + 12, y + 64), word(random)[:9], face, (30, 30, 30))
@@ -309,7 +343,9 @@ def chat(random: Random) -> Picture:
         canvas.rounded((x, y, x + width, y + height), 12, mine if own else (255, 255, 255))
         for line in range(lines):
             text = sentence(random, 7)[: width // 9]
-            canvas.text((x + 10, y + 7 + line * 19), text, face, (255, 255, 255) if own else (30, 30, 30))
+            canvas.text(
+                (x + 10, y + 7 + line * 19), text, face, (255, 255, 255) if own else (30, 30, 30)
+            )
         y += height + 14
     return canvas.picture
 
@@ -344,7 +380,11 @@ def curves(random: Random) -> Picture:
     def draw(figure: Any, axes: Any) -> None:
         x = np.linspace(0, 10, 200)
         for _ in range(4):
-            axes.plot(x, random.normal() * np.sin(x * random.uniform(0.3, 2)) + random.normal(), label=word(random))
+            axes.plot(
+                x,
+                random.normal() * np.sin(x * random.uniform(0.3, 2)) + random.normal(),
+                label=word(random),
+            )
         axes.legend()
         axes.grid(random.random() < 0.5)
         axes.set_title(sentence(random, 4))
@@ -360,7 +400,9 @@ def bars(random: Random) -> Picture:
         names = [word(random)[:6] for _ in range(6)]
         for n in range(3):
             heights = random.uniform(1, 9, 6)
-            axes.bar(np.arange(6) + n * 0.27, heights, 0.25, yerr=heights / 9, hatch=("", "//", "..")[n])
+            axes.bar(
+                np.arange(6) + n * 0.27, heights, 0.25, yerr=heights / 9, hatch=("", "//", "..")[n]
+            )
         axes.set_xticks(np.arange(6) + 0.27, names)
         axes.set_ylabel(word(random))
 
@@ -373,7 +415,9 @@ def scatter(random: Random) -> Picture:
     def draw(figure: Any, axes: Any) -> None:
         for _ in range(3):
             x, y = random.normal(0, 1, (2, 120))
-            axes.scatter(x + random.normal(), y + random.normal(), random.uniform(5, 90, 120), alpha=0.6)
+            axes.scatter(
+                x + random.normal(), y + random.normal(), random.uniform(5, 90, 120), alpha=0.6
+            )
         axes.grid(alpha=0.4)
         axes.set_title(word(random))
 
@@ -385,9 +429,16 @@ def contours(random: Random) -> Picture:
 
     def draw(figure: Any, axes: Any) -> None:
         y, x = np.mgrid[-3:3:120j, -3:3:160j]
-        z = sum(random.normal() * np.exp(-((x - random.normal()) ** 2) - (y - random.normal()) ** 2) for _ in range(6))
+        z = sum(
+            random.normal() * np.exp(-((x - random.normal()) ** 2) - (y - random.normal()) ** 2)
+            for _ in range(6)
+        )
         name = random.choice(("viridis", "coolwarm", "magma", "terrain"))
-        shown = axes.contourf(x, y, z, 12, cmap=name) if random.random() < 0.5 else axes.imshow(z, cmap=name, extent=(-3, 3, -3, 3))
+        shown = (
+            axes.contourf(x, y, z, 12, cmap=name)
+            if random.random() < 0.5
+            else axes.imshow(z, cmap=name, extent=(-3, 3, -3, 3))
+        )
         axes.contour(x, y, z, 8, colors="k", linewidths=0.7)
         figure.colorbar(shown)
 
@@ -401,9 +452,17 @@ def _smooth(random: Random, picture: Picture, draw: Callable[[Any, int], None]) 
     return big.resize(picture.size, Pillow.Resampling.BOX)
 
 
-def _outline(random: Random, x: float, y: float, radius: float, points: int = 60) -> list[tuple[float, float]]:
+def _outline(
+    random: Random, x: float, y: float, radius: float, points: int = 60
+) -> list[tuple[float, float]]:
     angles = np.linspace(0, 2 * np.pi, points, endpoint=False)
-    r = radius * (1 + sum(random.normal(0, 0.25 / k) * np.cos(k * angles + random.uniform(0, 6)) for k in range(1, 9)))
+    r = radius * (
+        1
+        + sum(
+            random.normal(0, 0.25 / k) * np.cos(k * angles + random.uniform(0, 6))
+            for k in range(1, 9)
+        )
+    )
     return list(zip(x + r * np.cos(angles), y + r * np.sin(angles), strict=True))
 
 
@@ -413,10 +472,17 @@ def street_map(random: Random) -> Picture:
 
     def draw(pen: Any, k: int) -> None:
         for _ in range(3):
-            outline = _outline(random, random.uniform(0, 640) * k, random.uniform(0, 480) * k, 220 * k, 200)
+            outline = _outline(
+                random, random.uniform(0, 640) * k, random.uniform(0, 480) * k, 220 * k, 200
+            )
             pen.polygon(outline, (242, 239, 233))
         for _ in range(9):
-            outline = _outline(random, random.uniform(0, 640) * k, random.uniform(0, 480) * k, random.uniform(20, 60) * k)
+            outline = _outline(
+                random,
+                random.uniform(0, 640) * k,
+                random.uniform(0, 480) * k,
+                random.uniform(20, 60) * k,
+            )
             pen.polygon(outline, (200, 250, 204) if random.random() < 0.6 else (224, 223, 223))
         for _ in range(40):
             x, y = random.uniform(0, 640) * k, random.uniform(0, 480) * k
@@ -424,16 +490,30 @@ def street_map(random: Random) -> Picture:
             angle = random.uniform(0, 6.3)
             for _ in range(12):
                 angle += random.normal(0, 0.2)
-                line.append((line[-1][0] + 30 * k * np.cos(angle), line[-1][1] + 30 * k * np.sin(angle)))
+                line.append(
+                    (line[-1][0] + 30 * k * np.cos(angle), line[-1][1] + 30 * k * np.sin(angle))
+                )
             major = random.random() < 0.25
-            pen.line(line, (180, 150, 110) if major else (200, 200, 200), (7 if major else 5) * k, "curve")
-            pen.line(line, (252, 214, 164) if major else (255, 255, 255), (5 if major else 3) * k, "curve")
+            pen.line(
+                line,
+                (180, 150, 110) if major else (200, 200, 200),
+                (7 if major else 5) * k,
+                "curve",
+            )
+            pen.line(
+                line,
+                (252, 214, 164) if major else (255, 255, 255),
+                (5 if major else 3) * k,
+                "curve",
+            )
 
     canvas = Canvas(640, 480, (0, 0, 0))
     canvas.picture.paste(_smooth(random, base, draw), (0, 0))
     for _ in range(30):
         at = (random.uniform(0, 560), random.uniform(0, 460))
-        canvas.text(at, word(random).capitalize(), font(SANS, int(random.integers(9, 15))), (60, 60, 60))
+        canvas.text(
+            at, word(random).capitalize(), font(SANS, int(random.integers(9, 15))), (60, 60, 60)
+        )
     return canvas.picture
 
 
@@ -443,12 +523,20 @@ def ink(random: Random) -> Picture:
 
     def draw(pen: Any, k: int) -> None:
         for _ in range(14):
-            outline = _outline(random, random.uniform(60, 500) * k, random.uniform(60, 500) * k, random.uniform(20, 130) * k, 120)
+            outline = _outline(
+                random,
+                random.uniform(60, 500) * k,
+                random.uniform(60, 500) * k,
+                random.uniform(20, 130) * k,
+                120,
+            )
             pen.line([*outline, outline[0]], (0, 0, 0), int(random.integers(1, 4)) * k, "curve")
         for _ in range(6):
             x, y = random.uniform(0, 450), random.uniform(0, 450)
             for n in range(20):
-                pen.line([((x + n * 4) * k, y * k), ((x + n * 4 + 30) * k, (y + 70) * k)], (0, 0, 0), k)
+                pen.line(
+                    [((x + n * 4) * k, y * k), ((x + n * 4 + 30) * k, (y + 70) * k)], (0, 0, 0), k
+                )
 
     return _smooth(random, base, draw)
 
@@ -460,7 +548,12 @@ def flat_art(random: Random) -> Picture:
     def draw(pen: Any, k: int) -> None:
         inks = [tone(random) for _ in range(7)]
         for _ in range(18):
-            outline = _outline(random, random.uniform(0, 512) * k, random.uniform(0, 512) * k, random.uniform(20, 150) * k)
+            outline = _outline(
+                random,
+                random.uniform(0, 512) * k,
+                random.uniform(0, 512) * k,
+                random.uniform(20, 150) * k,
+            )
             pen.polygon(outline, inks[int(random.integers(7))])
 
     return _smooth(random, base, draw)
@@ -470,7 +563,10 @@ def shaded_art(random: Random) -> Picture:
     """Shapes filled with gradients."""
     y, x = np.mgrid[0:480, 0:560].astype(float)
     area = np.empty((480, 560, 3))
-    area[:] = np.array(tone(random)) + (np.array(tone(random)) - np.array(tone(random))) * (y / 480)[..., None] / 2
+    area[:] = (
+        np.array(tone(random))
+        + (np.array(tone(random)) - np.array(tone(random))) * (y / 480)[..., None] / 2
+    )
     for _ in range(10):
         mask = Pillow.new("L", (560 * 4, 480 * 4), 0)
         at = random.uniform(0, 560), random.uniform(0, 480)
@@ -481,7 +577,10 @@ def shaded_art(random: Random) -> Picture:
             share = np.clip(np.hypot(x - at[0], y - at[1]) / 150, 0, 1)
         else:
             share = np.clip((x - at[0] + y - at[1]) / 300 + 0.5, 0, 1)
-        fill = np.array(tone(random)) * (1 - share[..., None]) + np.array(tone(random)) * share[..., None]
+        fill = (
+            np.array(tone(random)) * (1 - share[..., None])
+            + np.array(tone(random)) * share[..., None]
+        )
         area += (fill - area) * cover
     return Pillow.fromarray(np.clip(np.rint(area), 0, 255).astype(np.uint8))
 
@@ -489,19 +588,35 @@ def shaded_art(random: Random) -> Picture:
 def diagram(random: Random) -> Picture:
     """Boxes, arrows and labels."""
     canvas = Canvas(640, 448, (255, 255, 255), "gray")
-    centres = [(90 + 150 * c + random.integers(-20, 20), 70 + 100 * r + random.integers(-15, 15)) for r in range(4) for c in range(4)]
+    centres = [
+        (90 + 150 * c + random.integers(-20, 20), 70 + 100 * r + random.integers(-15, 15))
+        for r in range(4)
+        for c in range(4)
+    ]
 
     def draw(pen: Any, k: int) -> None:
         for _ in range(14):
             a, b = random.choice(len(centres), 2, replace=False)
-            pen.line([tuple(k * int(v) for v in centres[a]), tuple(k * int(v) for v in centres[b])], (70, 70, 70), k)
+            pen.line(
+                [tuple(k * int(v) for v in centres[a]), tuple(k * int(v) for v in centres[b])],
+                (70, 70, 70),
+                k,
+            )
 
     canvas.picture.paste(_smooth(random, canvas.picture, draw), (0, 0))
     for x, y in centres:
         x, y = int(x), int(y)
-        canvas.rounded((x - 50, y - 22, x + 50, y + 22), int(random.choice((2, 10, 22))), (60, 60, 90))
-        canvas.rounded((x - 49, y - 21, x + 49, y + 21), int(random.choice((2, 10, 21))), tone(random, 190, 250))
-        canvas.text((x - 38, y - 8), word(random)[:9], font(random.choice((SANS, STIX)), 13), (0, 0, 0))
+        canvas.rounded(
+            (x - 50, y - 22, x + 50, y + 22), int(random.choice((2, 10, 22))), (60, 60, 90)
+        )
+        canvas.rounded(
+            (x - 49, y - 21, x + 49, y + 21),
+            int(random.choice((2, 10, 21))),
+            tone(random, 190, 250),
+        )
+        canvas.text(
+            (x - 38, y - 8), word(random)[:9], font(random.choice((SANS, STIX)), 13), (0, 0, 0)
+        )
     return canvas.picture
 
 
@@ -523,15 +638,25 @@ def formulas(random: Random) -> Picture:
     canvas = Canvas(1120, 960, (255, 255, 255), "gray")
     for y in range(30, 940, 46):
         if random.random() < 0.25:
-            canvas.text((300, y), f"{word(random)} = ({word(random)} + {random.integers(2, 99)}) / {word(random)}", font(COMPUTER_MODERN, 34), (0, 0, 0))
+            canvas.text(
+                (300, y),
+                f"{word(random)} = ({word(random)} + {random.integers(2, 99)}) / {word(random)}",
+                font(COMPUTER_MODERN, 34),
+                (0, 0, 0),
+            )
         else:
             canvas.text((40, y), sentence(random, 12)[:62], font(COMPUTER_MODERN, 30), (0, 0, 0))
-    turned = canvas.picture.rotate(random.uniform(-0.6, 0.6), Pillow.Resampling.BICUBIC, fillcolor=(255, 255, 255))
+    turned = canvas.picture.rotate(
+        random.uniform(-0.6, 0.6), Pillow.Resampling.BICUBIC, fillcolor=(255, 255, 255)
+    )
     return turned.resize((560, 480), Pillow.Resampling.BOX)
 
 
 SCREENS = (editor, terminal, page, widgets, desktop, chat, sheet, files, slide, viewer)
-DRAWINGS = (curves, contours, flat_art, ink, shaded_art, bars, scatter, street_map, diagram, sprites, formulas)  # fmt: skip
+DRAWINGS = (
+    *(curves, contours, flat_art, ink, shaded_art),
+    *(bars, scatter, street_map, diagram, sprites, formulas),
+)
 TUNING = {"screens": SCREENS[:6], "drawings": DRAWINGS[:5]}  # seeds from 0
 TESTING = {"screens": SCREENS, "drawings": DRAWINGS[1:]}  # seeds from 1000
 

@@ -13,6 +13,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 from laconic.codec.base import DEFAULT_QUALITY, DecodeSettings, EncodeSettings, VerifyReport
+from laconic.codec.image.bound import no_larger
 from laconic.codec.image.decoding import DecodeJob
 from laconic.codec.image.encoding import EncodeJob
 from laconic.codec.image.header import (
@@ -68,8 +69,12 @@ class PictureCodec:
             return self._at_its_rate(job, settings, target)
         if target is None:
             quality = DEFAULT_QUALITY if settings.quality is None else settings.quality
-            return job.run(round(quality, 1))
-        return job.run_within(target)
+            data = job.run(round(quality, 1))
+        else:
+            data = job.run_within(target)
+        if job.screen is None:
+            return data
+        return no_larger(image, settings, data, target, job.screen.tried)
 
     def _at_its_rate(self, job: EncodeJob, settings: EncodeSettings, target: int | None) -> bytes:
         """A file of a model that was trained for one rate."""

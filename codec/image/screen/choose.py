@@ -20,9 +20,10 @@ from laconic.codec.image.screen.colours import reduced
 from laconic.codec.image.screen.pixels import BLOCK
 from laconic.codec.image.screen.tile import Colours, Layer, Mask, blocks_of, encode_tile, pixels_of
 
-EQUAL = 12  # pixels of a block that equal a neighbour and make it worth trying ...
-PLANE = 40  # ... or continue a plane to within a level
-FEW = 0.004  # share of such blocks below which a tile is a photograph
+EQUAL = 40  # pixels of a block that equal a neighbour and make it worth trying
+PLANE = 40  # ... or continue a plane to within a level, in tiles that are full of such blocks
+FEW = 0.02  # share of blocks worth trying below which a tile is a photograph
+GAIN = 0.05  # of a tile's cost that a shared layer has to save
 MANY = 0.4  # share above which all of a tile is tried
 WORSE = 1.25  # what the model costs, by that of an ideal transform coder
 SIGNIFICANT = 1.5  # bits of a coefficient that is not lost, beyond its size
@@ -40,7 +41,10 @@ def worth_trying(colours: Colours) -> Mask:
         bent = (colours >> shift & 255) - (left >> shift & 255)
         bent += (corner >> shift & 255) - (above >> shift & 255)
         plane &= np.abs(bent) <= 1
-    good = (_per_block(equal) >= EQUAL) | (_per_block(plane | equal) >= PLANE)
+    good = _per_block(equal) >= EQUAL
+    smooth = _per_block(plane | equal) >= PLANE
+    if smooth.mean() > MANY:
+        good |= smooth
     if good.mean() < FEW:
         return np.zeros(good.shape, np.uint8)
     wide = np.pad(good, 1)
@@ -65,12 +69,13 @@ def choose_layer(colours: Colours, trying: Mask, multiplier: float, gray: bool) 
         trying = np.ones_like(trying)
     trial = _coded(colours, trying, multiplier, gray)
     whole = trial if trying.all() else None
-    gain = WORSE * _model_costs(colours, multiplier) - _costs(colours, trial, multiplier)
+    costs = WORSE * _model_costs(colours, multiplier)
+    gain = costs - _costs(colours, trial, multiplier)
     gain[trying == 0] = -math.inf
     mask = _smoothed(gain)
     if whole is not None and gain[mask == 0].sum() > -MODEL:
         return Choice(whole, whole)
-    if not mask.any() or gain[mask == 1].sum() < SIDE * mask.size**0.5:
+    if not mask.any() or gain[mask == 1].sum() < GAIN * costs.sum():
         return Choice(None, whole)
     if (mask == trying).all():
         return Choice(trial, whole)

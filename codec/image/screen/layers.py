@@ -56,6 +56,11 @@ class ScreenLayers:
                 choice = choose_layer(colours, trying, multiplier, self.gray)
                 self.layers[number], self.wholes[number] = choice
 
+    @property
+    def tried(self) -> bool:
+        """Whether some tile looks like a screen at all."""
+        return any(trying is not None for trying in self.trying)
+
     def undecided(self) -> list[int]:
         """Tiles that both the model and the screen coder could code as a whole."""
         return [
