@@ -10,7 +10,6 @@ models of ``tests/rule_models.py``, whose weights follow from a public rule.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -33,20 +32,27 @@ from rule_models import ORDERED, RULE_MODELS, install  # noqa: E402
 Cases = dict[str, tuple[Image, dict[str, Any]]]
 
 
-def default_cases() -> Cases:
-    """Every feature of the default model's files."""
-    with_chunks = dataclasses.replace(
-        picture(40, 40), icc=b"profile", exif=b"Exif\0\0data", xmp=b"<x/>"
-    )
+def layered_cases() -> Cases:
+    """Screens, screens beside the model, and photographs in the second version."""
+    random = np.random.default_rng(6)
+    page = np.full((96, 128, 3), (250, 250, 255), np.uint8)
+    letters = random.integers(0, 3, (7, 9, 6)).astype(np.uint8) * 90
+    for n in range(60):
+        y, x = 6 + n // 12 * 17, 4 + n % 12 * 10
+        page[y : y + 9, x : x + 6] -= letters[n * 5 % 7][..., None]
+    photo = picture(96, 128).pixels
+    both = np.concatenate((page, photo), 1)
+    alpha = picture(96, 256, alpha=True).alpha
     return {
-        "1x1": (picture(1, 1), {"quality": 50}),
-        "gray-33x70": (picture(33, 70, 1), {"quality": 30}),
-        "rgb-64x96-q0": (picture(64, 96), {"quality": 0}),
-        "rgb-64x96-q100": (picture(64, 96), {"quality": 100}),
-        "rgb16-alpha-50x80": (picture(50, 80, bits=16, alpha=True), {"quality": 70}),
-        "rgb-tiles-150x200": (picture(150, 200), {"quality": 45.5, "tile": 64}),
-        "rgba-tiles-100x130": (picture(100, 130, alpha=True), {"quality": 20, "tile": 64}),
-        "metadata-40x40": (with_chunks, {"quality": 50}),
+        "screen-96x128": (Image(page), {"quality": 60}),
+        "screen-gray16-96x128": (
+            Image(page[..., :1].astype(np.uint16) * 257, bit_depth=16),
+            {"quality": 90},
+        ),
+        "mixed-tiles-96x256": (Image(both, alpha), {"quality": 40, "tile": 64}),
+        "mixed-96x256": (Image(both), {"quality": 70}),
+        "neutral-80x100": (Image(picture(80, 100, 1).pixels.repeat(3, 2)), {"quality": 35}),
+        "photo-100x130": (picture(100, 130), {"quality": 45.5}),
     }
 
 
@@ -87,13 +93,13 @@ def write(folder: Path, cases: Cases) -> None:
 
 def main() -> None:
     """Write what is missing."""
-    wanted = sys.argv[1:] or ["mlic-1", "mlic++-1", "compressai-1"]
+    wanted = sys.argv[1:] or ["mlic-2", "mlic++-1", "compressai-1"]
     with tempfile.TemporaryDirectory() as store:
         os.environ["LACONIC_MODELS"] = store
         install(Path(store))
         for folder in wanted:
             name = folder.rsplit("-", 1)[0]
-            cases = default_cases() if name == "mlic" else imported_cases(name)
+            cases = layered_cases() if name == "mlic" else imported_cases(name)
             write(ROOT / "tests" / "golden" / folder, cases)
 
 

@@ -12,7 +12,8 @@ symbol of the alphabet:
 
 All sums stay below 2^24, so they are exact in whatever order a machine adds (numerics profile 2);
 :mod:`laconic.entropy.token_loops` computes them. An ordinary float network in this place is the
-trap that made recordings unreadable elsewhere: one unit in the last place of one probability desynchronises the rest.
+trap that made recordings unreadable elsewhere: one unit in the last place of one probability
+desynchronises the rest.
 
 Tables of counts (:mod:`laconic.entropy.counts`) need no training and learn from the file itself;
 the two are used together by :mod:`laconic.entropy.token_grid`.

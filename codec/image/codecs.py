@@ -29,6 +29,7 @@ class MlicCodec(PictureCodec):
     name = "mlic"
     codec_id = CODEC_ID
     header = MlicHeader
+    layered = True
     points = (5, 20, 35, 50, 65, 80, 95)
     recipes: ClassVar[Recipes] = {"mlic-small": ("minutes", "batch", "threads", "init")}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +14,11 @@ from laconic.codec.base import DecodeSettings
 from laconic.codec.image.alpha import decode_alpha
 from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader, ZooHeader
 from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.screen.colours import unpacked
+from laconic.codec.image.screen.layers import unpack_layer, update_check
+from laconic.codec.image.screen.tile import Layer
 from laconic.codec.image.tiles import LATENT, Box, Grid, region_of
-from laconic.entropy import NumericsProfile
+from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import (
     DesyncError,
@@ -28,6 +31,15 @@ from laconic.formats.image_header import ImageHeader
 from laconic.formats.varint import read_varint
 
 
+class Tile(NamedTuple):
+    """What a tile decodes to."""
+
+    y_hat: Tensor | None  # [1, h, w, M] float64
+    layer: Layer | None  # the part that is coded as a screen
+    symbols: int
+    alpha: bytes
+
+
 class DecodeJob:
     """One file on its way to a picture."""
 
@@ -37,12 +49,13 @@ class DecodeJob:
         load: Callable[[str], ImageModel],
         reader: ContainerReader,
         settings: DecodeSettings,
+        newest: int = CODEC_VERSION,
     ) -> None:
         header = reader.header
-        if header.codec_version != CODEC_VERSION:
+        if header.codec_version > newest:
             raise UnsupportedError(
                 f"the file was made by version {header.codec_version} of the image codec: this one"
-                f" decodes version {CODEC_VERSION}; install a newer Laconic"
+                f" decodes up to version {newest}; install a newer Laconic"
             )
         if header.numerics != NumericsProfile.FLOAT64_GUARD:
             raise UnsupportedError(
@@ -52,6 +65,8 @@ class DecodeJob:
         self.reader, self.settings = reader, settings
         self.picture = ImageHeader.unpack(header.media_header, settings.limits)
         self.options = codec_header.unpack(header.codec_header)
+        if self.options.version != header.codec_version:
+            raise FormatError("the image codec's header is one of another version: it is damaged")
         self.grid = Grid(self.picture.width, self.picture.height, self.options.tile)
         settings.limits.check_tile(self.grid.box(0).width, self.grid.box(0).height)
         if len(self.grid) != header.segment_count and not settings.partial:
@@ -59,12 +74,26 @@ class DecodeJob:
                 f"the file has {header.segment_count} tiles but its picture needs {len(self.grid)}:"
                 " it is damaged"
             )
-        self.model = load(header.model.hex())
+        self.found: ImageModel | None = None
+        if not header.model and self.options.layered:
+            return  # every pixel is coded as a screen
+        self.found = load(header.model.hex())
         if self.model.variable == (self.options.quality is None):
             raise FormatError(
                 f"the file's header is not one of its model {self.model.info.name}: it is damaged"
             )
-        self.dtype = np.uint8 if self.picture.bit_depth == 8 else np.uint16
+
+    @property
+    def model(self) -> ImageModel:
+        """The model of the latents; raises ``FormatError`` in a file that names none."""
+        if self.found is None:
+            raise FormatError("a tile has a latent but the file names no model: it is damaged")
+        return self.found
+
+    @property
+    def dtype(self) -> type[np.uint8] | type[np.uint16]:
+        """Type of the samples."""
+        return np.uint8 if self.picture.bit_depth == 8 else np.uint16
 
     def parts(self, number: int) -> tuple[bytes, bytes]:
         """Alpha bytes and coded latent of a tile."""
@@ -78,40 +107,60 @@ class DecodeJob:
             raise FormatError(f"the alpha plane of tile {number} is truncated")
         return payload[offset : offset + length], payload[offset + length :]
 
-    def latent(self, number: int) -> tuple[Tensor, int, bytes]:
-        """y_hat of a tile ``[1, h, w, M]`` float64, its number of symbols, its alpha bytes."""
+    def tile(self, number: int) -> Tile:
+        """A tile's latent and exact part; raises ``FormatError`` and ``DesyncError``."""
         alpha, payload = self.parts(number)
-        box = self.grid.box(number)
-        coded = self.model.decode(
-            payload, box.height // LATENT, box.width // LATENT, self.options.quality
-        )
-        if not self.reader[number].matches(coded.check.value32()):
-            raise DesyncError(
-                f"tile {number} decodes to other symbols than were encoded: the model"
-                f" {self.model.info.name} or this machine's arithmetic differs from the encoder's"
+        box, layer = self.grid.box(number), None
+        rest: bytes | None = payload
+        if self.options.layered:
+            inside = box.cut(self.whole)
+            gray = self.options.neutral or self.picture.channels == 1
+            layer, rest = unpack_layer(payload, (inside.height, inside.width), gray)
+        check, symbols, y_hat = SymbolCheck(), 0, None
+        if rest is not None:
+            coded = self.model.decode(
+                rest, box.height // LATENT, box.width // LATENT, self.options.quality
             )
-        return coded.y_hat, coded.symbols, alpha
+            check, symbols, y_hat = coded.check, coded.symbols, coded.y_hat
+        if layer is not None:
+            update_check(check, layer)
+            symbols += int(layer.coded.sum())
+        if not self.reader[number].matches(check.value32()):
+            name = "" if self.found is None else f" the model {self.found.info.name} or"
+            raise DesyncError(
+                f"tile {number} decodes to other symbols than were encoded:{name} this machine's"
+                " arithmetic differs from the encoder's"
+            )
+        return Tile(y_hat, layer, symbols, alpha)
+
+    def latent(self, number: int) -> Tensor:
+        """y_hat of a tile without exact parts ``[1, h, w, M]`` float64."""
+        y_hat, layer, _, _ = self.tile(number)
+        if y_hat is None or layer is not None:
+            raise FormatError(f"tile {number} is not one of a latent alone")
+        return y_hat
 
     @torch.no_grad()
     def run(self) -> Image:
         """Decode the region asked for."""
-        whole = Box(0, 0, self.picture.width, self.picture.height)
-        region = region_of(self.settings.region, whole)
+        region = region_of(self.settings.region, self.whole)
         tiles = self.tiles_around(region)
         total = 2 * len(tiles)
         latents: dict[int, Tensor] = {}
-        alphas: dict[int, bytes] = {}
+        intact: dict[int, Tile] = {}
         notices: list[str] = []
         for done, number in enumerate(tiles):
             try:
-                y_hat, _, alphas[number] = self.latent(number)
-                latents[number] = y_hat.float()
+                tile = intact[number] = self.tile(number)
+                if tile.y_hat is not None:
+                    latents[number] = tile.y_hat.float()
+                    intact[number] = tile._replace(y_hat=None)
             except FormatError as error:
                 if not self.settings.partial:
                     raise
                 notices.append(f"tile {number} was left gray: {error}")
             self._progress(done + 1, total)
-        if not latents:
+        if not intact:
             raise FormatError("no tile of the file is intact: there is nothing to decode")
         channels = self.picture.channels
         pixels = np.empty((region.height, region.width, channels), dtype=self.dtype)
@@ -121,14 +170,14 @@ class DecodeJob:
             if part.width <= 0 or part.height <= 0:
                 continue
             at = part.within(region)
-            if number not in latents:
+            if number not in intact:
                 pixels[at] = np.iinfo(self.dtype).max // 2
                 if alpha is not None:
                     alpha[at] = np.iinfo(self.dtype).max
                 continue
-            pixels[at] = self._synthesise(part, latents)
+            pixels[at] = self._samples(number, part, latents, intact[number].layer)
             if alpha is not None:
-                alpha[at] = self._alpha(number, alphas[number], part)
+                alpha[at] = self._alpha(number, intact[number].alpha, part)
             self._progress(len(tiles) + done + 1, total)
         image = Image(
             pixels=pixels,
@@ -138,6 +187,20 @@ class DecodeJob:
             notices=notices,
         )
         return with_chunks(image, self.reader.chunks)
+
+    def _samples(
+        self, number: int, part: Box, latents: dict[int, Tensor], layer: Layer | None
+    ) -> NDArray[Any]:
+        """Samples of ``part`` of a tile: the model's, and over them those coded as a screen."""
+        if layer is None:
+            return self._synthesise(part, latents)
+        tile = self.grid.box(number).cut(self.whole)
+        at = part.within(tile)
+        screen = unpacked(layer.colours[at], self.picture.channels, self.dtype)
+        coded = layer.coded[at]
+        if coded.all():
+            return screen
+        return np.where(coded[..., None], screen, self._synthesise(part, latents))
 
     def _synthesise(self, part: Box, latents: dict[int, Tensor]) -> NDArray[Any]:
         """Samples of ``part`` from its latents and those around it."""
@@ -159,7 +222,7 @@ class DecodeJob:
 
     def tiles_around(self, part: Box) -> list[int]:
         """Tiles whose latents ``part`` depends on."""
-        return self.grid.touching(self._around(part))
+        return self.grid.touching(part if self.found is None else self._around(part))
 
     def alpha_of(self, part: Box) -> NDArray[Any]:
         """The alpha plane of ``part``."""
@@ -174,7 +237,7 @@ class DecodeJob:
 
     def _joined(self, area: Box, latents: dict[int, Tensor]) -> Tensor:
         """Latents of ``area``; those of missing tiles are 0."""
-        like = next(iter(latents.values()))
+        like = next(iter(latents.values()), torch.zeros(self.model.channels))
         y = like.new_zeros(1, area.height // LATENT, area.width // LATENT, like.shape[-1])
         for number in self.grid.touching(area):
             if number in latents:
@@ -187,10 +250,17 @@ class DecodeJob:
     def _cut(self, x: Tensor, part: Box, area: Box) -> Tensor:
         """``part`` of the synthesis of ``area``, [H, W, C]."""
         x = x[(0, *part.within(area))]
-        return x.mean(-1, keepdim=True) if self.picture.channels == 1 else x
+        if self.picture.channels == 1:
+            return x.mean(-1, keepdim=True)
+        return x.mean(-1, keepdim=True).expand_as(x) if self.options.neutral else x
+
+    @property
+    def whole(self) -> Box:
+        """All pixels of the picture."""
+        return Box(0, 0, self.picture.width, self.picture.height)
 
     def _alpha(self, number: int, data: bytes, part: Box) -> NDArray[Any]:
-        box = self.grid.box(number).cut(Box(0, 0, self.picture.width, self.picture.height))
+        box = self.grid.box(number).cut(self.whole)
         plane = decode_alpha(data, (box.height, box.width), self.dtype)
         return plane[part.within(box)]
 

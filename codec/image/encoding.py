@@ -7,14 +7,16 @@ import torch
 from torch import Tensor
 
 from laconic.codec.image.alpha import encode_alpha
-from laconic.codec.image.coding import Detail
-from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader
+from laconic.codec.image.coding import Coded, Detail
+from laconic.codec.image.header import MlicHeader, TileHeader
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.options import PictureOptions
 from laconic.codec.image.refine import Objective, refine
+from laconic.codec.image.screen.layers import ScreenLayers, pack_layer, update_check
+from laconic.codec.image.screen.tile import decode_tile
 from laconic.codec.image.target import search_quality
 from laconic.codec.image.tiles import LATENT, Box, Grid
-from laconic.entropy import NumericsProfile
+from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.errors import DesyncError
 from laconic.formats.image import Image
@@ -35,6 +37,7 @@ class EncodeJob:
         image: Image,
         settings: PictureOptions,
         tile: int,
+        layered: bool = False,
     ) -> None:
         self.codec_id, self.model, self.image, self.settings = codec_id, model, image, settings
         self.effort = settings.effort
@@ -43,6 +46,8 @@ class EncodeJob:
         settings.limits.check_tile(self.grid.box(0).width, self.grid.box(0).height)
         self.header = ImageHeader.of(image)
         self.alpha = [self._alpha(n) for n in range(len(self.grid))]
+        self.screen = ScreenLayers(image, self.grid) if layered else None
+        self.known: dict[int, Coded] = {}
 
     def _alpha(self, number: int) -> bytes:
         if self.image.alpha is None:
@@ -52,51 +57,108 @@ class EncodeJob:
         return write_varint(len(data)) + data
 
     def pixels(self, box: Box) -> Tensor:
-        """Samples of padded pixels as ``[1, H, W, 3]`` in [0, 1]; the border is replicated."""
+        """What the model sees of padded pixels, ``[1, H, W, 3]`` in [0, 1]: the border is
+        replicated, parts that are coded as screens are smooth."""
         rows = np.minimum(np.arange(box.top, box.bottom), self.image.height - 1)
         columns = np.minimum(np.arange(box.left, box.right), self.image.width - 1)
         samples = self.image.pixels[rows[:, None], columns[None]]
         scale = np.float32(1 / np.iinfo(samples.dtype).max)
-        x = torch.from_numpy(samples.astype(np.float32) * scale)[None]
-        return x.expand(-1, -1, -1, 3)
+        levels = samples.astype(np.float32) * scale
+        if self.screen is not None:
+            levels = self.screen.smooth(levels, box)
+        return torch.from_numpy(levels)[None].expand(-1, -1, -1, 3)
 
     @torch.no_grad()
     def run(self, quality: float | None) -> bytes:
         """The file at a quality in tenths, or at the model's only rate."""
-        model = self.model
+        if self.screen is not None:
+            self._share(self.screen, quality)
         segments = []
         for number in range(len(self.grid)):
-            box = self.grid.box(number)
-            seen = box.grown(model.analysis_margin, self.grid.padded)
-            y = model.analyse(self.pixels(seen), quality)
-            rows, columns = box.within(seen, LATENT)
-            y = y[:, rows, columns]
-            z = model.hyper(y, quality)
-            if self.effort:
-                y, z = self._refined(number, y, z, quality)
-            coded = model.encode(y, z, quality, self._detail(number, quality))
-            if self.settings.verify:
-                again = model.decode(coded.payload, y.shape[1], y.shape[2], quality)
-                if again.check.value32() != coded.check.value32():
-                    raise DesyncError(
-                        f"tile {number} does not decode to what was encoded: nothing was written;"
-                        " report this with the picture and the version of torch"
-                    )
-            segments.append(Segment(self.alpha[number] + coded.payload, coded.check.value32()))
+            segments.append(self._segment(number, quality))
             if self.settings.progress and not self.effort:
                 self.settings.progress(number + 1, len(self.grid))
+        used = self.screen is None or any(map(self._needs_latent, range(len(self.grid))))
+        options = self._codec_header(quality)
         header = Header(
             Media.IMAGE,
             self.codec_id,
-            CODEC_VERSION,
-            bytes.fromhex(model.info.id),
+            options.version,
+            bytes.fromhex(self.model.info.id) if used else b"",
             int(NumericsProfile.FLOAT64_GUARD),
             self.header.pack(),
-            self._codec_header(quality).pack(),
+            options.pack(),
         )
         return Container(
             header, segments, chunks_of(self.image, strip=self.settings.strip)
         ).to_bytes()
+
+    def _segment(self, number: int, quality: float | None) -> Segment:
+        """One tile."""
+        screen, layer = self.screen, None
+        coded = None
+        if self._needs_latent(number):
+            coded = self.known.pop(number, None) or self._latent(number, quality)
+        check = SymbolCheck() if coded is None else coded.check
+        payload = self.alpha[number]
+        if screen is not None:
+            layer = screen.layers[number]
+            payload += pack_layer(layer, coded is not None)
+        if screen is not None and layer is not None:
+            update_check(check, layer)
+            if self.settings.verify:
+                again = decode_tile(layer.stream, layer.colours.shape, screen.gray)
+                self._compare(number, np.array_equal(again.colours, layer.colours))
+        if coded is not None:
+            payload += coded.payload
+        return Segment(payload, check.value32())
+
+    def _share(self, screen: ScreenLayers, quality: float | None) -> None:
+        """Decide what is coded as a screen: by estimates, then, where all of a tile may be, by what
+        its latent costs and gives."""
+        multiplier = self.model.multiplier(quality)
+        screen.choose(multiplier)
+        self.known = {}
+        for number in screen.undecided():
+            box = self.grid.box(number)
+            coded = self._latent(number, quality)
+            x = self.model.synthesise(coded.y_hat.float(), quality)[0]
+            inside = box.cut(screen.whole)
+            samples = x[: inside.height, : inside.width].clamp(0, 1).mul(255).round().numpy()
+            if screen.gray:
+                samples = samples.mean(-1, keepdims=True)
+            if screen.settle(number, 8 * len(coded.payload), samples, multiplier):
+                self.known[number] = coded
+
+    def _needs_latent(self, number: int) -> bool:
+        """Whether some pixel of the model's depends on a tile's latent."""
+        if self.screen is None:
+            return True
+        box = self.grid.box(number).grown(self.model.synthesis_margin, self.grid.padded)
+        return not self.screen.covers(box)
+
+    def _latent(self, number: int, quality: float | None) -> Coded:
+        model, box = self.model, self.grid.box(number)
+        seen = box.grown(model.analysis_margin, self.grid.padded)
+        y = model.analyse(self.pixels(seen), quality)
+        rows, columns = box.within(seen, LATENT)
+        y = y[:, rows, columns]
+        z = model.hyper(y, quality)
+        if self.effort:
+            y, z = self._refined(number, y, z, quality)
+        coded = model.encode(y, z, quality, self._detail(number, quality))
+        if self.settings.verify:
+            again = model.decode(coded.payload, y.shape[1], y.shape[2], quality)
+            self._compare(number, again.check.value32() == coded.check.value32())
+        return coded
+
+    @staticmethod
+    def _compare(number: int, equal: bool) -> None:
+        if not equal:
+            raise DesyncError(
+                f"tile {number} does not decode to what was encoded: nothing was written;"
+                " report this with the picture and the version of torch"
+            )
 
     def run_within(self, target: int) -> bytes:
         """The file of the highest quality with at most ``target`` bytes; with effort the latents
@@ -176,4 +238,6 @@ class EncodeJob:
     def _codec_header(self, quality: float | None) -> MlicHeader | TileHeader:
         if quality is None:
             return TileHeader(self.grid.tile)
-        return MlicHeader(quality, self.grid.tile)
+        if self.screen is None:
+            return MlicHeader(quality, self.grid.tile)
+        return MlicHeader(quality, self.grid.tile, True, self.screen.neutral)

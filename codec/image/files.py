@@ -1,7 +1,8 @@
 """Picture codecs: pictures <-> ``.lac`` files with any image model.
 
 Segments are tiles in row-major order. A segment's payload is, with alpha, a varint length and the
-tile's alpha plane (``alpha.py``), then the coded latent (``coding.py``). What a model has to offer
+tile's alpha plane (``alpha.py``), in layered files what is coded as a screen
+(``screen/layers.py``), then the coded latent (``coding.py``). What a model has to offer
 is in ``interface.py``; a codec (``codecs.py``) names its
 number, its header and its models. The work on one file is in ``encoding.py`` and ``decoding.py``,
 which import torch; this module does not.
@@ -21,7 +22,14 @@ from laconic.codec.base import (
     DecodeSettings,
     VerifyReport,
 )
-from laconic.codec.image.header import MlicHeader, TileHeader, ZooHeader
+from laconic.codec.image.bound import no_larger
+from laconic.codec.image.header import (
+    CODEC_VERSION,
+    LAYERED_VERSION,
+    MlicHeader,
+    TileHeader,
+    ZooHeader,
+)
 from laconic.codec.image.options import PictureOptions
 from laconic.codec.image.tiles import DEFAULT_TILE
 from laconic.formats.container import Media
@@ -42,6 +50,7 @@ class PictureCodec(Codec):
     rates = (QUALITY, BPP, TARGET)
     options = PictureOptions
     header: ClassVar[type[MlicHeader] | type[TileHeader] | type[ZooHeader]]
+    layered: ClassVar[bool] = False  # whether parts of pictures may be coded as screens
 
     @abstractmethod
     def load(self, name_or_id: str | None) -> ImageModel:
@@ -49,12 +58,18 @@ class PictureCodec(Codec):
 
     def encode(self, media: Image, settings: PictureOptions) -> bytes:
         """A complete file; see :func:`laconic.codec.encode`."""
+        return self._encoded(media, settings, self.layered)
+
+    def encode_plain(self, image: Image, settings: PictureOptions) -> bytes:
+        """A file of latents alone, whose samples follow from them (version 1)."""
+        return self._encoded(image, settings, False)
+
+    def _encoded(self, image: Image, settings: PictureOptions, layered: bool) -> bytes:
         from laconic.codec.image.encoding import EncodeJob
 
-        image = media
         tile = DEFAULT_TILE if settings.tile is None else settings.tile
         settings.limits.check_pixels(image.width, image.height)
-        job = EncodeJob(self.codec_id, self.load(settings.model), image, settings, tile)
+        job = EncodeJob(self.codec_id, self.load(settings.model), image, settings, tile, layered)
         target = settings.target_bytes
         if settings.bpp is not None:
             target = int(settings.bpp * image.width * image.height / 8)
@@ -62,8 +77,12 @@ class PictureCodec(Codec):
             return self._at_its_rate(job, settings, target)
         if target is None:
             quality = DEFAULT_QUALITY if settings.quality is None else settings.quality
-            return job.run(round(quality, 1))
-        return job.run_within(target)
+            data = job.run(round(quality, 1))
+        else:
+            data = job.run_within(target)
+        if job.screen is None:
+            return data
+        return no_larger(image, settings, data, target, job.screen.tried)
 
     def _at_its_rate(self, job: EncodeJob, settings: PictureOptions, target: int | None) -> bytes:
         """A file of a model that was trained for one rate."""
@@ -89,14 +108,15 @@ class PictureCodec(Codec):
         """The decoding of one file, step by step."""
         from laconic.codec.image.decoding import DecodeJob
 
-        return DecodeJob(self.header, self.load, reader, settings)
+        newest = LAYERED_VERSION if self.layered else CODEC_VERSION
+        return DecodeJob(self.header, self.load, reader, settings, newest)
 
     def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:
         """Decode the symbols of all tiles and compare their checks."""
         job = self.job(reader, settings)
         symbols = 0
         for number in range(len(job.grid)):
-            symbols += job.latent(number)[1]
+            symbols += job.tile(number).symbols
             if settings.progress:
                 settings.progress(number + 1, len(job.grid))
         return VerifyReport(len(job.grid), symbols, reader.header.numerics)

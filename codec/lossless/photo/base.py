@@ -36,7 +36,6 @@ from laconic.formats.limits import Limits
 from laconic.formats.varint import read_varint, write_varint
 
 BAND = 1e-6  # of a level
-CODEC = "mlic"
 DEFAULT_QUALITY = 10.0
 _EDGES = np.arange(255) + 0.5
 _KEPT = 16  # latents of tiles in memory
@@ -44,11 +43,13 @@ _KEPT = 16  # latents of tiles in memory
 
 def encode_base(image: Image, settings: EncodeSettings) -> bytes:
     """The lossy picture, without metadata; the alpha plane of the picture is in it."""
+    from laconic.codec.image.codecs import MlicCodec
+    from laconic.codec.image.options import PictureOptions
+
     bare = Image(image.pixels, image.alpha, image.bit_depth, color=image.color)
     quality = DEFAULT_QUALITY if settings.quality is None else settings.quality
-    codec = registry.get(CODEC)
-    plain = codec.options(quality=quality, verify=settings.verify, limits=settings.limits)
-    return codec.encode(bare, plain)
+    plain = PictureOptions(quality=quality, verify=settings.verify, limits=settings.limits)
+    return MlicCodec().encode_plain(bare, plain)
 
 
 class Base:
@@ -119,7 +120,7 @@ class Base:
         needed = self._job.tiles_around(box)
         for number in needed:
             if number not in self._latents:
-                self._latents[number] = self._job.latent(number)[0]
+                self._latents[number] = self._job.latent(number)
         values = self._job.exactly(box, {n: self._latents[n] for n in needed})
         while len(self._latents) > max(_KEPT, len(needed)):
             del self._latents[next(iter(self._latents))]
