@@ -46,7 +46,7 @@ def film(frames: int, rows: int, columns: int, gray: bool = False) -> NDArray[np
 
 
 def fitted(clip: NDArray[np.uint8], **chosen: Any) -> Any:
-    fit = Fit(clip, FitSettings(network="motion", preset="fast", **chosen))
+    fit = Fit(clip, FitSettings(network="motion-1", preset="fast", **chosen))
     assert fit.run()
     return fit
 
@@ -140,7 +140,7 @@ def test_an_impossible_target_is_refused() -> None:
 @pytest.mark.parametrize("steps", [3, 11])  # in the first probe, in the last pass
 def test_a_fit_that_was_killed_goes_on_to_the_same_payload(steps: int, tmp_path: Path) -> None:
     clip = film(5, 24, 32)
-    chosen = FitSettings(network="motion", preset="fast")
+    chosen = FitSettings(network="motion-1", preset="fast")
     whole = fitted(clip)
     part = Fit(clip, chosen)
     for _ in range(steps):
@@ -155,7 +155,7 @@ def test_a_fit_that_was_killed_goes_on_to_the_same_payload(steps: int, tmp_path:
 
 def test_a_stopped_fit_writes_what_it_has_and_can_go_on() -> None:
     clip = film(3, 24, 32)
-    fit = Fit(clip, FitSettings(network="motion", preset="fast", target_bytes=900))
+    fit = Fit(clip, FitSettings(network="motion-1", preset="fast", target_bytes=900))
     heard: list[tuple[int, int]] = []
 
     finished = fit.run(stop=lambda: True, progress=lambda done, all_: heard.append((done, all_)))
@@ -171,7 +171,7 @@ def test_a_stopped_fit_writes_what_it_has_and_can_go_on() -> None:
 def test_the_next_chunk_starts_from_the_last() -> None:
     clip = film(6, 24, 32)
     first = fitted(clip[:3], target_bytes=700)
-    chosen = FitSettings(network="motion", preset="fast", target_bytes=700)
+    chosen = FitSettings(network="motion-1", preset="fast", target_bytes=700)
 
     assert Fit(clip[3:], chosen, first.warm()).now.scale.step == pytest.approx(
         first.tried[-1][0], abs=12

@@ -29,7 +29,7 @@ class FitSettings:
     """Settings of the fit of one chunk.
 
     Attributes:
-        network: "motion", "grids", "hnerv-boost" or "hnerv".
+        network: "motion", "motion-1", "grids", "hnerv-boost" or "hnerv".
         preset: "fast", "medium" or "slow": steps of the optimiser, see ``PRESETS``.
         target_bytes: of this chunk's payload, an upper bound.
         quality: 0..100, when no target is given; 50 by default.
