@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video.hybrid.filters import deblock
 from laconic.codec.video.hybrid.frames import (
     Buffers,
     Layout,
@@ -45,8 +44,7 @@ def decode(
         rebuild_frame(
             buffers.info, par, buffers.store, buffers.levels, buffers.planes, buffers.work
         )
-        deblock(buffers.info, par, buffers.planes)
+        buffers.filtered(coder, par, None, 0.0)
         buffers.end(at, par)
-        sizes = layout.sizes()
-        yield place.index, [p[:r, :c].copy() for p, (r, c) in zip(buffers.planes, sizes, strict=False)]
-    return
+        planes = zip(buffers.planes, layout.sizes(), strict=False)
+        yield place.index, [p[:r, :c].astype(np.uint16) for p, (r, c) in planes]

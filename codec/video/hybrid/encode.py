@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec.video.hybrid import inter
-from laconic.codec.video.hybrid.filters import deblock
 from laconic.codec.video.hybrid.frames import (
     Buffers,
     Layout,
@@ -30,9 +29,16 @@ EFFORTS = {
 GAP = 16
 
 
+# Of lambda, by layer; from layer 2 on times (QP - 12) / 6 between 2 and 4, as in HM's reference
+# configurations: frames that few others refer to may lose more.
+FACTORS = (0.30, 0.45, 0.35, 0.35, 0.40, 0.60)
+
+
 def _lambda(quant: int, layer: int) -> float:
     """Squared error that a bit is worth."""
-    factor = 0.57 if layer == 0 else 0.5 * min(max((quant / 8 - 12) / 6, 2), 4) * 0.5
+    factor = FACTORS[min(layer, len(FACTORS) - 1)]
+    if layer > 1:
+        factor *= min(max((quant / 8 - 12) / 6, 2), 4)
     return float(factor * 2 ** ((quant / 8 - 12) / 3))
 
 
@@ -70,9 +76,9 @@ class ChunkEncoder:
         buffers.begin()
         shapes = layout.shapes()
         rows, columns = layout.padded
-        source = np.zeros((3, rows, columns), np.uint16)
+        source = np.zeros((3, rows, columns), np.int16)
         for target, plane, shape in zip(source, planes, shapes, strict=False):
-            target[: shape[0], : shape[1]] = padded(plane.astype(np.uint16), shape)
+            target[: shape[0], : shape[1]] = padded(plane, shape)
         lam = _lambda(int(par[inter.QUANT]), place.layer) * 4.0 ** (layout.depth - 8)
         self.lam[:] = lam / 256, np.sqrt(lam) / 256
         self.cands[:] = 0
@@ -93,7 +99,7 @@ class ChunkEncoder:
                     buffers.scratch, buffers.size,
                 )  # fmt: skip
         self.bits.append(8 * (int(self.coder.state[3]) - before))
-        deblock(buffers.info, par, buffers.planes)
+        buffers.filtered(self.coder, par, source[0], lam)
         slot = buffers.end(self.at, par)
         if slot >= 0:
             interpolate(buffers.store[0, slot], self.phases[slot], layout.depth, self.strip)
@@ -102,7 +108,10 @@ class ChunkEncoder:
     def shown(self) -> list[NDArray[np.uint16]]:
         """The decoded planes of the frame coded last."""
         sizes = self.layout.sizes()
-        return [p[:r, :c].copy() for p, (r, c) in zip(self.buffers.planes, sizes, strict=False)]
+        return [
+            p[:r, :c].astype(np.uint16)
+            for p, (r, c) in zip(self.buffers.planes, sizes, strict=False)
+        ]
 
     def data(self) -> bytes:
         """The stream so far."""

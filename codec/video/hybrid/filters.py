@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from laconic.codec.video.hybrid.compiled import inner
 from laconic.codec.video.hybrid.inter import (
     DEPTH,
     DIR,
@@ -36,7 +37,7 @@ LIMITS = np.array([0] * 18 + [1] * 9 + [2] * 4 + [3] * 4 + [4] * 3 + [5, 5, 6, 6
 FLATNESS = np.array([0] * 16 + list(range(6, 19)) + list(range(20, 66, 2)) + [64] * 14, np.int32)
 
 
-@jit
+@inner
 def strength(info: Any, par: Any, py: int, px: int, qy: int, qx: int) -> int:
     """0 no filter, 1 inter, 2 intra: of the edge between two units."""
     if info[py, px, ORDER] == info[qy, qx, ORDER] and info[qy, qx, LW] < 6 and (
@@ -70,7 +71,7 @@ def strength(info: Any, par: Any, py: int, px: int, qy: int, qx: int) -> int:
     return 0
 
 
-@jit
+@inner
 def luma_edge(
     plane: Any, y: int, x: int, sy: int, sx: int, ty: int, tx: int, beta: int, tc: int, most: int
 ) -> None:

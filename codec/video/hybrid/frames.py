@@ -8,19 +8,31 @@ to less and have larger steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video.hybrid import inter, residual, syntax
+from laconic.codec.video.hybrid import inter, residual
+from laconic.codec.video.hybrid.filters import deblock
 from laconic.codec.video.hybrid.inter import FIELDS, LISTED, NEVER, PARAMETERS
-from laconic.codec.video.hybrid.mix import FINE, INPUTS, WEIGHT_ONE
+from laconic.codec.video.hybrid.mix import FINE, INPUTS, WEIGHT_ONE, Coder
 from laconic.codec.video.hybrid.rebuild import work
 from laconic.codec.video.hybrid.transform import LONGEST_STEP
+from laconic.codec.video.hybrid.wiener import (
+    CLASSES,
+    TAPS,
+    choose,
+    classify,
+    code_filter,
+    smooth,
+    widened,
+)
 
 __all__ = ["Buffers", "Layout", "Place", "coding_order", "fresh_tables", "parameters"]
 
-OFFSETS = (0, 8, 20, 28, 34, 38, 40, 42)  # of a layer's quantiser, in eighths; first: intra
+OFFSETS = (0, 8, 16, 24, 32, 36, 40, 40)  # of a layer's quantiser, in eighths; first: intra
 PAST = FUTURE = 2  # references of each side
 
 
@@ -119,13 +131,33 @@ def last_uses(places: list[Place]) -> dict[int, int]:
     return uses
 
 
-def fresh_tables() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Contexts and weights at the beginning of a chunk."""
+START = Path(__file__).with_name("start.npz")
+
+
+def blank_tables() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Contexts and weights that know nothing."""
     chance = np.zeros(2 * residual.room(0), np.int32)
     chance[0::2] = 1 << (FINE - 1)
     weight = np.zeros((residual.sets(0), 8), np.int32)
     weight[:, :INPUTS] = WEIGHT_ONE * 3 // 10
     return chance, weight.reshape(-1)
+
+
+@cache
+def _start() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    chance, weight = blank_tables()
+    if START.exists():
+        with np.load(START, allow_pickle=False) as found:
+            chance[0::2] = found["chance"].astype(np.int32) << 6
+            chance[1::2] = found["visits"]
+            weight[:] = found["weight"].astype(np.int32) << 4
+    return chance, weight
+
+
+def fresh_tables() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Contexts and weights at the beginning of a chunk (`benchmarks/video_start.py`)."""
+    chance, weight = _start()
+    return chance.copy(), weight.copy()
 
 
 class Buffers:
@@ -135,15 +167,19 @@ class Buffers:
         self.layout, self.places, self.uses = layout, places, last_uses(places)
         shapes = layout.shapes()
         rows, columns = shapes[0]
-        self.planes = np.zeros((3, rows, columns), np.uint16)
+        self.planes = np.zeros((3, rows, columns), np.int16)
         self.levels = np.zeros((3, rows, columns), np.int16)
         self.units = (rows >> 2, columns >> 2)
         self.info = np.zeros((*self.units, FIELDS), np.int32)
         self.scratch = np.zeros((160, 8), np.int32)
         self.size = np.zeros((40, 40), np.int32)
         self.work = work()
+        self.bank = np.zeros((CLASSES, len(TAPS)), np.int32)
+        self.ways = np.zeros(CLASSES, np.int32)
+        self.weights = np.zeros((CLASSES, len(TAPS)), np.int32)
+        self.kinds = np.zeros(self.units, np.int32)
         slots = self._slots()
-        self.store = np.zeros((3, slots, rows, columns), np.uint16)
+        self.store = np.zeros((3, slots, rows, columns), np.int16)
         self.slot_of: dict[int, int] = {}
         self.fields: dict[int, NDArray[np.int32]] = {}
 
@@ -158,9 +194,24 @@ class Buffers:
             alive = {i for i in alive if self.uses[i] > at}
         return most
 
+    def filtered(
+        self, coder: Coder, par: NDArray[np.int64], source: NDArray[np.uint16] | None, lam: float
+    ) -> None:
+        """Filter the decoded frame, and code how; a reader has no ``source``."""
+        deblock(self.info, par, self.planes)
+        rows, columns = self.layout.padded
+        depth = self.layout.depth
+        wide = widened(self.planes[0])
+        classify(wide, rows, columns, depth, self.kinds)
+        if source is not None:
+            self.ways[:], self.weights[:] = choose(source, wide, self.kinds, self.bank, lam)
+        code_filter(coder, self.ways, self.weights, self.bank, int(par[inter.LAYER]))
+        smooth(wide, self.planes[0], rows, columns, self.kinds, self.weights, (1 << depth) - 1)
+
     def begin(self) -> None:
         """Forget the frame before."""
         self.info[:] = 0
+        self.levels[:] = 0
         self.info[:, :, inter.ORDER] = NEVER
 
     def field(self, place: Place) -> NDArray[np.int32]:

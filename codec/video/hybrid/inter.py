@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from laconic.entropy.jit import jit
+from laconic.codec.video.hybrid.compiled import inner
+
 
 LUMA = np.array(
     [[0, 0, 0, 64, 0, 0, 0, 0], [-1, 4, -10, 58, 17, -5, 1, 0],
@@ -40,7 +41,7 @@ SLOT1 = 28
 PARAMETERS = 32
 
 
-@jit
+@inner
 def clamp_vector(par: Any, x: int, y: int, w: int, h: int, v: Any, at: int) -> None:
     """Keep a vector ``v[at:at + 2]`` of a block within what references hold."""
     low = -4 * (x + w + MARGIN)
@@ -51,7 +52,7 @@ def clamp_vector(par: Any, x: int, y: int, w: int, h: int, v: Any, at: int) -> N
     v[at + 1] = min(max(int(v[at + 1]), low), high)
 
 
-@jit
+@inner
 def luma_block(
     plane: Any, x0: int, y0: int, w: int, h: int, mx: int, my: int, depth: int, out: Any, work: Any
 ) -> None:
@@ -117,7 +118,7 @@ def luma_block(
                 out[y, x] >>= 6
 
 
-@jit
+@inner
 def chroma_block(
     plane: Any, rows: int, columns: int, x0: int, y0: int, w: int, h: int, mx: int, my: int,
     sx: int, sy: int, depth: int, out: Any, work: Any,
@@ -148,7 +149,7 @@ def chroma_block(
                 out[y, x] = work[y + 1, x]
 
 
-@jit
+@inner
 def scaled(value: int, wanted: int, known: int) -> int:
     """A vector's component for another distance in time, rounded."""
     if known == 0 or wanted == known:
@@ -160,7 +161,7 @@ def scaled(value: int, wanted: int, known: int) -> int:
     return min(max(size, -(1 << 14)), 1 << 14)
 
 
-@jit
+@inner
 def neighbour(info: Any, par: Any, i: int, x: int, y: int, w: int, h: int, own: int) -> int:
     """The i-th neighbour's unit as ``row << 16 | column``; -1 unless it is decoded and inter."""
     if i == 0:
@@ -181,7 +182,7 @@ def neighbour(info: Any, par: Any, i: int, x: int, y: int, w: int, h: int, own: 
     return ny << 16 | nx
 
 
-@jit
+@inner
 def colocated(field: Any, par: Any, x: int, y: int, w: int, h: int, wanted: int, v: Any) -> int:
     """Into ``v``: the vector for a distance that the co-located reference suggests; 1 if any."""
     for attempt in range(2):
@@ -198,7 +199,7 @@ def colocated(field: Any, par: Any, x: int, y: int, w: int, h: int, wanted: int,
     return 0
 
 
-@jit
+@inner
 def same_motion(a: Any, i: int, j: int) -> bool:
     """Whether two candidates are equal."""
     if a[i, 0] != a[j, 0]:
@@ -210,7 +211,7 @@ def same_motion(a: Any, i: int, j: int) -> bool:
     )
 
 
-@jit
+@inner
 def merge_candidates(
     info: Any, field: Any, par: Any, x: int, y: int, w: int, h: int, own: int, out: Any, v: Any
 ) -> None:
@@ -275,13 +276,13 @@ def merge_candidates(
             out[i, 0] = 0
 
 
-@jit
+@inner
 def distance(par: Any, k: int, r: int) -> int:
     """From a reference of list k to now."""
     return int(par[DISTANCE0 + r]) if k == 0 else int(par[DISTANCE1 + r])
 
 
-@jit
+@inner
 def guesses(
     info: Any, field: Any, par: Any, k: int, r: int, x: int, y: int, w: int, h: int, own: int,
     out: Any, v: Any,

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from laconic.entropy.jit import jit
+from laconic.codec.video.hybrid.compiled import inner
+
 
 PLANAR, MEAN, HORIZONTAL, VERTICAL = 0, 1, 10, 26
 DERIVED, LINEAR = 35, 36  # of chroma: as luma, from luma
@@ -40,7 +41,7 @@ TAPS = _taps()
 BORDER = 2 * 64 + 8  # samples of each side around a block; index 0 is the corner
 
 
-@jit
+@inner
 def gather(
     plane: Any, rows: int, columns: int, x0: int, y0: int, w: int, h: int, order: Any, ux: int,
     uy: int, own: int, depth: int, top: Any, left: Any,
@@ -100,7 +101,7 @@ def gather(
                 top[1 + i] = value
 
 
-@jit
+@inner
 def predict(
     mode: int, w: int, h: int, top: Any, left: Any, smooth: int, depth: int, out: Any, line: Any
 ) -> None:
@@ -193,7 +194,7 @@ def predict(
                 out[y, x] = min(max(value, 0), most)
 
 
-@jit
+@inner
 def luma_at(luma: Any, x: int, y: int, sx: int, sy: int) -> int:
     """The luma of a chroma sample: the mean of those that it covers, in quarters."""
     if sx and sy:
@@ -206,7 +207,7 @@ def luma_at(luma: Any, x: int, y: int, sx: int, sy: int) -> int:
     return 4 * int(luma[y, x])
 
 
-@jit
+@inner
 def predict_linear(
     luma: Any, plane: Any, x0: int, y0: int, w: int, h: int, sx: int, sy: int, above: int,
     before: int, depth: int, out: Any,

@@ -13,9 +13,10 @@ from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from laconic.codec.video.hybrid.compiled import inner
 from numpy.typing import NDArray
 
-from laconic.entropy.jit import jit
 
 INPUTS = 6
 FINE = 22  # bits of a context's probability
@@ -82,7 +83,7 @@ class Coder(NamedTuple):
     weight: NDArray[np.int32]
 
 
-@jit
+@inner
 def code_bit(
     coder: Any, bit: int, set_: int, c0: int, c1: int, c2: int, c3: int, c4: int, c5: int
 ) -> int:
@@ -118,7 +119,7 @@ def code_bit(
         if state[MODE] == READ:
             byte = 0
             if position < state[SIZE]:
-                byte = int(coder.data[position])
+                byte = np.int64(coder.data[position])
             else:
                 state[OVERRUN] += 1
             state[CODE] = (int(state[CODE]) << 8 & 0xFFFFFFFF) | byte
@@ -161,7 +162,7 @@ def code_bit(
     return bit
 
 
-@jit
+@inner
 def code_plain(coder: Any, value: int, count: int) -> int:
     """Code ``count`` equiprobable bits, the highest first."""
     state = coder.state
@@ -181,7 +182,7 @@ def code_plain(coder: Any, value: int, count: int) -> int:
             if state[MODE] == READ:
                 byte = 0
                 if position < state[SIZE]:
-                    byte = int(coder.data[position])
+                    byte = np.int64(coder.data[position])
                 else:
                     state[OVERRUN] += 1
                 state[CODE] = (int(state[CODE]) << 8 & 0xFFFFFFFF) | byte
@@ -195,7 +196,7 @@ def code_plain(coder: Any, value: int, count: int) -> int:
     return found
 
 
-@jit
+@inner
 def price_bit(chance: Any, bit: int, context: int) -> int:
     """Bits, in 1/256, that a decision costs by its first context alone."""
     p = int(chance[2 * context]) >> 10

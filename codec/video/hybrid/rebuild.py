@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.video.hybrid.compiled import inner
 from laconic.codec.video.hybrid.inter import (
     CBF,
     CMODE,
@@ -56,7 +57,7 @@ def work() -> NDArray[np.int32]:
     return np.zeros((SCRATCH, 72, 144), np.int32)
 
 
-@jit
+@inner
 def blend(w: int, h: int, both: int, depth: int, first: Any, second: Any, out: Any) -> None:
     """Samples of one or of the mean of two predictions of 14 bits."""
     most = (1 << depth) - 1
@@ -74,7 +75,7 @@ def blend(w: int, h: int, both: int, depth: int, first: Any, second: Any, out: A
                 out[y, x] = min(max((first[y, x] + half) >> shift, 0), most)
 
 
-@jit
+@inner
 def inter_luma(info: Any, par: Any, store: Any, x: int, y: int, w: int, h: int, wk: Any) -> None:
     """The motion-compensated luma of a leaf in ``wk[GUESSED]``."""
     unit = info[y >> 2, x >> 2]
@@ -90,7 +91,7 @@ def inter_luma(info: Any, par: Any, store: Any, x: int, y: int, w: int, h: int, 
     blend(w, h, n - 1, depth, wk[FIRST], wk[SECOND], wk[GUESSED])
 
 
-@jit
+@inner
 def inter_chroma(
     info: Any, par: Any, planes: Any, x: int, y: int, w: int, h: int, x0: int, y0: int, wk: Any
 ) -> None:
@@ -111,7 +112,7 @@ def inter_chroma(
     blend(w >> sx, h >> sy, n - 1, depth, wk[FIRST], wk[SECOND], wk[GUESSED, oy:, ox:])
 
 
-@jit
+@inner
 def intra_block(
     info: Any, par: Any, plane: Any, x: int, y: int, w: int, h: int, ux: int, uy: int, own: int,
     mode: int, wk: Any,
@@ -124,7 +125,7 @@ def intra_block(
     predict(mode, w, h, wk[EDGES, TOP], wk[EDGES, LEFT], 1 if w * h >= 256 else 0, depth, wk[GUESSED], wk[EDGES, LINE])
 
 
-@jit
+@inner
 def add(
     levels: Any, plane: Any, x: int, y: int, lw: int, lh: int, kind: int, step: int, depth: int,
     coded: int, guess: Any, gx: int, gy: int, wk: Any,
@@ -144,7 +145,7 @@ def add(
             plane[y + j, x + i] = min(max(value, 0), most)
 
 
-@jit
+@inner
 def rebuild_luma(
     info: Any, par: Any, store: Any, levels: Any, plane: Any, x: int, y: int, lw: int, lh: int,
     wk: Any,
@@ -169,7 +170,7 @@ def rebuild_luma(
                 wk[GUESSED], gx, gy, wk)  # fmt: skip
 
 
-@jit
+@inner
 def guess_chroma(
     info: Any, par: Any, plane: Any, luma: Any, x: int, y: int, cx: int, cy: int, w: int, h: int,
     wk: Any,
@@ -190,7 +191,7 @@ def guess_chroma(
     intra_block(info, par, plane, cx, cy, w, h, ux, uy, own, mode, wk)
 
 
-@jit
+@inner
 def rebuild_chroma(
     info: Any, par: Any, planes: Any, levels: Any, luma: Any, plane: Any, which: int, x: int,
     y: int, lw: int, lh: int, wk: Any,

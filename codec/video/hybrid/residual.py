@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.video.hybrid.compiled import inner
 from laconic.codec.video.hybrid.mix import code_bit, code_plain, price_bit
-from laconic.entropy.jit import jit
 
 PAD = 4  # zeros to the right of and below the magnitudes of a block
 ESCAPE = 14  # magnitudes from here on have an Exp-Golomb suffix
@@ -79,14 +79,14 @@ QUANTS = np.array([min(n, 4) if n < 5 else 5 if n < 7 else 6 if n < 10 else 7
                    for n in range(64)], np.int32)  # fmt: skip
 
 
-@jit
+@inner
 def magnitude(size: Any, x: int, y: int) -> int:
     """Sum over the five neighbours of a coefficient."""
     return (int(size[y, x + 1]) + int(size[y, x + 2]) + int(size[y + 1, x])
             + int(size[y + 2, x]) + int(size[y + 1, x + 1]))  # fmt: skip
 
 
-@jit
+@inner
 def zero_context(kind: int, x: int, y: int, total: int) -> int:
     """The first context of whether a coefficient is zero."""
     d = x + y
@@ -94,7 +94,7 @@ def zero_context(kind: int, x: int, y: int, total: int) -> int:
     return Z0 + (kind * 5 + band) * 8 + min(total, 7)
 
 
-@jit
+@inner
 def more_context(kind: int, k: int, x: int, y: int, total: int) -> int:
     """The first context of whether a coefficient larger than k is larger than k + 1."""
     d = x + y
@@ -105,7 +105,7 @@ def more_context(kind: int, k: int, x: int, y: int, total: int) -> int:
     return M0 + ((kind * 6 + min(k, 5)) * 10 + q) * 3 + band
 
 
-@jit
+@inner
 def code_residual(
     coder: Any, levels: Any, x0: int, y0: int, lw: int, lh: int, kind: int, mode: int,
     around: int, layer: int, size: Any,
@@ -251,7 +251,7 @@ def code_residual(
     return total
 
 
-@jit
+@inner
 def clear(levels: Any, x0: int, y0: int, w: int, h: int) -> None:
     """No levels in a block."""
     for y in range(h):
@@ -259,7 +259,7 @@ def clear(levels: Any, x0: int, y0: int, w: int, h: int) -> None:
             levels[y0 + y, x0 + x] = 0
 
 
-@jit
+@inner
 def quantise(
     chance: Any, wanted: Any, levels: Any, x0: int, y0: int, lw: int, lh: int, kind: int,
     step: int, weight: float, size: Any,

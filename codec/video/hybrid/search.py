@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.video.hybrid.compiled import inner
 from laconic.codec.video.hybrid.inter import (
     LUMA,
     CBF,
@@ -116,7 +117,7 @@ class Encoder(NamedTuple):
     """All that mode decision works on.
 
     Attributes:
-        src: the frame's samples ``[3, rows, columns]``, padded, uint16; chroma in the corner.
+        src: the frame's samples ``[3, rows, columns]``, padded, int16; chroma in the corner.
         s14: luma in 14 bits, int16.
         rec: decoded samples. lev: levels, int16.
         info: ``[rows, columns, FIELDS]`` int32. field: of the co-located frame ``[.., 6]``.
@@ -127,9 +128,9 @@ class Encoder(NamedTuple):
         kept_info, kept: what was best, for each depth.
     """
 
-    src: NDArray[np.uint16]
+    src: NDArray[np.int16]
     s14: NDArray[np.int16]
-    rec: NDArray[np.uint16]
+    rec: NDArray[np.int16]
     lev: NDArray[np.int16]
     info: NDArray[np.int32]
     field: NDArray[np.int32]
@@ -141,7 +142,7 @@ class Encoder(NamedTuple):
     kept: NDArray[np.int32]  # [10, 6, 64, 64]: levels and samples
 
 
-@jit
+@inner
 def hadamard(src: Any, x0: int, y0: int, guess: Any, w: int, h: int) -> int:
     """Sum of absolute Hadamard coefficients, in blocks of 4 x 4, of source - prediction."""
     total = 0
@@ -175,7 +176,7 @@ def hadamard(src: Any, x0: int, y0: int, guess: Any, w: int, h: int) -> int:
     return total >> 1
 
 
-@jit
+@inner
 def squares(src: Any, plane: Any, x: int, y: int, w: int, h: int) -> float:
     """Sum of squared errors of a block."""
     total = 0
@@ -186,7 +187,7 @@ def squares(src: Any, plane: Any, x: int, y: int, w: int, h: int) -> float:
     return float(total)
 
 
-@jit
+@inner
 def flag_price(chance: Any, info: Any, flag: int, field: int, x: int, y: int, lw: int, lh: int,
                own: int, value: int) -> int:  # fmt: skip
     """Price of `syntax.code_flag`."""
@@ -196,7 +197,7 @@ def flag_price(chance: Any, info: Any, flag: int, field: int, x: int, y: int, lw
     return price_bit(chance, value, F0 + (flag * 9 + 3 * a + b) * 8 + min(lw + lh - 4, 7))
 
 
-@jit
+@inner
 def choice_price(chance: Any, kind: int, most: int, value: int, layer: int) -> int:
     """Price of `syntax.code_choice`."""
     total = 0
@@ -207,7 +208,7 @@ def choice_price(chance: Any, kind: int, most: int, value: int, layer: int) -> i
     return total
 
 
-@jit
+@inner
 def component_price(chance: Any, which: int, value: int) -> int:
     """Price of `syntax.code_component`."""
     wanted = abs(value)
@@ -225,7 +226,7 @@ def component_price(chance: Any, which: int, value: int) -> int:
     return total + price_bit(chance, 0, V0 + s + 2 + length)
 
 
-@jit
+@inner
 def part_price(chance: Any, info: Any, par: Any, x: int, y: int, log: int, part: int, own: int) -> int:
     """Price of `syntax.code_part`."""
     if par[KEY] and log == 6:
@@ -243,7 +244,7 @@ def part_price(chance: Any, info: Any, par: Any, x: int, y: int, log: int, part:
     return total + price_bit(chance, 1 if part == ALONG else 0, P0 + (s + 2) * 9 + near)
 
 
-@jit
+@inner
 def mode_price(chance: Any, v: Any, mode: int) -> int:
     """Price of `syntax.code_mode`, given what `likely` found."""
     total = 0
@@ -254,7 +255,7 @@ def mode_price(chance: Any, v: Any, mode: int) -> int:
     return total + 1280
 
 
-@jit
+@inner
 def try_block(
     e: Any, chance: Any, src: Any, plane: Any, levels: Any, x: int, y: int, lw: int, lh: int,
     guess: Any, gx: int, gy: int, kind: int, form: int, which: int, wk: Any,
@@ -296,7 +297,7 @@ def try_block(
     return best
 
 
-@jit
+@inner
 def coded(levels: Any, x: int, y: int, w: int, h: int) -> int:
     """Whether a block has levels."""
     for j in range(h):
@@ -306,7 +307,7 @@ def coded(levels: Any, x: int, y: int, w: int, h: int) -> int:
     return 0
 
 
-@jit
+@inner
 def try_chroma(e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int, wk: Any) -> float:
     """Chroma of a leaf or node on trial, with its mode when it is intra; returns the cost."""
     if e.par[GRAY]:
@@ -368,7 +369,7 @@ def try_chroma(e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int
     return cost
 
 
-@jit
+@inner
 def plain_chroma(e: Any, store: Any, x: int, y: int, w: int, h: int, wk: Any) -> float:
     """Chroma of an inter leaf without residual; returns its squared error."""
     if e.par[GRAY]:
@@ -389,7 +390,7 @@ def plain_chroma(e: Any, store: Any, x: int, y: int, w: int, h: int, wk: Any) ->
     return total
 
 
-@jit
+@inner
 def fetch(e: Any, slot: int, x: int, y: int, w: int, h: int, mx: int, my: int, out: Any) -> None:
     """Prediction of 14 bits from the interpolated planes."""
     plane = e.phases[slot, (my & 3) * 4 + (mx & 3)]
@@ -399,7 +400,7 @@ def fetch(e: Any, slot: int, x: int, y: int, w: int, h: int, mx: int, my: int, o
             out[j, i] = plane[y + j, x + i]
 
 
-@jit
+@inner
 def merged_luma(e: Any, unit: Any, x: int, y: int, w: int, h: int, wk: Any, out: Any) -> None:
     """Motion-compensated luma of a leaf in ``out``, from the interpolated planes."""
     depth = int(e.par[DEPTH])
@@ -426,7 +427,7 @@ def merged_luma(e: Any, unit: Any, x: int, y: int, w: int, h: int, wk: Any, out:
                 out[j, i] = min(max((wk[FIRST, j, i] + half) >> shift, 0), most)
 
 
-@jit
+@inner
 def absolute(e: Any, slot: int, x: int, y: int, w: int, h: int, ix: int, iy: int,
              limit: int) -> int:  # fmt: skip
     """Sum of absolute differences from a reference displaced by whole samples, in 14 bits."""
@@ -444,7 +445,7 @@ def absolute(e: Any, slot: int, x: int, y: int, w: int, h: int, ix: int, iy: int
     return total
 
 
-@jit
+@inner
 def phase_cost(e: Any, slot: int, x: int, y: int, w: int, h: int, mx: int, my: int, wk: Any,
                other: Any, both: int) -> int:  # fmt: skip
     """Hadamard cost of a vector; with ``both`` the mean with ``other`` (14 bits) counts."""
@@ -467,7 +468,7 @@ def phase_cost(e: Any, slot: int, x: int, y: int, w: int, h: int, mx: int, my: i
     return hadamard(e.src[0], x, y, out, w, h)
 
 
-@jit
+@inner
 def vector_price(chance: Any, pair: Any, mx: int, my: int) -> int:
     """Price of a vector by the better of two guesses."""
     a = component_price(chance, 0, mx - int(pair[0, 0])) + component_price(
@@ -479,14 +480,14 @@ def vector_price(chance: Any, pair: Any, mx: int, my: int) -> int:
     return min(a, b) + 256
 
 
-@jit
+@inner
 def fits(par: Any, x: int, y: int, w: int, h: int, mx: int, my: int) -> bool:
     """Whether `inter.clamp_vector` leaves a vector as it is."""
     return (-4 * (x + w + 16) <= mx <= 4 * (int(par[WIDTH]) - x + 16)
             and -4 * (y + h + 16) <= my <= 4 * (int(par[HEIGHT]) - y + 16))  # fmt: skip
 
 
-@jit
+@inner
 def motion_search(
     e: Any, chance: Any, slot: int, x: int, y: int, w: int, h: int, pair: Any, starts: Any,
     count: int, out: Any, wk: Any,
@@ -565,7 +566,7 @@ def motion_search(
     return best
 
 
-@jit
+@inner
 def keep(e: Any, depth: int, x: int, y: int, w: int, h: int, back: int) -> None:
     """Copy a region's decisions, levels and samples into buffers, or back from there."""
     ux, uy = x >> 2, y >> 2
@@ -593,7 +594,7 @@ def keep(e: Any, depth: int, x: int, y: int, w: int, h: int, back: int) -> None:
                     b[j, i] = plane[(y >> sy) + j, (x >> sx) + i]
 
 
-@jit
+@inner
 def try_luma(
     e: Any, chance: Any, x: int, y: int, lw: int, lh: int, guess: Any, kind: int, wk: Any
 ) -> float:
@@ -632,7 +633,7 @@ def try_luma(
     return total
 
 
-@jit
+@inner
 def fill(e: Any, x: int, y: int, w: int, h: int) -> None:
     """The first unit's fields for all units of a leaf, but for the flags of levels."""
     ux, uy = x >> 2, y >> 2
@@ -644,14 +645,14 @@ def fill(e: Any, x: int, y: int, w: int, h: int) -> None:
                         e.info[uy + j, ux + i, k] = e.info[uy, ux, k]
 
 
-@jit
+@inner
 def edges(e: Any, x: int, y: int, w: int, h: int, own: int, wk: Any) -> None:
     """The decoded luma around a leaf."""
     gather(e.rec[0], int(e.par[HEIGHT]), int(e.par[WIDTH]), x, y, w, h, e.info[:, :, ORDER], 2, 2,
            own, int(e.par[DEPTH]), wk[EDGES, TOP], wk[EDGES, LEFT])  # fmt: skip
 
 
-@jit
+@inner
 def intra_leaf(
     e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int, own: int, chroma: int,
     best: float, depth: int, extra: float, wk: Any,
@@ -725,7 +726,7 @@ def intra_leaf(
     return best
 
 
-@jit
+@inner
 def inter_trial(
     e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int, chroma: int, best: float,
     depth: int, bits: float, skip_bits: float, guess: Any, wk: Any,
@@ -768,7 +769,7 @@ def inter_trial(
     return best
 
 
-@jit
+@inner
 def leaf(
     e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int, forced: int, chroma: int,
     depth: int, wk: Any,
@@ -856,7 +857,7 @@ def leaf(
     return best
 
 
-@jit
+@inner
 def search_leaf(
     e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int, chroma: int, best: float,
     depth: int, own: int, bits: float, rival: int, wk: Any,
@@ -956,7 +957,7 @@ def search_leaf(
     return best
 
 
-@jit
+@inner
 def motion_trial(
     e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int, chroma: int, best: float,
     depth: int, own: int, bits: float, direction: int, found: Any, wk: Any,
@@ -998,7 +999,7 @@ def motion_trial(
                        wk)  # fmt: skip
 
 
-@jit
+@inner
 def forget(e: Any, x: int, y: int, side: int) -> None:
     """Nothing of a node is decoded."""
     for j in range(side >> 2):
@@ -1079,7 +1080,7 @@ def node(e: Any, chance: Any, store: Any, x: int, y: int, log: int, wk: Any) -> 
     return best
 
 
-@jit
+@inner
 def node_chroma(e: Any, chance: Any, store: Any, x: int, y: int, none: bool, lw: int, lh: int,
                 wk: Any) -> float:  # fmt: skip
     """Chroma of a divided node of 8."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from laconic.codec.video.hybrid.compiled import inner
 from laconic.codec.video.hybrid.inter import (
     CBF,
     CMODE,
@@ -70,12 +71,12 @@ CMODES_SET = sets(4)
 CBFS = [room(n) for n in (3 * 2 * 16, 3 * 2 * 8 * 4, 3 * 2 * 16 * 4, 3 * 2 * 40, 3 * 2 * 32, 6)]
 CBFS_SET = sets(6)
 (B0, B1, B2, B3, B4, B5) = CBFS
-VECTOR = [room(n) for n in (2 * 20, 2 * 20 * 8, 2 * 20 * 16, 2 * 20 * 16, 2 * 20 * 4, 2 * 20 * 4)]
-VECTOR_SET = sets(2 * 3)
+VECTOR = [room(n) for n in (3 * 20, 3 * 20 * 8, 3 * 20 * 16, 3 * 20 * 16, 3 * 20 * 4, 3 * 20 * 4)]
+VECTOR_SET = sets(3 * 3)
 (V0, V1, V2, V3, V4, V5) = VECTOR
 
 
-@jit
+@inner
 def at_left(info: Any, x: int, y: int, own: int) -> int:
     """Column of the unit to the left, -1 unless decoded."""
     if x == 0 or info[y >> 2, (x - 1) >> 2, ORDER] >= own:
@@ -83,7 +84,7 @@ def at_left(info: Any, x: int, y: int, own: int) -> int:
     return (x - 1) >> 2
 
 
-@jit
+@inner
 def at_top(info: Any, x: int, y: int, own: int) -> int:
     """Row of the unit above, -1 unless decoded."""
     if y == 0 or info[(y - 1) >> 2, x >> 2, ORDER] >= own:
@@ -91,7 +92,7 @@ def at_top(info: Any, x: int, y: int, own: int) -> int:
     return (y - 1) >> 2
 
 
-@jit
+@inner
 def code_part(coder: Any, info: Any, par: Any, x: int, y: int, log: int, part: int, own: int) -> int:
     """How a node that lies in the picture is divided."""
     left, top = at_left(info, x, y, own), at_top(info, x, y, own)
@@ -124,7 +125,7 @@ def code_part(coder: Any, info: Any, par: Any, x: int, y: int, log: int, part: i
     return ALONG if found else ACROSS
 
 
-@jit
+@inner
 def code_flag(
     coder: Any, info: Any, par: Any, flag: int, field: int, x: int, y: int, lw: int, lh: int,
     value: int, own: int,
@@ -148,7 +149,7 @@ def code_flag(
     )  # fmt: skip
 
 
-@jit
+@inner
 def code_choice(
     coder: Any, kind: int, most: int, value: int, lw: int, lh: int, layer: int, near: int
 ) -> int:
@@ -168,7 +169,7 @@ def code_choice(
     return found
 
 
-@jit
+@inner
 def likely(info: Any, x: int, y: int, own: int, v: Any) -> None:
     """The three likely modes of an intra leaf in ``v[:3]``, and those of its neighbours."""
     left, top = at_left(info, x, y, own), at_top(info, x, y, own)
@@ -190,7 +191,7 @@ def likely(info: Any, x: int, y: int, own: int, v: Any) -> None:
     v[3], v[4] = a, b
 
 
-@jit
+@inner
 def code_mode(
     coder: Any, info: Any, x: int, y: int, lw: int, lh: int, mode: int, own: int, v: Any
 ) -> int:
@@ -228,7 +229,7 @@ def code_mode(
     return found
 
 
-@jit
+@inner
 def code_chroma_mode(coder: Any, luma: int, lw: int, lh: int, mode: int) -> int:
     """DERIVED, LINEAR, or one of four: planar, across, along, mean."""
     size = min(lw + lh - 4, 7)
@@ -253,7 +254,7 @@ def code_chroma_mode(coder: Any, luma: int, lw: int, lh: int, mode: int) -> int:
     return 0 if index == 0 else 10 if index == 1 else 26 if index == 2 else 1
 
 
-@jit
+@inner
 def code_component(
     coder: Any, which: int, value: int, lw: int, lh: int, layer: int, other: int, dist: int
 ) -> int:
@@ -292,7 +293,7 @@ def code_component(
     return -found if code_plain(coder, 1 if value < 0 else 0, 1) else found
 
 
-@jit
+@inner
 def code_motion(
     coder: Any, info: Any, field: Any, par: Any, x: int, y: int, w: int, h: int, lw: int, lh: int,
     own: int, scratch: Any,
@@ -337,7 +338,7 @@ def code_motion(
         unit[MX0 + 2 * k], unit[MX0 + 2 * k + 1] = v[0], v[1]
 
 
-@jit
+@inner
 def spread(info: Any, x: int, y: int, w: int, h: int) -> None:
     """The first unit's fields for all units of a leaf."""
     ux, uy = x >> 2, y >> 2
@@ -349,13 +350,13 @@ def spread(info: Any, x: int, y: int, w: int, h: int) -> None:
                         info[uy + j, ux + i, k] = info[uy, ux, k]
 
 
-@jit
+@inner
 def energy_class(total: int) -> int:
     """0 to 3 for a sum of magnitudes."""
     return 0 if total == 0 else 1 if total < 3 else 2 if total < 9 else 3
 
 
-@jit
+@inner
 def code_cbf(
     coder: Any, plane: int, value: int, kind: int, lw: int, lh: int, around: int, mode: int,
     layer: int, other: int,
@@ -369,7 +370,7 @@ def code_cbf(
     )  # fmt: skip
 
 
-@jit
+@inner
 def code_luma(
     coder: Any, info: Any, par: Any, levels: Any, x: int, y: int, lw: int, lh: int, own: int,
     size: Any,
@@ -417,7 +418,7 @@ def code_luma(
                     info[uy + j, ux + i, ENERGY] = energy
 
 
-@jit
+@inner
 def code_chroma(
     coder: Any, info: Any, par: Any, levels: Any, x: int, y: int, lw: int, lh: int, size: Any
 ) -> None:
@@ -459,7 +460,7 @@ def code_chroma(
                     clear(target, cx, cy, 1 << bw, 1 << bh)
 
 
-@jit
+@inner
 def code_leaf(
     coder: Any, info: Any, field: Any, par: Any, luma: Any, x: int, y: int, lw: int, lh: int,
     own: int, forced: int, scratch: Any, size: Any,
@@ -530,7 +531,7 @@ def code_leaf(
                 info[(y >> 2) + j, (x >> 2) + i, SINED] = sined
 
 
-@jit
+@inner
 def put_order(info: Any, x: int, y: int, w: int, h: int, own: int) -> None:
     """A leaf's place in coding order."""
     for j in range(h >> 2):
@@ -605,7 +606,7 @@ def code_tree(
     return own
 
 
-@jit
+@inner
 def clear_chroma(par: Any, levels: Any, x: int, y: int, w: int, h: int) -> None:
     """No chroma levels."""
     sx, sy = int(par[SX]), int(par[SY])

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from laconic.codec.video.hybrid.compiled import inner
 from numpy.typing import NDArray
 
-from laconic.entropy.jit import jit
 
 ONE = 12  # bits of a basis
 COSINE, SINE = 0, 1
@@ -39,7 +40,7 @@ BASES = _bases()
 STEPS = np.array([round(64 * 16 * 2 ** ((q / 8 - 4) / 6)) for q in range(LONGEST_STEP)], np.int64)
 
 
-@jit
+@inner
 def forward(residual: Any, out: Any, lw: int, lh: int, kind: int, depth: int, work: Any) -> None:
     """Coefficients of ``residual[:h, :w]``; ``work`` is scratch of the same kind (int32)."""
     w, h = 1 << lw, 1 << lh
@@ -61,7 +62,7 @@ def forward(residual: Any, out: Any, lw: int, lh: int, kind: int, depth: int, wo
             out[k, x] >>= ONE
 
 
-@jit
+@inner
 def inverse(
     levels: Any, ly: int, lx: int, residual: Any, lw: int, lh: int, kind: int, step: int,
     depth: int, work: Any,
