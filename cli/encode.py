@@ -66,7 +66,7 @@ COLUMNS = [
 )
 @click.option(
     "--network",
-    type=click.Choice(["motion", "motion-1", "grids", "hnerv-boost", "hnerv"]),
+    type=click.Choice(["motion", "grids", "hnerv-boost", "hnerv"]),
     help="What is fitted to a film. [default: motion]",
 )
 @click.option("--chunk", type=click.IntRange(1), help="Frames of a film that are fitted together.")

@@ -101,7 +101,7 @@ def from_rgb(samples: NDArray[np.uint8]) -> Planes:
 
 def to_rgb(planes: Planes, sampling: Sampling) -> NDArray[np.uint8]:
     """RGB ``[H, W, 3]`` of planes, rounded once."""
-    rows, columns = planes[0].shape
+    _rows, _columns = planes[0].shape
     if sampling.gray and sampling.full:
         samples = (planes[0] >> (sampling.depth - 8)).astype(np.uint8)
         return np.repeat(samples[..., None], 3, 2)

@@ -1,5 +1,6 @@
-"""Films as planes: round trips of every sampling, exactness, damage, targets, and no conversions."""
+"""Films as planes: round trips of every sampling, exactness, damage, targets, no conversions."""
 
+import contextlib
 import os
 import random
 import subprocess
@@ -163,10 +164,8 @@ def test_prefixes_are_refused_or_differ() -> None:
     check = read(payload, made).symbols_check
 
     for length in range(0, len(payload), max(1, len(payload) // 25)):
-        try:
+        with contextlib.suppress(FormatError):
             assert read(payload[:length], made).symbols_check != check
-        except FormatError:
-            pass
 
 
 def test_damaged_chunks_end_in_an_error_or_another_check() -> None:
@@ -177,16 +176,12 @@ def test_damaged_chunks_end_in_an_error_or_another_check() -> None:
     for _ in range(30):
         changed = bytearray(payload)
         changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
-        try:
+        with contextlib.suppress(LaconicError):
             assert read(bytes(changed), made).symbols_check != check
-        except LaconicError:
-            pass
     for size in (0, 9, 200):
         noise = payload[:7] + rng.randbytes(size)
-        try:
+        with contextlib.suppress(LaconicError):
             read(noise, made)
-        except LaconicError:
-            pass
 
 
 def test_impossible_heads_are_refused() -> None:
@@ -201,7 +196,8 @@ def test_impossible_heads_are_refused() -> None:
     with pytest.raises(LimitError):
         decode(payload, 1000, 1 << 14, 1 << 14, Limits(cells=2**20, pixels=2**40))
     head, offset = Head.unpack(payload)
-    assert Head.unpack(head.pack()) == (head, len(head.pack())) and offset == len(head.pack())
+    assert Head.unpack(head.pack()) == (head, len(head.pack()))
+    assert offset == len(head.pack())
 
 
 @pytest.mark.parametrize("layout", ["yuv420p", "yuv422p", "yuv444p", "gray"])

@@ -1,8 +1,8 @@
 """Chunks of film: what the stream around them needs to know.
 
 `Fit` turns frames into a payload, `decode` a payload into a decoder that evaluates any frame. Both
-choose by the kind of network: `laconic.codec.video.hybrid`, `laconic.codec.video.motion` for kind 4,
-or one of the others.
+choose by the kind of network: `laconic.codec.video.hybrid`, `laconic.codec.video.motion` for kind
+4, or one of the others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from laconic.codec.video.hybrid.clip import Clip
 from laconic.codec.video.hybrid.decoder import HybridDecoder, decode_hybrid
 from laconic.codec.video.hybrid.fit import HybridFit
 from laconic.codec.video.motion.decoder import MotionDecoder, decode_motion
-from laconic.codec.video.motion.fit import MotionFit
 from laconic.codec.video.plan import KINDS
 from laconic.codec.video.settings import FitSettings
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
@@ -27,11 +26,9 @@ from laconic.formats.varint import read_varint
 
 __all__ = ["Clip", "Decoder", "Fit", "FitSettings", "HybridDecoder", "MotionDecoder", "decode"]
 
-FITS: Mapping[str, Any] = {"motion": HybridFit, "motion-1": MotionFit}
-
 
 class Fit:
-    """A fit of the kind that the settings name: of FITS, or a `fit.Fit`."""
+    """A fit of the kind that the settings name: a `HybridFit` or a `fit.Fit`."""
 
     def __new__(  # type: ignore[misc]
         cls,
@@ -40,7 +37,7 @@ class Fit:
         init: Mapping[str, Any] | None = None,
     ) -> Any:
         """See ``laconic.codec.video.fit.Fit``; "motion" takes a `Clip`, the others RGB."""
-        kind = FITS.get(settings.network, fit.Fit)
+        kind = HybridFit if settings.network == "motion" else fit.Fit
         return kind(frames, settings, init)
 
     @classmethod
@@ -48,7 +45,7 @@ class Fit:
         cls, frames: NDArray[np.uint8] | Clip, settings: FitSettings, state: Mapping[str, Any]
     ) -> Any:
         """A fit that goes on where its ``state()`` was taken."""
-        kind: Any = FITS.get(settings.network, fit.Fit)
+        kind: Any = HybridFit if settings.network == "motion" else fit.Fit
         return kind.resume(frames, settings, state)
 
 

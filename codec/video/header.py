@@ -21,7 +21,7 @@ CODEC_VERSION = 1
 class HnervHeader:
     """Kind of network, and the number of frames of each chunk in order of presentation.
 
-    Symbols are equal on every machine. Frames of ``motion`` are too; those of the other networks are
+    Symbols are equal on every machine. Frames of ``motion`` are too; those of other networks are
     synthesised in floating point and may differ by one level of one sample between machines.
     """
 

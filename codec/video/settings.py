@@ -29,7 +29,7 @@ class FitSettings:
     """Settings of the fit of one chunk.
 
     Attributes:
-        network: "motion", "motion-1", "grids", "hnerv-boost" or "hnerv".
+        network: "motion", "grids", "hnerv-boost" or "hnerv".
         preset: "fast", "medium" or "slow": steps of the optimiser, see ``PRESETS``.
         target_bytes: of this chunk's payload, an upper bound.
         quality: 0..100, when no target is given; 50 by default.
@@ -43,9 +43,10 @@ class FitSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.network not in KINDS:
+        if self.network not in KINDS or self.network == "motion-1":
             raise ParameterError(
-                f"there is no network {self.network!r}: expected one of {', '.join(KINDS)}"
+                f"there is no network {self.network!r} to encode with: expected one of"
+                f" {', '.join(name for name in KINDS if name != 'motion-1')}"
             )
         if self.preset not in PRESETS:
             raise ParameterError(

@@ -278,5 +278,3 @@ def padded(plane: NDArray[np.uint16], shape: tuple[int, int]) -> NDArray[np.uint
     """A plane with its last row and column repeated up to ``shape``."""
     rows, columns = plane.shape
     return np.pad(plane, ((0, shape[0] - rows), (0, shape[1] - columns)), "edge")
-
-

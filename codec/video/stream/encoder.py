@@ -18,7 +18,13 @@ import numpy as np
 from laconic.codec.base import EncodeSettings
 from laconic.codec.video.header import CODEC_ID, CODEC_VERSION, HnervHeader
 from laconic.codec.video.stream.cuts import longest_chunk, plan_chunks
-from laconic.codec.video.stream.fitting import FrameSource, PlaneSource, Task, fit_at_once, fit_in_turn
+from laconic.codec.video.stream.fitting import (
+    FrameSource,
+    PlaneSource,
+    Task,
+    fit_at_once,
+    fit_in_turn,
+)
 from laconic.codec.video.stream.stopping import Stopper
 from laconic.codec.video.stream.work import Work, load
 from laconic.entropy.check import SymbolCheck
@@ -36,8 +42,8 @@ FILE_OVERHEAD = 64
 
 @dataclass(frozen=True)
 class Report:
-    """What was written. ``psnr`` is the mean over frames, in dB, of what is decoded from the stream: RGB, for ``motion`` luma;
-    None without verification. ``complete`` is false after a stop."""
+    """What was written. ``psnr`` is the mean over frames, in dB, of what is decoded from the stream
+    (RGB, for ``motion`` luma); None without verification. ``complete`` is false after a stop."""
 
     bytes: int
     frames: int
