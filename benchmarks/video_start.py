@@ -3,9 +3,9 @@
     python benchmarks/video_start.py CLIP .. [--frames 17] [--rounds 2]
 
 Clips are lossless 4:2:0 files that no table of results is measured on. They are encoded one after
-the other at several quantisers, with contexts and weights carried on; what these hold at the end, with
-fewer visits so that they still follow a film quickly, is where every chunk begins. A changed file
-changes the bitstream: it needs a new version in ``codec/video/hybrid/clip.py``.
+the other at several quantisers, with contexts and weights carried on; what these hold at the end,
+with fewer visits so that they still follow a film quickly, is where every chunk begins. A changed
+file changes the bitstream: it needs a new version in ``codec/video/hybrid/clip.py``.
 """
 
 from __future__ import annotations
