@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import math
 import re
 import time
@@ -243,6 +244,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "video_rd")
     arguments = parser.parse_args()
     journal = Journal(arguments.out)
+    known = arguments.out.with_suffix(".json")
+    if not journal.rows and known.exists():
+        journal.rows = json.loads(known.read_text())
     wanted = arguments.codecs or [*RIVALS, "motion fast"]
     for path in sorted(arguments.clips.glob("*.mkv")) if arguments.clips else ():
         if arguments.only and path.stem not in arguments.only:

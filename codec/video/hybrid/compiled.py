@@ -1,8 +1,8 @@
 """`inner`: as ``laconic.entropy.jit.jit``, for kernels that other kernels alone call.
 
 numba then makes no second function that takes Python's objects apart, which for kernels of many
-arrays takes longer to compile than the kernel itself; and it makes one version of each kernel, where
-it would make one for every constant and every width of integer that a caller passes.
+arrays takes longer to compile than the kernel itself; and it makes one version of each kernel,
+where it would make one for every constant and every width of integer that a caller passes.
 """
 
 from __future__ import annotations

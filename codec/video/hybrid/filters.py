@@ -13,6 +13,7 @@ from laconic.codec.video.hybrid.compiled import inner
 from laconic.codec.video.hybrid.inter import (
     DEPTH,
     DIR,
+    ENERGY,
     GRAY,
     HEIGHT,
     INTER,
@@ -28,7 +29,6 @@ from laconic.codec.video.hybrid.inter import (
     SY,
     TYPE,
     WIDTH,
-    ENERGY,
 )
 from laconic.entropy.jit import jit
 
@@ -40,8 +40,10 @@ FLATNESS = np.array([0] * 16 + list(range(6, 19)) + list(range(20, 66, 2)) + [64
 @inner
 def strength(info: Any, par: Any, py: int, px: int, qy: int, qx: int) -> int:
     """0 no filter, 1 inter, 2 intra: of the edge between two units."""
-    if info[py, px, ORDER] == info[qy, qx, ORDER] and info[qy, qx, LW] < 6 and (
-        info[qy, qx, LH] < 6
+    if (
+        info[py, px, ORDER] == info[qy, qx, ORDER]
+        and info[qy, qx, LW] < 6
+        and (info[qy, qx, LH] < 6)
     ):
         return 0
     p, q = info[py, px], info[qy, qx]

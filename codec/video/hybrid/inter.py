@@ -12,7 +12,6 @@ import numpy as np
 
 from laconic.codec.video.hybrid.compiled import inner
 
-
 LUMA = np.array(
     [[0, 0, 0, 64, 0, 0, 0, 0], [-1, 4, -10, 58, 17, -5, 1, 0],
      [-1, 4, -11, 40, 40, -11, 4, -1], [0, 1, -5, 17, 58, -10, 4, -1]], np.int32)  # fmt: skip
@@ -206,9 +205,7 @@ def same_motion(a: Any, i: int, j: int) -> bool:
         return False
     if a[i, 0] != 1 and (a[i, 1] != a[j, 1] or a[i, 3] != a[j, 3] or a[i, 4] != a[j, 4]):
         return False
-    return not (
-        a[i, 0] != 0 and (a[i, 2] != a[j, 2] or a[i, 5] != a[j, 5] or a[i, 6] != a[j, 6])
-    )
+    return not (a[i, 0] != 0 and (a[i, 2] != a[j, 2] or a[i, 5] != a[j, 5] or a[i, 6] != a[j, 6]))
 
 
 @inner
@@ -234,17 +231,16 @@ def merge_candidates(
             known = known or same_motion(out, n, j)
         if not known:
             n += 1
-    if par[TEMPORAL] and n < MERGE:
-        if colocated(field, par, x, y, w, h, int(par[DISTANCE0]), v):
-            out[n, 0], out[n, 1], out[n, 3], out[n, 4] = 0, 0, v[0], v[1]
-            out[n, 2], out[n, 5], out[n, 6] = 0, 0, 0
-            if par[COUNT1] and colocated(field, par, x, y, w, h, int(par[DISTANCE1]), v):
-                out[n, 0], out[n, 2], out[n, 5], out[n, 6] = 2, 0, v[0], v[1]
-            known = False
-            for j in range(n):
-                known = known or same_motion(out, n, j)
-            if not known:
-                n += 1
+    if par[TEMPORAL] and n < MERGE and colocated(field, par, x, y, w, h, int(par[DISTANCE0]), v):
+        out[n, 0], out[n, 1], out[n, 3], out[n, 4] = 0, 0, v[0], v[1]
+        out[n, 2], out[n, 5], out[n, 6] = 0, 0, 0
+        if par[COUNT1] and colocated(field, par, x, y, w, h, int(par[DISTANCE1]), v):
+            out[n, 0], out[n, 2], out[n, 5], out[n, 6] = 2, 0, v[0], v[1]
+        known = False
+        for j in range(n):
+            known = known or same_motion(out, n, j)
+        if not known:
+            n += 1
     if n >= 2 and n < MERGE and par[COUNT1]:
         for pair in range(2):
             i, j = (0, 1) if pair == 0 else (1, 0)

@@ -13,7 +13,6 @@ import numpy as np
 
 from laconic.codec.video.hybrid.compiled import inner
 
-
 PLANAR, MEAN, HORIZONTAL, VERTICAL = 0, 1, 10, 26
 DERIVED, LINEAR = 35, 36  # of chroma: as luma, from luma
 ANGLES = np.array(
@@ -163,7 +162,7 @@ def predict(
                         out[y, x] = line[base + x + 1]
                     else:
                         out[x, y] = line[base + x + 1]
-    if mode <= MEAN or mode == HORIZONTAL or mode == VERTICAL:  # blend into the boundary
+    if mode <= MEAN or mode in (HORIZONTAL, VERTICAL):  # blend into the boundary
         log = 0
         while (1 << log) * (1 << log) < w * h:
             log += 1

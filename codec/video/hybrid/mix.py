@@ -4,7 +4,7 @@ Every decision has six contexts. Each context has a probability that follows wha
 at first, slower with every visit); their logits are mixed with weights that a small set of circum-
 stances selects and that follow the gradient of the code length (Mahoney, "Adaptive Weighing of
 Context Models for Lossless Data Compression", 2005). Everything is integers, so every machine finds
-the same probabilities. `code_bit` is coder, decoder and price in one, and so is the syntax above it.
+the same probabilities. `code_bit` is coder and decoder in one, and so is the syntax above it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from laconic.codec.video.hybrid.compiled import inner
 from numpy.typing import NDArray
 
+from laconic.codec.video.hybrid.compiled import inner
 
 INPUTS = 6
 FINE = 22  # bits of a context's probability

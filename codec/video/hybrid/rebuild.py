@@ -15,7 +15,6 @@ from laconic.codec.video.hybrid.inter import (
     DIR,
     GRAY,
     HEIGHT,
-    INTER,
     LH,
     LW,
     MODE,
@@ -42,7 +41,6 @@ from laconic.codec.video.hybrid.intra import (
 )
 from laconic.codec.video.hybrid.transform import COSINE, STEPS, inverse
 from laconic.entropy.jit import jit
-
 
 # Scratch of a coder, int32 [SCRATCH, 72, 144]: prediction, one for each reference, rows between two
 # filters, residual, between two transforms, samples around a block, magnitudes, coefficients, and
@@ -104,7 +102,8 @@ def inter_chroma(
         if direction == 1 - k:
             continue
         plane = planes[int(par[SLOT0 + 4 * k + int(unit[REF0 + k])])]
-        chroma_block(plane, int(par[HEIGHT]) >> sy, int(par[WIDTH]) >> sx, x >> sx, y >> sy, w >> sx, h >> sy, int(unit[MX0 + 2 * k]),
+        chroma_block(plane, int(par[HEIGHT]) >> sy, int(par[WIDTH]) >> sx, x >> sx, y >> sy,
+                     w >> sx, h >> sy, int(unit[MX0 + 2 * k]),
                      int(unit[MX0 + 2 * k + 1]), sx, sy, depth,
                      wk[FIRST + n], wk[TAPS])  # fmt: skip
         n += 1
@@ -122,7 +121,17 @@ def intra_block(
     rows, columns = int(par[HEIGHT]) >> (2 - uy), int(par[WIDTH]) >> (2 - ux)
     gather(plane, rows, columns, x, y, w, h, info[:, :, ORDER], ux, uy, own, depth,
            wk[EDGES, TOP], wk[EDGES, LEFT])  # fmt: skip
-    predict(mode, w, h, wk[EDGES, TOP], wk[EDGES, LEFT], 1 if w * h >= 256 else 0, depth, wk[GUESSED], wk[EDGES, LINE])
+    predict(
+        mode,
+        w,
+        h,
+        wk[EDGES, TOP],
+        wk[EDGES, LEFT],
+        1 if w * h >= 256 else 0,
+        depth,
+        wk[GUESSED],
+        wk[EDGES, LINE],
+    )
 
 
 @inner
@@ -175,7 +184,7 @@ def guess_chroma(
     info: Any, par: Any, plane: Any, luma: Any, x: int, y: int, cx: int, cy: int, w: int, h: int,
     wk: Any,
 ) -> None:  # fmt: skip
-    """The intra prediction of a chroma block at (cx, cy) of the node at (x, y) in ``wk[GUESSED]``."""
+    """The intra prediction of a chroma block at (cx, cy), of the node at (x, y) of luma."""
     unit = info[y >> 2, x >> 2]
     sx, sy, own = int(par[SX]), int(par[SY]), int(unit[ORDER])
     mode = int(unit[CMODE])
@@ -220,9 +229,7 @@ def rebuild_chroma(
 
 
 @jit
-def rebuild_frame(
-    info: Any, par: Any, store: Any, levels: Any, planes: Any, wk: Any
-) -> None:
+def rebuild_frame(info: Any, par: Any, store: Any, levels: Any, planes: Any, wk: Any) -> None:
     """All leaves of a frame whose decisions and levels are read, in coding order."""
     stack = np.zeros((64, 3), np.int32)
     for y0 in range(0, int(par[HEIGHT]), 64):

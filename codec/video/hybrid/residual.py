@@ -143,7 +143,7 @@ def code_residual(
         for place in range(a + b - 1, -1, -1):
             bit = last >> place & 1
             n = min(node, 63)
-            s = (kind * 8 + shape)
+            s = kind * 8 + shape
             bit = code_bit(
                 coder, bit, LAST_SET + kind,
                 L0 + (s * 6 + place) * 2 + (1 if node == 1 << (a + b - 1 - place) else 0),
@@ -196,7 +196,7 @@ def code_residual(
             place = min(x if lw < 4 else x >> 1, 7) * 8 + min(y if lh < 4 else y >> 1, 7)
             if lw > 3 or lh > 3:
                 place = min(x, 3 + (x >> 2), 7) * 8 + min(y, 3 + (y >> 2), 7)
-            path = min(mode, 36) + (0 if kind < 2 else 0)
+            path = min(mode, 36)
             if kind & 1:
                 path = 37 + (kind >> 1)
             elif kind == 2:
@@ -341,7 +341,7 @@ def quantise(
                 count_here += 1
             bits += price
         keep = count_here > 0
-        if 0 < i:
+        if i > 0:
             full = float(price_bit(chance, 1, E0 + kind * 4 + 1))
             none = float(price_bit(chance, 0, E0 + kind * 4 + 1))
             if keep and gain - weight * (bits + full) < -weight * none:

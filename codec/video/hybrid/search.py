@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from laconic.codec.video.hybrid.compiled import inner
 from laconic.codec.video.hybrid.inter import (
-    LUMA,
     CBF,
     CMODE,
     COUNT0,
@@ -31,6 +30,7 @@ from laconic.codec.video.hybrid.inter import (
     KEY,
     LAYER,
     LH,
+    LUMA,
     LW,
     MERGE,
     MERGED,
@@ -108,9 +108,7 @@ REACH = 88  # samples around the interpolated planes
 MISSED = 1e30
 # Places in Encoder.par.
 EFFORT = PARAMETERS
-(ROUNDS, INTRA_KEPT, MERGE_KEPT, HALVES, SINES, REFS, STOP_SKIP, NEXT) = range(
-    EFFORT, EFFORT + 8
-)
+(ROUNDS, INTRA_KEPT, MERGE_KEPT, HALVES, SINES, REFS, STOP_SKIP, NEXT) = range(EFFORT, EFFORT + 8)
 
 
 class Encoder(NamedTuple):
@@ -227,7 +225,9 @@ def component_price(chance: Any, which: int, value: int) -> int:
 
 
 @inner
-def part_price(chance: Any, info: Any, par: Any, x: int, y: int, log: int, part: int, own: int) -> int:
+def part_price(
+    chance: Any, info: Any, par: Any, x: int, y: int, log: int, part: int, own: int
+) -> int:
     """Price of `syntax.code_part`."""
     if par[KEY] and log == 6:
         return 0
@@ -327,7 +327,9 @@ def try_chroma(e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int
             total = 0.0
             for which in range(1, 3):
                 src, plane = e.src[which], e.rec[which]
-                guess_chroma(e.info, e.par, plane, e.rec[0], x, y, x1, y1, 1 << bw, 1 << bh, wk)  # fmt: skip
+                guess_chroma(
+                    e.info, e.par, plane, e.rec[0], x, y, x1, y1, 1 << bw, 1 << bh, wk
+                )  # fmt: skip
                 total += float(hadamard(src, x1, y1, wk[GUESSED], 1 << bw, 1 << bh))
             bits = price_bit(chance, 1, Q0) if mode == LINEAR else price_bit(chance, 0, Q0)
             if m != 1:
@@ -361,8 +363,8 @@ def try_chroma(e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int
                     guess_chroma(e.info, e.par, plane, e.rec[0], x, y, x1 + tx, y1 + ty, 1 << bw,
                                  1 << bh, wk)  # fmt: skip
                     gx, gy = 0, 0
-                cost += try_block(e, chance, src, plane, levels, x1 + tx, y1 + ty, bw, bh, wk[GUESSED],
-                                  gx, gy, 2 + inter, COSINE, which, wk)  # fmt: skip
+                cost += try_block(e, chance, src, plane, levels, x1 + tx, y1 + ty, bw, bh,
+                                  wk[GUESSED], gx, gy, 2 + inter, COSINE, which, wk)  # fmt: skip
                 first = e.info[(y + (ty << sy)) >> 2, (x + (tx << sx)) >> 2]
                 got = coded(levels, x1 + tx, y1 + ty, 1 << bw, 1 << bh)
                 first[CBF] = (int(first[CBF]) & ~(1 << which)) | got << which
@@ -379,9 +381,7 @@ def plain_chroma(e: Any, store: Any, x: int, y: int, w: int, h: int, wk: Any) ->
     total = 0.0
     for which in range(1, 3):
         src, plane, levels = e.src[which], e.rec[which], e.lev[which]
-        inter_chroma(
-            e.info, e.par, store[which], x, y, w, h, x, y, wk
-        )
+        inter_chroma(e.info, e.par, store[which], x, y, w, h, x, y, wk)
         clear(levels, x1, y1, w1, h1)
         for j in range(h1):
             for i in range(w1):
@@ -606,8 +606,8 @@ def try_luma(
     for ty in range(0, 1 << lh, 1 << bh):
         for tx in range(0, 1 << lw, 1 << bw):
             unit[SINED] = 0
-            cost = try_block(e, chance, e.src[0], e.rec[0], e.lev[0], x + tx, y + ty, bw, bh, guess, tx, ty,
-                             kind, COSINE, 0, wk)  # fmt: skip
+            cost = try_block(e, chance, e.src[0], e.rec[0], e.lev[0], x + tx, y + ty, bw, bh,
+                             guess, tx, ty, kind, COSINE, 0, wk)  # fmt: skip
             got = coded(e.lev[0], x + tx, y + ty, 1 << bw, 1 << bh)
             if small and got:
                 flag = F_SINE + 2 * kind
@@ -617,8 +617,8 @@ def try_luma(
                     for j in range(1 << bh):
                         for i in range(1 << bw):
                             a[j, i], b[j, i] = e.lev[0, y + j, x + i], e.rec[0, y + j, x + i]
-                    other = try_block(e, chance, e.src[0], e.rec[0], e.lev[0], x, y, bw, bh, guess, 0, 0, kind,
-                                      SINE, 0, wk)  # fmt: skip
+                    other = try_block(e, chance, e.src[0], e.rec[0], e.lev[0], x, y, bw, bh,
+                                      guess, 0, 0, kind, SINE, 0, wk)  # fmt: skip
                     other += e.lam[0] * price_bit(chance, 1, F0 + flag * 72 + min(lw + lh - 4, 7))
                     if other < cost and coded(e.lev[0], x, y, 1 << bw, 1 << bh):
                         cost = other
@@ -686,7 +686,17 @@ def intra_leaf(
                 m = int(v[i])
             if m < 0 or m > 34 or (stage in (1, 2) and m < 2) or costs[m] < 1 << 30:
                 continue
-            predict(m, w, h, wk[EDGES, TOP], wk[EDGES, LEFT], smooth, int(e.par[DEPTH]), wk[TRIAL], wk[EDGES, LINE])
+            predict(
+                m,
+                w,
+                h,
+                wk[EDGES, TOP],
+                wk[EDGES, LEFT],
+                smooth,
+                int(e.par[DEPTH]),
+                wk[TRIAL],
+                wk[EDGES, LINE],
+            )
             cost = hadamard(e.src[0], x, y, wk[TRIAL], w, h)
             cost += int(e.lam[1] * mode_price(chance, v, m))
             costs[m] = cost
@@ -712,7 +722,17 @@ def intra_leaf(
         unit[CBF] = 0
         likely(e.info, x, y, own, v)
         bits = mode_price(chance, v, chosen)
-        predict(chosen, w, h, wk[EDGES, TOP], wk[EDGES, LEFT], smooth, int(e.par[DEPTH]), wk[TRIAL], wk[EDGES, LINE])
+        predict(
+            chosen,
+            w,
+            h,
+            wk[EDGES, TOP],
+            wk[EDGES, LEFT],
+            smooth,
+            int(e.par[DEPTH]),
+            wk[TRIAL],
+            wk[EDGES, LINE],
+        )
         cost = extra + e.lam[0] * bits + try_luma(e, chance, x, y, lw, lh, wk[TRIAL], 0, wk)
         if chroma and cost < best:
             fill(e, x, y, w, h)
@@ -759,8 +779,8 @@ def inter_trial(
     if chroma and cost < best:
         cost += try_chroma(e, chance, store, x, y, lw, lh, wk)
     some = int(unit[CBF])
-    for j in range(0, h >> 2):
-        for i in range(0, w >> 2):
+    for j in range(h >> 2):
+        for i in range(w >> 2):
             some |= int(e.info[(y >> 2) + j, (x >> 2) + i, CBF])
     if cost < best and (some or not unit[MERGED]):
         best = cost
@@ -937,9 +957,9 @@ def search_leaf(
                         ny = cy + (reach if i == 2 else -reach if i == 3 else 0)
                         if not fits(par, x, y, w, h, nx, ny):
                             continue
-                        cost = phase_cost(
-                            e, slot, x, y, w, h, nx, ny, wk, wk[SECOND], 1
-                        ) + low * (fixed + vector_price(chance, pair, nx, ny))
+                        cost = phase_cost(e, slot, x, y, w, h, nx, ny, wk, wk[SECOND], 1) + low * (
+                            fixed + vector_price(chance, pair, nx, ny)
+                        )
                         if cost < now:
                             now, mx, my, moved = cost, nx, ny, True
             both[k, 1], both[k, 2] = mx, my
@@ -1019,13 +1039,11 @@ def node(e: Any, chance: Any, store: Any, x: int, y: int, log: int, wk: Any) -> 
     lam = e.lam[0]
     level = log - 3
     best, skipped = MISSED, False
-    whole = MISSED
     box = 6 + level
     if inside and not (par[KEY] and log == 6):
         forget(e, x, y, side)
         cost = lam * part_price(chance, e.info, par, x, y, log, WHOLE, own)
         best = cost + leaf(e, chance, store, x, y, log, log, -1, 1, level, wk)
-        whole = best
         keep(e, box, x, y, side, side, 0)
         skipped = e.info[y >> 2, x >> 2, SKIP] == 1
         if not (skipped and e.par[STOP_SKIP]):

@@ -1,8 +1,8 @@
 """A tree block's decisions in the order of the stream, for the encoder and the decoder alike.
 
 Square nodes of 64 to 8 samples are whole, halved across or along, or quartered; a node of 8 may be
-quartered for intra prediction. What a unit of 4 x 4 samples belongs to lies in ``info[rows, columns,
-FIELDS]``, levels lie in planes. When reading, the same functions fill both.
+quartered for intra prediction. What a unit of 4 x 4 samples belongs to lies in ``info[rows,
+columns, FIELDS]``, levels lie in planes. When reading, the same functions fill both.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def at_top(info: Any, x: int, y: int, own: int) -> int:
 
 
 @inner
-def code_part(coder: Any, info: Any, par: Any, x: int, y: int, log: int, part: int, own: int) -> int:
+def code_part(
+    coder: Any, info: Any, par: Any, x: int, y: int, log: int, part: int, own: int
+) -> int:
     """How a node that lies in the picture is divided."""
     left, top = at_left(info, x, y, own), at_top(info, x, y, own)
     size = log - 3
@@ -102,7 +104,9 @@ def code_part(coder: Any, info: Any, par: Any, x: int, y: int, log: int, part: i
         wl, hl = int(info[y >> 2, left, LW]), int(info[y >> 2, left, LH])
     if top >= 0:
         wt, ht = int(info[top, x >> 2, LW]), int(info[top, x >> 2, LH])
-    near = 3 * (0 if left < 0 else 1 if hl >= log else 2) + (0 if top < 0 else 1 if wt >= log else 2)
+    near = 3 * (0 if left < 0 else 1 if hl >= log else 2) + (
+        0 if top < 0 else 1 if wt >= log else 2
+    )
     both = min(max((wl + hl), 0), 12) // 3 * 5 + min(wt + ht, 12) // 3
     layer = min(int(par[LAYER]), 3)
     el = int(info[y >> 2, left, ENERGY]) if left >= 0 else 0
@@ -246,8 +250,8 @@ def code_chroma_mode(coder: Any, luma: int, lw: int, lh: int, mode: int) -> int:
     for place in range(1, -1, -1):
         n = 2 if place else 3 + node
         bit = code_bit(
-            coder, index >> place & 1, CMODES_SET + 2, Q0 + n, Q1 + n * 8 + size, Q2 + n * 36 + luma,
-            Q3 + n, Q4 + n, Q5 + n,
+            coder, index >> place & 1, CMODES_SET + 2, Q0 + n, Q1 + n * 8 + size,
+            Q2 + n * 36 + luma, Q3 + n, Q4 + n, Q5 + n,
         )  # fmt: skip
         node = 2 * node + bit
     index = node
@@ -301,7 +305,7 @@ def code_motion(
     """Direction, references and vectors of a leaf that is not merged, in its first unit."""
     unit = info[y >> 2, x >> 2]
     layer = int(par[LAYER])
-    left, top = at_left(info, x, y, own), at_top(info, x, y, own)
+    left = at_left(info, x, y, own)
     near = 0
     if left >= 0 and info[y >> 2, left, TYPE] == INTER:
         near = 1 + int(info[y >> 2, left, DIR])
@@ -400,11 +404,10 @@ def code_luma(
             total = 0
             if cbf:
                 if bw < 5 and bh < 5:
-                    if tx == 0 and ty == 0:
-                        unit[SINED] = code_flag(
-                            coder, info, par, F_SINE + 2 * inter, SINED, x, y, lw, lh,
-                            int(unit[SINED]), own,
-                        )  # fmt: skip
+                    unit[SINED] = code_flag(
+                        coder, info, par, F_SINE + 2 * inter, SINED, x, y, lw, lh,
+                        int(unit[SINED]), own,
+                    )  # fmt: skip
                 total = code_residual(
                     coder, levels, x + tx, y + ty, bw, bh, inter, mode, around, layer, size
                 )
@@ -577,8 +580,8 @@ def code_tree(
                 n += 1
             continue
         leaves = 1 if part == WHOLE else 4 if part == QUARTERS else 2
-        lw = log - (1 if part == ALONG or part == QUARTERS else 0)
-        lh = log - (1 if part == ACROSS or part == QUARTERS else 0)
+        lw = log - (1 if part in (ALONG, QUARTERS) else 0)
+        lh = log - (1 if part in (ACROSS, QUARTERS) else 0)
         forced = INTRA if part == QUARTERS else -1
         skipped = 1
         for i in range(leaves):

@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from laconic.codec.video.hybrid.compiled import inner
 from numpy.typing import NDArray
 
+from laconic.codec.video.hybrid.compiled import inner
 
 ONE = 12  # bits of a basis
 COSINE, SINE = 0, 1

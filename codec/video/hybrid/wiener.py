@@ -1,7 +1,7 @@
 """A filter fitted to each frame: decoded luma moves towards the source by least squares.
 
-As in VVC's adaptive loop filter (Karczewicz et al., 2021): samples fall into classes by activity and
-direction; each class has symmetric weights for the differences from the samples around. A frame
+As in VVC's adaptive loop filter (Karczewicz et al., 2021): samples fall into classes by activity
+and direction; each class has symmetric weights for the differences from the samples around. A frame
 switches a class off, takes the weights sent last for it, or sends others.
 """
 
