@@ -183,24 +183,19 @@ def toolkit() -> str:
 
 
 def video_short() -> str:
-    """Films at the default preset, for the README."""
+    """Films at the default preset against other encoders, for the README."""
+    from video_rd import RIVALS, delta
+
+    points = load("video_rd")
+    clips = sorted({p["clip"] for p in points})
     rows = []
-    for p in load("video_rd"):
-        if p["codec"] in ("motion fast", "motion medium", "grids medium", "hnerv medium"):
-            minutes = p["encode_cpu_s"] / 60
-            rows.append((p["clip"], p["codec"], p, f"{minutes:.1f}"))
-        elif p["codec"] == "x264 medium" and p["setting"] in (32.0, 37.0):
-            rows.append((p["clip"], f"{p['codec']}, CRF {p['setting']:.0f}", p, "-"))
-    rows = [r for r in rows if r[0] in ("bunny-16", "bunny-132", "cars-32")]
-    rows.sort(key=lambda r: (r[0] != "bunny-16", r[0], r[1], r[2]["bytes"]))
-    return table(
-        "film and codec | bytes | bpp | PSNR, dB | encode, CPU minutes | decode, frames/s",
-        [
-            f"{clip}: {name} | {p['bytes']:,} | {p['bpp']:.4f} | {p['psnr']:.2f} | {minutes} |"
-            f" {p['decode_fps']:.0f}"
-            for clip, name, p, minutes in rows
-        ],
-    )
+    for theirs in RIVALS:
+        cells = []
+        for clip in clips:
+            value = delta(points, clip, "motion fast", theirs, "psnr_y")
+            cells.append("-" if value is None else f"{value:+.0f} %")
+        rows.append(f"{theirs} | " + " | ".join(cells))
+    return table("bits of `motion` against | " + " | ".join(clips), rows)
 
 
 def mlicpp() -> str:
@@ -267,9 +262,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "entropy": entropy,
     "toolkit": toolkit,
     "video": kept("video_rd"),
+    "video-networks": kept("video_networks"),
     "video-parts": kept("video_parts"),
     "video-ablation": kept("video_ablation"),
-    "video-motion": kept("video_motion"),
     "pscodec": kept("pscodec_prompts"),
     "audio-speech": lambda: audio_rows("speech"),
     "audio-other": lambda: audio_rows("other"),

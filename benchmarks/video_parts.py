@@ -15,13 +15,36 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import av
+import numpy as np
 import torch
+import torch.nn.functional as F
 from kept import HERE, keep, table
-from video_rd import frames_of
+from numpy.typing import NDArray
 
 from laconic.codec.video import channels, symbols
 from laconic.codec.video.chunk import Fit, FitSettings
 from laconic.codec.video.settings import PRESETS
+
+CLIPS = {
+    "bunny-16": ("bunny_1280x640_rgb.mkv", 16, 160, 320),
+    "cars-32": ("cars_384x216.mkv", 32, 180, 320),
+    "bedroom-32": ("bedroom_480x270.mkv", 32, 180, 320),
+}
+
+
+def frames_of(folder: Path, name: str) -> NDArray[np.uint8]:
+    """The frames ``[N, H, W, 3]`` of a clip, reduced by area."""
+    source, count, rows, columns = CLIPS[name]
+    found = []
+    with av.open(str(folder / source)) as container:
+        for frame in container.decode(video=0):
+            x = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)[None].float()
+            y = F.interpolate(x, size=(rows, columns), mode="area").round().byte()
+            found.append(y[0].permute(1, 2, 0).numpy())
+            if len(found) == count:
+                break
+    return np.stack(found)
 
 
 @contextmanager

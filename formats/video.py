@@ -21,6 +21,7 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".mpg", ".ts", ".ivf"}
 BT709, BT601 = 1, 5  # FFmpeg's numbers of the two matrices
+EXACT = 4 | 0x2000 | 0x40000  # FFmpeg's bicubic + full_chroma_int + accurate_rnd: no bias
 MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # tags (H.273) -> what the scaler knows
 
 
@@ -88,7 +89,7 @@ def frame_to_rgb(frame: Any, info: VideoInfo) -> NDArray[np.uint8]:
         src_colorspace=info.matrix,
         src_color_range=2 if info.full_range else 1,
         dst_color_range=2,
-        interpolation="BICUBIC",
+        interpolation=EXACT,
     ).to_ndarray()
     return array
 

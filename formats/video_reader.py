@@ -25,6 +25,7 @@ from laconic.formats.sound_track import take_sound
 from laconic.formats.timing import MAX_TERM, Timing
 from laconic.formats.video import VideoInfo, frame_to_rgb, info_of_stream
 from laconic.formats.video_header import UNSPECIFIED, VideoHeader
+from laconic.formats.video_planes import Planes, Sampling, from_rgb, planes_of, sampling_of
 
 THUMB = (32, 18)  # frames are compared at this size to find cuts
 LONGEST_GAP = 2**34  # between time stamps, in their units
@@ -39,11 +40,13 @@ class Scan:
         changes: mean difference of each frame's thumbnail from the one before, in levels; the
             first is 0.
         notices: sentences about what is changed or lost.
+        sampling: of `Film.planes`.
     """
 
     header: VideoHeader
     changes: NDArray[np.float32]
     notices: list[str] = field(default_factory=list)
+    sampling: Sampling = field(default_factory=Sampling)
 
 
 class Film(Protocol):
@@ -55,6 +58,10 @@ class Film(Protocol):
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """The frames of the scan, ``[H, W, 3]`` RGB as stored (not turned upright)."""
+        ...
+
+    def planes(self) -> Iterator[Planes]:
+        """The planes of the same frames, in the sampling of the scan."""
         ...
 
     def sound(self) -> tuple[BinaryIO | None, int, list[str]]:
@@ -88,11 +95,16 @@ class FilmArray:
         limits.check("the number of frames", count, limits.frames)
         timing = Timing(1 / self._rate, tuple(range(count)), (1,) * count)
         thumbs = [_shrink(frame) for frame in self._frames]
-        return Scan(VideoHeader(width, height, timing, gray=channels == 1), _changes(thumbs))
+        header = VideoHeader(width, height, timing, gray=channels == 1)
+        return Scan(header, _changes(thumbs), sampling=Sampling(gray=channels == 1))
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         for frame in self._frames:
             yield np.broadcast_to(frame, (*frame.shape[:2], 3))
+
+    def planes(self) -> Iterator[Planes]:
+        for frame in self._frames:
+            yield from_rgb(frame)
 
     def sound(self) -> tuple[BinaryIO | None, int, list[str]]:
         return None, 0, []
@@ -144,12 +156,19 @@ class FilmFile:
             color=_tags(tracks),
             aspect=tracks.aspect,
         )
-        return Scan(header, _changes(thumbs), notices)
+        return Scan(header, _changes(thumbs), notices, sampling_of(first, info))
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         for frame in self._decoded(Limits(pixels=2**48), _Tracks()):
             assert self._info is not None
             yield frame_to_rgb(frame, self._info)
+
+    def planes(self) -> Iterator[Planes]:
+        sampling: Sampling | None = None
+        for frame in self._decoded(Limits(pixels=2**48), _Tracks()):
+            assert self._info is not None
+            sampling = sampling or sampling_of(frame, self._info)
+            yield planes_of(frame, sampling)
 
     def sound(self) -> tuple[BinaryIO | None, int, list[str]]:
         return take_sound(self._source)

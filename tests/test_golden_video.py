@@ -45,7 +45,9 @@ def test_golden_films_decode(path: Path) -> None:
         assert sound_digest(video) == about["sound"]
 
 
-@pytest.mark.parametrize("name", ["grids-vfr-gray-37x51", "motion-vfr-gray-37x51"])
+@pytest.mark.parametrize(
+    "name", ["grids-vfr-gray-37x51", "motion-vfr-gray-37x51", "hybrid-420-70x90"]
+)
 def test_prefixes_of_golden_films_are_refused(name: str) -> None:
     data = next(p for p in GOLDEN if p.stem == name).read_bytes()
 
@@ -54,7 +56,9 @@ def test_prefixes_of_golden_films_are_refused(name: str) -> None:
             codec.verify(data[:length])
 
 
-@pytest.mark.parametrize("name", ["grids-1x1", "grids-vfr-gray-37x51", "motion-vfr-gray-37x51"])
+@pytest.mark.parametrize(
+    "name", ["grids-1x1", "grids-vfr-gray-37x51", "motion-vfr-gray-37x51", "hybrid-420-70x90"]
+)
 def test_damage_that_checksums_cannot_see_is_noticed(name: str) -> None:
     """Payloads changed and given a new CRC: a documented error, or the same symbols."""
     container = Container.from_bytes(next(p for p in GOLDEN if p.stem == name).read_bytes())

@@ -14,7 +14,7 @@ from laconic.codec.video import symbols
 from laconic.codec.video.chunk import Decoder, Fit, FitSettings, decode
 from laconic.codec.video.gaussians import scale_of, tables_for
 from laconic.codec.video.losses import boosted, ms_ssim
-from laconic.codec.video.plan import KINDS
+from laconic.codec.video.plan import KINDS, PREDICTED
 from laconic.formats.errors import (
     FormatError,
     LaconicError,
@@ -24,7 +24,7 @@ from laconic.formats.errors import (
 )
 from laconic.formats.limits import Limits
 
-NETWORKS = [kind for kind in KINDS if kind != "motion"]  # that one has tests of its own
+NETWORKS = [kind for kind in KINDS if kind not in PREDICTED]  # those have tests of their own
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,8 @@
 """Chunks of film: what the stream around them needs to know.
 
 `Fit` turns frames into a payload, `decode` a payload into a decoder that evaluates any frame. Both
-choose by the kind of network: `laconic.codec.video.motion`, or one of the others.
+choose by the kind of network: `laconic.codec.video.hybrid`, `laconic.codec.video.motion` for kind
+4, or one of the others.
 """
 
 from __future__ import annotations
@@ -14,42 +15,45 @@ from numpy.typing import NDArray
 
 from laconic.codec.video import decoder, fit
 from laconic.codec.video.decoder import Decoder
+from laconic.codec.video.hybrid.clip import Clip
+from laconic.codec.video.hybrid.decoder import HybridDecoder, decode_hybrid
+from laconic.codec.video.hybrid.fit import HybridFit
 from laconic.codec.video.motion.decoder import MotionDecoder, decode_motion
-from laconic.codec.video.motion.fit import MotionFit
 from laconic.codec.video.plan import KINDS
 from laconic.codec.video.settings import FitSettings
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.varint import read_varint
 
-__all__ = ["Decoder", "Fit", "FitSettings", "MotionDecoder", "decode"]
+__all__ = ["Clip", "Decoder", "Fit", "FitSettings", "HybridDecoder", "MotionDecoder", "decode"]
 
 
 class Fit:
-    """A fit of the kind that the settings name: a `MotionFit` or a `fit.Fit`."""
+    """A fit of the kind that the settings name: a `HybridFit` or a `fit.Fit`."""
 
     def __new__(  # type: ignore[misc]
         cls,
-        frames: NDArray[np.uint8],
+        frames: NDArray[np.uint8] | Clip,
         settings: FitSettings,
         init: Mapping[str, Any] | None = None,
     ) -> Any:
-        """See ``laconic.codec.video.fit.Fit``."""
-        kind = MotionFit if settings.network == "motion" else fit.Fit
+        """See ``laconic.codec.video.fit.Fit``; "motion" takes a `Clip`, the others RGB."""
+        kind: Any = HybridFit if settings.network == "motion" else fit.Fit
         return kind(frames, settings, init)
 
     @classmethod
     def resume(
-        cls, frames: NDArray[np.uint8], settings: FitSettings, state: Mapping[str, Any]
+        cls, frames: NDArray[np.uint8] | Clip, settings: FitSettings, state: Mapping[str, Any]
     ) -> Any:
         """A fit that goes on where its ``state()`` was taken."""
-        kind: Any = MotionFit if settings.network == "motion" else fit.Fit
+        kind: Any = HybridFit if settings.network == "motion" else fit.Fit
         return kind.resume(frames, settings, state)
 
 
 def decode(
     payload: bytes, frames: int, width: int, height: int, limits: Limits = DEFAULT_LIMITS
 ) -> Any:
-    """Decode the integers of a payload: a `Decoder` or `MotionDecoder`.
+    """Decode the integers of a payload: a `Decoder`, `MotionDecoder` or
+    `HybridDecoder`.
 
     Args:
         payload: of ``Fit.payload``.
@@ -60,6 +64,9 @@ def decode(
     """
     limits.check("the number of frames", frames, limits.frames)
     limits.check_pixels(width, height)
-    if read_varint(payload, 0)[0] != KINDS["motion"]:
-        return decoder.decode(payload, frames, width, height, limits)
-    return decode_motion(payload, frames, width, height, limits)
+    kind = read_varint(payload, 0)[0]
+    if kind == KINDS["motion"]:
+        return decode_hybrid(payload, frames, width, height, limits)
+    if kind == KINDS["motion-1"]:
+        return decode_motion(payload, frames, width, height, limits)
+    return decoder.decode(payload, frames, width, height, limits)

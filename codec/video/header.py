@@ -21,8 +21,8 @@ CODEC_VERSION = 1
 class HnervHeader:
     """Kind of network, and the number of frames of each chunk in order of presentation.
 
-    Symbols are equal on every machine; frames are synthesised in floating point and may differ by
-    one level of one sample between machines.
+    Symbols are equal on every machine. Frames of ``motion`` are too; those of other networks are
+    synthesised in floating point and may differ by one level of one sample between machines.
     """
 
     network: str
@@ -88,7 +88,7 @@ class HnervHeader:
             "network": self.network,
             "chunks": len(self.lengths),
             "frames of a chunk": shown,
-            "samples": "within one level between machines",
+            "samples": "exact" if self.network == "motion" else "within one level between machines",
         }
 
 

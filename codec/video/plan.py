@@ -5,8 +5,8 @@
     varint  number of stages, then one varint each: stride (published) or latent channels (grids)
 
 Everything else (blocks, kernels, ladders) follows from these by the rules of the kind, which never
-change for a kind once it is written here. Kind 4, "motion", has a head of its own:
-`laconic.codec.video.motion.head`.
+change for a kind once it is written here. Kinds 4, "motion-1", and 5, "motion", have heads of their
+own: `laconic.codec.video.motion.head` and `laconic.codec.video.hybrid.clip`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from laconic.formats.errors import FormatError, UnsupportedError
 from laconic.formats.varint import read_varint, write_varint
 
-KINDS: Mapping[str, int] = {"hnerv": 1, "hnerv-boost": 2, "grids": 3, "motion": 4}
+KINDS: Mapping[str, int] = {"hnerv": 1, "hnerv-boost": 2, "grids": 3, "motion-1": 4, "motion": 5}
+PREDICTED = ("motion-1", "motion")  # kinds with heads of their own
 MAX_WIDTH = 1024
 MAX_STAGES = 8
 MAX_STAGE = 64
@@ -28,7 +29,7 @@ class Plan:
     """A network of one of the kinds for one picture size.
 
     Attributes:
-        network: a key of ``KINDS`` other than "motion".
+        network: a key of ``KINDS`` that is not in ``PREDICTED``.
         width: channels, see above.
         stages: strides of the published networks, coarsest first; for "grids" the channels of the
             latents of each level, coarsest first.
@@ -55,7 +56,7 @@ class Plan:
             FormatError: damaged. UnsupportedError: a kind that this version does not know.
         """
         kind, offset = read_varint(data, 0)
-        names = {number: name for name, number in KINDS.items() if name != "motion"}
+        names = {number: name for name, number in KINDS.items() if name not in PREDICTED}
         if kind not in names:
             raise UnsupportedError(
                 f"the film uses network kind {kind}; this version knows {sorted(names)}: install"

@@ -43,9 +43,10 @@ class FitSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.network not in KINDS:
+        if self.network not in KINDS or self.network == "motion-1":
             raise ParameterError(
-                f"there is no network {self.network!r}: expected one of {', '.join(KINDS)}"
+                f"there is no network {self.network!r} to encode with: expected one of"
+                f" {', '.join(name for name in KINDS if name != 'motion-1')}"
             )
         if self.preset not in PRESETS:
             raise ParameterError(

@@ -1,4 +1,4 @@
-"""What a chunk of kind ``motion`` says before its decisions.
+"""What a chunk of kind ``motion-1`` says before its decisions.
 
     varint  kind of network, see ``laconic.codec.video.plan.KINDS``
     varint  frames between key frames, 1 to 255
@@ -46,7 +46,7 @@ class Head:
     def pack(self) -> bytes:
         """The head of the payload."""
         scale = self.scale
-        numbers = [KINDS["motion"], self.gap, scale.step - LOWEST, len(scale.offsets)]
+        numbers = [KINDS["motion-1"], self.gap, scale.step - LOWEST, len(scale.offsets)]
         data = b"".join(map(write_varint, [*numbers, *scale.offsets]))
         return data + bytes(scale.shifts) + self.units.astype(np.int8).tobytes()
 

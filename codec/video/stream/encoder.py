@@ -18,7 +18,13 @@ import numpy as np
 from laconic.codec.video.header import CODEC_ID, CODEC_VERSION, HnervHeader
 from laconic.codec.video.options import VideoOptions
 from laconic.codec.video.stream.cuts import longest_chunk, plan_chunks
-from laconic.codec.video.stream.fitting import FrameSource, Task, fit_at_once, fit_in_turn
+from laconic.codec.video.stream.fitting import (
+    FrameSource,
+    PlaneSource,
+    Task,
+    fit_at_once,
+    fit_in_turn,
+)
 from laconic.codec.video.stream.stopping import Stopper
 from laconic.codec.video.stream.work import Work, load
 from laconic.entropy.check import SymbolCheck
@@ -36,8 +42,8 @@ FILE_OVERHEAD = 64
 
 @dataclass(frozen=True)
 class Report:
-    """What was written. ``psnr`` is the mean over frames, in dB, of RGB decoded from the stream;
-    None without verification. ``complete`` is false after a stop."""
+    """What was written. ``psnr`` is the mean over frames, in dB, of what is decoded from the stream
+    (RGB, for ``motion`` luma); None without verification. ``complete`` is false after a stop."""
 
     bytes: int
     frames: int
@@ -85,7 +91,10 @@ class StreamEncoder:
         )
         private = self._private = HnervHeader(self._network(), tuple(s.count for s in spans))
         work = self.work = self._work(private)
-        source = FrameSource(self.film.frames(), header.width, header.height)
+        if self._network() == "motion":
+            source: Any = PlaneSource(self.film.planes(), found.sampling, header)
+        else:
+            source = FrameSource(self.film.frames(), header.width, header.height)
         with Stopper() as stop:
             task = Task(
                 spans,

@@ -27,6 +27,8 @@ from laconic.codec.video.stream.stopping import Stopper, interrupts_kept
 from laconic.codec.video.stream.work import Fitted, Work
 from laconic.formats.errors import DesyncError, FormatError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.video_header import VideoHeader
+from laconic.formats.video_planes import Planes, Sampling
 
 SAVE_SECONDS = 30.0
 BRIEF_SECONDS = 10.0  # for a chunk that had not begun when the user stopped
@@ -119,10 +121,41 @@ class FrameSource:
         return out
 
 
-def measured(payload: bytes, frames: Frames, limits: Limits, verify: bool) -> Fitted:
+class PlaneSource:
+    """As `FrameSource`, for networks that code planes."""
+
+    def __init__(self, planes: Iterator[Planes], sampling: Sampling, header: VideoHeader) -> None:
+        self._planes, self._sampling, self._at = planes, sampling, 0
+        self._sizes = sampling.sizes(header.width, header.height)
+
+    def take(self, span: Span) -> Any:
+        """The planes of a span that does not lie before the last one taken: a ``chunk.Clip``."""
+        from laconic.codec.video import chunk
+
+        out = []
+        for n in range(self._at, span.first + span.count):
+            planes = next(self._planes, None)
+            if planes is None or [p.shape for p in planes] != self._sizes:
+                raise FormatError("the film changed while it was encoded: begin again")
+            if n >= span.first:
+                out.append(planes)
+        self._at = span.first + span.count
+        return chunk.Clip(out, self._sampling)
+
+
+def measured(payload: bytes, frames: Any, limits: Limits, verify: bool) -> Fitted:
     """A payload with what decoding it afresh gives: symbol check and PSNR of each frame, in dB."""
     from laconic.codec.video import chunk
 
+    if isinstance(frames, chunk.Clip):
+        height, width = frames.frames[0][0].shape
+        decoded = chunk.decode(payload, len(frames.frames), width, height, limits)
+        found = []
+        for n, planes in enumerate(frames.frames if verify else ()):
+            lost = planes[0].astype(np.float64) - decoded.planes(n)[0]
+            error, most = float(np.square(lost).mean()), (1 << frames.sampling.depth) - 1
+            found.append(10 * math.log10(most**2 / error) if error else math.inf)
+        return Fitted(payload, decoded.symbols_check, tuple(found))
     count, height, width = frames.shape[:3]
     decoder = chunk.decode(payload, count, width, height, limits)
     if not verify:
@@ -137,7 +170,7 @@ def measured(payload: bytes, frames: Frames, limits: Limits, verify: bool) -> Fi
     return Fitted(payload, decoder.symbols_check, tuple(values))
 
 
-def fit_in_turn(task: Task, source: FrameSource) -> dict[int, Fitted]:
+def fit_in_turn(task: Task, source: FrameSource | PlaneSource) -> dict[int, Fitted]:
     """Fit every chunk that is not done; returns those that ended early because of a stop."""
     from laconic.codec.video import chunk
 
@@ -192,7 +225,7 @@ def _run(task: Task, fit: Any, number: int, meter: Meter) -> bool:
             return False
 
 
-def fit_at_once(task: Task, source: FrameSource, jobs: int) -> dict[int, Fitted]:
+def fit_at_once(task: Task, source: FrameSource | PlaneSource, jobs: int) -> dict[int, Fitted]:
     """As :func:`fit_in_turn`, with ``jobs`` processes and no chain."""
     work, meter = task.work, Meter(task)
     early: dict[int, Fitted] = {}

@@ -28,6 +28,7 @@ from laconic.formats.errors import DesyncError, FormatError, ParameterError, Uns
 from laconic.formats.sound_track import PART_BYTES, Sound
 from laconic.formats.timing import Timing
 from laconic.formats.video_header import VideoHeader
+from laconic.formats.video_planes import Planes
 
 KEPT = 2  # decoded chunks
 BATCH = 4  # frames evaluated at a time when going through a film
@@ -121,6 +122,14 @@ class MovieFile:
             total = batch.sum(3, dtype=np.uint16, keepdims=True)
             batch = ((total + 1) // 3).astype(np.uint8)
         return batch if stored else np.rot90(batch, self.header.turns, (1, 2))
+
+    def planes(self, index: int) -> Planes:
+        """The planes of a frame as coded; ``ParameterError`` for networks that code RGB."""
+        if self.private.network != "motion":
+            raise ParameterError(f"{self.private.network} codes RGB: it has no planes of YCbCr")
+        number = chunk_of(self.starts, index)
+        found: Planes = self.decoder(number).planes(index - self.starts[number])
+        return found
 
     def sound(self) -> Sound | None:
         """The audio tracks; raises ``FormatError`` where they are damaged."""
@@ -290,6 +299,11 @@ class Video(Sequence[Frame]):
     def stored(self) -> Iterator[Frame]:
         """The frames as the source stored them, not turned upright."""
         return self._walk(stored=True)
+
+    def planes(self) -> Iterator[Planes]:
+        """Luma and chroma as decoded, before any conversion; network ``motion`` alone."""
+        for index in self._chosen:
+            yield self._file.planes(index)
 
     def _walk(self, *, stored: bool) -> Iterator[Frame]:
         at = 0
