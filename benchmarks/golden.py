@@ -96,7 +96,8 @@ def main() -> None:
     wanted = sys.argv[1:] or ["mlic-2", "mlic++-1", "compressai-1"]
     with tempfile.TemporaryDirectory() as store:
         os.environ["LACONIC_MODELS"] = store
-        install(Path(store))
+        if any(not folder.startswith("mlic-") for folder in wanted):
+            install(Path(store))
         for folder in wanted:
             name = folder.rsplit("-", 1)[0]
             cases = layered_cases() if name == "mlic" else imported_cases(name)

@@ -1,6 +1,6 @@
 """Screens and drawings beside AVIF and WebP, on pictures that no constant was chosen on.
 
-    python benchmarks/screens.py [--tuning] [--ssimulacra2] [--out benchmarks/results/screens]
+    python benchmarks/screens.py [--tuning] [--ssimulacra2] [--width 352] [--out FILE]
 
 BD-rates are over the range of the other codec's curve, as the mean difference of log-sizes at equal
 quality; above the best lossy file of ours the exact one counts, below the worst the smallest.
@@ -68,9 +68,15 @@ def measure(
     return points
 
 
-def picture(group: str, kind: Any, seed: int, seen: bool) -> dict[str, Any]:
+def middle(pixels: Pixels, width: int, height: int) -> Pixels:
+    """At most so many pixels from the middle of a picture."""
+    top, left = (max(0, n - m) // 2 for n, m in zip(pixels.shape, (height, width), strict=False))
+    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def picture(group: str, kind: Any, seed: int, seen: bool, width: int) -> dict[str, Any]:
     """Everything measured on one picture."""
-    pixels = np.ascontiguousarray(render(kind, seed))
+    pixels = middle(render(kind, seed), width, width * 3 // 4)
     row: dict[str, Any] = {"group": group, "kind": kind.__name__, "seed": seed}
     start = time.process_time()
     files = {q: codec.encode(Image(pixels), quality=q) for q in QUALITIES}
@@ -182,6 +188,9 @@ def main() -> None:
     parser.add_argument(
         "--ssimulacra2", action="store_true", help="measure with that package as well"
     )
+    parser.add_argument(
+        "--width", type=int, default=10000, help="of the middle part measured, 4 : 3"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS / "screens")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -191,7 +200,7 @@ def main() -> None:
     for group, kinds in chosen.items():
         for kind in kinds:
             if (kind.__name__, seed) not in done:
-                journal.add(picture(group, kind, seed, options.ssimulacra2))
+                journal.add(picture(group, kind, seed, options.ssimulacra2, options.width))
                 print(kind.__name__, flush=True)
     keep(options.out, journal.rows, report(journal.rows))
     journal.path.unlink()

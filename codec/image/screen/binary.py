@@ -57,32 +57,6 @@ def start_coder(decoding: int, data: Any, coder: Any) -> None:
 
 
 @jit
-def code_bit(decoding: int, bit: int, one: int, data: Any, coder: Any) -> int:
-    """Codes a bit whose chance of being 1 is ``one`` / 65536, 1..65535; returns it."""
-    low, high = coder[LOW], coder[HIGH]
-    span = high - low
-    middle = low + (span >> 16) * one + ((span & 0xFFFF) * one >> 16)
-    if decoding:
-        bit = 1 if coder[CODE] <= middle else 0
-    if bit:
-        high = middle
-    else:
-        low = middle + 1
-    while (low ^ high) & 0xFF000000 == 0:
-        place = coder[PLACE]
-        if decoding:
-            byte = data[place] if place < coder[SIZE] else 0
-            coder[CODE] = (coder[CODE] << 8 & 0xFFFFFFFF) | byte
-        elif place < coder[SIZE]:
-            data[place] = high >> 24
-        coder[PLACE] = place + 1
-        low = low << 8 & 0xFFFFFFFF
-        high = (high << 8 & 0xFFFFFFFF) | 0xFF
-    coder[LOW], coder[HIGH] = low, high
-    return bit
-
-
-@jit
 def finish_coder(data: Any, coder: Any) -> int:
     """The fewest bytes that say where the encoder ended; returns the length of the stream."""
     low, high, place = coder[LOW], coder[HIGH], coder[PLACE]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from laconic.codec.image.screen.binary import BITS, HALF, TOP, code_bit
+from laconic.codec.image.screen.binary import BITS, CODE, HALF, HIGH, LOW, PLACE, SIZE, TOP
 from laconic.entropy.jit import jit
 
 BLOCK = 8  # side of the blocks that are coded or skipped
@@ -28,6 +28,32 @@ FLAG_SETS, SPELL_SETS, MORE_SETS = 64, 24, 1024
 MEMORIES = 4  # neighbourhoods that remember colours
 RATE = 14  # of the mixers
 _M = 0xFFFFFFFF
+
+
+@jit
+def code_bit(decoding: int, bit: int, one: int, data: Any, coder: Any) -> int:
+    """Codes a bit whose chance of being 1 is ``one`` / 65536, 1..65535; returns it."""
+    low, high = coder[LOW], coder[HIGH]
+    span = high - low
+    middle = low + (span >> 16) * one + ((span & 0xFFFF) * one >> 16)
+    if decoding:
+        bit = 1 if coder[CODE] <= middle else 0
+    if bit:
+        high = middle
+    else:
+        low = middle + 1
+    while (low ^ high) & 0xFF000000 == 0:
+        place = coder[PLACE]
+        if decoding:
+            byte = data[place] if place < coder[SIZE] else 0
+            coder[CODE] = (coder[CODE] << 8 & 0xFFFFFFFF) | byte
+        elif place < coder[SIZE]:
+            data[place] = high >> 24
+        coder[PLACE] = place + 1
+        low = low << 8 & 0xFFFFFFFF
+        high = (high << 8 & 0xFFFFFFFF) | 0xFF
+    coder[LOW], coder[HIGH] = low, high
+    return bit
 
 
 @jit
