@@ -11,8 +11,9 @@ symbol of the alphabet:
     weight = 2^20 exp(l - max l)                        by a table of integers
 
 All sums stay below 2^24, so they are exact in whatever order a machine adds (numerics profile 2);
-:mod:`laconic.entropy.token_loops` computes them. An ordinary float network in this place is the trap that made recordings
-unreadable elsewhere: one unit in the last place of one probability desynchronises the rest.
+:mod:`laconic.entropy.token_loops` computes them. An ordinary float network in this place is the
+trap that made recordings unreadable elsewhere: one unit in the last place of one probability
+desynchronises the rest.
 
 Tables of counts (:mod:`laconic.entropy.counts`) need no training and learn from the file itself;
 the two are used together by :mod:`laconic.entropy.token_grid`.
