@@ -15,8 +15,13 @@ from laconic.entropy.check import SymbolCheck
 from laconic.formats.errors import FormatError
 
 STEPS = 20
+PLANAR = ()  # all networks take RGB here
 calls: list[tuple[str, int]] = []  # what was done: ("fit" | "resume" | "warm" | "decode", frames)
 pause = SimpleNamespace(seconds=0.0, at_step=None)
+
+
+class Clip:
+    """No chunk is one."""
 
 
 class Fit:
@@ -82,4 +87,4 @@ def decode(payload, frames, width, height, limits):
         raise FormatError("the chunk is damaged") from error
 
 
-__all__ = ["Decoder", "Fit", "FitSettings", "decode"]
+__all__ = ["PLANAR", "Clip", "Decoder", "Fit", "FitSettings", "decode"]

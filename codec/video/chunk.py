@@ -24,6 +24,7 @@ from laconic.codec.video.settings import FitSettings
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.varint import read_varint
 
+PLANAR = ("motion",)  # networks whose fits take a `Clip`
 __all__ = ["Clip", "Decoder", "Fit", "FitSettings", "HybridDecoder", "MotionDecoder", "decode"]
 
 

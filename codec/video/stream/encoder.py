@@ -75,6 +75,8 @@ class StreamEncoder:
             OutputError: the work file cannot be written.
             KeyboardInterrupt: stopped before every chunk had begun.
         """
+        from laconic.codec.video import chunk
+
         found = self.film.scan(self.settings.limits)
         sound, tracks, notices = (
             self.film.sound() if self.settings.audio else (None, 0, list[str]())
@@ -91,7 +93,7 @@ class StreamEncoder:
         )
         private = self._private = HnervHeader(self._network(), tuple(s.count for s in spans))
         work = self.work = self._work(private)
-        if self._network() == "motion":
+        if self._network() in chunk.PLANAR:
             source: Any = PlaneSource(self.film.planes(), found.sampling, header)
         else:
             source = FrameSource(self.film.frames(), header.width, header.height)
