@@ -10,14 +10,17 @@ import pytest
 
 from laconic import codec
 from laconic.formats.errors import FormatError
+from laconic.formats.frame import Frame
 from laconic.formats.table import Table
 
-GOLDEN = sorted((Path(__file__).parent / "golden" / "records-1").glob("*.lac"))
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("records-*/*.lac"))
 
 
 def digest(decoded: Any) -> str:
     if isinstance(decoded, Table):
         return hashlib.sha256(decoded.text).hexdigest()
+    if isinstance(decoded, Frame):
+        return hashlib.sha256(decoded.pack()).hexdigest()
     head = f"{decoded.dtype.str}{list(decoded.shape)}".encode()
     return hashlib.sha256(head + np.ascontiguousarray(decoded).tobytes()).hexdigest()
 

@@ -1,8 +1,9 @@
 """Synthetic pictures: a picture file of a well-kept format inside the container.
 
 Screenshots and drawings repeat themselves over distances that no causal neighbourhood spans; WebP's
-and PNG's dictionaries find that. The codec keeps the smaller, so that no file is larger than an
-optimised PNG and its envelope. Payload: byte 0 WebP lossless or 1 PNG, then that file.
+and PNG's dictionaries find that. The codec keeps the smaller, so that no file is larger than a PNG
+that Pillow optimises and its envelope; tools that search PNG's filters for minutes may find less.
+Payload: byte 0 WebP lossless or 1 PNG, then that file.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from laconic.formats.limits import Limits
 WEBP, PNG = 0, 1
 _KINDS = {WEBP: b"RIFF", PNG: b"\x89PNG"}
 _WEBP_SIDE = 16383
-_WEBP_QUALITY = 75  # how hard WebP tries; 100 is 20 times as slow for about one percent
+_WEBP_QUALITY = 75  # how hard WebP tries at first; 100 is up to 20 times as slow
 _CLOSE = 1.02  # an attempt within this factor of the best is worth a harder one
 _CLOSE_PNG = 1.3  # the same for PNG, whose quick attempt is further from the slow one
 _SMALL = 1 << 15  # samples up to which everything is tried
@@ -39,7 +40,7 @@ def encode_file(image: Image, best: int, *, effort: int = 0) -> bytes | None:
         found.append(_webp(samples, _WEBP_QUALITY))
         if len(found[0]) < _CLOSE * best:
             thorough = True
-            if effort or small:
+            if effort or small or len(found[0]) < best:
                 found.append(_webp(samples, 100))
     if not thorough:
         thorough = len(_quick_png(samples)) < _CLOSE_PNG * best
