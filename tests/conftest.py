@@ -1,9 +1,14 @@
-"""Makes the helpers beside the tests importable."""
+"""Makes the helpers beside the tests importable; one thread for each of several workers."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before anything starts a team of threads
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -125,7 +125,7 @@ def _transformed(colours: Colours) -> NDArray[np.float32]:
     cosines *= np.where(place[:, None], math.sqrt(2 / BLOCK), math.sqrt(1 / BLOCK))
     basis = cosines.astype(np.float32)
     planes = np.tensordot(rotation, levels, 1).reshape(3, rows, BLOCK, columns, BLOCK)
-    blocks: NDArray[np.float32] = basis @ planes.transpose(1, 3, 0, 2, 4) @ basis.T
+    blocks: NDArray[Any] = basis @ planes.transpose(1, 3, 0, 2, 4) @ basis.T
     blocks[..., 0, 0] = 0
     return blocks
 
@@ -163,7 +163,7 @@ def filled(levels: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.
     means = small / np.maximum(count, 1e-9)[..., None]
     coarse = filled(means.astype(np.float32), count > 0)
     fine = np.repeat(np.repeat(coarse, 2, 0), 2, 1)[:height, :width]
-    soft = np.pad(fine, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    soft: NDArray[Any] = np.pad(fine, ((1, 1), (1, 1), (0, 0)), mode="edge")
     soft = (soft[:-2, 1:-1] + soft[2:, 1:-1] + soft[1:-1, :-2] + soft[1:-1, 2:]) / 4
     return np.where(known[..., None], levels, soft).astype(np.float32)
 
