@@ -122,6 +122,7 @@ class Codec(ABC):
         codec_id: its number in files; from 13 to 15 for codecs of one's own.
         media: what it codes.
         lossless: whether it reconstructs exactly; such a codec needs no rate.
+        carries_model: whether a file that names no model holds one.
         rates: those of :data:`RATES` that it can be asked for.
         options: of its encoder.
         decode_options: of its decoder.
@@ -140,6 +141,7 @@ class Codec(ABC):
     options: ClassVar[type[EncodeSettings]] = EncodeSettings
     decode_options: ClassVar[type[DecodeSettings]] = DecodeSettings
     networks: ClassVar[Sequence[str]] = ()
+    carries_model: ClassVar[bool] = False
     points: ClassVar[Sequence[float | None]] = (None,)
     measured: ClassVar[Mapping[str, Any]] = {}
     recipes: ClassVar[Recipes] = {}

@@ -94,7 +94,7 @@ def info_of(reader: ContainerReader, limits: Limits) -> Info:
         codec=codec.name,
         codec_version=header.codec_version,
         model_id=header.model.hex(),
-        model=_model_name(header.model),
+        model=_model_name(header.model, codec.carries_model),
         numerics=header.numerics,
         segments=len(reader),
         file_bytes=reader.file_bytes,
@@ -104,10 +104,11 @@ def info_of(reader: ContainerReader, limits: Limits) -> Info:
     )
 
 
-def _model_name(model: bytes) -> str | None:
-    """Name of a model that is installed; "in the file" for none."""
+def _model_name(model: bytes, carried: bool) -> str | None:
+    """Name of a model, None for one that is not installed; where there is nothing to install, "in
+    the file" or "not needed"."""
     if not model:
-        return "in the file"
+        return "in the file" if carried else "not needed"
     try:
         return models.find(model.hex()).name
     except ModelError:

@@ -31,7 +31,9 @@ class MlicCodec(PictureCodec):
     header = MlicHeader
     layered = True
     points = (5, 20, 35, 50, 65, 80, 95)
-    recipes: ClassVar[Recipes] = {"mlic-small": ("minutes", "batch", "threads", "init")}
+    recipes: ClassVar[Recipes] = dict.fromkeys(
+        ("mlic-small", "mlic-base"), ("minutes", "batch", "threads", "init")
+    )
 
     def load(self, name_or_id: str | None) -> LoadedModel:
         from laconic.codec.image.codec import load_model

@@ -31,6 +31,7 @@ class HnervCodec(Codec):
     options = VideoOptions
     decode_options = VideoDecodeOptions
     networks = tuple(NETWORKS)
+    carries_model = True
     points = (10, 30, 50, 70)
     measured: ClassVar[dict[str, Any]] = {
         "preset": "fast",

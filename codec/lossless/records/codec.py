@@ -30,6 +30,7 @@ class RecordsCodec(Codec):
     codec_id = CODEC_ID
     media = Media.DATA
     lossless = True
+    carries_model = True
     options = RecordsOptions
     recipes: ClassVar[Recipes] = {
         "records": ("name", "states", "epochs"),

@@ -76,6 +76,8 @@ class HybridFit:
             whether the fit is finished.
         """
         begun, first = time.monotonic(), self.step
+        if status is not None and not first:
+            status("first frame (compiles for minutes after an installation)")
         while not self.finished:
             place = self.now.places[self.now.at]
             self.now.advance(self.clip.frames[place.index])
