@@ -11,6 +11,7 @@ from types import FrameType
 import click
 
 from laconic.formats.errors import LaconicError
+from laconic.formats.printable import printable
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -37,8 +38,8 @@ def describe(error: BaseException) -> tuple[str, int]:
 
 
 def say(message: str) -> None:
-    """One line on stderr."""
-    click.echo(f"laconic: {message}", err=True)
+    """One line on stderr; names and tags in it cannot control the terminal."""
+    click.echo(printable(f"laconic: {message}"), err=True)
 
 
 def run_guarded(command: click.Command) -> None:

@@ -11,6 +11,7 @@ import click
 from laconic.cli import batch
 from laconic.cli.batch import STD, Job
 from laconic.cli.options import limits_of
+from laconic.formats.printable import printable
 
 # What has a line of its own.
 COMMON = ("media", "kind", "file_bytes", "segments", "chunks", "settings")
@@ -59,7 +60,7 @@ def command(inputs: tuple[str, ...], as_json: bool, limit_pixels: int | None) ->
             click.echo()
         shown += 1
         for line in lines_of(row):
-            click.echo(line)
+            click.echo(printable(line))
 
     return batch.run(jobs, probe_one, 1, show, progress=False)
 

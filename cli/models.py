@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from laconic.cli.errors import say
 from laconic.cli.options import complete_model
 from laconic.cli.tables import Table
 
@@ -28,6 +29,8 @@ def list_(as_json: bool) -> None:
     for info in models.list_models():
         table.add(info.to_dict())
     table.close()
+    for sentence in models.unreadable().values():
+        say(f"note: left out: {sentence}")
 
 
 @command.command()

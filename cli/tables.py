@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from laconic.formats.printable import printable
+
 Column = tuple[str, str, str]  # key, heading, format
 
 
@@ -47,7 +49,7 @@ class Table:
         cells = [[heading for _, heading, _ in self.columns]]
         cells += [
             [
-                format(row[key], spec) if row.get(key) is not None else "-"
+                printable(format(row[key], spec)) if row.get(key) is not None else "-"
                 for key, _, spec in self.columns
             ]
             for row in self._rows

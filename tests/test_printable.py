@@ -1,8 +1,11 @@
 """Names and tags cannot move the cursor, colour the terminal or turn the text around."""
 
+import subprocess
 import unicodedata
+from pathlib import Path
 
 import pytest
+from test_cli import LACONIC
 
 from laconic.formats.printable import printable
 
@@ -26,3 +29,25 @@ def test_ordinary_names_stay_as_they_are() -> None:
     for name in ("Größe - 作者.png", "naïve café", "عربي", "🎵 song"):
         assert printable(name) == name
     assert printable("x" * 100, 10) == "x" * 9 + "…"
+
+
+def test_names_of_files_cannot_control_the_terminal(tmp_path: Path) -> None:
+    odd = "\x1b[31mred\x07\n\u202egpj"
+    table = tmp_path / f"{odd}.csv"
+    table.write_bytes(b"a,b\n" + b"1,2\n" * 40)
+    broken = tmp_path / f"{odd}.lac"
+    broken.write_bytes(b"nothing")
+    coded = tmp_path / f"{odd} coded.lac"
+
+    said = b""
+    for command in (
+        ["encode", str(table), "-o", str(coded)], ["info", str(coded)], ["info", str(broken)],
+        ["verify", str(broken), str(coded)], ["decode", str(coded)],
+    ):  # fmt: skip
+        done = subprocess.run([*LACONIC, *command], capture_output=True, timeout=300, check=False)
+        said += done.stdout + done.stderr
+
+    assert b"red" in said
+    assert coded.exists()
+    for hidden in (b"\x1b", b"\x07", "\u202e".encode()):
+        assert hidden not in said

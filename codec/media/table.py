@@ -64,7 +64,7 @@ class TableMedium(Medium):
         return isinstance(value, Table | Frame | Records)
 
     def looks_like(self, head: bytes) -> bool:
-        return head.startswith((b"\x93NUMPY", b"PAR1"))
+        return head.startswith((b"\x93NUMPY", b"PAR1", b"ARROW1", b"FEA1"))
 
     def claims(self, source: Source) -> bool:
         """By one of its last two extensions: ``digits.idx3-ubyte.gz``."""
