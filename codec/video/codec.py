@@ -12,8 +12,9 @@ from dataclasses import asdict
 from typing import Any, BinaryIO, ClassVar
 
 from laconic.codec.base import BPP, QUALITY, TARGET, Codec, Encoded, VerifyReport
-from laconic.codec.video.header import CODEC_ID, NETWORKS, HnervHeader
+from laconic.codec.video.header import CODEC_ID, HnervHeader
 from laconic.codec.video.options import VideoDecodeOptions, VideoOptions
+from laconic.codec.video.plan import ENCODED
 from laconic.codec.video.settings import PRESETS
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
@@ -30,7 +31,7 @@ class HnervCodec(Codec):
     rates = (QUALITY, BPP, TARGET)
     options = VideoOptions
     decode_options = VideoDecodeOptions
-    networks = tuple(NETWORKS)
+    networks = ENCODED
     carries_model = True
     points = (10, 30, 50, 70)
     measured: ClassVar[dict[str, Any]] = {
@@ -59,8 +60,8 @@ class HnervCodec(Codec):
         presets = tuple(PRESETS)
         found: dict[str, Any] = {}
         for part in text.split("+"):
-            if part not in (*presets, *NETWORKS):
-                known = ", ".join((*presets, *NETWORKS))
+            if part not in (*presets, *ENCODED):
+                known = ", ".join((*presets, *ENCODED))
                 raise ParameterError(f"{self.name} has no variant {part!r}: expected among {known}")
             found["preset" if part in presets else "network"] = part
         return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from laconic.codec.base import DecodeSettings, EncodeSettings
 from laconic.codec.options import option
-from laconic.codec.video.plan import KINDS
+from laconic.codec.video.plan import ENCODED
 from laconic.codec.video.settings import PRESETS
 
 
@@ -16,7 +16,7 @@ class VideoOptions(EncodeSettings):
 
     preset: str = option("medium", "How long a video is fitted.", choices=tuple(PRESETS))
     network: str | None = option(
-        None, "What is fitted to it.", choices=tuple(KINDS)[::-1], shown="motion"
+        None, "What is fitted to it.", choices=ENCODED[::-1], shown="motion"
     )
     chunk: int | None = option(
         None, "Frames that are fitted together.", unit="frames", low=1,
