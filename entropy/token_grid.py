@@ -38,7 +38,7 @@ class TokenCoder:
     >>> tokens = np.array([[[5, 1], [6, 2]], [[5, 1], [6, 3]]])
     >>> coder.encode(encoder, tokens)
     >>> data = encoder.finish()
-    >>> (coder.decode(ShortDecoder(data), 2, 2) == tokens).all()
+    >>> bool((coder.decode(ShortDecoder(data), 2, 2) == tokens).all())
     True
     """
 

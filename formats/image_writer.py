@@ -88,9 +88,17 @@ def to_bytes(image: Image, kind: str) -> tuple[bytes, list[str]]:
     options = {**OPTIONS.get(kind, {}), **kept}
     if lost:
         notices.append(f"{kind} keeps no {', '.join(lost)}: left out")
+    return _saved(picture, kind, options), notices
+
+
+def _saved(picture: Pillow.Image, kind: str, options: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue(), notices
+    try:
+        picture.save(buffer, kind, **options)
+    except RuntimeError:  # libtiff, which compresses, takes no EXIF with groups such as GPS
+        buffer = io.BytesIO()
+        picture.save(buffer, kind, **{**options, "compression": None})
+    return buffer.getvalue()
 
 
 def _metadata(image: Image) -> Metadata:

@@ -16,7 +16,9 @@ from pictures import picture
 
 from laconic import codec
 from laconic.codec.image.codec import load_model
+from laconic.codec.image.codecs import MlicCodec
 from laconic.codec.image.coding import ExactCoder
+from laconic.codec.image.options import PictureOptions
 from laconic.codec.models import DEFAULT_MODEL
 from laconic.formats import ContainerReader
 from laconic.formats.errors import LaconicError
@@ -45,10 +47,15 @@ VARIANTS = {
 }
 
 
+def plain() -> bytes:
+    """A file of one latent and nothing else."""
+    return MlicCodec().encode_plain(picture(192, 256), PictureOptions(quality=62))
+
+
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exact") / "x.lac"
-    path.write_bytes(codec.encode(picture(192, 256), quality=62))
+    path.write_bytes(plain())
     return path
 
 
@@ -135,7 +142,7 @@ def test_files_of_encoders_with_other_threads_decode_here(stream: Path) -> None:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        again = codec.encode(picture(192, 256), quality=62)
+        again = plain()
     finally:
         torch.set_num_threads(threads)
 

@@ -49,7 +49,7 @@ assert (wave.decode_tile(model, deep, (2, 2, 3), 16) == wide[:2, :2]).all()
 records = random.integers(0, 4, (12, 5))
 circuit = circuits.from_circuit(circuits.hclt(records, 3))
 starts, widths = (np.zeros(records.shape, np.uint32) for _ in range(2))
-walk.intervals(circuit.plan, records, starts, widths)
+walk.intervals(walk.plan_of(circuit), records, starts, widths)
 encoder = LaneEncoder(4)
 for first in range(0, 12, 4):
     for step in range(5):
@@ -57,7 +57,7 @@ for first in range(0, 12, 4):
         encoder.push(starts[part, step], widths[part, step].astype(np.int64) + 1)
 lanes = encoder.finish()
 decoder = LaneDecoder(lanes, 4)
-found = [walk.read(circuit.plan, decoder, 4) for _ in range(3)]
+found = [walk.read(walk.plan_of(circuit), decoder, 4) for _ in range(3)]
 assert (np.concatenate(found) == records).all()
 decoder.finish()
 print(hashlib.sha256(stream + deep + lanes).hexdigest())
@@ -68,7 +68,7 @@ for number in range({count}):
     for good, read in (
         (stream, lambda data: wave.decode_tile(model, data, tile.shape, 8)),
         (deep, lambda data: wave.decode_tile(model, data, (2, 2, 3), 16)),
-        (lanes, lambda data: walk.read(circuit.plan, LaneDecoder(data, 4), 4)),
+        (lanes, lambda data: walk.read(walk.plan_of(circuit), LaneDecoder(data, 4), 4)),
     ):
         data = bytearray(good)
         for _ in range(3):

@@ -287,5 +287,7 @@ def test_the_command_line_writes_both(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
     assert np.array_equal(np.asarray(Pillow.open(back)), pixels)
     assert np.asarray(Pillow.open(small)).shape == pixels.shape
-    wrong = CliRunner().invoke(cli, ["encode", "--lossless", "-q", "20", str(source), "-f"])
-    assert wrong.exit_code == 2
+    wrong = CliRunner().invoke(
+        cli, ["encode", "--lossless", "-q", "20", str(source), "-f"], standalone_mode=False
+    )
+    assert wrong.return_value == 2

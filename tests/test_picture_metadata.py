@@ -47,10 +47,11 @@ def through(data: bytes, **options: Any) -> Image:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "jpeg"])
 def test_a_rotated_tiff_can_be_decoded_to_every_format(kind: str, compression: str) -> None:
+    groups = compression == "raw"  # libtiff writes no groups of EXIF tags, such as maker notes
     source = saved(
         photograph(),
         "TIFF",
-        exif=exif(),
+        exif=exif().tobytes() if groups else exif(),
         icc_profile=PROFILE,
         compression=compression,
         dpi=(72, 72),
@@ -69,11 +70,11 @@ def test_a_rotated_tiff_can_be_decoded_to_every_format(kind: str, compression: s
         assert again.getexif()[ExifTags.Base.Make] == "Maker"
         assert again.getexif().get(ExifTags.Base.Orientation, 1) == 1
         assert again.info["icc_profile"] == PROFILE
-        assert b"a note of the maker" in data
+        assert (b"a note of the maker" in data) == groups
 
 
 def test_stored_exif_holds_descriptive_tags_only() -> None:
-    source = saved(photograph(), "TIFF", exif=exif(), icc_profile=PROFILE)
+    source = saved(photograph(), "TIFF", exif=exif().tobytes(), icc_profile=PROFILE)
     stored = Pillow.Exif()
     found = read_image(source).exif
     assert found

@@ -153,7 +153,7 @@ def test_distributions_sum_to_exactly_two_to_the_32(circuit: IntegerCircuit) -> 
         records = np.zeros((size, circuit.variables), np.int64)
         records[:, visit.node] = np.arange(size)
         starts, widths = (np.zeros(records.shape, np.uint32) for _ in range(2))
-        walk.intervals(circuit.plan, records, starts, widths)
+        walk.intervals(walk.plan_of(circuit), records, starts, widths)
 
         assert widths[:, step].astype(np.int64).sum() + size == 2**32
         assert (np.diff(starts[:, step].astype(np.int64)) - 1 == widths[:-1, step]).all()

@@ -227,7 +227,7 @@ def test_wrong_settings_are_named(chosen: dict[str, Any]) -> None:
 
 def test_frames_of_the_wrong_kind_are_named() -> None:
     with pytest.raises(ParameterError, match=r"expected \[N, H, W, 3\] uint8"):
-        Fit(np.zeros((0, 4, 4, 3), np.uint8), FitSettings())
+        Fit(np.zeros((0, 4, 4, 3), np.uint8), FitSettings(network="grids"))
 
 
 def test_gaussian_tables_are_gaussians_and_keep_their_numbers() -> None:

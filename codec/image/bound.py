@@ -9,13 +9,16 @@ quick estimate of the lossless size comes near.
 from __future__ import annotations
 
 import io
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from laconic.codec import registry
 from laconic.codec.image.options import PictureOptions
+from laconic.formats.container import Media
 from laconic.formats.image import Image
 
 SMALL = 1 << 12  # samples up to which it is always tried
@@ -32,13 +35,10 @@ def no_larger(
     most = max(len(data), target or 0)
     if not _worth_trying(image, most, screen):
         return data
-    from laconic.codec.lossless.photo.codec import PhotoCodec
-    from laconic.codec.lossless.photo.options import PhotoOptions
-
-    exact = PhotoOptions(
-        strip=settings.strip, verify=settings.verify, note=settings.note, limits=settings.limits
-    )
-    lossless = PhotoCodec().encode(image, exact)
+    codec = registry.default(Media.IMAGE, lossless=True)
+    has = {f.name for f in fields(codec.options)}
+    shared = {n: getattr(settings, n) for n in ("strip", "verify", "note", "limits") if n in has}
+    lossless = codec.encode(image, codec.options(**shared))
     return lossless if len(lossless) <= most else data
 
 

@@ -118,7 +118,9 @@ class ImageMedium(Medium):
         return Saved(facts, notes, decoded.notices)
 
     def sample(self) -> Image:
-        return Image(np.full((64, 64, 3), 128, np.uint8))
+        rows, columns = np.mgrid[:64, :64]
+        waves = 128 + 60 * np.sin(rows / 5) * np.cos(columns / 7)  # no screen, which needs no model
+        return Image(np.repeat(waves.astype(np.uint8)[..., None], 3, 2))
 
     def load(self, item: Item) -> Image:
         """The picture; alpha is left out, since no metric looks at it."""

@@ -13,16 +13,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec.lossless.circuits.hclt import HCLT
 from laconic.codec.lossless.circuits.tree import children_of, pre_order, subtree_sizes
-
-if TYPE_CHECKING:
-    from laconic.codec.lossless.circuits.walk import Plan
 
 TRANSITION_BITS = 16
 LEAF_BITS = 18
@@ -96,13 +92,6 @@ class IntegerCircuit:
     def visits(self) -> tuple[Visit, ...]:
         """The variables in pre-order, small subtrees first, with the messages between them."""
         return plan(self.parents)
-
-    @cached_property
-    def plan(self) -> Plan:
-        """The visits and tables as the loops of ``walk`` want them."""
-        from laconic.codec.lossless.circuits.walk import plan_of
-
-        return plan_of(self)
 
     def digest(self) -> bytes:
         """SHA-256 of all integers."""

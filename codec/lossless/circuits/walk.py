@@ -76,7 +76,15 @@ def message_bits(states: int) -> int:
 
 
 def plan_of(circuit: IntegerCircuit) -> Plan:
-    """The plan of a circuit."""
+    """The plan of a circuit, made once and kept with it."""
+    kept = vars(circuit)
+    if "plan" not in kept:
+        kept["plan"] = _made(circuit)
+    plan: Plan = kept["plan"]
+    return plan
+
+
+def _made(circuit: IntegerCircuit) -> Plan:
     visits, depth = circuit.visits, dict[int, int]()
     for visit in visits:
         depth[visit.node] = depth[visit.parent] + 1 if visit.parent >= 0 else 0

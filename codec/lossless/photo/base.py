@@ -35,6 +35,7 @@ from laconic.formats.image_header import ImageHeader
 from laconic.formats.limits import Limits
 from laconic.formats.varint import read_varint, write_varint
 
+CODEC = "mlic"
 BAND = 1e-6  # of a level
 DEFAULT_QUALITY = 10.0
 _EDGES = np.arange(255) + 0.5
@@ -43,13 +44,12 @@ _KEPT = 16  # latents of tiles in memory
 
 def encode_base(image: Image, settings: EncodeSettings) -> bytes:
     """The lossy picture, without metadata; the alpha plane of the picture is in it."""
-    from laconic.codec.image.codecs import MlicCodec
-    from laconic.codec.image.options import PictureOptions
-
     bare = Image(image.pixels, image.alpha, image.bit_depth, color=image.color)
     quality = DEFAULT_QUALITY if settings.quality is None else settings.quality
-    plain = PictureOptions(quality=quality, verify=settings.verify, limits=settings.limits)
-    return MlicCodec().encode_plain(bare, plain)
+    codec: Any = registry.get(CODEC)
+    plain = codec.options(quality=quality, verify=settings.verify, limits=settings.limits)
+    data: bytes = codec.encode_plain(bare, plain)
+    return data
 
 
 class Base:

@@ -128,7 +128,7 @@ def _fill(
 
         circuit.walk(len(symbols), code_pixel)
     elif circuit is not None:
-        walk.intervals(circuit.plan, symbols, out.starts, out.widths)
+        walk.intervals(walk.plan_of(circuit), symbols, out.starts, out.widths)
         step = circuit.variables
     for k, (where, widths) in enumerate(layout.bins()):
         width = widths[symbol_of(symbols[:, where])]
@@ -185,7 +185,7 @@ def _decode_batch(
 
         circuit.walk(count, code_pixel)
     elif circuit is not None:
-        symbols = walk.read(circuit.plan, decoder, count)
+        symbols = walk.read(walk.plan_of(circuit), decoder, count)
     for k, (where, widths) in enumerate(bins):
         width = widths[symbol_of(symbols[:, where])]
         rests[:, k] = _read_uniform(decoder, width, _passes(widths))
