@@ -17,8 +17,10 @@ from laconic.codec.video.hybrid.frames import (
     parameters,
 )
 from laconic.codec.video.hybrid.mix import writer, written
-from laconic.codec.video.hybrid.search import REACH, Encoder, interpolate, node
+from laconic.codec.video.hybrid.search import node
 from laconic.codec.video.hybrid.syntax import code_tree
+from laconic.codec.video.hybrid.trial import Encoder
+from laconic.codec.video.hybrid.vectors import REACH, interpolate
 
 Planes = Sequence[NDArray[np.uint16]]
 # rounds, intra kept, merge kept, halves, sines, references, stop at skip, next order

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.video.hybrid.elements import code_component
 from laconic.codec.video.hybrid.mix import code_bit
 from laconic.codec.video.hybrid.residual import room, sets
-from laconic.codec.video.hybrid.syntax import code_component
 from laconic.entropy.jit import jit
 
 CLASSES = 12
