@@ -70,8 +70,6 @@ from laconic.codec.video.hybrid.intra import DERIVED, MEAN
 from laconic.codec.video.hybrid.residual import clear, code_residual
 from laconic.entropy.jit import jit
 
-TREE = 64
-
 
 @inner
 def code_motion(
