@@ -59,7 +59,7 @@ def code_bit(decoding: int, bit: int, one: int, data: Any, coder: Any) -> int:
 @jit
 def join(h: int, value: int) -> int:
     """A hash of 32 bits with one more value."""
-    h = ((h ^ (value & _M)) * 0x2C1B3C6D) & _M
+    h = ((h ^ (int(value) & _M)) * 0x2C1B3C6D) & _M
     return h ^ h >> 15
 
 
