@@ -23,7 +23,7 @@ from laconic.codec.image.contexts import ChannelContext
 from laconic.codec.image.layers import depth_to_space, patch_basis, space_to_depth
 
 CHANNELS = 768  # 16 x 16 pixels of three colours
-COARSEST, FINEST = 9.0, 3.0  # steps in levels of 8 bits just above the threshold and at 100
+COARSEST, FINEST = 40.0, 3.0  # steps in levels of 8 bits just above the threshold and at 100
 
 
 def detail_step(quality: float, start: float) -> float:
