@@ -1,11 +1,10 @@
-"""Writes golden films of the current codec version into ``tests/golden/hnerv-1``; existing ones are
-kept.
+"""Writes golden videos of the current codec versions into ``tests/golden``; existing ones are kept.
 
     python benchmarks/golden_video.py
 
-Tiny films with every visible feature, for each kind of network that encodes (those of kind 4 were
-written by an earlier version); fits are cut short, since what
-they look like does not matter.
+Tiny videos with every visible feature, for ``motion`` and each kind of network of ``hnerv``; fits are
+cut short, since what they look like does not matter. ``hnerv-1`` also keeps what earlier versions
+wrote.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from laconic.codec.video import settings
 from laconic.formats.container import Container
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "tests" / "golden" / "hnerv-1"
+GOLDEN = ROOT / "tests" / "golden"
 STEPS = 150
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -33,7 +32,7 @@ import films  # noqa: E402
 
 
 def cases(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Sources and options by name."""
+    """Sources and options by name; a model makes it a file of ``hnerv``."""
     times = [0, 40, 80, 200, 233, 266, 1000, 1001, 1040]
     return {
         "grids-chunks-48x64": (
@@ -55,21 +54,21 @@ def cases(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
         "hnerv-40x64": (films.moving(6, 40, 64), {"model": "hnerv", "quality": 30}),
         "hnerv-boost-40x64": (films.moving(6, 40, 64), {"model": "hnerv-boost", "quality": 30}),
         "grids-1x1": (films.moving(1, 1, 1), {"model": "grids"}),
-        "hybrid-chunks-48x64": (films.moving(24, 48, 64), {"chunk": 19}),
-        "hybrid-vfr-gray-37x51": (
+        "chunks-48x64": (films.moving(24, 48, 64), {"chunk": 19}),
+        "vfr-gray-37x51": (
             films.write(folder / "g.mkv", films.moving(9, 37, 51, 1), layout="gray", stamps=times),
             {"quality": 30},
         ),
-        "hybrid-420-70x90": (
+        "420-70x90": (
             films.write(
                 folder / "y.mkv", films.moving(5, 70, 90), layout="yuv420p", tags=(1, 1, 1, 1)
             ),
             {"quality": 60},
         ),
-        "hybrid-422-10-34x40": (
+        "422-10-34x40": (
             films.write(folder / "t.mkv", films.moving(3, 34, 40), layout="yuv422p10le"), {}
         ),
-        "hybrid-1x1": (films.moving(1, 1, 1), {}),
+        "1x1": (films.moving(1, 1, 1), {}),
     }  # fmt: skip
 
 
@@ -89,13 +88,14 @@ def main() -> None:
     """Write what is missing."""
     presets: dict[str, int] = settings.PRESETS
     presets["fast"] = STEPS
-    FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for name, (source, options) in cases(Path(folder)).items():
-            path = FOLDER / f"{name}.lac"
+            kind = "hnerv" if "model" in options else "motion"
+            path = GOLDEN / f"{kind}-1" / f"{name}.lac"
             if path.exists():
                 continue
-            data = codec.encode(source, codec="hnerv", preset="fast", **options)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            data = codec.encode(source, codec=kind, preset="fast", **options)
             video = codec.decode(data)
             about = {
                 "checks": [s.check for s in Container.from_bytes(data).segments],

@@ -174,7 +174,7 @@ def measure_ours(path: Path, source: list[Planes], name: str, value: int) -> dic
     begun = time.process_time()
     data = codec.encode(
         FilmFile(path),
-        codec=f"hnerv:{network}",
+        codec="motion" if network == "motion" else f"hnerv:{network}",
         quality=value,
         preset=preset,
         chunk=len(source),

@@ -26,6 +26,7 @@ BUILT_IN = {
     "records": "laconic.codec.lossless.records.codec:RecordsCodec",
     "mlic++": "laconic.codec.image.codecs:MlicPlusPlusCodec",
     "compressai": "laconic.codec.image.codecs:CompressAICodec",
+    "motion": "laconic.codec.video.codec:MotionCodec",
     "hnerv": "laconic.codec.video.codec:HnervCodec",
     "semanticodec": "laconic.codec.audio.codec:SemantiCodec",
     "pscodec": "laconic.codec.audio.prompt.codec:PromptCodec",

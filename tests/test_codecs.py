@@ -86,7 +86,7 @@ def test_imported_picture_models_keep_them(
 
 @pytest.mark.usefixtures("kept_frames")
 def test_the_video_codec_keeps_them() -> None:
-    check_codec("hnerv", sizes=2, prefixes=12, damages=12, run=in_process)
+    check_codec("motion", sizes=2, prefixes=12, damages=12, run=in_process)
 
 
 def test_the_audio_codec_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from laconic.formats.errors import FormatError, LaconicError
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
-GOLDEN = sorted((ROOT / "tests" / "golden").glob("hnerv-*/*.lac"))
+GOLDEN = sorted(p for p in (ROOT / "tests" / "golden").glob("*/*.lac") if p.parent.name.startswith(("hnerv-", "motion-")))
 
 
 def test_there_are_golden_films() -> None:

@@ -102,7 +102,7 @@ coded = codec.encode(picture, lossless=True)
 assert (codec.decode(coded).pixels == picture).all()
 assert codec.verify(coded).symbols == picture.size
 assert codec.decode(codec.encode("t.csv")).text == open("t.csv", "rb").read()
-assert {c.name for c in codec.registry.codecs()} >= {"mlic", "photo", "records", "hnerv"}
+assert {c.name for c in codec.registry.codecs()} >= {"mlic", "photo", "records", "motion", "hnerv"}
 assert codec.models.list_models()
 from laconic.cli.main import cli
 assert not cli.main(["encode", "t.csv", "--quiet"], standalone_mode=False)

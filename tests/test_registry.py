@@ -97,7 +97,7 @@ def test_an_installed_codec_changes_no_default() -> None:
     assert names == {
         Media.IMAGE: "mlic",
         Media.AUDIO: "semanticodec",
-        Media.VIDEO: "hnerv",
+        Media.VIDEO: "motion",
         Media.DATA: "records",
     }
     assert registry.default(Media.IMAGE, lossless=True).name == "photo"

@@ -13,7 +13,7 @@ MOST = 12
 OWN = {  # folder -> names it may ask for: its own
     "codec/image": {"mlic", "mlic++", "compressai", "Media.IMAGE"},
     "codec/audio": {"semanticodec", "pscodec", "Media.AUDIO"},
-    "codec/video": {"hnerv", "Media.VIDEO"},
+    "codec/video": {"motion", "hnerv", "Media.VIDEO"},
     "codec/lossless/photo": {"photo", "Media.IMAGE"},
     "codec/lossless/records": {"records", "Media.DATA"},
     "codec/media": {f"Media.{kind.name}" for kind in Media},

@@ -206,7 +206,7 @@ def test_pipes(clip: Path) -> None:
 
     runner = CliRunner()
     done = runner.invoke(
-        cli, ["encode", "-", "--codec", "hnerv", "-o", "-"], input=clip.read_bytes()
+        cli, ["encode", "-", "--codec", "motion", "-o", "-"], input=clip.read_bytes()
     )
     assert done.stdout_bytes == lac.read_bytes()
     stdin = io.BufferedReader(io.BytesIO(lac.read_bytes()))  # type: ignore[arg-type]
@@ -302,12 +302,12 @@ def test_ctrl_c_writes_the_best_so_far_and_termination_keeps_the_work(
 def test_films_are_evaluated_beside_other_codecs(tmp_path: Path) -> None:
     films.write(tmp_path / "clip.mkv", films.moving(4, 32, 48), layout="bgr0")
 
-    done = run("eval", tmp_path / "clip.mkv", "-c", "hnerv@fast:40", "-c", "x264:30", "--out",
+    done = run("eval", tmp_path / "clip.mkv", "-c", "motion@fast:40", "-c", "x264:30", "--out",
                tmp_path / "run", "--gallery", 0)  # fmt: skip
 
     assert code_of(done) == 0, message_of(done)
     rows = json.loads((tmp_path / "run" / "results.json").read_text())["measurements"]
-    ours = next(r for r in rows if r["codec"] == "hnerv@fast")
+    ours = next(r for r in rows if r["codec"] == "motion@fast")
     assert ours["frames"] == 4
     assert ours["psnr"] is None or ours["psnr"] > 60  # infinite
     assert ours["bpp"] == pytest.approx(8 * ours["bytes"] / (4 * 32 * 48))

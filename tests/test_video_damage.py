@@ -94,7 +94,7 @@ def test_sizes_that_change_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"".join(p.read_bytes() for p in parts))
 
     with pytest.raises(UnsupportedError, match="change from 32 x 32 to 64 x 64"):
-        codec.encode(path, codec="hnerv")
+        codec.encode(path, codec="motion")
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def whole() -> bytes:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "laconic.codec.video.chunk", stand_in)
         patch.setattr(laconic.codec.video, "chunk", stand_in, raising=False)
-        return codec.encode(films.moving(20, 16, 24), codec="hnerv", **chunked(5))
+        return codec.encode(films.moving(20, 16, 24), codec="motion", **chunked(5))
 
 
 def test_truncated_streams_are_refused_or_give_their_intact_chunks(whole: bytes) -> None:
@@ -175,8 +175,8 @@ def test_contradictory_settings_are_refused() -> None:
     frames = films.moving(2, 8, 8)
     for more in ({"effort": 3}, chunked(0), {"preset": "eternal"}, {"model": "vgg"}):
         with pytest.raises(ParameterError):
-            codec.encode(frames, codec="hnerv", **more)
+            codec.encode(frames, codec="motion", **more)
     with pytest.raises(ParameterError, match="shape"):
-        codec.encode(np.zeros((2, 8, 8, 2), np.uint8), codec="hnerv")
+        codec.encode(np.zeros((2, 8, 8, 2), np.uint8), codec="motion")
     with pytest.raises(ParameterError, match="only videos"):
         codec.decode(GOLDEN / "mlic-1" / "1x1.lac", frames=(0, 1))

@@ -36,7 +36,7 @@ def chunked(length: int | None, **more: object) -> dict[str, object]:
 def test_frames_come_back_in_order_and_exactly(size: tuple[int, int], channels: int) -> None:
     frames = films.moving(11, *size, channels)
 
-    data = codec.encode(frames, codec="hnerv", **chunked(4))
+    data = codec.encode(frames, codec="motion", **chunked(4))
     video = codec.decode(data)
 
     assert np.array_equal(np.asarray(video), frames)
@@ -97,7 +97,7 @@ def test_films_without_usable_times_get_a_rate(tmp_path: Path) -> None:
     )
     notes: list[str] = []
 
-    video = codec.decode(codec.encode(path, codec="hnerv", note=notes.append))
+    video = codec.decode(codec.encode(path, codec="motion", note=notes.append))
 
     assert video.rate == 25
     assert video.timestamps == [n / 25 for n in range(9)]
@@ -116,7 +116,7 @@ def test_ten_bits_and_transparency_are_reported(tmp_path: Path) -> None:
 def test_films_are_sequences(tmp_path: Path) -> None:
     frames = films.moving(20, 16, 24)
     path = tmp_path / "clip.lac"
-    path.write_bytes(codec.encode(frames, codec="hnerv", **chunked(8)))
+    path.write_bytes(codec.encode(frames, codec="motion", **chunked(8)))
 
     with codec.open(path) as video:
         assert len(video) == 20
@@ -147,7 +147,7 @@ class Counting(io.BytesIO):
 def test_ten_frames_read_and_decode_only_their_chunk() -> None:
     rng = np.random.default_rng(1)
     frames = rng.integers(0, 256, (60, 24, 32, 3), np.uint8)  # takes as many bytes as it has
-    data = codec.encode(frames, codec="hnerv", **chunked(20))
+    data = codec.encode(frames, codec="motion", **chunked(20))
     stand_in.calls.clear()
     file = Counting(data)
 
@@ -162,7 +162,7 @@ def test_ten_frames_read_and_decode_only_their_chunk() -> None:
 
 def test_going_through_a_film_decodes_each_chunk_once_and_keeps_two() -> None:
     frames = films.moving(40, 8, 8)
-    data = codec.encode(frames, codec="hnerv", **chunked(5))
+    data = codec.encode(frames, codec="motion", **chunked(5))
     stand_in.calls.clear()
 
     video = codec.decode(data)

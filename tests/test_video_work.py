@@ -30,7 +30,7 @@ def chunked(length: int | None, **more: object) -> dict[str, object]:
 
 
 def test_chunks_start_from_the_one_before_unless_a_scene_begins(tmp_path: Path) -> None:
-    codec.encode(films.moving(12, 16, 16), codec="hnerv", **chunked(4))
+    codec.encode(films.moving(12, 16, 16), codec="motion", **chunked(4))
 
     assert [c for c in stand_in.calls if c[0] != "decode"] == [("fit", 4), ("warm", 4), ("warm", 4)]
 

@@ -1,8 +1,8 @@
-"""The film codec: files FFmpeg reads <-> ``.lac`` files that hold one fitted network a chunk.
+"""The video codecs: files FFmpeg reads <-> ``.lac`` files of chunks of frames.
 
-HNeRV (arXiv 2304.02633), HNeRV-Boost (arXiv 2402.18152) and the toolkit's own networks are kinds of
-one codec; the header names the kind. Choose ``mlic`` for single pictures. This module imports no
-torch until something is fitted or decoded.
+``motion`` predicts blocks from decoded frames and is the one to use; ``hnerv`` fits a network to
+each chunk, HNeRV (arXiv 2304.02633) or HNeRV-Boost (arXiv 2402.18152), and decodes any frame by
+itself. Choose ``mlic`` for single images. No torch is imported before a network is needed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import asdict
 from typing import Any, BinaryIO, ClassVar
 
 from laconic.codec.base import BPP, QUALITY, TARGET, Codec, Encoded, VerifyReport
-from laconic.codec.video.header import CODEC_ID, HnervHeader
-from laconic.codec.video.options import VideoDecodeOptions, VideoOptions
-from laconic.codec.video.plan import ENCODED
+from laconic.codec.video.header import CODEC_ID, MOTION_ID, HnervHeader
+from laconic.codec.video.options import HnervOptions, VideoDecodeOptions, VideoOptions
+from laconic.codec.video.plan import FITTED
 from laconic.codec.video.settings import PRESETS
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
@@ -22,16 +22,15 @@ from laconic.formats.errors import ParameterError
 from laconic.formats.video_reader import Film
 
 
-class HnervCodec(Codec):
-    """Implements ``laconic.codec.base.Codec`` for films."""
+class MotionCodec(Codec):
+    """Implements ``laconic.codec.base.Codec`` for videos."""
 
-    name = "hnerv"
-    codec_id = CODEC_ID
+    name = "motion"
+    codec_id = MOTION_ID
     media = Media.VIDEO
     rates = (QUALITY, BPP, TARGET)
-    options = VideoOptions
+    options: type[VideoOptions] = VideoOptions
     decode_options = VideoDecodeOptions
-    networks = ENCODED
     carries_model = True
     points = (10, 30, 50, 70)
     measured: ClassVar[dict[str, Any]] = {
@@ -49,19 +48,22 @@ class HnervCodec(Codec):
         """Fit everything, then write it; ``finish`` deletes the work file."""
         from laconic.codec.video.stream.encoder import StreamEncoder
 
-        encoder = StreamEncoder(media, settings)
+        encoder = StreamEncoder(media, settings, self.codec_id, self._network(settings))
         encoder.fit()
         report = encoder.write(fp)
         facts = {k: v for k, v in asdict(report).items() if k != "bytes"}
         return Encoded(report.bytes, facts, encoder.finish)
 
+    def _network(self, settings: VideoOptions) -> str:
+        return self.name
+
     def variant(self, text: str) -> dict[str, Any]:
-        """A preset, a network, or both joined by "+"."""
+        """A preset or, where there are several, a network, or both joined by "+"."""
         presets = tuple(PRESETS)
         found: dict[str, Any] = {}
         for part in text.split("+"):
-            if part not in (*presets, *ENCODED):
-                known = ", ".join((*presets, *ENCODED))
+            if part not in (*presets, *self.networks):
+                known = ", ".join((*presets, *self.networks))
                 raise ParameterError(f"{self.name} has no variant {part!r}: expected among {known}")
             found["preset" if part in presets else "network"] = part
         return found
@@ -81,3 +83,16 @@ class HnervCodec(Codec):
     def describe(self, codec_header: bytes) -> dict[str, Any]:
         """Network and chunks."""
         return HnervHeader.unpack(codec_header).to_dict()
+
+
+class HnervCodec(MotionCodec):
+    """Networks fitted to a video; also decodes what ``motion`` wrote under this codec's number."""
+
+    name = "hnerv"
+    codec_id = CODEC_ID
+    options = HnervOptions
+    networks = FITTED
+
+    def _network(self, settings: VideoOptions) -> str:
+        named = settings.network if isinstance(settings, HnervOptions) else None
+        return named or settings.model or FITTED[0]

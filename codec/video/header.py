@@ -1,4 +1,4 @@
-"""The film codec's private header: its network and which frames each segment holds. Imports no
+"""The video codecs' private header: its network and which frames each segment holds. Imports no
 torch."""
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.varint import read_varint, write_varint
 
 CODEC_ID = 6
+MOTION_ID = 9
 CODEC_VERSION = 1
 
 

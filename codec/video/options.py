@@ -1,4 +1,4 @@
-"""What the video codec can be told. Imports no torch."""
+"""What the video codecs can be told. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ from dataclasses import dataclass
 
 from laconic.codec.base import DecodeSettings, EncodeSettings
 from laconic.codec.options import option
-from laconic.codec.video.plan import ENCODED
+from laconic.codec.video.plan import FITTED
 from laconic.codec.video.settings import PRESETS
 
 
 @dataclass(frozen=True)
 class VideoOptions(EncodeSettings):
-    """Options of the encoder."""
+    """Options of every video encoder."""
 
     preset: str = option("medium", "How long a video is fitted.", choices=tuple(PRESETS))
-    network: str | None = option(
-        None, "What is fitted to it.", choices=ENCODED[::-1], shown="motion"
-    )
     chunk: int | None = option(
         None, "Frames that are fitted together.", unit="frames", low=1,
         shown="by scenes and memory",
@@ -30,6 +27,13 @@ class VideoOptions(EncodeSettings):
         None, "Path of the work file that makes encoding resumable.", flag=False
     )
     fresh: bool = option(False, "Replace a work file that belongs to something else.", flag=False)
+
+
+@dataclass(frozen=True)
+class HnervOptions(VideoOptions):
+    """Options of the encoder of fitted networks."""
+
+    network: str | None = option(None, "What is fitted to it.", choices=FITTED, shown=FITTED[0])
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from laconic.formats.errors import FormatError, UnsupportedError
 from laconic.formats.varint import read_varint, write_varint
 
 KINDS: Mapping[str, int] = {"hnerv": 1, "hnerv-boost": 2, "grids": 3, "motion-1": 4, "motion": 5}
-ENCODED = tuple(name for name in KINDS if name != "motion-1")  # which is only decoded
+FITTED = ("hnerv-boost", "hnerv", "grids")
 PREDICTED = ("motion-1", "motion")  # kinds with heads of their own
 MAX_WIDTH = 1024
 MAX_STAGES = 8

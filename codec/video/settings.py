@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video.plan import ENCODED
+from laconic.codec.video.plan import FITTED
 from laconic.formats.errors import ParameterError
 
 DEFAULT_QUALITY = 50.0
@@ -43,10 +43,10 @@ class FitSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.network not in ENCODED:
+        if self.network not in ("motion", *FITTED):
             raise ParameterError(
                 f"there is no network {self.network!r} to encode with: expected one of"
-                f" {', '.join(ENCODED)}"
+                f" {', '.join(('motion', *FITTED))}"
             )
         if self.preset not in PRESETS:
             raise ParameterError(

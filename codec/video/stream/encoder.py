@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from laconic.codec.video.header import CODEC_ID, CODEC_VERSION, HnervHeader
+from laconic.codec.video.header import CODEC_VERSION, HnervHeader
 from laconic.codec.video.options import VideoOptions
 from laconic.codec.video.stream.cuts import longest_chunk, plan_chunks
 from laconic.codec.video.stream.fitting import (
@@ -59,11 +59,14 @@ class StreamEncoder:
 
     Args:
         film: what to encode.
-        settings: ``model`` may name the network too.
+        settings: of the encoder.
+        codec_id: number of the codec in the file.
+        network: "motion", or what is fitted.
     """
 
-    def __init__(self, film: Film, settings: VideoOptions) -> None:
+    def __init__(self, film: Film, settings: VideoOptions, codec_id: int, network: str) -> None:
         self.film, self.settings = film, settings
+        self.codec_id, self.network = codec_id, network
         self.note: Callable[[str], None] = settings.say
         self._fit_settings(None)  # complains about unknown presets and networks at once
 
@@ -91,9 +94,9 @@ class StreamEncoder:
             longest_chunk(header.width, header.height, self.settings.chunk),
             fixed=self.settings.chunk is not None,
         )
-        private = self._private = HnervHeader(self._network(), tuple(s.count for s in spans))
+        private = self._private = HnervHeader(self.network, tuple(s.count for s in spans))
         work = self.work = self._work(private)
-        if self._network() in chunk.PLANAR:
+        if self.network in chunk.PLANAR:
             source: Any = PlaneSource(self.film.planes(), found.sampling, header)
         else:
             source = FrameSource(self.film.frames(), header.width, header.height)
@@ -140,16 +143,11 @@ class StreamEncoder:
         elif self.work.path is not None:
             self.note(f"stopped early: the same command with -f goes on from {self.work.path}")
 
-    def _network(self) -> str:
-        from laconic.codec.video.settings import FitSettings
-
-        return self.settings.network or self.settings.model or FitSettings().network
-
     def _fit_settings(self, quality: float | None) -> Any:
         from laconic.codec.video.settings import FitSettings
 
         return FitSettings(
-            network=self._network(), preset=self.settings.preset, quality=quality, seed=0
+            network=self.network, preset=self.settings.preset, quality=quality, seed=0
         )
 
     def _work(self, private: HnervHeader) -> Work:
@@ -210,7 +208,7 @@ class StreamEncoder:
         profile = int(NumericsProfile.INTEGER_TABLES)
         count = len(segments) + (0 if sound is None else -(-sound.seek(0, 2) // PART_BYTES))
         head = Header(
-            Media.VIDEO, CODEC_ID, CODEC_VERSION, b"", profile, media, private.pack(), count
+            Media.VIDEO, self.codec_id, CODEC_VERSION, b"", profile, media, private.pack(), count
         )
         self.settings.limits.check("the number of segments", count, self.settings.limits.segments)
         if count == 1:
