@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from laconic.codec.video.plan import KINDS as NETWORKS
+from laconic.codec.video.plan import KINDS
 from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.varint import read_varint, write_varint
@@ -30,9 +30,9 @@ class HnervHeader:
     lengths: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if self.network not in NETWORKS:
+        if self.network not in KINDS:
             raise ParameterError(
-                f"there is no network {self.network!r}: choose one of {', '.join(NETWORKS)}"
+                f"there is no network {self.network!r}: choose one of {', '.join(KINDS)}"
             )
 
     @property
@@ -51,7 +51,7 @@ class HnervHeader:
     def pack(self) -> bytes:
         """Network in a byte, then varint pairs (frames of a chunk, chunks in a row like it)."""
         runs = [(length, len(list(group))) for length, group in groupby(self.lengths)]
-        return bytes([NETWORKS[self.network]]) + b"".join(
+        return bytes([KINDS[self.network]]) + b"".join(
             write_varint(length) + write_varint(count) for length, count in runs
         )
 
@@ -60,7 +60,7 @@ class HnervHeader:
         """Inverse of :meth:`pack`; raises ``FormatError``, ``UnsupportedError``, ``LimitError``."""
         if not data:
             raise FormatError("the film codec's header is empty: the file is damaged")
-        names = {number: name for name, number in NETWORKS.items()}
+        names = {number: name for name, number in KINDS.items()}
         if data[0] not in names:
             raise UnsupportedError(
                 f"the film is coded by network {data[0]}, which this version lacks: install a newer"
