@@ -2,9 +2,9 @@
 
     python benchmarks/golden_video.py
 
-Tiny videos with every visible feature, for ``motion`` and each kind of network of ``hnerv``; fits are
-cut short, since what they look like does not matter. ``hnerv-1`` also keeps what earlier versions
-wrote.
+Tiny videos with every visible feature, for ``motion`` and each kind of network of ``hnerv``; fits
+are cut short, since what they look like does not matter. ``hnerv-1`` also keeps what earlier
+versions wrote.
 """
 
 from __future__ import annotations

@@ -14,7 +14,11 @@ from laconic.formats.errors import FormatError, LaconicError
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
-GOLDEN = sorted(p for p in (ROOT / "tests" / "golden").glob("*/*.lac") if p.parent.name.startswith(("hnerv-", "motion-")))
+GOLDEN = sorted(
+    p
+    for p in (ROOT / "tests" / "golden").glob("*/*.lac")
+    if p.parent.name.startswith(("hnerv-", "motion-"))
+)
 
 
 def test_there_are_golden_films() -> None:
