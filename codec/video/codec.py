@@ -55,6 +55,11 @@ class MotionCodec(Codec):
         return Encoded(report.bytes, facts, encoder.finish)
 
     def _network(self, settings: VideoOptions) -> str:
+        if settings.model is not None:
+            raise ParameterError(
+                f"{self.name} has no model {settings.model!r}: leave it out; networks that are"
+                " fitted to a video belong to the codec hnerv"
+            )
         return self.name
 
     def variant(self, text: str) -> dict[str, Any]:
