@@ -34,7 +34,7 @@ from laconic.formats.errors import ModelError, OutputError
 Arrays = Mapping[str, NDArray[Any]]
 ID_BYTES = 6
 TABLE_PREFIX = "tables."  # within the names of tensors that are not learned
-DEFAULT_MODEL = "mlic-small"
+DEFAULT_MODEL = "mlic-base-2"
 SUFFIX = ".safetensors"
 MAX_DEPTH = 16  # of a manifest
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
