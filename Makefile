@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # An editable install in strict mode links the files that exist: link again for new ones.
 install: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e codec/models_extra
 
 demo: install
 	$(BIN)/laconic demo --out demo -f
