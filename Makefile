@@ -42,4 +42,4 @@ bench: install
 	$(BIN)/python benchmarks/toolkit_speed.py
 
 clean:
-	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build codec/models_extra/build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
