@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # An editable install in strict mode links the files that exist: link again for new ones.
 install: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e codec/models_extra
 
 demo: install
 	$(BIN)/laconic demo --out demo -f
@@ -42,4 +42,4 @@ bench: install
 	$(BIN)/python benchmarks/toolkit_speed.py
 
 clean:
-	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build codec/models_extra/build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

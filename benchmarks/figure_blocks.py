@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 
 from figure_blocks_audio import (
+    audio_rates,
     audio_rows,
     audio_savings,
     audio_short,
@@ -18,7 +19,7 @@ from figure_blocks_audio import (
 )
 from kept import RESULTS, ROOT, load, table
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 KODAK = ("mlic:0,10,20,30,40,50,60,70,80,90,100", "avif", "webp", "jpeg2000", "jpeg")
 
 
@@ -183,7 +184,7 @@ def toolkit() -> str:
 
 
 def video_short() -> str:
-    """Films at the default preset against other encoders, for the README."""
+    """Videos at the default preset against other encoders, for the README."""
     from video_rd import RIVALS, delta
 
     points = load("video_rd")
@@ -231,6 +232,11 @@ def records() -> str:
     return "\n\n".join(kept("lossless_records")().split("\n\n")[:2])
 
 
+def tables() -> str:
+    """Tables alone, for the README."""
+    return kept("lossless_records")().split("\n\n")[1]
+
+
 def orders() -> str:
     """Cost of coding in the published order and in ours."""
     return kept("lossless_records")().split("\n\n")[2]
@@ -258,6 +264,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "colour-transforms": kept("colour_transforms"),
     "records": records,
     "records-orders": orders,
+    "tables": tables,
     "large": large,
     "entropy": entropy,
     "toolkit": toolkit,
@@ -269,6 +276,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "audio-speech": lambda: audio_rows("speech"),
     "audio-other": lambda: audio_rows("other"),
     "audio-short": audio_short,
+    "audio-rates": audio_rates,
     "video-short": video_short,
     "audio-savings": audio_savings,
     "audio-speed": audio_speed,

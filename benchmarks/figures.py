@@ -1,4 +1,4 @@
-"""Measures the figures of the README and of docs/, keeps them, and writes them into the pages.
+"""Measures the figures of docs/ and of the README, keeps them, and writes them into the pages.
 
     python benchmarks/figures.py measure --kodak DIR --anchors FILE --mnist DIR --tables DIR \
         --photos DIR --films DIR --sounds DIR
@@ -10,8 +10,9 @@
 ``{name: {"bpp": [...], "psnr": [...]}}``, MNIST its IDX files, tables are CSV files, photos those
 of ``laconic train photo``, films those that ``video_rd.py`` names, sounds held-out ones;
 none of them is part of this repository, and what is not given is not measured. ``write`` fills the
-blocks of ``figure_blocks.py`` from what was kept, so that no number in the README was typed; a test
-compares them.
+blocks of ``figure_blocks.py`` from what was kept, so that no number in a table was typed; a test
+compares them. All of them stand in ``docs/figures.md``, those of one codec in its own page as well,
+and one table for each medium in the README.
 """
 
 from __future__ import annotations

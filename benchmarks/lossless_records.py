@@ -209,7 +209,7 @@ def draw_samples(path: Path) -> None:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The tables of docs/records.md."""
+    """The tables of docs/design/records.md."""
     lines: list[str] = []
     if "mnist" in results:
         lines += [

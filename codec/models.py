@@ -5,8 +5,10 @@ a JSON manifest. A stream names its model by the first 6 bytes of the SHA-256 of
 manifest* (codec, configuration, numerics profile, hash of every tensor), so re-saving a file
 changes nothing and any change of a weight or a table changes the name. Loading checks the hash.
 
-Files are looked for in the package, then in the user's store: ``$LACONIC_MODELS`` or
-``~/.local/share/laconic/models``.
+Files are looked for in the package, then in the package ``laconic-models-extra`` if it is
+installed (``codec/models_extra``: models that only old files need), then in the user's store:
+``$LACONIC_MODELS`` or ``~/.local/share/laconic/models``. A newer model may take over a name; the
+older one is then found by its id, which is what files give.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,12 @@ TABLE_PREFIX = "tables."  # within the names of tensors that are not learned
 DEFAULT_MODEL = "mlic-base-2"
 SUFFIX = ".safetensors"
 MAX_DEPTH = 16  # of a manifest
+EXTRA = "laconic_models_extra"
+IN_EXTRA = {  # models of that package, by id: one that is missing is named with its command
+    "915e105a9f2e": "mnist-hclt",
+    "177d2819da25": "mnist-small",
+    "c94c9b80d248": "semanticodec-small",
+}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
@@ -184,15 +193,18 @@ def search_path() -> list[Path]:
     """Folders that hold models, in order of preference."""
     user = os.environ.get("LACONIC_MODELS")
     default = Path.home() / ".local" / "share" / "laconic" / "models"
-    return [*sorted(Path(__file__).parent.glob("*/weights")), Path(user) if user else default]
+    spec = find_spec(EXTRA)
+    extra = [Path(p) for p in (spec.submodule_search_locations or ())] if spec else []
+    shipped = [p for p in sorted(Path(__file__).parent.glob("*/weights")) if p not in extra]
+    return [*shipped, *extra, Path(user) if user else default]
 
 
-_named: list[Path] = []  # files that stand for their names and ids in this process
+_named: list[Path] = []  # files that are found by their ids in this process
 
 
 def use(name: str) -> None:
-    """Find a model file, wherever it is, by its name and id as well from now on; a name of the
-    store is just looked up. Raises ``ModelError``."""
+    """Find a model file, wherever it is, by its id as well from now on, and by its name unless the
+    store has one of that name; a name of the store is just looked up. Raises ``ModelError``."""
     path = find(name).path
     if path not in _named:
         _named.append(path)
@@ -204,9 +216,9 @@ def _files() -> Iterator[Path]:
         yield from sorted(folder.glob("*.safetensors"))
 
 
-def _readable() -> Iterator[ModelInfo]:
+def _readable(*first: Path) -> Iterator[ModelInfo]:
     """Every readable model on the search path, in order of preference."""
-    for path in (*_named, *_files()):
+    for path in (*first, *_files(), *_named):
         with suppress(ModelError):
             yield read_info(path)
 
@@ -237,8 +249,11 @@ def find(name_or_id: str) -> ModelInfo:
     Raises ``ModelError`` naming the models at hand when there is none.
     """
     models = list_models()
-    for info in (*models, *_readable()):
-        if name_or_id in (info.name, info.id):
+    for info in _readable(*_named):
+        if name_or_id == info.id:
+            return info
+    for info in models:
+        if name_or_id == info.name:
             return info
     path = Path(name_or_id)
     if path.suffix == ".safetensors" and "\0" not in name_or_id and path.is_file():
@@ -247,6 +262,12 @@ def find(name_or_id: str) -> ModelInfo:
     for path, reason in left_out.items():
         if path.stem == name_or_id:
             raise ModelError(reason)
+    for identity, name in IN_EXTRA.items():
+        if name_or_id in (identity, name):
+            raise ModelError(
+                f"model {identity} ({name}) is in a package of its own, which is not installed:"
+                f" pip install {EXTRA.replace('_', '-')}"
+            )
     here = ", ".join(f"{m.name} ({m.id})" for m in models) or "none"
     more = f"; unreadable are {', '.join(p.name for p in left_out)}" if left_out else ""
     raise ModelError(

@@ -10,13 +10,31 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import click
+import numpy as np
 import pytest
+from click.testing import CliRunner
+from films import moving
+from films import write as write_film
 from pictures import scene
 from PIL import Image as Pillow
 
+from laconic import codec
+from laconic.cli.main import cli
+from laconic.codec import models, registry
+from laconic.formats.audio import Audio
+from laconic.formats.audio_writer import write_audio
+
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SHELL_PAGES = ("README.md", "images.md", "lossless.md", "tables.md", "format.md")
+PREVIEW: dict[str, dict[str, Any]] = {"photo": {"preview": True}}
 sys.path.insert(0, str(ROOT / "benchmarks"))
 MODULES = [
     "laconic.formats.limits",
@@ -39,22 +57,177 @@ def test_examples_in_docstrings_run(name: str) -> None:
     assert result.failed == 0
 
 
-def test_the_python_example_of_the_readme_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    Pillow.fromarray(scene(128, 192)).save(tmp_path / "photo.png")
+@cache
+def coded(name: str) -> bytes:
+    """A sample as a ``.lac`` file."""
+    with TemporaryDirectory() as folder:
+        write_samples(Path(folder))
+        source = next(p for p in Path(folder).iterdir() if p.stem == name)
+        options = (
+            {"preset": "fast"} if name == "clip" else {"states": 2} if name == "digits" else {}
+        )
+        return codec.encode(source, lossless=name == "photo", **PREVIEW.get(name, options))
+
+
+def write_samples(folder: Path) -> None:
+    """The files that the pages name, as small as they can be."""
+    (folder / "album").mkdir()
+    (folder / "icons").mkdir()
+    for number in range(6):
+        icon = scene(8, 8, 1, seed=number)[..., 0]
+        Pillow.fromarray(icon // 64).save(folder / "icons" / f"{number}.png")
+    for name in ("photo.png", "photo.jpg", "album/a.png", "album/b.png"):
+        Pillow.fromarray(scene(72, 96, seed=len(name))).save(folder / name)
+    rows = "".join(f"{n},{n % 3},{n % 3 * 2}\n" for n in range(60))
+    (folder / "table.csv").write_text("id,kind,size\n" + rows)
+    np.save(folder / "digits.npy", np.indices((60, 4)).sum(0).astype(np.uint8) % 5)
+    sound = np.sin(np.arange(16000) / 9) * np.hanning(16000) / 3
+    write_audio(Audio(sound[None].astype(np.float32), 16000), folder / "speech.wav")
+    write_film(folder / "clip.mp4", moving(40, 16, 24), codec="libx264", layout="yuv420p")
+
+
+@pytest.fixture
+def samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The present folder, with the files that the pages name."""
+    write_samples(tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(models, "_named", [])
+    return tmp_path
 
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
 
-    assert blocks
-    assert {"photo.lac", "photo.png"} <= set(os.listdir(tmp_path))
+def blocks(language: str) -> list[Any]:
+    """Every code block of every page, as a case of a test."""
+    pattern = rf"```{language}\n(.*?)```"
+    return [
+        pytest.param(page, block, id=f"{page.stem}-{number}")
+        for page in PAGES
+        for number, block in enumerate(re.findall(pattern, page.read_text(), re.DOTALL), 1)
+    ]
+
+
+def bring(block: str, folder: Path) -> None:
+    """The coded samples that a block reads."""
+    for name in re.findall(r"\b(photo|speech|table|digits|clip)\.lac\b", block):
+        (folder / f"{name}.lac").write_bytes(coded(name))
+
+
+@pytest.mark.parametrize(("page", "block"), blocks("python"))
+def test_python_blocks_run(page: Path, block: str, samples: Path) -> None:
+    for module in re.findall(r"^import (zarr|numcodecs)$", block, re.MULTILINE):
+        pytest.importorskip(module, reason=f"needs {module}: laconic[zarr]")
+    if page.name == "extend.md":
+        pytest.skip("runs in test_codecs.py, where its codec is installed")
+    bring(block, samples)
+
+    exec(compile(block, page.name, "exec"), {})
+
+
+def lines(block: str) -> Iterator[list[str]]:
+    """The commands of a shell block, without comments, each cut at its pipes."""
+    for line in block.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words:
+            yield words
+
+
+def command_of(words: list[str]) -> click.Command:
+    """The command of ``laconic`` that a line calls."""
+    command: click.Command = cli
+    for word in words[1:]:
+        if not isinstance(command, click.Group):
+            break
+        found = command.get_command(click.Context(command), word)
+        assert found is not None, f"there is no command {word}"
+        command = found
+    return command
+
+
+@pytest.mark.parametrize(("page", "block"), blocks("sh"))
+def test_commands_and_options_of_shell_blocks_exist(page: Path, block: str) -> None:
+    for words in lines(block):
+        flags = {w.partition("=")[0] for w in words if re.match(r"--?[A-Za-z]", w)}
+        program = next(w for w in words if not re.match(r"\w+=", w))
+        words = words[words.index(program) :]
+        if program == "laconic" and "|" not in words:
+            has = {o for p in command_of(words).params for o in (*p.opts, *p.secondary_opts)}
+            has |= {"--bits"} if page.name == "extend.md" else {"--version"}  # of its own codec
+            assert flags <= has, f"{page.name}: {words}"
+        elif program == "make":
+            targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            assert set(words[1:]) <= {*targets}, f"{page.name}: {words}"
+        elif program == "python" and words[1].endswith(".py"):
+            text = "".join(
+                p.read_text() for p in (ROOT / words[1], ROOT / "benchmarks" / "kept.py")
+            )
+            assert all(f'"{flag}"' in text for flag in flags), f"{page.name}: {words}"
+        elif program == "python":
+            assert all((ROOT / w).exists() for w in words if w.startswith("tests/")), words
+
+
+RUN = ("encode", "decode", "info", "verify")  # cheap on small samples
+
+
+@pytest.mark.parametrize(
+    ("page", "block"), [b for b in blocks("sh") if b.values[0].name in SHELL_PAGES]
+)
+def test_shell_blocks_run(page: Path, block: str, samples: Path) -> None:
+    ran = 0
+    bring(block, samples)
+    for words in lines(block):
+        pieces = " ".join(words).split(" | ")
+        cheap = all(p.split()[0] == "cat" or p.split()[1:2][0] in RUN for p in pieces[:9])
+        if not cheap or any(w.isupper() and len(w) > 2 for w in words):
+            continue
+        data = None
+        for piece in pieces:
+            program, *rest = piece.split()
+            if program == "cat":
+                data = Path(rest[0]).read_bytes()
+                continue
+            force = ["-f"] if rest[0] in ("encode", "decode") and rest[1] != "-" else []
+            result = CliRunner().invoke(cli, [*rest, *force], input=data, standalone_mode=False)
+            assert result.exception is None, f"{piece}: {result.exception!r} {result.output}"
+            assert not result.return_value, f"{piece}: {result.output}"
+            data = result.stdout_bytes
+        ran += 1
+    if not ran:
+        pytest.skip("nothing that is cheap and needs no files of the reader's own")
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        for target in re.findall(r"\]\(([^)]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+            if "://" in target:
+                continue
+            name, _, anchor = target.partition("#")
+            path = (page.parent / name).resolve() if name else page
+            assert path.exists(), f"{page.name}: {target}"
+            heads = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE) if anchor else []
+            plain = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in heads]
+            assert not anchor or anchor in plain, f"{page.name}: {target}"
+
+
+def test_the_readme_is_short_and_names_every_codec() -> None:
+    text = (ROOT / "README.md").read_text()
+
+    assert len(text.splitlines()) <= 150
+    built_in = registry.BUILT_IN
+    assert set(built_in) <= set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE))
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in PAGES
+        for target in re.findall(r"\]\(([^):]+)\)", page.read_text())
+    }
+
+    assert {p.resolve() for p in PAGES[1:]} <= linked
 
 
 def test_no_python_block_needs_the_one_before() -> None:
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for page in PAGES:
         for block in re.findall(r"```python[^\n]*\n(.*?)```", page.read_text(), re.DOTALL):
             known, used = set(dir(builtins)), set()
             for node in ast.walk(ast.parse(block)):
@@ -70,7 +243,7 @@ def test_no_python_block_needs_the_one_before() -> None:
 
 
 def test_the_figures_in_the_pages_are_those_that_were_measured() -> None:
-    from figure_blocks import PAGES, filled
+    from figure_blocks import filled
 
     for page in PAGES:
         text = page.read_text()

@@ -1,6 +1,7 @@
 """The direction of knowledge, light imports, and what the package must never do."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,33 @@ assert not cli.main(["decode", "t.lac", "-f", "--quiet"], standalone_mode=False)
 """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_golden_files_decode_where_torch_is_not_installed() -> None:
+    """What decodes exactly needs no torch; uncompiled, since compiling takes minutes."""
+    code = """
+import sys
+sys.modules["torch"] = sys.modules["torchaudio"] = None
+import numpy as np
+from laconic import codec
+for name in sys.argv[1:]:
+    decoded = codec.decode(name)
+    assert codec.verify(name).symbols
+    assert len(np.asarray(decoded[0:1] if codec.probe(name).media == "video" else decoded.pixels))
+    assert not any(m.partition(".")[0] == "torch" and sys.modules[m] for m in sys.modules)
+assert codec.from_pretrained("photo").info.codec == "photo"
+"""
+    golden = ROOT / "tests" / "golden"
+    files = (golden / "hnerv-1" / "hybrid-1x1.lac", golden / "photo-1" / "photo-dot.lac")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, files)],
+        env={**os.environ, "LACONIC_NO_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from laconic.codec.video import settings as presets
 from laconic.codec.video import symbols
-from laconic.codec.video.chunk import Decoder, Fit, FitSettings, decode
+from laconic.codec.video.chunk import Fit, FitSettings, decode
+from laconic.codec.video.decoder import Decoder
 from laconic.codec.video.gaussians import scale_of, tables_for
 from laconic.codec.video.losses import boosted, ms_ssim
 from laconic.codec.video.plan import KINDS, PREDICTED

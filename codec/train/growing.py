@@ -3,8 +3,8 @@
 Blocks that the larger model has more of start as the identity. Vectors that follow the quality are
 read off at the same lambda, so the scale of qualities may change. Global attentions that the larger
 model lacks are replaced by their mean output on sample pictures, which the biases behind them take
-up; without them the models of this size need 0.1 to 0.5 % more bits (docs/image.md). Choose this
-for another round on a new configuration; a run from scratch spends its first hours on what the
+up; without them the models of this size need 0.1 to 0.5 % more bits (docs/design/mlic.md). Choose
+this for another round on a new configuration; a run from scratch spends its first hours on what the
 smaller model knows.
 """
 

@@ -2,7 +2,7 @@
 
 `Fit` turns frames into a payload, `decode` a payload into a decoder that evaluates any frame. Both
 choose by the kind of network: `laconic.codec.video.hybrid`, `laconic.codec.video.motion` for kind
-4, or one of the others.
+4, or one of the others. All but the first need torch, which is imported when a chunk asks for it.
 """
 
 from __future__ import annotations
@@ -13,19 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video import decoder, fit
-from laconic.codec.video.decoder import Decoder
 from laconic.codec.video.hybrid.clip import Clip
 from laconic.codec.video.hybrid.decoder import HybridDecoder, decode_hybrid
 from laconic.codec.video.hybrid.fit import HybridFit
-from laconic.codec.video.motion.decoder import MotionDecoder, decode_motion
 from laconic.codec.video.plan import KINDS
 from laconic.codec.video.settings import FitSettings
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.varint import read_varint
 
 PLANAR = ("motion",)  # networks whose fits take a `Clip`
-__all__ = ["Clip", "Decoder", "Fit", "FitSettings", "HybridDecoder", "MotionDecoder", "decode"]
+__all__ = ["Clip", "Fit", "FitSettings", "HybridDecoder", "decode"]
+
+
+def _kind(settings: FitSettings) -> Any:
+    if settings.network == "motion":
+        return HybridFit
+    from laconic.codec.video import fit
+
+    return fit.Fit
 
 
 class Fit:
@@ -38,23 +43,21 @@ class Fit:
         init: Mapping[str, Any] | None = None,
     ) -> Any:
         """See ``laconic.codec.video.fit.Fit``; "motion" takes a `Clip`, the others RGB."""
-        kind: Any = HybridFit if settings.network == "motion" else fit.Fit
-        return kind(frames, settings, init)
+        return _kind(settings)(frames, settings, init)
 
     @classmethod
     def resume(
         cls, frames: NDArray[np.uint8] | Clip, settings: FitSettings, state: Mapping[str, Any]
     ) -> Any:
         """A fit that goes on where its ``state()`` was taken."""
-        kind: Any = HybridFit if settings.network == "motion" else fit.Fit
-        return kind.resume(frames, settings, state)
+        return _kind(settings).resume(frames, settings, state)
 
 
 def decode(
     payload: bytes, frames: int, width: int, height: int, limits: Limits = DEFAULT_LIMITS
 ) -> Any:
-    """Decode the integers of a payload: a `Decoder`, `MotionDecoder` or
-    `HybridDecoder`.
+    """Decode the integers of a payload: a `HybridDecoder`, or one of the modules ``decoder`` and
+    ``motion.decoder``.
 
     Args:
         payload: of ``Fit.payload``.
@@ -69,5 +72,9 @@ def decode(
     if kind == KINDS["motion"]:
         return decode_hybrid(payload, frames, width, height, limits)
     if kind == KINDS["motion-1"]:
+        from laconic.codec.video.motion.decoder import decode_motion
+
         return decode_motion(payload, frames, width, height, limits)
+    from laconic.codec.video import decoder
+
     return decoder.decode(payload, frames, width, height, limits)

@@ -5,7 +5,7 @@ trained on from ``base`` with a loss that keeps prompts and content apart; ``cas
 content attend to the prompts in a cascade. Sizes: ``full`` has HiFi-Codec's waveform encoder and
 HiFi-GAN decoder, ``small`` replaces both by spectra and an inverse STFT, which a CPU trains.
 Papers: Pan et al., PSCodec (arXiv 2404.02702); Yang et al., HiFi-Codec (arXiv 2305.02765). What
-is ours and what the paper's is told in docs/audio-pscodec.md.
+is ours and what the paper's is told in docs/design/pscodec.md.
 """
 
 from __future__ import annotations

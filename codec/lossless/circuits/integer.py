@@ -5,7 +5,7 @@
 
 Mixture weights that sum to 2^14 (``walk.py``) then give distributions with a total of exactly 2^32.
 All of it is stored in floats: integers below 2^53 in float64 and below 2^24 in float32 are exact,
-products of matrices included, whatever the order of summation (design in ``docs/records.md``).
+products of matrices included, whatever the order of summation (``docs/design/records.md``).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ with the level that the encoder saw, so that a decoder never decides a close cal
 `laconic.entropy.guard` does for table indexes). What still differed would be found by the check
 over the decoded samples.
 
-Lossy plus residual costs more bits than coding the samples at once (see docs/lossless.md); choose
+Lossy plus residual costs more bits than coding the samples at once (docs/design/photo.md); choose
 it for the preview. Compare RC (Mentzer et al., CVPR 2020) and DLPR (Bai et al., TPAMI 2024), whose
 residuals are exact on one machine only.
 
