@@ -7,7 +7,8 @@
 
 ``Image.open("x.lac")`` and ``image.save("x.lac", quality=50)`` then work as for any other format;
 ``save`` takes the keywords of :func:`laconic.codec.encode`. torch is imported when a picture is
-encoded or loaded.
+encoded or loaded. ``Image.draft`` changes nothing and ``thumbnail`` decodes the whole picture: no
+codec here stores a smaller one, and even a layered file's preview has the full size.
 """
 
 from __future__ import annotations

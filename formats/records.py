@@ -35,6 +35,15 @@ _FEATHER, _FEATHER_1, _STREAM = b"ARROW1", b"FEA1", b"\xff\xff\xff\xff"
 _IDX_TYPES = {8: "|u1", 9: "|i1", 11: "<i2", 12: "<i4"}
 
 
+def looks_like_records(head: bytes) -> bool:
+    """Whether a file that begins so is an array or a typed table. A stream of Arrow begins with -1
+    and the length of a schema, a multiple of 8; texts and IDX have no such mark."""
+    if head.startswith((_NPY, _PARQUET, _FEATHER, _FEATHER_1)):
+        return True
+    length = int.from_bytes(head[4:8], "little")
+    return head.startswith(_STREAM) and len(head) >= 8 and 0 < length < 1 << 24 and not length % 8
+
+
 @dataclass
 class Records:
     """An array ``[N, D]`` of whole numbers or floats with the shape of a record, or a table.

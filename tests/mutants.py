@@ -1,16 +1,47 @@
 """Files of every codec, changed where checksums no longer tell: in headers, chunks, counts and
-payloads, with every CRC right again. ``trusting`` lets all symbol checks pass as well."""
+payloads, with every CRC right again. ``trusting`` lets all symbol checks pass as well.
+
+    python tests/mutants.py STATE.json 1000000
+
+goes on from the count that STATE.json has reached and prints what should not have happened.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
+import numpy as np
+import prompt_models
 import pytest
+import rule_models
+import tiny_audio
+import torch
+from pictures import scene
 
+from laconic import codec
+from laconic.codec import models
+from laconic.codec.audio import loading
+from laconic.codec.image import architectures, files
+from laconic.codec.image import codec as image_codec
+from laconic.codec.image.config import CONFIGS
+from laconic.codec.image.export import write_mlic
+from laconic.codec.image.model import Mlic
+from laconic.codec.lossless.photo import network as photo_network
+from laconic.codec.lossless.records import named
 from laconic.formats.container import Chunk, Container, Header, Media, Segment
 from laconic.formats.errors import LaconicError
 from laconic.formats.varint import read_varint, write_varint
@@ -28,10 +59,51 @@ SLOW = ("mnist-", "small-stereo", "small-2-stereo", "rgb-tiles", "rgba-tiles", "
 def seeds() -> list[tuple[str, Container]]:
     """The small golden files that decode quickly, by the name of their codec."""
     return [
-        (path.parent.name.rpartition("-")[0], Container.from_bytes(path.read_bytes()))
+        (f"{path.parent.name}/{path.stem}", Container.from_bytes(path.read_bytes()))
         for path in sorted(GOLDEN.rglob("*.lac"))
         if path.stat().st_size < SMALL and not path.name.startswith(SLOW)
     ]
+
+
+def install(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Put the models of all seeds into the store, which must be ``folder``, and let the store be
+    read once and its models stay loaded: that would take longer than most mutants."""
+    tiny_audio.install(folder, patch)
+    tiny_audio.install(folder, patch, prior=False)
+    prompt_models.install(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        detailed = Mlic(CONFIGS["test-detail"])
+    crops = np.stack([scene(64, 64, seed=n) for n in range(4)])
+    detailed.initialise(torch.from_numpy(crops).float() / 255)
+    write_mlic(folder / "test-detail.safetensors", detailed, name="test-detail", training={})
+    known, wrong = list(models._readable()), models.unreadable()
+    patch.setattr(models, "_readable", lambda: iter(known))
+    patch.setattr(models, "unreadable", lambda: wrong)
+    patch.setattr(models, "find", lru_cache(maxsize=None)(models.find))
+    for module in (image_codec, architectures, named, loading, photo_network):
+        patch.setattr(module, "_load", lru_cache(maxsize=None)(module._load.__wrapped__))
+
+
+def made() -> list[tuple[str, Container]]:
+    """Files of the smallest models, of what no small golden file holds; see :func:`install`."""
+    drawing = np.full((40, 48, 3), 250, np.uint8)
+    drawing[8:12, 4:40] = drawing[20:30:3, 6:30] = (20, 20, 90)
+    small = scene(24, 20)
+    half = np.concatenate([drawing, scene(40, 48)], axis=1)
+    wanted = {
+        "mlic-2/tiny-screen": (drawing, "test-mlic", 70.0),
+        "mlic-2/tiny-mixed": (half, "test-mlic", 70.0),
+        "mlic-2/tiny-detail": (small, "test-detail", 90.0),
+        "mlic-2/base-detail": (small, "mlic-base", 95.0),
+    }
+    found = []
+    with pytest.MonkeyPatch.context() as patch:  # keeps the files that exact ones are smaller than
+        patch.setattr(files, "no_larger", lambda image, settings, data, target, screen: data)
+        for name, (pixels, model, quality) in wanted.items():
+            data = codec.encode(pixels, model=model, quality=quality)
+            found.append((name, Container.from_bytes(data)))
+    return found
 
 
 def bytes_changed(r: random.Random, data: bytes) -> bytes:
@@ -58,17 +130,12 @@ def bytes_changed(r: random.Random, data: bytes) -> bytes:
 
 def numbers_changed(r: random.Random, data: bytes) -> bytes:
     """One number of variable length replaced by an extreme one."""
-    places = []
-    for at in range(len(data)):
-        try:
+    for _ in range(8 if data else 0):
+        at = r.randrange(len(data))
+        with suppress(LaconicError):
             _, end = read_varint(data, at)
-        except LaconicError:
-            continue
-        places.append((at, end))
-    if not places:
-        return bytes_changed(r, data)
-    at, end = r.choice(places)
-    return data[:at] + write_varint(r.choice(INTERESTING)) + data[end:]
+            return data[:at] + write_varint(r.choice(INTERESTING)) + data[end:]
+    return bytes_changed(r, data)
 
 
 def changed(r: random.Random, data: bytes) -> bytes:
@@ -135,11 +202,11 @@ def trusting() -> Iterator[None]:
         yield
 
 
-@dataclass
 class Peak:
     """The largest resident memory of this process since :meth:`reset`, in bytes."""
 
-    base: int = 0
+    def __init__(self) -> None:
+        self.base = 0
 
     def reset(self) -> None:
         """Start from what is in use now."""
@@ -157,3 +224,135 @@ class Peak:
                 if line.startswith("VmHWM"):
                     return int(line.split()[1]) * 1024
         return 0
+
+
+def decoded_whole(data: bytes) -> None:
+    """Decode a file, videos to their last frame."""
+    found = codec.decode(data)
+    if hasattr(found, "close"):
+        list(found)
+        found.close()
+
+
+class Late(BaseException):
+    """Raised inside a decoder that takes more than ``SECONDS`` of processor time."""
+
+
+MEMORY = 256 << 20  # bytes above the base
+SECONDS = 20.0  # of the processor, far above the promise: busy machines stretch it
+BATCH = 50  # mutants between two looks at the memory
+
+
+@dataclass
+class Attack:
+    """Mutants of ``files`` opened and decoded; ``counts`` is what came of them, by codec.
+
+    Every mutant is opened. It is decoded if its seed has had less than ``milliseconds`` of decoding
+    per mutant so far, so that slow decoders do not take the time of the others.
+    """
+
+    files: list[tuple[str, Container]]
+    seed: int
+    milliseconds: float
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    slowest: float = 0.0  # seconds of the processor for one mutant
+
+    def __post_init__(self) -> None:
+        for _, source in self.files:  # loads models, compiles loops
+            decoded_whole(source.to_bytes())
+        self._peak = Peak()
+        self._seen: Counter[str] = Counter()
+        self._spent: defaultdict[str, float] = defaultdict(float)
+
+    def run(self, count: int) -> None:
+        """Try ``count`` more mutants. The n-th batch of a seed is always the same."""
+        signal.signal(signal.SIGVTALRM, _late)
+        for first in range(0, count, BATCH):
+            r = random.Random(f"{self.seed} {self.counts['mutants']}")
+            batch = [self._mutant(r) for _ in range(min(BATCH, count - first))]
+            self._peak.reset()
+            for name, data in batch:
+                self._try(name, data)
+            if self._peak.above() > MEMORY:
+                self._blame(batch)
+
+    def _mutant(self, r: random.Random) -> tuple[str, bytes]:
+        while True:
+            name, source = r.choice(self.files)
+            with suppress(LaconicError):
+                data = mutant(r, source, r.choice(self.files)[1])
+                if len(data) < SMALL:
+                    return name, data
+
+    def _try(self, name: str, data: bytes) -> None:
+        kind = name.partition("/")[0]
+        self.counts["mutants"] += 1
+        self._seen[name] += 1
+        start = time.process_time()
+        signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+        decoding = False
+        try:
+            codec.probe(data)
+            opened = time.process_time()
+            decoding = self._spent[name] < self._seen[name] * self.milliseconds / 1000
+            if decoding:
+                decoded_whole(data)
+            outcome = "decoded" if decoding else "opened"
+        except LaconicError as error:
+            outcome = f"{'decoding' if decoding else 'opening'} {type(error).__name__}"
+        except Late:
+            outcome = "late"
+            self.wrong.append(f"{name} takes {SECONDS} s: {data.hex()}")
+        except Exception as error:
+            outcome = "undocumented"
+            self.wrong.append(f"{name} {type(error).__name__} {error}: {data.hex()}")
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        end = time.process_time()
+        if decoding:
+            self._spent[name] += end - opened
+        if end - start > self.slowest:
+            self.slowest = end - start
+        if end - start > 1:
+            self.counts["over a second"] += 1
+        self.counts[f"{kind} {outcome}"] += 1
+
+    def _blame(self, batch: list[tuple[str, bytes]]) -> None:
+        """Find out which mutant took the memory."""
+        for name, data in batch:
+            self._peak.reset()
+            with suppress(LaconicError):
+                codec.probe(data)
+                decoded_whole(data)
+            if self._peak.above() > MEMORY:
+                self.wrong.append(f"{name} takes {self._peak.above() >> 20} MiB: {data.hex()}")
+
+
+def _late(number: int, frame: FrameType | None) -> None:
+    raise Late
+
+
+def main(state: Path, count: int) -> None:
+    """Go on until ``count`` mutants were tried, and save the state every thousand."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder, trusting():
+        patch.setenv("LACONIC_MODELS", folder)
+        rule_models.install(Path(folder))
+        install(Path(folder), patch)
+        attack = Attack(seeds() + made(), seed=2, milliseconds=0.35)
+        if state.exists():
+            kept: dict[str, Any] = json.loads(state.read_text())
+            attack.counts, attack.wrong = Counter(kept["counts"]), kept["wrong"]
+            attack.slowest = kept["slowest"]
+        while attack.counts["mutants"] < count:
+            known = len(attack.wrong)
+            attack.run(min(1000, count - attack.counts["mutants"]))
+            print(*attack.wrong[known:], sep="\n", end="", flush=True)
+            kept = {"counts": attack.counts, "wrong": attack.wrong, "slowest": attack.slowest}
+            temporary = state.with_suffix(".new")
+            temporary.write_text(json.dumps(kept, indent=1))
+            os.replace(temporary, state)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

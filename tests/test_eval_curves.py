@@ -83,7 +83,7 @@ def test_deltas_of_both_methods_and_their_range() -> None:
     assert row["bd_rate_cubic"] == pytest.approx(-50)
     assert row["bd_metric_pchip"] == pytest.approx(3, abs=0.01)
     assert (row["low"], row["high"]) == (28, 37)
-    assert "| psnr | half | ours | -50.0 | -50.0 | +3.000 | 28 to 37 |" in deltas_table([row])
+    assert "| PSNR (dB) | half | ours | -50.0 | -50.0 | +3.000 | 28 to 37 |" in deltas_table([row])
 
 
 def test_smaller_is_better_turns_the_sign() -> None:

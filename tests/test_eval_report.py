@@ -19,14 +19,29 @@ BROWSER = (
 )
 
 
+TITLE = "A <b>test</b> </title><script>document.title = 'taken'</script>"
+HOSTILE = (
+    "script<script>document.title = 'taken'</script>.png",
+    'attribute"><img src=x onerror="document.title = \'taken\'">.png',
+    "comment<!--.png",
+    "json\"}];document.title = 'taken';[{\".png",
+    "template${title}$.png",
+)
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     (folder / "photos").mkdir()
     Pillow.fromarray(scene(192, 256)).save(folder / "photos" / "a&b <1>.png")
     Pillow.fromarray(scene(192, 256, seed=2)).save(folder / "photos" / "second.png")
-    arguments = ["eval", str(folder / "photos"), "-c", "jpeg:5,50", "-c", "webp:5,50", "--title",
-                 "A <b>test</b>", "--out", str(folder / "run")]  # fmt: skip
+    for name in HOSTILE:
+        path = folder / "photos" / name
+        path.parent.mkdir(exist_ok=True)
+        Pillow.fromarray(scene(32, 32, seed=3)).save(path)
+    arguments = ["eval", str(folder / "photos"), "-c", "jpeg:5,50", "-c", "webp:5,50", "-c",
+                 "photo", "--gallery", "9", "--title", TITLE, "--out",
+                 str(folder / "run")]  # fmt: skip
     result = CliRunner().invoke(cli, arguments, standalone_mode=False)
     assert result.return_value == 0, result.output
     return folder / "run" / "report.html"
@@ -45,6 +60,7 @@ def test_the_report_needs_nothing_else_and_escapes_names(report: Path) -> None:
     text = report.read_text()
 
     assert "A &lt;b&gt;test&lt;/b&gt;" in text
+    assert text.count("<script") == 2  # the gallery's data and code
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', text)
     assert "url(http" not in text
     assert "<script src" not in text
@@ -60,7 +76,47 @@ def test_the_browser_shows_the_state_that_the_address_names(report: Path) -> Non
     assert "clip-path: inset(0px 0px 0px 25%)" in dom
     caption = dom.split('id="captionB">')[1].split("<")[0]
     assert caption.startswith("webp, ")
-    assert "bpp" in caption
+    assert "bits per pixel" in caption
+    assert "<b>right</b>" in dom
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("item", range(7))
+def test_scripts_in_names_and_titles_are_shown_and_not_run(report: Path, item: int) -> None:
+    dom = browse(report, f"item={item}&a=original&b=webp", "--dump-dom")
+
+    assert dom.count("document.title = 'taken'") >= 4  # title, heading, names
+    assert "<title>taken" not in dom
+    assert not re.search(r"<(img|script)[^>]*(onerror|src=.x)", dom)
+    names = {html.unescape(o) for o in re.findall(r"<option[^>]*>([^<]*)</option>", dom)}
+    assert set(HOSTILE) <= names
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("width", [400, 1400])
+def test_nothing_of_the_report_is_wider_than_the_screen(
+    report: Path, tmp_path: Path, width: int
+) -> None:
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        f'<iframe id="f" width="{width}" height="900" src="{report.as_uri()}"></iframe><script>'
+        'f.onload = () => { document.title = "w" + f.contentDocument.documentElement.scrollWidth }'
+        "</script>"
+    )
+    dom = browse(frame, "", "--allow-file-access-from-files", "--dump-dom")
+
+    assert f"<title>w{width}" in dom.replace(f"w{width - 15}", f"w{width}")  # a scroll bar
+
+
+def test_columns_are_named_for_people_and_dashes_explained(report: Path) -> None:
+    tables = (report.parent / "results.md").read_text(), report.read_text()
+    for text in tables:
+        shown = text.split("<details>")[0].split("<script")[0]
+        assert "bits per pixel" in shown
+        assert "memory (MiB)" in shown
+        assert "-: not measured" in shown
+        for raw in ("peak_mib", "encode_s", "bits_per_sample", "psnr-y"):
+            assert raw not in shown
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")

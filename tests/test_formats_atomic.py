@@ -2,14 +2,21 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+import prompt_models
 import pytest
+import tiny_audio
+from PIL import Image as Pillow
 
+from laconic.cli.main import cli
 from laconic.formats import atomic
 from laconic.formats.atomic import atomic_write, check_target
 from laconic.formats.errors import OutputError
@@ -210,3 +217,68 @@ while True:
     with atomic_write(tmp_path / "y") as file:
         file.write(b"y")
     assert sorted(os.listdir(tmp_path)) == ["x", "y"]
+
+
+def tasks(folder: Path) -> dict[str, list[str]]:
+    """Command lines that write one file each: an encoding or decoding of every codec."""
+    golden = Path(__file__).parent / "golden"
+    Pillow.fromarray(np.arange(600, dtype=np.uint8).reshape(20, 30)).save(folder / "a.png")
+    (folder / "a.csv").write_bytes(b"n,m\n" + b"".join(b"%d,%d\n" % (n, n % 7) for n in range(50)))
+    decodings = {
+        "a.npy": "records-2/big-endian", "b.csv": "records-1/stored-table",
+        "b.png": "photo-1/photo-dot", "c.png": "mlic-2/screen-96x128",
+        "c.tif": "compressai-1/factorized", "d.png": "mlic++-1/mlicpp-2023",
+        "a.wav": "semanticodec-1/one-sample", "b.wav": "pscodec-1/prompted",
+        "a.mkv": "hnerv-1/hybrid-1x1", "b.mkv": "hnerv-1/grids-1x1",
+    }  # fmt: skip
+    lines = {
+        "a.lac": ["encode", "--lossless", str(folder / "a.png")],
+        "b.lac": ["encode", str(folder / "a.csv")],
+        "c.lac": ["encode", "-q", "60", str(folder / "a.png")],
+    }
+    for name, source in decodings.items():
+        lines[name] = ["decode", str(golden / f"{source}.lac")]
+    return {n: [*line, "-f", "--quiet", "-o", str(folder / n)] for n, line in lines.items()}
+
+
+def run(line: list[str]) -> None:
+    with suppress(SystemExit):
+        cli(line, standalone_mode=False)
+
+
+@pytest.mark.parametrize("kills", [24, pytest.param(200, marks=pytest.mark.heavy)])
+def test_every_codec_killed_at_random_moments_leaves_old_or_new_and_nothing_else(
+    kills: int, rule_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LACONIC_MODELS", str(rule_store))
+    tiny_audio.install(rule_store, monkeypatch)
+    prompt_models.install(rule_store)
+    lines, new, seconds = tasks(tmp_path), {}, {}
+    for name, line in lines.items():
+        for _ in range(2):  # the first loads models and compiles loops
+            start = time.perf_counter()
+            run(line)
+            seconds[name] = time.perf_counter() - start
+        new[name] = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(b"old")
+    everything = sorted(os.listdir(tmp_path))
+    r, finished = random.Random(kills), 0
+    for kill in range(kills):
+        name = list(lines)[kill % len(lines)]
+        child = os.fork()
+        if child == 0:
+            try:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                run(lines[name])
+            finally:
+                os._exit(0)
+        # Half of them near the end, where the file takes its place.
+        share = r.random() if kill % 2 else 0.9 + 0.3 * r.random()
+        time.sleep(share * seconds[name])
+        os.kill(child, signal.SIGKILL)
+        finished += os.waitpid(child, 0)[1] == 0
+        content = (tmp_path / name).read_bytes()
+        assert content in (b"old", new[name]), name
+        assert sorted(os.listdir(tmp_path)) == everything, name
+        (tmp_path / name).write_bytes(b"old")
+    assert finished < kills

@@ -16,7 +16,7 @@ from laconic.formats.container import Container
 from laconic.formats.errors import FormatError, LimitError, UnsupportedError
 from laconic.formats.frame import Frame
 from laconic.formats.limits import Limits
-from laconic.formats.records import read_records, write_records
+from laconic.formats.records import looks_like_records, read_records, write_records
 from laconic.formats.table import Table
 
 pa = pytest.importorskip("pyarrow")
@@ -179,6 +179,21 @@ def test_content_decides_the_kind_of_a_table(tmp_path: Path) -> None:
     path = tmp_path / "named.csv"
     path.write_bytes(data)
     assert isinstance(codec.decode(codec.encode(path)), Frame)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "feather", "arrow"])
+def test_typed_tables_without_a_name_are_known_by_their_first_bytes(kind: str) -> None:
+    from laconic.codec import media
+    from laconic.formats.container import Media
+
+    data = files(table_of({"a": COLUMNS["text"]}))[kind]
+    assert isinstance(codec.decode(codec.encode(data)), Frame)
+    assert kind in media.of(Media.DATA).formats
+
+
+@pytest.mark.parametrize("head", [b"", b"\xff" * 4, b"\xff" * 8, b"\xff\xff\xff\xff\1\0\0\0"])
+def test_four_bytes_of_ones_alone_are_no_arrow_stream(head: bytes) -> None:
+    assert not looks_like_records(head)
 
 
 def test_csv_to_parquet_keeps_leading_zeros_as_text() -> None:

@@ -114,7 +114,10 @@ class SegmentCoder:
             geometry = geometry.ending(number, samples)
         if flags & JOINT and self.channels != 2:
             raise FormatError(f"segment {number} is joint stereo in a sound of other channels")
-        columns = geometry.own(number)[1] - geometry.own(number)[0]
+        first, end = geometry.own(number)
+        columns = end - first
+        if columns <= 0:
+            raise FormatError(f"segment {number} is behind the sound's end: the file is damaged")
         if flags & 3 == Coding.SILENT:
             if len(payload) > at:
                 raise FormatError(f"segment {number} is silent but not empty: damaged file")

@@ -1,8 +1,9 @@
 """One measurement: one item through one subject at one quality.
 
 Rates count the bytes of the file. Times are wall-clock seconds of the call, models loaded; for
-videos decoding is timed frame by frame, without the metrics. Peak memory is the largest resident
-size of the process while it encoded and decoded (Linux), everything it had loaded included.
+videos decoding is timed frame by frame, without the metrics. Memory (Linux) is how far the resident
+size of the process rose above what it was before; the peak is that size, everything that the
+process had loaded for whatever codec included.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ def measure(
 
     Returns:
         {"codec", "item", "quality", "bytes", rates, metrics (None where not defined),
-        "encode_s", "decode_s", "peak_mib"}.
+        "encode_s", "decode_s", "memory_mib", "peak_mib"}.
     """
     _ = item.original  # is not timed
     _reset_peak()
+    before = _peak_mib()
     start = time.perf_counter()
     data = subject.encode(item, quality)
     encode_s = time.perf_counter() - start
@@ -55,7 +57,9 @@ def measure(
         )
     except FormatError as error:
         raise FormatError(f"{subject.label}: {error}") from error
-    return {**row, **compared, "peak_mib": _peak_mib()}
+    peak = _peak_mib()
+    added = None if peak is None or before is None else peak - before
+    return {**row, **compared, "memory_mib": added, "peak_mib": peak}
 
 
 def _reset_peak() -> None:

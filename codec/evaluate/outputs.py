@@ -22,7 +22,7 @@ from laconic.codec.media import of
 from laconic.formats.atomic import atomic_write
 from laconic.formats.errors import ParameterError
 
-TIMES = ("encode_s", "decode_s", "peak_mib")
+TIMES = ("encode_s", "decode_s", "memory_mib")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def write_outputs(
     texts: dict[str, str | bytes] = {
         "results.json": to_json(run, delta_rows),
         "measurements.csv": to_csv(run),
-        "results.md": f"# {title}\n\n{means}\n{deltas}",
+        "results.md": f"# {title}\n\n{_explained(means)}\n{_explained(deltas)}",
     }
     note = f"{len(complete)} items; means; bytes of whole files"
     for curve in own:
@@ -81,11 +81,15 @@ def write_outputs(
             plots[f"rd.{format}"] = plot.draw(
                 everything, rate, shown, format, log=log, max_rate=top
             )
+    panels = [
+        plot.draw(everything, rate, [m], "svg", log=log, max_rate=top, size=plot.NARROW)
+        for m in shown
+    ]
     texts |= plots
     names = set(complete)
     items = [i for i in find_items(run.config.inputs, run.media) if i.name in names]
     texts["report.html"] = report.render(
-        run, items, out, title=title, plot=plots.get("rd.svg"),
+        run, items, out, title=title, plots=panels,
         deltas=deltas, means=means, gallery=gallery,
     )  # fmt: skip
     written = []
@@ -96,6 +100,11 @@ def write_outputs(
             file.write(text if isinstance(text, bytes) else text.encode())
         written.append(path)
     return Summary(written, means, deltas, delta_rows)
+
+
+def _explained(table: str) -> str:
+    """A table and what it shows."""
+    return table and table + "".join(f"\n{sentence}\n" for sentence in tables.legend(table))
 
 
 def _anchor(

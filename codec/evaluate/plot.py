@@ -19,6 +19,7 @@ COLOURS = (
 )  # fmt: skip
 MARKERS = "os^Dv*Px"
 LABEL_GAP = 11  # points between the centres of two labels
+WIDE, NARROW = (5.6, 4.2), (4.4, 3.7)  # inches of a panel: of a page, and of a telephone's screen
 
 
 def draw(
@@ -30,8 +31,10 @@ def draw(
     log: bool = False,
     title: str = "",
     max_rate: float | None = None,
+    size: tuple[float, float] = WIDE,
 ) -> bytes:
-    """A panel per metric as "png" (150 dpi) or "svg". Imported curves are dashed.
+    """A panel per metric as "png" (150 dpi) or "svg", each of ``size`` inches. Imported curves are
+    dashed.
 
     Raises ``ParameterError`` when no curve has two points of a metric.
     """
@@ -44,7 +47,7 @@ def draw(
     style = {"font.size": 9, "svg.hashsalt": "laconic", "svg.fonttype": "none",
              "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
     with mpl.rc_context(style):
-        figure = new_figure(figsize=(5.6 * len(shown), 4.2), layout="constrained")
+        figure = new_figure(figsize=(size[0] * len(shown), size[1]), layout="constrained")
         canvas(figure)
         for index, metric in enumerate(shown):
             axes = figure.add_subplot(1, len(shown), index + 1)

@@ -25,6 +25,7 @@ from laconic.codec.evaluate.items import Item
 from laconic.codec.evaluate.measure import Row
 from laconic.codec.evaluate.runner import Run, stream_name
 from laconic.codec.evaluate.subject import find_subject, parse_spec
+from laconic.codec.evaluate.tables import legend, title_of
 from laconic.codec.media import of
 from laconic.formats.audio import Audio
 
@@ -38,7 +39,7 @@ def render(
     folder: Path,
     *,
     title: str,
-    plot: bytes | None,
+    plots: Sequence[bytes],
     deltas: str,
     means: str,
     gallery: int = 4,
@@ -48,7 +49,7 @@ def render(
     Args:
         items: the items to choose the gallery from, in order.
         folder: the run's folder, which holds the streams.
-        plot: SVG, or None where there is no curve to draw.
+        plots: SVG of one panel each, which stand side by side where there is room.
         deltas, means: Markdown tables.
         gallery: number of items shown.
     """
@@ -57,11 +58,11 @@ def render(
     summary = f"{len(items)} {of(run.media).name} files; codecs: {html.escape(labels)}"
     if run.failures:
         summary += f"; {len(run.failures)} measurements failed"
-    svg = "<svg></svg>" if plot is None else plot.decode()
+    drawn = [svg.decode() for svg in plots]
     return _template("report.html").substitute(
         title=html.escape(title),
         summary=summary,
-        plot=svg[svg.index("<svg") :],
+        plots="".join(f"<div>{svg[svg.index('<svg') :]}</div>" for svg in drawn),
         deltas=_table(deltas),
         means=_table(means),
         gallery=_gallery(run, shown, folder) if shown and of(run.media).visible else "",
@@ -83,7 +84,9 @@ def _table(markdown: str) -> str:
         "<tr>" + "".join(f"<td>{html.escape(c.strip())}</td>" for c in line) + "</tr>"
         for line in lines[2:]
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    notes = "".join(f"<p class='note'>{html.escape(text)}</p>" for text in legend(markdown))
+    return f"<div class='scroll'>{table}</div>{notes}"
 
 
 def matched_rows(run: Run, item: str) -> list[Row]:
@@ -138,15 +141,17 @@ def _gallery(run: Run, items: Sequence[Item], folder: Path) -> str:
         for name, versions in entries
     ]
     text = json.dumps(document).replace("<", "\\u003c")
-    return _template("gallery.html").substitute(reference=next(iter(run.subjects)), data=text)
+    return _template("gallery.html").substitute(
+        reference=html.escape(next(iter(run.subjects))), data=text
+    )
 
 
 def _caption(row: Row, run: Run) -> str:
     rate = of(run.media).rate
     if rate not in row:
         return "original"
-    parts = [row["codec"], f"{row[rate]:.3f} {rate}"]
-    parts += [f"{m} {row[m]:.4g}" for m in run.metrics if row.get(m) is not None]
+    parts = [row["codec"], f"{row[rate]:.3f} {title_of(rate)}"]
+    parts += [f"{title_of(m)} {row[m]:.4g}" for m in run.metrics if row.get(m) is not None]
     return ", ".join(parts)
 
 

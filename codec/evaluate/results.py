@@ -93,7 +93,7 @@ def _mean(rows: list[Row]) -> Point:
             continue
         values = [row.get(key) for row in rows]
         known = [v for v in values if v is not None]
-        if key == "peak_mib":
+        if key in ("memory_mib", "peak_mib"):
             point[key] = max(known) if known else None
         else:
             point[key] = math.fsum(known) / len(known) if len(known) == len(values) else None
@@ -107,7 +107,7 @@ def to_compressai(curve: Curve, description: str) -> str:
     results: dict[str, list[float | None]] = defaultdict(list)
     for point in curve.points:
         for key, value in point.items():
-            if key not in ("quality", "bytes", "peak_mib", "frames"):
+            if key not in ("quality", "bytes", "memory_mib", "peak_mib", "frames"):
                 results[TO_COMPRESSAI.get(key, key)].append(_finite(value))
     data = {"name": curve.name, "description": description, "results": results}
     return json.dumps(data, indent=1) + "\n"

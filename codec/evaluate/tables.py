@@ -1,4 +1,4 @@
-"""Markdown tables of mean points and of Bjontegaard deltas."""
+"""Markdown tables of mean points and of Bjontegaard deltas, in words for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,31 @@ from laconic.formats.errors import ParameterError
 
 FORMATS = {"bpp": ".4f", "kbps": ".2f", "bits_per_sample": ".4f", "ms-ssim": ".4f", "stoi": ".3f",
            "estoi": ".3f", "mel": ".3f", "stft": ".3f", "encode_s": ".3f", "decode_s": ".3f",
-           "peak_mib": ".0f"}  # fmt: skip
+           "memory_mib": ".0f"}  # fmt: skip
+TITLES = {
+    "bpp": "bits per pixel", "kbps": "kbit/s", "bits_per_sample": "bits per sample",
+    "bits_per_cell": "bits per cell", "ratio": "ratio", "encode_s": "encoding (s)",
+    "decode_s": "decoding (s)", "memory_mib": "memory (MiB)",
+}  # fmt: skip
+LEGEND = {
+    "memory (MiB)": "memory (MiB): what encoding and decoding took beyond what the process held"
+    " before, of the item that took most.",
+    " - ": "-: not measured, or not defined for these items; a codec without a setting has no"
+    " quality, curves that do not overlap have no delta.",
+    " exact ": "exact: what was decoded equals the original.",
+    "PCHIP": "A delta below 0 % means fewer bits than the anchor at equal quality; PCHIP and cubic"
+    " are the two usual interpolations of the curves.",
+}  # what a table must hold for the sentence to be said
+
+
+def title_of(key: str) -> str:
+    """Name of a column for people, with its unit."""
+    return METRICS[key].title if key in METRICS else TITLES.get(key, key)
+
+
+def legend(table: str) -> list[str]:
+    """Sentences that explain what a Markdown table shows."""
+    return [text for found, text in LEGEND.items() if found in table]
 
 
 def deltas(
@@ -59,7 +83,7 @@ def deltas_table(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         over = f"{row['low']:.3g} to {row['high']:.3g}" if "low" in row else "no overlap"
         lines.append(
-            f"| {row['metric']} | {row['codec']} | {row['anchor']}"
+            f"| {title_of(row['metric'])} | {row['codec']} | {row['anchor']}"
             f" | {_signed(row['bd_rate_pchip'], 1)} | {_signed(row['bd_rate_cubic'], 1)}"
             f" | {_signed(row['bd_metric_pchip'], 3)} | {over} |"
         )
@@ -69,7 +93,7 @@ def deltas_table(rows: Sequence[dict[str, Any]]) -> str:
 def means_table(curves: Sequence[Curve], columns: Sequence[str]) -> str:
     """Markdown of the mean points: codec, quality and ``columns``."""
     lines = [
-        "| codec | quality | " + " | ".join(columns) + " |",
+        "| codec | quality | " + " | ".join(map(title_of, columns)) + " |",
         "|---|---:|" + "---:|" * len(columns),
     ]
     for curve in curves:

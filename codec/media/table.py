@@ -25,6 +25,7 @@ from laconic.formats.records import (
     from_array,
     from_frame,
     from_table,
+    looks_like_records,
     read_records,
     write_records,
 )
@@ -42,7 +43,7 @@ class TableMedium(Medium):
     suffixes = frozenset(SUFFIXES)
     folders = True  # of gray pictures of one size
     part = "rows"
-    formats = ("csv", "tsv", "npy", "idx", "parquet")
+    formats = ("csv", "tsv", "npy", "idx", "parquet", "feather", "arrow")
     encode_columns = (
         ("rows", "rows", ","),
         ("columns", "columns", ","),
@@ -64,7 +65,7 @@ class TableMedium(Medium):
         return isinstance(value, Table | Frame | Records)
 
     def looks_like(self, head: bytes) -> bool:
-        return head.startswith((b"\x93NUMPY", b"PAR1", b"ARROW1", b"FEA1"))
+        return looks_like_records(head)
 
     def claims(self, source: Source) -> bool:
         """By one of its last two extensions: ``digits.idx3-ubyte.gz``."""

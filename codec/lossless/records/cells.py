@@ -60,13 +60,10 @@ def style_of(words: Sequence[bytes]) -> tuple[Style, Ints | None]:
     values = [int(w.replace(b".", b"")) if w else 0 for w in words]
     if any(abs(v) >= LARGEST for v in values):
         return Style(-1, quoted), None
-    numbers = np.array(values, np.int64)
     style = Style(places, quoted)
-    if write_numbers(style, numbers, np.array([not w for w in words], bool)) != [
-        _quote(style, w) for w in words
-    ]:
+    if any(w and w != _number(style, v) for w, v in zip(words, values, strict=True)):
         return Style(-1, quoted), None
-    return style, numbers
+    return style, np.array(values, np.int64)
 
 
 def _places(filled: Sequence[bytes]) -> int:

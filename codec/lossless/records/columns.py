@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,11 @@ BYTE = 256
 MAX_DICTIONARY = 1 << 14
 MAX_BINS = 256
 LARGEST = 1 << 60  # values beyond +- this are treated as text
+# Numbers of bins that are tried, and for each of them which share of the values lies below a bin.
+_NUMBERS = (1, 2, 4, 8, 16, 32, 64, 128, MAX_BINS)
+_SHARES = np.concatenate([np.arange(n) for n in _NUMBERS])
+_SIZES = np.repeat(_NUMBERS, _NUMBERS)
+_FIRSTS = np.concatenate([[0], np.cumsum(_NUMBERS)])
 
 
 class Kind(IntEnum):
@@ -82,7 +88,7 @@ class Column:
             return (self.symbols,)
         return (-(-self.symbols // BYTE), BYTE)
 
-    @property
+    @cached_property
     def widths(self) -> Ints:
         """Number of values that share each symbol; all 1 unless there are BINS."""
         if self.kind != Kind.BINS:
@@ -136,10 +142,12 @@ def plan_numbers(
     if present.size == 0:
         return Column(Kind.PLAIN, null=null, size=0 if null else 1)
     column, bits = _plan(present)
-    if delta and not null and values.size > 2:
-        step, step_bits = _plan(differences(values, first_base(values)))
-        if step_bits < 0.9 * bits - 64:
-            column = replace(step, delta=True)
+    if delta and not null and values.size > 2 and bits > 64:
+        steps = differences(values, first_base(values))
+        if _spread(steps) <= _spread(values):
+            step, step_bits = _plan(steps)
+            if step_bits < 0.9 * bits - 64:
+                column = replace(step, delta=True)
     return replace(column, null=null)
 
 
@@ -162,6 +170,12 @@ def differences(values: Ints, base: int) -> Ints:
     return np.diff(values, prepend=np.int64(base))
 
 
+def _spread(values: Ints) -> float:
+    """Roughly the bits that the distances from the middle value take."""
+    middle = np.partition(values, len(values) // 2)[len(values) // 2]
+    return float(np.log2(1.0 + np.abs(values - middle)).sum())
+
+
 def _plan(values: Ints) -> tuple[Column, float]:
     """The cheapest column without empty cells, and its estimated bits."""
     low, high = int(values.min()), int(values.max())
@@ -181,24 +195,32 @@ def _plan(values: Ints) -> tuple[Column, float]:
 
 
 def _plan_bins(relative: Ints, distinct: Ints, counts: Ints, span: int) -> tuple[Column, float]:
-    """Bins of about equal probability, their number chosen by estimated bits."""
-    cumulative = np.cumsum(counts)
-    best: tuple[Column, float] | None = None
-    for number in (1, 2, 4, 8, 16, 32, 64, 128, MAX_BINS):
-        targets = np.arange(1, number) * relative.size / number
-        cuts = np.unique(distinct[np.searchsorted(cumulative, targets, side="right")])
-        entries = np.concatenate([[0], cuts[cuts > 0], [span]]).astype(np.int64)
-        inside = np.bincount(
-            np.searchsorted(entries, relative, side="right") - 1, minlength=len(entries) - 1
-        )
-        bits = _entropy(inside) + float(inside @ np.log2(np.diff(entries)))
-        bits += len(entries) * (np.log2(span / len(entries)) + 6)
-        if best is None or bits < best[1]:
-            best = Column(Kind.BINS, entries=entries), bits
-        if number >= 2 * distinct.size:  # more cuts than values
-            break
-    assert best is not None
-    return best
+    """Bins of about equal probability, their number chosen by estimated bits.
+
+    All numbers are tried at once: a wide table has thousands of columns, and few values in each.
+    """
+    tried = sum(1 for n in _NUMBERS if n < 2 * distinct.size) + 1  # then more cuts than values
+    firsts = _FIRSTS[: tried + 1]
+    shares, numbers = _SHARES[: firsts[-1]], _SIZES[: firsts[-1]]
+    before = np.concatenate([[0], np.cumsum(counts)])  # values below each different one
+    places = np.searchsorted(before[1:], shares * relative.size / numbers, side="right")
+    kept = np.ones(len(places), bool)
+    kept[1:] = places[1:] != places[:-1]
+    kept[firsts[:-1]] = True  # the first bin of every number begins at 0
+    begins = (np.cumsum(kept) - 1)[firsts[:-1]]
+    places = places[kept]
+    starts, below = distinct[places], before[places]
+    starts[begins] = 0
+    ends = np.append(begins[1:], len(places)) - 1
+    widths, inside = np.append(starts[1:], span) - starts, np.append(below[1:], 0) - below
+    widths[ends], inside[ends] = span - starts[ends], relative.size - below[ends]
+    each = np.log2(relative.size) + np.log2(widths) - np.log2(inside)
+    bits = np.add.reduceat(inside * each, begins)
+    entries = ends - begins + 2
+    bits += entries * (np.log2(span / entries) + 6)
+    best = int(np.argmin(bits))
+    cuts = starts[begins[best] : ends[best] + 1]
+    return Column(Kind.BINS, entries=np.append(cuts, span).astype(np.int64)), float(bits[best])
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:

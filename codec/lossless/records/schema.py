@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -71,16 +72,8 @@ class TextFrame:
 
 def pack_fields(fields: Sequence[Field]) -> bytes:
     """Bytes of all columns; equal neighbours are counted, as in arrays."""
-    parts: list[bytes] = []
-    run = 0
-    for n, field in enumerate(fields):
-        run += 1
-        following = fields[n + 1] if n + 1 < len(fields) else None
-        if following is not None and _bytes_of(following) == _bytes_of(field):
-            continue
-        parts += [write_varint(run), _bytes_of(field)]
-        run = 0
-    return b"".join(parts)
+    packed = [_bytes_of(field) for field in fields]
+    return b"".join(write_varint(len(list(run))) + data for data, run in groupby(packed))
 
 
 def read_fields(cursor: Cursor, columns: int) -> list[Field]:
