@@ -37,11 +37,13 @@ from laconic.formats.errors import ModelError, OutputError
 Arrays = Mapping[str, NDArray[Any]]
 ID_BYTES = 6
 TABLE_PREFIX = "tables."  # within the names of tensors that are not learned
-DEFAULT_MODEL = "mlic-base-2"
+DEFAULT_MODEL = "mlic-base"
 SUFFIX = ".safetensors"
 MAX_DEPTH = 16  # of a manifest
 EXTRA = "laconic_models_extra"
 IN_EXTRA = {  # models of that package, by id: one that is missing is named with its command
+    "1d85274e6498": "mlic-base",
+    "bbc363a4b541": "mlic-small",
     "915e105a9f2e": "mnist-hclt",
     "177d2819da25": "mnist-small",
     "c94c9b80d248": "semanticodec-small",
