@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video.hybrid.compiled import inner
+from laconic.codec.video.hybrid.compiled import inner, outer
 from laconic.codec.video.hybrid.inter import (
     CBF,
     CMODE,
@@ -40,7 +40,6 @@ from laconic.codec.video.hybrid.intra import (
     predict_linear,
 )
 from laconic.codec.video.hybrid.transform import COSINE, STEPS, inverse
-from laconic.entropy.jit import jit
 
 # Scratch of a coder, int32 [SCRATCH, 72, 144]: prediction, one for each reference, rows between two
 # filters, residual, between two transforms, samples around a block, magnitudes, coefficients, and
@@ -228,7 +227,7 @@ def rebuild_chroma(
             add(levels, plane, cx, cy, bw, bh, COSINE, step, depth, coded, wk[GUESSED], gx, gy, wk)
 
 
-@jit
+@outer
 def rebuild_frame(info: Any, par: Any, store: Any, levels: Any, planes: Any, wk: Any) -> None:
     """All leaves of a frame whose decisions and levels are read, in coding order."""
     stack = np.zeros((64, 3), np.int32)

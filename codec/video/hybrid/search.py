@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from laconic.codec.video.hybrid.compiled import inner
+from laconic.codec.video.hybrid.compiled import inner, outer
 from laconic.codec.video.hybrid.elements import (
     ACROSS,
     ALONG,
@@ -69,7 +69,6 @@ from laconic.codec.video.hybrid.trial import (
     try_luma,
 )
 from laconic.codec.video.hybrid.vectors import merged_luma
-from laconic.entropy.jit import jit
 
 
 @inner
@@ -269,7 +268,7 @@ def forget(e: Any, x: int, y: int, side: int) -> None:
             e.info[(y >> 2) + j, (x >> 2) + i, ORDER] = NEVER
 
 
-@jit
+@outer
 def node(e: Any, chance: Any, store: Any, x: int, y: int, log: int, wk: Any) -> float:
     """Choose the partition of a node and all below; frame arrays hold it. Returns its cost."""
     par = e.par

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from laconic.codec.video.hybrid.compiled import inner
+from laconic.codec.video.hybrid.compiled import inner, outer
 from laconic.codec.video.hybrid.elements import (
     ACROSS,
     ALONG,
@@ -68,7 +68,6 @@ from laconic.codec.video.hybrid.inter import (
 )
 from laconic.codec.video.hybrid.intra import DERIVED, MEAN
 from laconic.codec.video.hybrid.residual import clear, code_residual
-from laconic.entropy.jit import jit
 
 
 @inner
@@ -302,7 +301,7 @@ def put_order(info: Any, x: int, y: int, w: int, h: int, own: int) -> None:
             info[(y >> 2) + j, (x >> 2) + i, ORDER] = own
 
 
-@jit
+@outer
 def code_tree(
     coder: Any, info: Any, field: Any, par: Any, levels: Any, x0: int, y0: int,
     own: int, scratch: Any, size: Any,
