@@ -15,7 +15,13 @@ from laconic import codec
 from laconic.codec.video.chunk import Clip, Fit, FitSettings, decode
 from laconic.codec.video.hybrid.clip import Head
 from laconic.codec.video.hybrid.frames import coding_order
-from laconic.formats.errors import FormatError, LaconicError, LimitError, UnsupportedError
+from laconic.formats.errors import (
+    FormatError,
+    LaconicError,
+    LimitError,
+    ParameterError,
+    UnsupportedError,
+)
 from laconic.formats.limits import Limits
 from laconic.formats.video_planes import Sampling
 from laconic.formats.video_reader import FilmFile
@@ -145,6 +151,64 @@ def test_a_stopped_fit_goes_on_to_the_same_bytes() -> None:
 
     assert resumed.payload() == whole.payload()
     assert begun.payload() == whole.payload()
+
+
+def screen(count: int, rows: int, columns: int, sampling: Sampling, step: int) -> Clip:
+    """Glyphs in lines that scroll by ``step`` samples a frame, beside ones that stay."""
+    rng = np.random.default_rng(4)
+    glyphs = rng.choice(np.uint16([20, 235]), (6, 8, 6), p=[0.4, 0.6])
+    page = np.full((rows + count * step, columns), 235, np.uint16)
+    for top in range(2, len(page) - 10, 12):
+        for left in range(2, columns - 8, 7):
+            if rng.random() < 0.6:
+                page[top : top + 8, left : left + 6] = glyphs[rng.integers(6)]
+    frames = []
+    for n in range(count):
+        luma = page[n * step : n * step + rows].copy()
+        luma[:, : columns // 3] = page[:rows, : columns // 3]
+        shapes = sampling.sizes(columns, rows)
+        frames.append([luma, *(np.full(shape, 128, np.uint16) for shape in shapes[1:])])
+    return Clip(frames, sampling)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(1, 1), Sampling(0, 0), Sampling(gray=True)],
+                         ids=lambda s: s.format)  # fmt: skip
+def test_screens_come_back_and_need_fewer_bytes_with_their_tools(sampling: Sampling) -> None:
+    from laconic.codec.video.hybrid.decode import decode as decode_frames
+    from laconic.codec.video.hybrid.encode import encode
+
+    made = screen(4, 96, 104, sampling, 23)
+    plain, _ = encode(made.frames, made.layout(), 184, "fast")
+    data, shown = encode(made.frames, made.layout(), 184, "fast", screens=True)
+
+    assert len(data) < 0.8 * len(plain)
+    for index, planes in decode_frames(data, made.layout(), 4, 184, 16, screens=True):
+        assert np.square(planes[0].astype(float) - made.frames[index][0]).mean() < 30
+        for a, b in zip(planes, shown[index], strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_screens_and_cameras_are_told_apart() -> None:
+    assert Head.unpack(fitted(screen(2, 40, 48, Sampling(1, 1), 5)))[0].screens
+    assert not Head.unpack(fitted(clip(2, 40, 48, Sampling(1, 1))))[0].screens
+
+
+def test_damaged_screens_end_in_an_error_or_another_check() -> None:
+    made = screen(3, 40, 72, Sampling(1, 1), 9)
+    payload = fitted(made, quality=70)
+    check = read(payload, made).symbols_check
+    rng = random.Random(5)
+    for _ in range(30):
+        changed = bytearray(payload)
+        changed[rng.randrange(7, len(changed))] ^= 1 << rng.randrange(8)
+        with contextlib.suppress(LaconicError):
+            assert read(bytes(changed), made).symbols_check != check
+
+
+def test_a_preset_that_buys_nothing_is_refused() -> None:
+    with pytest.raises(ParameterError, match="no preset 'slow'.*medium"):
+        FitSettings(network="motion", preset="slow")
+    assert FitSettings(network="hnerv", preset="slow").preset == "slow"
 
 
 def test_quality_buys_a_better_picture() -> None:
