@@ -154,18 +154,10 @@ def test_a_stopped_fit_goes_on_to_the_same_bytes() -> None:
 
 
 def screen(count: int, rows: int, columns: int, sampling: Sampling, step: int) -> Clip:
-    """Glyphs in lines that scroll by ``step`` samples a frame, beside ones that stay."""
-    rng = np.random.default_rng(4)
-    glyphs = rng.choice(np.uint16([20, 235]), (6, 8, 6), p=[0.4, 0.6])
-    page = np.full((rows + count * step, columns), 235, np.uint16)
-    for top in range(2, len(page) - 10, 12):
-        for left in range(2, columns - 8, 7):
-            if rng.random() < 0.6:
-                page[top : top + 8, left : left + 6] = glyphs[rng.integers(6)]
+    """`films.drawn` as planes."""
     frames = []
-    for n in range(count):
-        luma = page[n * step : n * step + rows].copy()
-        luma[:, : columns // 3] = page[:rows, : columns // 3]
+    for drawn in films.drawn(count, rows, columns, step):
+        luma = drawn[:, :, 0].astype(np.uint16)
         shapes = sampling.sizes(columns, rows)
         frames.append([luma, *(np.full(shape, 128, np.uint16) for shape in shapes[1:])])
     return Clip(frames, sampling)
@@ -206,7 +198,7 @@ def test_damaged_screens_end_in_an_error_or_another_check() -> None:
 
 
 def test_a_preset_that_buys_nothing_is_refused() -> None:
-    with pytest.raises(ParameterError, match="no preset 'slow'.*medium"):
+    with pytest.raises(ParameterError, match=r"no preset 'slow'.*medium"):
         FitSettings(network="motion", preset="slow")
     assert FitSettings(network="hnerv", preset="slow").preset == "slow"
 
