@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -52,17 +53,50 @@ class _Outer(_Kernel):
         compile_ = made.compile
 
         def at_once(signature: Any) -> Any:
-            """Without looking for garbage, which takes a tenth of the time."""
-            collects = gc.isenabled()
-            gc.disable()
-            try:
+            with _in_haste():
                 return compile_(signature)
-            finally:
-                if collects:
-                    gc.enable()
 
         made.compile = at_once
         return made
+
+
+@contextmanager
+def _in_haste() -> Iterator[None]:
+    """While this lasts, numba compiles in three quarters of the time.
+
+    Garbage is not looked for, and what an operator makes of given types of numbers is found out
+    once, where numba goes through all its candidates at every place.
+    """
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.types import Boolean, Float, Integer, Literal, unliteral
+    from numba.core.types.functions import BaseFunction
+
+    known: dict[Any, Any] = {}
+
+    def remembered(self: Any, context: Any, arguments: Any, named: Any) -> Any:
+        numbers = all(isinstance(t, Integer | Boolean | Float) for t in arguments)
+        if named or not numbers or getattr(self.typing_key, "__module__", "") != "_operator":
+            return resolve(self, context, arguments, named)
+        key = (self.typing_key, *map(unliteral, arguments))
+        if key in known:
+            signature, implementation = known[key]
+            self._impl_keys[signature.args] = implementation
+            return signature
+        signature = resolve(self, context, arguments, named)
+        if not any(isinstance(t, Literal) for t in signature.args):
+            known[key] = signature, self._impl_keys[signature.args]
+        return signature
+
+    with global_compiler_lock:
+        resolve, collects = BaseFunction.get_call_type, gc.isenabled()
+        gc.disable()
+        BaseFunction.get_call_type = remembered
+        try:
+            yield
+        finally:
+            BaseFunction.get_call_type = resolve
+            if collects:
+                gc.enable()
 
 
 @cache
