@@ -79,7 +79,7 @@ class HybridFit:
         """
         begun, first = time.monotonic(), self.step
         if status is not None and not first:
-            status("first frame (compiles for minutes after an installation)")
+            status("first frame (after an installation it is compiled for a minute or two)")
         while not self.finished:
             place = self.now.places[self.now.at]
             self.now.advance(self.clip.frames[place.index])

@@ -35,10 +35,11 @@ class Frame:
 
     def __init__(self, luma: Samples) -> None:
         self.luma = luma
-        self.hashes = _hashes(luma)
-        flat = self.hashes.ravel()
-        self.order = np.argsort(flat, kind="stable")
-        self.sorted = flat[self.order]
+        hashes = _hashes(luma)
+        self.blocks = hashes[::8, ::8].copy()  # of the blocks of 8 x 8
+        order = np.argsort(hashes, axis=None, kind="stable")
+        self.sorted = hashes.ravel()[order]
+        self.order = order.astype(np.int32)
 
     def range_of(self, wanted: Hashes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Where equal hashes begin and end in the order."""
@@ -78,7 +79,7 @@ def moved(now: Frame, before: Frame) -> NDArray[np.int32]:
     rows, columns = now.luma.shape
     high, wide = rows // 8, columns // 8
     y, x = np.mgrid[0:high, 0:wide] * 8
-    first, end = before.range_of(now.hashes[::8, ::8])
+    first, end = before.range_of(now.blocks)
     alone = _textured(now.luma) & (end == first + 1)
     at = before.order[np.where(alone, first, 0)]
     dy, dx = at // (columns - 7) - y, at % (columns - 7) - x
@@ -111,7 +112,7 @@ def copied(now: Frame) -> NDArray[np.int32]:
     high, wide = rows // 8, columns // 8
     line = columns - 7
     y, x = np.mgrid[0:high, 0:wide] * 8
-    first, end = now.range_of(now.hashes[::8, ::8])
+    first, end = now.range_of(now.blocks)
     textured = _textured(now.luma)
     # Positions of one hash ascend, so that hash and position together ascend as well.
     names = np.cumsum(np.r_[False, now.sorted[1:] != now.sorted[:-1]])
