@@ -68,6 +68,10 @@ def cases(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
         "422-10-34x40": (
             films.write(folder / "t.mkv", films.moving(3, 34, 40), layout="yuv422p10le"), {}
         ),
+        "screen-72x96": (
+            films.write(folder / "d.mkv", films.drawn(6, 72, 96, 21), layout="yuv420p"),
+            {"quality": 70},
+        ),
         "1x1": (films.moving(1, 1, 1), {}),
     }  # fmt: skip
 

@@ -64,11 +64,18 @@ def _svt(preset: int) -> Rival:
     return Rival("libsvtav1", options, "crf", (25, 35, 45, 55))
 
 
+def _vp9(speed: int) -> Rival:
+    options = {"deadline": "good", "cpu-used": str(speed), "b": "0", "auto-alt-ref": "1",
+               "lag-in-frames": "25", "g": "9999", "row-mt": "0"}  # fmt: skip
+    return Rival("libvpx-vp9", options, "crf", (20, 30, 40, 50))
+
+
 RIVALS = {
     "x264 medium": _x264("medium"),
     "x264 veryslow": _x264("veryslow"),
     "x265 medium": _x265("medium"),
     "x265 slow": _x265("slow"),
+    "VP9 1": _vp9(1),
     "SVT-AV1 8": _svt(8),
     "SVT-AV1 4": _svt(4),
 }
@@ -118,7 +125,7 @@ def quality(source: list[Planes], decoded: Iterator[Planes]) -> dict[str, float]
 
 def without_notes(packet: bytes, library: str) -> bytes:
     """A packet of an Annex B stream without its SEI units; any other packet as it is."""
-    if library == "libsvtav1":
+    if library not in ("libx264", "libx265"):
         return packet
     kept = []
     for unit in re.split(rb"\x00\x00\x00?\x01", packet)[1:]:

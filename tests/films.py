@@ -22,6 +22,20 @@ def moving(count: int, height: int, width: int, channels: int = 3, seed: int = 0
     return frames
 
 
+def drawn(count: int, height: int, width: int, step: int) -> np.ndarray:
+    """Frames ``[N, H, W, 3]``: glyphs in lines that scroll by ``step``, beside ones that stay."""
+    rng = np.random.default_rng(4)
+    glyphs = rng.choice(np.uint8([20, 235]), (6, 8, 6), p=[0.4, 0.6])
+    page = np.full((height + count * step, width), 235, np.uint8)
+    for top in range(2, len(page) - 10, 12):
+        for left in range(2, width - 8, 7):
+            if rng.random() < 0.6:
+                page[top : top + 8, left : left + 6] = glyphs[rng.integers(6)]
+    frames = np.stack([page[n * step : n * step + height] for n in range(count)])
+    frames[:, :, : width // 3] = page[:height, : width // 3]
+    return np.repeat(frames[..., None], 3, 3)
+
+
 def write(
     path: Path,
     frames: np.ndarray,

@@ -15,7 +15,13 @@ from laconic import codec
 from laconic.codec.video.chunk import Clip, Fit, FitSettings, decode
 from laconic.codec.video.hybrid.clip import Head
 from laconic.codec.video.hybrid.frames import coding_order
-from laconic.formats.errors import FormatError, LaconicError, LimitError, UnsupportedError
+from laconic.formats.errors import (
+    FormatError,
+    LaconicError,
+    LimitError,
+    ParameterError,
+    UnsupportedError,
+)
 from laconic.formats.limits import Limits
 from laconic.formats.video_planes import Sampling
 from laconic.formats.video_reader import FilmFile
@@ -145,6 +151,56 @@ def test_a_stopped_fit_goes_on_to_the_same_bytes() -> None:
 
     assert resumed.payload() == whole.payload()
     assert begun.payload() == whole.payload()
+
+
+def screen(count: int, rows: int, columns: int, sampling: Sampling, step: int) -> Clip:
+    """`films.drawn` as planes."""
+    frames = []
+    for drawn in films.drawn(count, rows, columns, step):
+        luma = drawn[:, :, 0].astype(np.uint16)
+        shapes = sampling.sizes(columns, rows)
+        frames.append([luma, *(np.full(shape, 128, np.uint16) for shape in shapes[1:])])
+    return Clip(frames, sampling)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(1, 1), Sampling(0, 0), Sampling(gray=True)],
+                         ids=lambda s: s.format)  # fmt: skip
+def test_screens_come_back_and_need_fewer_bytes_with_their_tools(sampling: Sampling) -> None:
+    from laconic.codec.video.hybrid.decode import decode as decode_frames
+    from laconic.codec.video.hybrid.encode import encode
+
+    made = screen(4, 96, 104, sampling, 23)
+    plain, _ = encode(made.frames, made.layout(), 184, "fast")
+    data, shown = encode(made.frames, made.layout(), 184, "fast", screens=True)
+
+    assert len(data) < 0.8 * len(plain)
+    for index, planes in decode_frames(data, made.layout(), 4, 184, 16, screens=True):
+        assert np.square(planes[0].astype(float) - made.frames[index][0]).mean() < 30
+        for a, b in zip(planes, shown[index], strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_screens_and_cameras_are_told_apart() -> None:
+    assert Head.unpack(fitted(screen(2, 40, 48, Sampling(1, 1), 5)))[0].screens
+    assert not Head.unpack(fitted(clip(2, 40, 48, Sampling(1, 1))))[0].screens
+
+
+def test_damaged_screens_end_in_an_error_or_another_check() -> None:
+    made = screen(3, 40, 72, Sampling(1, 1), 9)
+    payload = fitted(made, quality=70)
+    check = read(payload, made).symbols_check
+    rng = random.Random(5)
+    for _ in range(30):
+        changed = bytearray(payload)
+        changed[rng.randrange(7, len(changed))] ^= 1 << rng.randrange(8)
+        with contextlib.suppress(LaconicError):
+            assert read(bytes(changed), made).symbols_check != check
+
+
+def test_a_preset_that_buys_nothing_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"no preset 'slow'.*medium"):
+        FitSettings(network="motion", preset="slow")
+    assert FitSettings(network="hnerv", preset="slow").preset == "slow"
 
 
 def test_quality_buys_a_better_picture() -> None:

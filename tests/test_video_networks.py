@@ -17,6 +17,7 @@ from weight_rule import fill, noise, rule_picture
 
 from laconic.codec.video.networks import PublishedNetwork, Shape
 from laconic.codec.video.widths import (
+    REDUCTION,
     Kernels,
     choose_strides,
     embedding_channels,
@@ -53,6 +54,7 @@ def shape_of(row: dict[str, Any]) -> Shape:
         channels=row["embed_channels"],
         lowest=row["lower_width"],
         sigmoid=row.get("out_bias") == "sigmoid",
+        reduction=row.get("reduce", REDUCTION),
     )
 
 
@@ -79,6 +81,33 @@ def test_sizes_give_the_published_widths(row: dict[str, Any]) -> None:
     assert channels == row["embed_channels"]
     assert width == row["fc_dim"]
     assert ladder(width, len(shape.strides), row["reduce"], shape.lowest) == row["ladder"]
+
+
+def parameters(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda r: f"{r['modelsize']}M-{r['height']}")
+def test_every_published_size_builds_with_the_published_parameters(row: dict[str, Any]) -> None:
+    with torch.device("meta"):
+        network = PublishedNetwork(shape_of(row), "dec_blocks" in row)
+
+    assert parameters(network.encoder) == row["params_encoder"]
+    if "dec_blocks" in row:
+        without = parameters(network) - parameters(network.encoder)
+        assert without == row["params_without_encoder"]
+    else:
+        assert parameters(network.decoder) == row["params_decoder_blocks"]
+        assert parameters(network.head_layer) == row["params_head"]
+
+
+def test_conditions_and_time_encodings_of_other_sizes_build() -> None:
+    shape = Shape(16, (2, 2), (1, 2), reduction=1.5, waves=20, ratio=1.1, condition=8)
+    network = PublishedNetwork(shape, boost=True)
+
+    assert network.time_encoding(torch.tensor([0.5])).shape == (1, 40, 1, 1)
+    assert network.condition(torch.tensor([0.5])).shape == (1, 8, 1, 1)
+    assert network(torch.zeros(1, 16, 2, 3), torch.tensor([0.5])).shape == (1, 3, 8, 12)
 
 
 def test_a_size_that_embeddings_fill_is_refused() -> None:

@@ -21,6 +21,7 @@ from laconic.codec.video.widths import (
     EMBEDDING_CHANNELS,
     LOWEST_WIDTH,
     PUBLISHED_KERNELS,
+    REDUCTION,
     Kernels,
     ladder,
 )
@@ -39,6 +40,9 @@ class Shape:
         strides: of the decoder stages.
         blocks: blocks of each stage; HNeRV has one.
         encoder_strides: where they differ, the stem widens the embedding.
+        reduction: of the channels from stage to stage.
+        waves, ratio: sines of HNeRV-Boost's time encoding, and that of one frequency to the next.
+        condition: channels of what its blocks know of the time.
     """
 
     width: int
@@ -49,6 +53,10 @@ class Shape:
     channels: int = EMBEDDING_CHANNELS
     lowest: int = LOWEST_WIDTH
     sigmoid: bool = False
+    reduction: float = REDUCTION
+    waves: int = TIME_WAVES
+    ratio: float = TIME_RATIO
+    condition: int = TIME_CHANNELS
 
     @property
     def widening(self) -> int:
@@ -100,12 +108,12 @@ class HnervBlock(nn.Module):
 class AffineTransform(nn.Module):
     """TAT: x (1 + gamma(t)) + beta(t), per channel (arXiv 2402.18152, eq. 3)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, condition: int) -> None:
         super().__init__()
-        self.SFT_scale_conv0 = nn.Conv2d(TIME_CHANNELS, TIME_CHANNELS, 1)
-        self.SFT_scale_conv1 = nn.Conv2d(TIME_CHANNELS, channels, 1)
-        self.SFT_shift_conv0 = nn.Conv2d(TIME_CHANNELS, TIME_CHANNELS, 1)
-        self.SFT_shift_conv1 = nn.Conv2d(TIME_CHANNELS, channels, 1)
+        self.SFT_scale_conv0 = nn.Conv2d(condition, condition, 1)
+        self.SFT_scale_conv1 = nn.Conv2d(condition, channels, 1)
+        self.SFT_shift_conv0 = nn.Conv2d(condition, condition, 1)
+        self.SFT_shift_conv1 = nn.Conv2d(condition, channels, 1)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         gamma = self.SFT_scale_conv1(F.relu(self.SFT_scale_conv0(time)))  # [B, C, 1, 1]
@@ -116,11 +124,11 @@ class AffineTransform(nn.Module):
 class TatResidual(nn.Module):
     """Residual block of two 3 x 3 convolutions, each after a TAT."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, condition: int) -> None:
         super().__init__()
-        self.sft0 = AffineTransform(channels)
+        self.sft0 = AffineTransform(channels, condition)
         self.conv0 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.sft1 = AffineTransform(channels)
+        self.sft1 = AffineTransform(channels, condition)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
@@ -131,10 +139,10 @@ class TatResidual(nn.Module):
 class BoostBlock(nn.Module):
     """SNeRV block: a convolution and sine; then a residual block that knows the time."""
 
-    def __init__(self, conv: nn.Module, channels: int) -> None:
+    def __init__(self, conv: nn.Module, channels: int, condition: int) -> None:
         super().__init__()
         self.conv = conv
-        self.sft_block = TatResidual(channels)
+        self.sft_block = TatResidual(channels, condition)
 
     def forward(self, x: Tensor, time: Tensor | None) -> Tensor:
         assert time is not None
@@ -148,7 +156,7 @@ class PublishedNetwork(nn.Module):
     Args:
         shape: widths and strides.
         boost: HNeRV-Boost instead of HNeRV.
-        bases: the frequencies of the time encoding, float ``[80]``; see :func:`time_bases`.
+        bases: the frequencies of the time encoding, one a wave; by default :func:`time_bases`.
         encoder: with the encoder.
     """
 
@@ -161,7 +169,7 @@ class PublishedNetwork(nn.Module):
         encoder_strides = shape.encoder_strides or strides
         if encoder:
             self.encoder = ConvNextEncoder(encoder_strides, shape.channels)
-        widths = ladder(shape.width, len(strides), lowest=shape.lowest)
+        widths = ladder(shape.width, len(strides), shape.reduction, shape.lowest)
         stem = Stem(shape.channels, shape.width, shape.widening)
         convs: list[tuple[nn.Module, int]] = [(stem, shape.width)]
         before = shape.width
@@ -173,19 +181,20 @@ class PublishedNetwork(nn.Module):
                 before = width
         if boost:
             self.stem_t = nn.Sequential(
-                nn.Conv2d(2 * TIME_WAVES, TIME_HIDDEN, 1),
+                nn.Conv2d(2 * shape.waves, TIME_HIDDEN, 1),
                 nn.Identity(),
-                nn.Conv2d(TIME_HIDDEN, TIME_CHANNELS, 1),
+                nn.Conv2d(TIME_HIDDEN, shape.condition, 1),
             )
-            frequencies = time_bases() if bases is None else bases
+            frequencies = time_bases(shape.ratio, shape.waves) if bases is None else bases
             self.register_buffer("bases", frequencies.double(), persistent=False)
         self.decoder = nn.ModuleList(
-            BoostBlock(conv, width) if boost else HnervBlock(conv) for conv, width in convs
+            BoostBlock(conv, width, shape.condition) if boost else HnervBlock(conv)
+            for conv, width in convs
         )
         self.head_layer = nn.Conv2d(before, 3, 3, padding=1)
 
     def time_encoding(self, times: Tensor) -> Tensor:
-        """80 sines and 80 cosines of the times in (0, 1]: ``[B]`` -> ``[B, 160, 1, 1]``."""
+        """Sines and cosines of times in (0, 1], 80 of each as published: [B] -> [B, 160, 1, 1]."""
         bases = self.bases
         assert isinstance(bases, Tensor)
         phase = times.double()[:, None] * bases  # [B, 80]

@@ -12,6 +12,7 @@ from laconic.codec.video.plan import FITTED
 from laconic.formats.errors import ParameterError
 
 DEFAULT_QUALITY = 50.0
+SEARCHES = ("fast", "medium")  # presets of "motion"
 PRESETS = {"fast": 1000, "medium": 5000, "slow": 25000}
 
 
@@ -30,7 +31,8 @@ class FitSettings:
 
     Attributes:
         network: "motion", "grids", "hnerv-boost" or "hnerv".
-        preset: "fast", "medium" or "slow": steps of the optimiser, see ``PRESETS``.
+        preset: "fast", "medium" or "slow": steps of the optimiser, see ``PRESETS``; "motion" has
+            those of ``SEARCHES``.
         target_bytes: of this chunk's payload, an upper bound.
         quality: 0..100, when no target is given; 50 by default.
         seed: of the initial weights and the order of frames.
@@ -51,6 +53,11 @@ class FitSettings:
         if self.preset not in PRESETS:
             raise ParameterError(
                 f"there is no preset {self.preset!r}: expected one of {', '.join(PRESETS)}"
+            )
+        if self.network == "motion" and self.preset not in SEARCHES:
+            raise ParameterError(
+                f"network 'motion' has no preset {self.preset!r}: it searches no longer than"
+                f" {SEARCHES[-1]!r}; use that, or another network, which is fitted for longer"
             )
         if self.target_bytes is not None and self.quality is not None:
             raise ParameterError("a target size and a quality were given: give one of them")

@@ -1,7 +1,7 @@
 """The frames of a chunk as planes, and the head of a chunk of kind ``motion``.
 
     varint  kind of network, see ``laconic.codec.video.plan.KINDS``
-    byte    version of the decisions, 1
+    byte    version of the decisions: 1, or 2 with the tools for screens
     byte    sampling: sx | sy << 1 | gray << 2 | full range << 3 | 10 bits << 4
     byte    matrix between RGB and planes (``formats.video.MATRICES``)
     varint  frames between those that are predicted from the past alone, 1 to 64
@@ -22,7 +22,7 @@ from laconic.formats.errors import FormatError, UnsupportedError
 from laconic.formats.varint import read_varint, write_varint
 from laconic.formats.video_planes import Planes, Sampling, check_sampling
 
-VERSION = 1
+CAMERA, SCREENS = 1, 2  # versions of the decisions
 LONGEST_GAP = 64
 
 
@@ -46,11 +46,18 @@ def layout_of(sampling: Sampling, width: int, height: int) -> Layout:
 
 @dataclass(frozen=True)
 class Head:
-    """Numbers of a whole chunk: sampling, frames between key frames, quantiser of frame 0."""
+    """Numbers of a whole chunk.
+
+    Attributes:
+        gap: frames between those that are predicted from the past alone.
+        base: quantiser of frame 0.
+        screens: each frame says whether it is a screen, which has tools of its own.
+    """
 
     sampling: Sampling
     gap: int
     base: int
+    screens: bool = False
 
     def pack(self) -> bytes:
         """The head of the payload."""
@@ -58,7 +65,7 @@ class Head:
         flags = s.sx | s.sy << 1 | s.gray << 2 | s.full << 3 | (s.depth == 10) << 4
         return (
             write_varint(KINDS["motion"])
-            + bytes([VERSION, flags, s.matrix])
+            + bytes([SCREENS if self.screens else CAMERA, flags, s.matrix])
             + write_varint(self.gap)
             + write_varint(self.base)
         )
@@ -74,7 +81,7 @@ class Head:
         if offset + 3 > len(data):
             raise FormatError("a film chunk ends in its head: the file is truncated")
         version, flags, matrix = data[offset : offset + 3]
-        if version != VERSION or flags >> 5:
+        if version not in (CAMERA, SCREENS) or flags >> 5:
             raise UnsupportedError(
                 f"a film chunk has version {version} and features {flags}: install a newer Laconic"
             )
@@ -86,4 +93,4 @@ class Head:
             flags & 1, flags >> 1 & 1, 10 if flags & 16 else 8, bool(flags & 4), matrix,
             bool(flags & 8),
         )  # fmt: skip
-        return cls(check_sampling(sampling), gap, base), offset
+        return cls(check_sampling(sampling), gap, base, version == SCREENS), offset

@@ -1,15 +1,23 @@
-"""`inner`: as ``laconic.entropy.jit.jit``, for kernels that other kernels alone call.
+"""`outer` and `inner`: kernels of many files that become one piece of machine code.
 
-numba then makes no second function that takes Python's objects apart, which for kernels of many
-arrays takes longer to compile than the kernel itself; and it makes one version of each kernel,
-where it would make one for every constant and every width of integer that a caller passes.
+`laconic.entropy.jit.jit` makes machine code of every kernel, and of all it calls once more: with
+kernels ten calls deep each would be optimised ten times. Here a kernel that other kernels alone
+call (`inner`) is translated and no more; one that Python calls (`outer`) takes in all it calls, and
+is optimised, made into machine code and kept on disk as a whole. Its code is renewed when any file
+of this package changes, because kernels call those of other files.
+
+Inner kernels allocate nothing, so they count no references. There is one version of each, where
+numba would make one for every constant and every width of integer that a caller passes.
 """
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 from laconic.entropy.jit import _Kernel, _numba
@@ -18,11 +26,84 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def outer(function: Callable[P, R]) -> Callable[P, R]:
+    """The function compiled with all it calls, or as it is where nothing is compiled."""
+    return function if _plain() else cast(Callable[P, R], _Outer(function, False))
+
+
 def inner(function: Callable[P, R]) -> Callable[P, R]:
     """The function compiled for the use of kernels, or as it is where nothing is compiled."""
-    if os.environ.get("LACONIC_NO_JIT", "0") not in ("", "0"):
-        return function
-    return cast(Callable[P, R], _Inner(function, False))
+    return function if _plain() else cast(Callable[P, R], _Inner(function, False))
+
+
+def _plain() -> bool:
+    return os.environ.get("LACONIC_NO_JIT", "0") not in ("", "0")
+
+
+class _Outer(_Kernel):
+    """A kernel whose code is kept for as long as no file of the package changes."""
+
+    @cache  # noqa: B019 - kernels live as long as their modules
+    def compiled(self) -> Any:
+        """The function as numba knows it; nothing is compiled yet."""
+        made = super().compiled()
+        kept = getattr(made._cache, "_cache_file", None)
+        if kept is not None:
+            kept._source_stamp = _stamp()
+        compile_ = made.compile
+
+        def at_once(signature: Any) -> Any:
+            with _in_haste():
+                return compile_(signature)
+
+        made.compile = at_once
+        return made
+
+
+@contextmanager
+def _in_haste() -> Iterator[None]:
+    """While this lasts, numba compiles in three quarters of the time.
+
+    Garbage is not looked for, and what an operator makes of given types of numbers is found out
+    once, where numba goes through all its candidates at every place.
+    """
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.types import Boolean, Float, Integer, Literal, unliteral
+    from numba.core.types.functions import BaseFunction
+
+    known: dict[Any, Any] = {}
+
+    def remembered(self: Any, context: Any, arguments: Any, named: Any) -> Any:
+        numbers = all(isinstance(t, Integer | Boolean | Float) for t in arguments)
+        if named or not numbers or getattr(self.typing_key, "__module__", "") != "_operator":
+            return resolve(self, context, arguments, named)
+        key = (self.typing_key, *map(unliteral, arguments))
+        if key in known:
+            signature, implementation = known[key]
+            self._impl_keys[signature.args] = implementation
+            return signature
+        signature = resolve(self, context, arguments, named)
+        if not any(isinstance(t, Literal) for t in signature.args):
+            known[key] = signature, self._impl_keys[signature.args]
+        return signature
+
+    with global_compiler_lock:
+        resolve, collects = BaseFunction.get_call_type, gc.isenabled()
+        gc.disable()
+        BaseFunction.get_call_type = remembered
+        try:
+            yield
+        finally:
+            BaseFunction.get_call_type = resolve
+            if collects:
+                gc.enable()
+
+
+@cache
+def _stamp() -> tuple[tuple[str, int, int], ...]:
+    """Name, time and size of the package's files."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
 
 
 class _Inner(_Kernel):
@@ -32,11 +113,14 @@ class _Inner(_Kernel):
     def compiled(self) -> Any:
         """The function as numba knows it; nothing is compiled yet."""
         numba: Any = _numba()
-        options = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-        try:
-            made = numba.njit(self._function, cache=True, **options)
-        except RuntimeError:  # no directory for the cache
-            made = numba.njit(self._function, **options)
+        made = numba.njit(
+            self._function,
+            nogil=True,
+            no_cpython_wrapper=True,
+            no_cfunc_wrapper=True,
+            _nrt=False,
+            pipeline_class=_translation(),
+        )
         resolve = made.get_call_template
 
         def plain(arguments: tuple[Any, ...], named: Any) -> Any:
@@ -49,3 +133,37 @@ class _Inner(_Kernel):
 
         made.get_call_template = plain
         return made
+
+
+@cache
+def _translation() -> Any:
+    """numba's compiler, ending where a kernel's code is ready to be taken in by others."""
+    from numba.core.codegen import JITCodeLibrary
+    from numba.core.compiler import Compiler
+
+    class Parts(JITCodeLibrary):
+        """Code that is never run by itself."""
+
+        @property
+        def codegen(self) -> Any:
+            return self
+
+        def set_env(self, name: str, environment: object) -> None:
+            """Nothing: kernels use no object of Python's."""
+
+        def get_pointer_to_function(self, _name: str) -> int:
+            self._ensure_finalized()
+            return 0
+
+        def _optimize_final_module(self) -> None:
+            pass
+
+        def _finalize_final_module(self) -> None:
+            self._finalize_dynamic_globals()
+            self._finalized = True
+
+    class Translation(Compiler):
+        def __init__(self, typing: Any, target: Any, _library: None, *rest: Any) -> None:
+            super().__init__(typing, target, Parts(target.codegen(), "parts"), *rest)
+
+    return Translation

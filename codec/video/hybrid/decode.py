@@ -14,22 +14,25 @@ from laconic.codec.video.hybrid.frames import (
     fresh_tables,
     parameters,
 )
-from laconic.codec.video.hybrid.mix import overrun, reader
+from laconic.codec.video.hybrid.inter import SCREEN
+from laconic.codec.video.hybrid.mix import code_number, overrun, reader
 from laconic.codec.video.hybrid.rebuild import rebuild_frame
 from laconic.codec.video.hybrid.syntax import code_tree
 from laconic.formats.errors import FormatError
 
 
 def decode(
-    data: bytes, layout: Layout, count: int, base: int, gap: int
+    data: bytes, layout: Layout, count: int, base: int, gap: int, screens: bool = False
 ) -> Iterator[tuple[int, list[NDArray[np.uint16]]]]:
     """Frames in coding order: index, planes as shown."""
     places = coding_order(count, gap)
     buffers = Buffers(layout, places)
-    coder = reader(data, *fresh_tables())
+    coder = reader(data, *fresh_tables(screens))
     rows, columns = layout.padded
     for at, place in enumerate(places):
         par = parameters(layout, place, buffers.slot_of, base)
+        if screens:
+            par[SCREEN] = code_number(coder, 0, 1)
         buffers.begin()
         field = buffers.field(place)
         order = 0

@@ -55,6 +55,7 @@ def decode_hybrid(
     limits.check("a quarter of the samples", 3 * frames * width * height // 4, limits.cells)
     layout = layout_of(head.sampling, width, height)
     found: list[Planes] = [[] for _ in range(frames)]
-    for index, planes in decode(payload[offset:], layout, frames, head.base, head.gap):
+    for index, planes in decode(payload[offset:], layout, frames, head.base, head.gap,
+                                head.screens):  # fmt: skip
         found[index] = planes
     return HybridDecoder(found, head.sampling)

@@ -24,6 +24,7 @@ FLAG = [room(n) for n in (8 * 9 * 8, 8 * 9 * 4, 8 * 8 * 4, 8 * 16, 8 * 27, 8)]
 FLAG_SET = sets(8)
 (F0, F1, F2, F3, F4, F5) = FLAG
 F_SKIP, F_TYPE, F_MERGED, F_SINE = 0, 1, 2, 3
+F_COPIED, F_PLAIN = 1, 3  # among the contexts of screens
 CHOICE = [room(n) for n in (8 * 8 * 4, 8 * 8 * 8, 8 * 8 * 4, 8 * 8 * 9, 8 * 8, 8 * 8 * 16)]
 CHOICE_SET = sets(8 * 2)
 (C0, C1, C2, C3, C4, C5) = CHOICE

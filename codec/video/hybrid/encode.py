@@ -7,16 +7,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video.hybrid import inter
+from laconic.codec.video.hybrid import inter, repeats
 from laconic.codec.video.hybrid.frames import (
     Buffers,
     Layout,
+    Place,
     coding_order,
     fresh_tables,
     padded,
     parameters,
 )
-from laconic.codec.video.hybrid.mix import writer, written
+from laconic.codec.video.hybrid.mix import code_number, writer, written
 from laconic.codec.video.hybrid.search import node
 from laconic.codec.video.hybrid.syntax import code_tree
 from laconic.codec.video.hybrid.trial import Encoder
@@ -50,15 +51,19 @@ class ChunkEncoder:
     Args:
         base: quantiser in eighths of a unit, 0..511; six units double the step.
         effort: a key of EFFORTS.
+        screens: look for screens among the frames, see `clip.Head`.
     """
 
-    def __init__(self, layout: Layout, count: int, base: int, effort: str, gap: int = GAP) -> None:
-        self.layout, self.base = layout, base
+    def __init__(
+        self, layout: Layout, count: int, base: int, effort: str, gap: int = GAP,
+        screens: bool = False,
+    ) -> None:  # fmt: skip
+        self.layout, self.base, self.screens = layout, base, screens
         self.places = coding_order(count, gap)
         self.buffers = Buffers(layout, self.places)
         rows, columns = layout.padded
         room = 4096 + 4 * count * rows * columns
-        self.coder = writer(*fresh_tables(), room)
+        self.coder = writer(*fresh_tables(screens), room)
         slots = self.buffers.store.shape[1]
         self.phases = np.zeros((slots, 16, rows + 2 * REACH, columns + 2 * REACH), np.int16)
         self.strip = np.zeros((rows + 8, columns + 2 * REACH), np.int32)
@@ -68,6 +73,10 @@ class ChunkEncoder:
         self.cands = np.zeros((138, 8), np.int32)
         self.kept_info = np.zeros((10, 16, 16, inter.FIELDS), np.int32)
         self.kept = np.zeros((10, 6, 64, 64), np.int32)
+        high, wide = rows >> 3, columns >> 3
+        self.hints = np.zeros((2, 2, high, wide, 2), np.int32)
+        self.copies = np.zeros((repeats.COPIES, high, wide, 2), np.int32)
+        self.seen: dict[int, repeats.Frame] = {}  # frames that others refer to
         self.bits: list[int] = []
 
     def advance(self, planes: Planes) -> None:
@@ -81,6 +90,7 @@ class ChunkEncoder:
         source = np.zeros((3, rows, columns), np.int16)
         for target, plane, shape in zip(source, planes, shapes, strict=False):
             target[: shape[0], : shape[1]] = padded(plane, shape)
+        self._look_for_repeats(place, par, source[0])
         lam = _lambda(int(par[inter.QUANT]), place.layer) * 4.0 ** (layout.depth - 8)
         self.lam[:] = lam / 256, np.sqrt(lam) / 256
         self.cands[:] = 0
@@ -89,7 +99,7 @@ class ChunkEncoder:
         state = Encoder(
             source, s14, buffers.planes, buffers.levels, buffers.info, field,
             np.concatenate([par, self.effort]), self.phases, self.lam, self.cands,
-            self.kept_info, self.kept,
+            self.kept_info, self.kept, self.hints, self.copies,
         )  # fmt: skip
         before = int(self.coder.state[3])
         order = 0
@@ -107,6 +117,26 @@ class ChunkEncoder:
             interpolate(buffers.store[0, slot], self.phases[slot], layout.depth, self.strip)
         self.at += 1
 
+    def _look_for_repeats(
+        self, place: Place, par: NDArray[np.int64], luma: repeats.Samples
+    ) -> None:
+        """What `repeats` finds out about a frame, coded as far as decoders need it."""
+        self.hints[:], self.copies[:] = repeats.NONE, repeats.NONE
+        if not self.screens:
+            return
+        par[inter.SCREEN] = repeats.is_screen(luma)
+        code_number(self.coder, int(par[inter.SCREEN]), 1)
+        self.seen = {i: f for i, f in self.seen.items() if i in self.buffers.slot_of}
+        if not par[inter.SCREEN]:
+            return
+        frame = repeats.Frame(luma)
+        self.copies[:] = repeats.copied(frame)
+        for k, listed in enumerate(place.lists):
+            for r, index in enumerate(listed):
+                if index in self.seen:
+                    self.hints[k, r] = repeats.moved(frame, self.seen[index])
+        self.seen[place.index] = frame
+
     def shown(self) -> list[NDArray[np.uint16]]:
         """The decoded planes of the frame coded last."""
         sizes = self.layout.sizes()
@@ -122,10 +152,10 @@ class ChunkEncoder:
 
 def encode(
     frames: Sequence[Planes], layout: Layout, base: int, effort: str, gap: int = GAP,
-    progress: Callable[[int, int], None] | None = None,
+    screens: bool = False, progress: Callable[[int, int], None] | None = None,
 ) -> tuple[bytes, list[list[NDArray[np.uint16]]]]:  # fmt: skip
     """All frames, and what a decoder shows of them."""
-    encoder = ChunkEncoder(layout, len(frames), base, effort, gap)
+    encoder = ChunkEncoder(layout, len(frames), base, effort, gap, screens)
     shown: list[list[NDArray[np.uint16]]] = [[] for _ in frames]
     for at, place in enumerate(encoder.places):
         encoder.advance(frames[place.index])

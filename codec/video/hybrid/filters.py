@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from laconic.codec.video.hybrid.compiled import inner
+from laconic.codec.video.hybrid.compiled import inner, outer
 from laconic.codec.video.hybrid.inter import (
     DEPTH,
     DIR,
@@ -30,7 +30,6 @@ from laconic.codec.video.hybrid.inter import (
     TYPE,
     WIDTH,
 )
-from laconic.entropy.jit import jit
 
 LIMITS = np.array([0] * 18 + [1] * 9 + [2] * 4 + [3] * 4 + [4] * 3 + [5, 5, 6, 6, 7, 8, 9, 10, 11,
                   13, 14, 16, 18, 20, 22, 24] + [24] * 12, np.int32)  # fmt: skip
@@ -139,7 +138,7 @@ def luma_edge(
                 plane[yy + sy, xx + sx] = min(max(q1 + change, 0), most)
 
 
-@jit
+@outer
 def deblock(info: Any, par: Any, planes: Any) -> None:
     """Smooth the edges of leaves on a grid of 8 x 8 samples."""
     rows, columns = int(par[HEIGHT]), int(par[WIDTH])

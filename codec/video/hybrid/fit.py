@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from laconic.codec.video.hybrid.clip import Clip, Head
-from laconic.codec.video.hybrid.encode import EFFORTS, GAP, ChunkEncoder
+from laconic.codec.video.hybrid.encode import GAP, ChunkEncoder
+from laconic.codec.video.hybrid.repeats import is_screen
 from laconic.codec.video.hybrid.transform import LONGEST_STEP
 from laconic.codec.video.settings import DEFAULT_QUALITY, FitSettings
 from laconic.formats.errors import ParameterError
@@ -41,8 +42,9 @@ class HybridFit:
         self.count = len(frames.frames)
         self.layout = frames.layout()
         self.pixels = self.count * self.layout.width * self.layout.height
-        self.effort = settings.preset if settings.preset in EFFORTS else max(EFFORTS)
+        self.effort = settings.preset
         self.target = settings.target_bytes
+        self.screens = any(is_screen(planes[0]) for planes in frames.frames)
         self.tried: dict[int, int] = {}  # quantiser -> bytes
         self.best = b""
         self.step, self.steps = 0, self.count * (1 if self.target is None else PASSES)
@@ -61,7 +63,7 @@ class HybridFit:
         return _clipped(264 + SLOPE * math.log2(0.08 / bpp))
 
     def _pass(self, base: int) -> ChunkEncoder:
-        return ChunkEncoder(self.layout, self.count, base, self.effort, GAP)
+        return ChunkEncoder(self.layout, self.count, base, self.effort, GAP, self.screens)
 
     def run(
         self,
@@ -77,7 +79,7 @@ class HybridFit:
         """
         begun, first = time.monotonic(), self.step
         if status is not None and not first:
-            status("first frame (compiles for minutes after an installation)")
+            status("first frame (after an installation it is compiled for a minute or two)")
         while not self.finished:
             place = self.now.places[self.now.at]
             self.now.advance(self.clip.frames[place.index])
@@ -127,7 +129,7 @@ class HybridFit:
         return _clipped(last + (max(moved, 1) if above else min(moved, -1)))
 
     def _packed(self, encoder: ChunkEncoder) -> bytes:
-        return Head(self.clip.sampling, GAP, encoder.base).pack() + encoder.data()
+        return Head(self.clip.sampling, GAP, encoder.base, self.screens).pack() + encoder.data()
 
     def payload(self) -> bytes:
         """The chunk as a self-contained payload, the best so far.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from laconic.codec.video.hybrid import inter, residual
 from laconic.codec.video.hybrid.filters import deblock
 from laconic.codec.video.hybrid.inter import FIELDS, LISTED, NEVER, PARAMETERS
-from laconic.codec.video.hybrid.mix import FINE, INPUTS, WEIGHT_ONE, Coder
+from laconic.codec.video.hybrid.mix import FINE, INPUTS, WEIGHT_ONE, Coder, code_number
 from laconic.codec.video.hybrid.rebuild import work
 from laconic.codec.video.hybrid.transform import LONGEST_STEP
 from laconic.codec.video.hybrid.wiener import (
@@ -154,10 +154,13 @@ def _start() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return chance, weight
 
 
-def fresh_tables() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Contexts and weights at the beginning of a chunk (`benchmarks/video_start.py`)."""
+def fresh_tables(screens: bool = False) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Contexts and weights at the beginning of a chunk (`benchmarks/video_start.py`).
+
+    Chunks of ``screens`` have them twice: the second half serves their own tools.
+    """
     chance, weight = _start()
-    return chance.copy(), weight.copy()
+    return np.tile(chance, 1 + screens), np.tile(weight, 1 + screens)
 
 
 class Buffers:
@@ -198,7 +201,10 @@ class Buffers:
         self, coder: Coder, par: NDArray[np.int64], source: NDArray[np.uint16] | None, lam: float
     ) -> None:
         """Filter the decoded frame, and code how; a reader has no ``source``."""
-        deblock(self.info, par, self.planes)
+        if par[inter.SCREEN]:
+            self._deblocked(coder, par, source)
+        else:
+            deblock(self.info, par, self.planes)
         rows, columns = self.layout.padded
         depth = self.layout.depth
         wide = widened(self.planes[0])
@@ -207,6 +213,18 @@ class Buffers:
             self.ways[:], self.weights[:] = choose(source, wide, self.kinds, self.bank, lam)
         code_filter(coder, self.ways, self.weights, self.bank, int(par[inter.LAYER]))
         smooth(wide, self.planes[0], rows, columns, self.kinds, self.weights, (1 << depth) - 1)
+
+    def _deblocked(
+        self, coder: Coder, par: NDArray[np.int64], source: NDArray[np.uint16] | None
+    ) -> None:
+        """Deblock a screen if that brings its luma nearer to the source, and code whether."""
+        before, better = self.planes.copy(), 1
+        deblock(self.info, par, self.planes)
+        if source is not None:
+            after, plain = (p[0].astype(np.int64) - source for p in (self.planes, before))
+            better = int(np.square(after).sum() < np.square(plain).sum())
+        if not code_number(coder, better, 1):
+            self.planes[:] = before
 
     def begin(self) -> None:
         """Forget the frame before."""

@@ -26,12 +26,13 @@ MERGE = 6  # candidates
 (LW, LH, TYPE, SKIP, MERGED, WHICH, MODE, CMODE, DIR, REF0, REF1, MX0, MY0, MX1, MY1, GUESS, CBF,
  SINED, ORDER, ENERGY) = range(20)  # fmt: skip
 FIELDS = 20
+COPIED = WHICH  # of intra leaves: whether they are a copy, by whole samples (MX0, MY0)
 INTRA, INTER = 0, 1
 NEVER = 1 << 30  # the order of what is not decoded yet
 
 # Places in a frame's parameters (int64).
 (WIDTH, HEIGHT, SX, SY, DEPTH, QUANT, LAYER, KEY, COUNT0, COUNT1, NOW, TEMPORAL, LAMBDA, GRAY,
- QCHROMA) = range(15)  # fmt: skip
+ QCHROMA, SCREEN) = range(16)  # fmt: skip
 DISTANCE0 = 16  # distances to the references of each list: now - theirs
 DISTANCE1 = 20
 LISTED = 4

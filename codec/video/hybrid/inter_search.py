@@ -35,6 +35,7 @@ from laconic.codec.video.hybrid.inter import (
 from laconic.codec.video.hybrid.intra import MEAN
 from laconic.codec.video.hybrid.prices import choice_price, component_price, squares, vector_price
 from laconic.codec.video.hybrid.rebuild import SECOND, TRIAL
+from laconic.codec.video.hybrid.repeats import NONE
 from laconic.codec.video.hybrid.residual import clear
 from laconic.codec.video.hybrid.trial import (
     MISSED,
@@ -115,6 +116,12 @@ def search_leaf(
         for r in range(count):
             guesses(e.info, e.field, par, k, r, x, y, w, h, own, pair, out)
             n = 0
+            for i in range(3):
+                row, column = (y + (h - 4) * i // 2) >> 3, (x + (w - 4) * i // 2) >> 3
+                mx = int(e.hints[k, r, row, column, 0])
+                if mx != NONE:
+                    starts[n, 0], starts[n, 1] = mx, e.hints[k, r, row, column, 1]
+                    n += 1
             for i in range(MERGE):
                 cand = e.cands[i]
                 if n < 6 and cand[0] != 1 - k and cand[1 + k] == r:

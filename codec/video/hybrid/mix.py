@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video.hybrid.compiled import inner
+from laconic.codec.video.hybrid.compiled import inner, outer
 
 INPUTS = 6
 FINE = 22  # bits of a context's probability
@@ -83,6 +83,27 @@ class Coder(NamedTuple):
 
 
 @inner
+def narrow(coder: Any, low: int, high: int) -> None:
+    """Go on with an interval, without the bytes that its ends have in common."""
+    state = coder.state
+    while (low ^ high) & 0xFF000000 == 0:
+        position = int(state[POSITION])
+        if state[MODE] == READ:
+            byte = 0
+            if position < state[SIZE]:
+                byte = np.int64(coder.data[position])  # type: ignore[assignment]
+            else:
+                state[OVERRUN] += 1
+            state[CODE] = (int(state[CODE]) << 8 & 0xFFFFFFFF) | byte
+        elif position < state[SIZE]:
+            coder.data[position] = high >> 24
+        state[POSITION] = position + 1
+        low = low << 8 & 0xFFFFFFFF
+        high = (high << 8 & 0xFFFFFFFF) | 255
+    state[LOW], state[HIGH] = low, high
+
+
+@inner
 def code_bit(
     coder: Any, bit: int, set_: int, c0: int, c1: int, c2: int, c3: int, c4: int, c5: int
 ) -> int:
@@ -113,23 +134,7 @@ def code_bit(
         high = middle
     else:
         low = middle + 1
-    while (low ^ high) & 0xFF000000 == 0:
-        position = int(state[POSITION])
-        if state[MODE] == READ:
-            byte = 0
-            if position < state[SIZE]:
-                byte = np.int64(coder.data[position])  # type: ignore[assignment]
-            else:
-                state[OVERRUN] += 1
-            state[CODE] = (int(state[CODE]) << 8 & 0xFFFFFFFF) | byte
-            state[POSITION] = position + 1
-        else:
-            if position < state[SIZE]:
-                coder.data[position] = high >> 24
-            state[POSITION] = position + 1
-        low = low << 8 & 0xFFFFFFFF
-        high = (high << 8 & 0xFFFFFFFF) | 255
-    state[LOW], state[HIGH] = low, high
+    narrow(coder, low, high)
     # Learning.
     error = ((bit << 16) - p) * LEARN
     half = 1 << (LEARN_SHIFT - 1)
@@ -176,23 +181,22 @@ def code_plain(coder: Any, value: int, count: int) -> int:
             high = middle
         else:
             low = middle + 1
-        while (low ^ high) & 0xFF000000 == 0:
-            position = int(state[POSITION])
-            if state[MODE] == READ:
-                byte = 0
-                if position < state[SIZE]:
-                    byte = np.int64(coder.data[position])  # type: ignore[assignment]
-                else:
-                    state[OVERRUN] += 1
-                state[CODE] = (int(state[CODE]) << 8 & 0xFFFFFFFF) | byte
-            elif position < state[SIZE]:
-                coder.data[position] = high >> 24
-            state[POSITION] = position + 1
-            low = low << 8 & 0xFFFFFFFF
-            high = (high << 8 & 0xFFFFFFFF) | 255
-        state[LOW], state[HIGH] = low, high
+        narrow(coder, low, high)
         found = 2 * found + bit
     return found
+
+
+@outer
+def code_number(coder: Any, value: int, count: int) -> int:
+    """As `code_plain`, for Python."""
+    return code_plain(coder, value, count)
+
+
+@inner
+def of_screens(coder: Any) -> Any:
+    """The coder with the contexts of the tools for screens: the second half of its tables."""
+    chance, weight = coder.chance, coder.weight
+    return Coder(coder.state, coder.data, chance[chance.size >> 1 :], weight[weight.size >> 1 :])
 
 
 @inner

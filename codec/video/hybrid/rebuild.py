@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video.hybrid.compiled import inner
+from laconic.codec.video.hybrid.compiled import inner, outer
 from laconic.codec.video.hybrid.inter import (
     CBF,
     CMODE,
+    COPIED,
     DEPTH,
     DIR,
     GRAY,
@@ -19,6 +20,7 @@ from laconic.codec.video.hybrid.inter import (
     LW,
     MODE,
     MX0,
+    MY0,
     ORDER,
     QCHROMA,
     QUANT,
@@ -40,7 +42,6 @@ from laconic.codec.video.hybrid.intra import (
     predict_linear,
 )
 from laconic.codec.video.hybrid.transform import COSINE, STEPS, inverse
-from laconic.entropy.jit import jit
 
 # Scratch of a coder, int32 [SCRATCH, 72, 144]: prediction, one for each reference, rows between two
 # filters, residual, between two transforms, samples around a block, magnitudes, coefficients, and
@@ -135,6 +136,16 @@ def intra_block(
 
 
 @inner
+def copy_block(plane: Any, x: int, y: int, w: int, h: int, out: Any) -> None:
+    """Samples of the plane itself, at the nearest place that lies inside."""
+    rows, columns = plane.shape
+    x, y = min(max(x, 0), columns - w), min(max(y, 0), rows - h)
+    for j in range(h):
+        for i in range(w):
+            out[j, i] = plane[y + j, x + i]
+
+
+@inner
 def add(
     levels: Any, plane: Any, x: int, y: int, lw: int, lh: int, kind: int, step: int, depth: int,
     coded: int, guess: Any, gx: int, gy: int, wk: Any,
@@ -171,9 +182,13 @@ def rebuild_luma(
         for tx in range(0, w, 1 << bw):
             gx, gy = tx, ty
             if not inter:
-                intra_block(info, par, plane, x + tx, y + ty, 1 << bw, 1 << bh, 2, 2, own,
-                            int(unit[MODE]), wk)  # fmt: skip
                 gx, gy = 0, 0
+                if unit[COPIED]:
+                    copy_block(plane, x + tx + int(unit[MX0]), y + ty + int(unit[MY0]), 1 << bw,
+                               1 << bh, wk[GUESSED])  # fmt: skip
+                else:
+                    intra_block(info, par, plane, x + tx, y + ty, 1 << bw, 1 << bh, 2, 2, own,
+                                int(unit[MODE]), wk)  # fmt: skip
             coded = int(info[(y + ty) >> 2, (x + tx) >> 2, CBF]) & 1
             add(levels, plane, x + tx, y + ty, bw, bh, int(unit[SINED]), step, depth, coded,
                 wk[GUESSED], gx, gy, wk)  # fmt: skip
@@ -189,6 +204,10 @@ def guess_chroma(
     sx, sy, own = int(par[SX]), int(par[SY]), int(unit[ORDER])
     mode = int(unit[CMODE])
     ux, uy = 2 - sx, 2 - sy
+    if unit[COPIED]:
+        copy_block(plane, cx + (int(unit[MX0]) >> sx), cy + (int(unit[MY0]) >> sy), w, h,
+                   wk[GUESSED])  # fmt: skip
+        return
     if mode == LINEAR:
         above = cy > 0 and info[(cy - 1) >> uy, cx >> ux, ORDER] < own
         before = cx > 0 and info[cy >> uy, (cx - 1) >> ux, ORDER] < own
@@ -228,7 +247,7 @@ def rebuild_chroma(
             add(levels, plane, cx, cy, bw, bh, COSINE, step, depth, coded, wk[GUESSED], gx, gy, wk)
 
 
-@jit
+@outer
 def rebuild_frame(info: Any, par: Any, store: Any, levels: Any, planes: Any, wk: Any) -> None:
     """All leaves of a frame whose decisions and levels are read, in coding order."""
     stack = np.zeros((64, 3), np.int32)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from laconic.codec.video.hybrid.compiled import inner
+from laconic.codec.video.hybrid.compiled import inner, outer
+from laconic.codec.video.hybrid.copies import copy_leaf
 from laconic.codec.video.hybrid.elements import (
     ACROSS,
     ALONG,
     C_WHICH,
+    F_COPIED,
     F_MERGED,
     F_SKIP,
     F_TYPE,
@@ -24,6 +26,7 @@ from laconic.codec.video.hybrid.elements import (
 from laconic.codec.video.hybrid.inter import (
     CBF,
     CMODE,
+    COPIED,
     DEPTH,
     DIR,
     HEIGHT,
@@ -38,6 +41,7 @@ from laconic.codec.video.hybrid.inter import (
     MODE,
     NEVER,
     ORDER,
+    SCREEN,
     SKIP,
     TYPE,
     WHICH,
@@ -69,7 +73,6 @@ from laconic.codec.video.hybrid.trial import (
     try_luma,
 )
 from laconic.codec.video.hybrid.vectors import merged_luma
-from laconic.entropy.jit import jit
 
 
 @inner
@@ -146,7 +149,7 @@ def intra_leaf(
         unit[MODE], unit[CMODE] = chosen, DERIVED
         for k in range(7):
             unit[DIR + k] = 0
-        unit[CBF] = 0
+        unit[CBF], unit[COPIED] = 0, 0
         likely(e.info, x, y, own, v)
         bits = mode_price(chance, v, chosen)
         predict(
@@ -174,6 +177,20 @@ def intra_leaf(
 
 
 @inner
+def drawn_leaf(
+    e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int, own: int, chroma: int,
+    best: float, depth: int, extra: float, wk: Any,
+) -> float:  # fmt: skip
+    """As `intra_leaf`; on screens copies are tried first."""
+    if e.par[SCREEN] and min(lw, lh) > 2:
+        best = copy_leaf(e, chance, store, x, y, lw, lh, own, chroma, best, depth, extra, wk)
+        extra += e.lam[0] * flag_price(
+            chance[chance.size >> 1 :], e.info, F_COPIED, COPIED, x, y, lw, lh, own, 0
+        )
+    return intra_leaf(e, chance, store, x, y, lw, lh, own, chroma, best, depth, extra, wk)
+
+
+@inner
 def leaf(
     e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int, forced: int, chroma: int,
     depth: int, wk: Any,
@@ -189,7 +206,7 @@ def leaf(
     best = MISSED
     lam, layer = e.lam[0], int(par[LAYER])
     if par[KEY]:
-        best = intra_leaf(e, chance, store, x, y, lw, lh, own, chroma, best, depth, 0.0, wk)
+        best = drawn_leaf(e, chance, store, x, y, lw, lh, own, chroma, best, depth, 0.0, wk)
         keep(e, depth, x, y, w, h, 1)
         return best
     no_skip = flag_price(chance, e.info, F_SKIP, SKIP, x, y, lw, lh, own, 0)
@@ -255,7 +272,7 @@ def leaf(
             keep(e, depth, x, y, w, h, 1)
             return best
     if forced != INTER and max(lw, lh) < 6:
-        best = intra_leaf(e, chance, store, x, y, lw, lh, own, chroma, best, depth,
+        best = drawn_leaf(e, chance, store, x, y, lw, lh, own, chroma, best, depth,
                           lam * intra_bits, wk)  # fmt: skip
     keep(e, depth, x, y, w, h, 1)
     return best
@@ -269,7 +286,7 @@ def forget(e: Any, x: int, y: int, side: int) -> None:
             e.info[(y >> 2) + j, (x >> 2) + i, ORDER] = NEVER
 
 
-@jit
+@outer
 def node(e: Any, chance: Any, store: Any, x: int, y: int, log: int, wk: Any) -> float:
     """Choose the partition of a node and all below; frame arrays hold it. Returns its cost."""
     par = e.par

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from laconic.codec.video.hybrid.compiled import inner
+from laconic.codec.video.hybrid.compiled import inner, outer
 from laconic.codec.video.hybrid.elements import (
     ACROSS,
     ALONG,
@@ -18,13 +18,16 @@ from laconic.codec.video.hybrid.elements import (
     C_GUESS,
     C_REF,
     C_WHICH,
+    F_COPIED,
     F_MERGED,
+    F_PLAIN,
     F_SINE,
     F_SKIP,
     F_TYPE,
     QUARTERS,
     WHOLE,
     at_left,
+    at_top,
     code_cbf,
     code_choice,
     code_chroma_mode,
@@ -36,6 +39,7 @@ from laconic.codec.video.hybrid.elements import (
 from laconic.codec.video.hybrid.inter import (
     CBF,
     CMODE,
+    COPIED,
     COUNT0,
     COUNT1,
     DIR,
@@ -53,8 +57,10 @@ from laconic.codec.video.hybrid.inter import (
     MERGED,
     MODE,
     MX0,
+    MY0,
     ORDER,
     REF0,
+    SCREEN,
     SINED,
     SKIP,
     SX,
@@ -67,8 +73,9 @@ from laconic.codec.video.hybrid.inter import (
     merge_candidates,
 )
 from laconic.codec.video.hybrid.intra import DERIVED, MEAN
+from laconic.codec.video.hybrid.mix import of_screens
 from laconic.codec.video.hybrid.residual import clear, code_residual
-from laconic.entropy.jit import jit
+from laconic.codec.video.hybrid.transform import COSINE, PLAIN, SINE
 
 
 @inner
@@ -135,6 +142,55 @@ def energy_class(total: int) -> int:
 
 
 @inner
+def code_form(
+    coder: Any, info: Any, par: Any, x: int, y: int, lw: int, lh: int, inter: int, form: int,
+    own: int,
+) -> int:  # fmt: skip
+    """The transform of a leaf's luma; `PLAIN` on screens alone."""
+    flag = 2 * inter
+    if par[SCREEN] and code_flag(
+        of_screens(coder), info, par, F_PLAIN + flag, SINED, x, y, lw, lh,
+        1 if form == PLAIN else 0, own,
+    ):  # fmt: skip
+        return PLAIN
+    sine = code_flag(coder, info, par, F_SINE + flag, SINED, x, y, lw, lh,
+                     1 if form == SINE else 0, own)  # fmt: skip
+    return SINE if sine else COSINE
+
+
+@inner
+def copy_guess(info: Any, x: int, y: int, own: int, v: Any) -> None:
+    """In ``v[:2]``: the vector of the copy to the left or above, else zero."""
+    left, top = at_left(info, x, y, own), at_top(info, x, y, own)
+    v[0], v[1] = 0, 0
+    if left >= 0 and info[y >> 2, left, TYPE] == INTRA and info[y >> 2, left, COPIED]:
+        v[0], v[1] = info[y >> 2, left, MX0], info[y >> 2, left, MY0]
+    elif top >= 0 and info[top, x >> 2, TYPE] == INTRA and info[top, x >> 2, COPIED]:
+        v[0], v[1] = info[top, x >> 2, MX0], info[top, x >> 2, MY0]
+
+
+@inner
+def code_copy(
+    coder: Any, info: Any, par: Any, x: int, y: int, lw: int, lh: int, own: int, v: Any
+) -> int:
+    """Whether an intra leaf is a copy from within the frame, and from where."""
+    unit = info[y >> 2, x >> 2]
+    mine, layer = of_screens(coder), int(par[LAYER])
+    if not code_flag(mine, info, par, F_COPIED, COPIED, x, y, lw, lh, int(unit[COPIED]), own):
+        unit[COPIED] = 0
+        return 0
+    copy_guess(info, x, y, own, v)
+    gx, gy = int(v[0]), int(v[1])
+    dx = code_component(mine, 0, int(unit[MX0]) - gx, lw, lh, layer, 0, 0)
+    dy = code_component(mine, 1, int(unit[MY0]) - gy, lw, lh, layer, min(abs(dx), 15), 0)
+    unit[COPIED] = 1
+    unit[MX0] = min(max(gx + dx, -(1 << 15)), 1 << 15)
+    unit[MY0] = min(max(gy + dy, -(1 << 15)), 1 << 15)
+    unit[MODE] = MEAN
+    return 1
+
+
+@inner
 def code_luma(
     coder: Any, info: Any, par: Any, levels: Any, x: int, y: int, lw: int, lh: int, own: int,
     size: Any,
@@ -164,13 +220,15 @@ def code_luma(
             total = 0
             if cbf:
                 if bw < 5 and bh < 5:
-                    unit[SINED] = code_flag(
-                        coder, info, par, F_SINE + 2 * inter, SINED, x, y, lw, lh,
-                        int(unit[SINED]), own,
-                    )  # fmt: skip
-                total = code_residual(
-                    coder, levels, x + tx, y + ty, bw, bh, inter, mode, around, layer, size
-                )
+                    unit[SINED] = code_form(coder, info, par, x, y, lw, lh, inter,
+                                            int(unit[SINED]), own)  # fmt: skip
+                if unit[SINED] == PLAIN:
+                    total = code_residual(of_screens(coder), levels, x + tx, y + ty, bw, bh, inter,
+                                          mode, around, layer, size)  # fmt: skip
+                else:
+                    total = code_residual(
+                        coder, levels, x + tx, y + ty, bw, bh, inter, mode, around, layer, size
+                    )
             else:
                 clear(levels, x + tx, y + ty, 1 << bw, 1 << bh)
                 if bw < 5 and bh < 5:
@@ -191,7 +249,9 @@ def code_chroma(
     sx, sy = int(par[SX]), int(par[SY])
     layer = min(int(par[LAYER]), 3)
     mode = 37
-    if not inter:
+    if not inter and unit[COPIED]:
+        mode = DERIVED
+    elif not inter:
         mode = code_chroma_mode(coder, int(unit[MODE]), lw, lh, int(unit[CMODE]))
         unit[CMODE] = mode
         if mode == DERIVED:
@@ -257,7 +317,11 @@ def code_leaf(
         else:
             unit[TYPE] = forced
     if unit[TYPE] == INTRA:
-        unit[MODE] = code_mode(coder, info, x, y, lw, lh, int(unit[MODE]), own, scratch[0])
+        copied = 0
+        if par[SCREEN] and min(lw, lh) > 2:
+            copied = code_copy(coder, info, par, x, y, lw, lh, own, scratch[0])
+        if not copied:
+            unit[MODE] = code_mode(coder, info, x, y, lw, lh, int(unit[MODE]), own, scratch[0])
         unit[MERGED] = 0
     else:
         if not unit[SKIP]:
@@ -302,7 +366,7 @@ def put_order(info: Any, x: int, y: int, w: int, h: int, own: int) -> None:
             info[(y >> 2) + j, (x >> 2) + i, ORDER] = own
 
 
-@jit
+@outer
 def code_tree(
     coder: Any, info: Any, field: Any, par: Any, levels: Any, x0: int, y0: int,
     own: int, scratch: Any, size: Any,

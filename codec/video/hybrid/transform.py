@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from laconic.codec.video.hybrid.compiled import inner
 
 ONE = 12  # bits of a basis
-COSINE, SINE = 0, 1
+COSINE, SINE, PLAIN = 0, 1, 2  # plain: samples themselves
 LARGEST = 32
 LONGEST_STEP = 8 * 64
 
@@ -43,6 +43,11 @@ STEPS = np.array([round(64 * 16 * 2 ** ((q / 8 - 4) / 6)) for q in range(LONGEST
 def forward(residual: Any, out: Any, lw: int, lh: int, kind: int, depth: int, work: Any) -> None:
     """Coefficients of ``residual[:h, :w]``; ``work`` is scratch of the same kind (int32)."""
     w, h = 1 << lw, 1 << lh
+    if kind == PLAIN:
+        for y in range(h):
+            for x in range(w):
+                out[y, x] = residual[y, x] << (12 - depth)
+        return
     shift = 8 + depth - 8
     for y in range(h):
         for k in range(w):
@@ -68,6 +73,13 @@ def inverse(
 ) -> None:  # fmt: skip
     """Residual ``[:h, :w]`` of the levels of a block at ``levels[ly, lx]``."""
     w, h = 1 << lw, 1 << lh
+    if kind == PLAIN:
+        for y in range(h):
+            for x in range(w):
+                value = (int(levels[ly + y, lx + x]) * step + 32) >> 6
+                value = min(max(value, -(1 << 19)), (1 << 19) - 1)
+                residual[y, x] = (value + (1 << (11 - depth))) >> (12 - depth)
+        return
     for y in range(h):
         for x in range(w):
             work[y, x] = 0

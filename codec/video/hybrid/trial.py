@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec.video.hybrid.compiled import inner
-from laconic.codec.video.hybrid.elements import B0, F0, F_SINE, Q0
+from laconic.codec.video.hybrid.elements import B0, F0, F_PLAIN, F_SINE, Q0
 from laconic.codec.video.hybrid.inter import (
     CBF,
     CMODE,
+    COPIED,
     DEPTH,
     ENERGY,
     FIELDS,
@@ -28,6 +29,7 @@ from laconic.codec.video.hybrid.inter import (
     PARAMETERS,
     QCHROMA,
     QUANT,
+    SCREEN,
     SINED,
     SX,
     SY,
@@ -49,7 +51,7 @@ from laconic.codec.video.hybrid.rebuild import (
     inter_chroma,
 )
 from laconic.codec.video.hybrid.residual import clear, quantise
-from laconic.codec.video.hybrid.transform import COSINE, SINE, STEPS, forward
+from laconic.codec.video.hybrid.transform import COSINE, PLAIN, SINE, STEPS, forward
 
 MISSED = 1e30
 # Places in Encoder.par.
@@ -70,6 +72,8 @@ class Encoder(NamedTuple):
         lam: lambda per 1/256 bit: of squared error; of absolute differences.
         cands: candidates' vectors and costs.
         kept_info, kept: what was best, for each depth.
+        hints: vectors into references, by list and number (`repeats.moved`).
+        copies: vectors into the frame itself (`repeats.copied`).
     """
 
     src: NDArray[np.int16]
@@ -84,6 +88,8 @@ class Encoder(NamedTuple):
     cands: NDArray[np.int32]  # [140, 8]
     kept_info: NDArray[np.int32]  # [10, 16, 16, FIELDS]
     kept: NDArray[np.int32]  # [10, 6, 64, 64]: levels and samples
+    hints: NDArray[np.int32]  # [2, 2, rows / 8, columns / 8, 2]
+    copies: NDArray[np.int32]  # [3, rows / 8, columns / 8, 2]
 
 
 @inner
@@ -148,7 +154,7 @@ def try_chroma(e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int
     w, h = 1 << lw, 1 << lh
     bw, bh = min(lw - sx, 5), min(lh - sy, 5)
     x1, y1 = x >> sx, y >> sy
-    if unit[TYPE] == INTRA:
+    if unit[TYPE] == INTRA and not unit[COPIED]:
         best, chosen = MISSED, DERIVED
         for m in range(3):
             mode = DERIVED if m == 0 else LINEAR if m == 1 else PLANAR
@@ -172,7 +178,7 @@ def try_chroma(e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int
     mode = int(unit[CMODE])
     cost = 0.0
     inter = int(unit[TYPE])
-    if not inter:
+    if not inter and not unit[COPIED]:
         bits = price_bit(chance, 1, Q0) if mode == LINEAR else price_bit(chance, 0, Q0)
         if mode != LINEAR:
             bits += price_bit(chance, 1 if mode == DERIVED else 0, Q0 + 1)
@@ -282,6 +288,25 @@ def try_luma(
                         for j in range(1 << bh):
                             for i in range(1 << bw):
                                 e.lev[0, y + j, x + i], e.rec[0, y + j, x + i] = a[j, i], b[j, i]
+            if small and e.par[SCREEN]:
+                mine = chance[chance.size >> 1 :]
+                at = F0 + (F_PLAIN + 2 * kind) * 72 + min(lw + lh - 4, 7)
+                if got:
+                    cost += e.lam[0] * price_bit(mine, 0, at)
+                a, b = wk[LEVELS], wk[SAMPLES]
+                for j in range(1 << bh):
+                    for i in range(1 << bw):
+                        a[j, i], b[j, i] = e.lev[0, y + j, x + i], e.rec[0, y + j, x + i]
+                other = try_block(e, mine, e.src[0], e.rec[0], e.lev[0], x, y, bw, bh, guess, 0, 0,
+                                  kind, PLAIN, 0, wk)  # fmt: skip
+                other += e.lam[0] * price_bit(mine, 1, at)
+                if other < cost and coded(e.lev[0], x, y, 1 << bw, 1 << bh):
+                    cost, got = other, 1
+                    unit[SINED] = PLAIN
+                else:
+                    for j in range(1 << bh):
+                        for i in range(1 << bw):
+                            e.lev[0, y + j, x + i], e.rec[0, y + j, x + i] = a[j, i], b[j, i]
             first = e.info[(y + ty) >> 2, (x + tx) >> 2]
             first[CBF] = (int(first[CBF]) & ~1) | got
             total += cost

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from laconic.codec.video.hybrid.compiled import inner
+from laconic.codec.video.hybrid.compiled import inner, outer
 from laconic.codec.video.hybrid.inter import DEPTH, DIR, HEIGHT, LUMA, MX0, REF0, SLOT0, WIDTH
 from laconic.codec.video.hybrid.prices import hadamard, vector_price
 from laconic.codec.video.hybrid.rebuild import FIRST, PHASE, SECOND
 from laconic.codec.video.hybrid.trial import MISSED, ROUNDS
-from laconic.entropy.jit import jit
 
 REACH = 88  # samples around the interpolated planes
 
@@ -183,7 +182,7 @@ def motion_search(
     return best
 
 
-@jit
+@outer
 def interpolate(plane: Any, out: Any, depth: int, work: Any) -> None:
     """All sixteen phases ``out[16, rows, columns]`` of a reference, with its border of REACH."""
     from_ = 0

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.video.hybrid.compiled import outer
 from laconic.codec.video.hybrid.elements import code_component
 from laconic.codec.video.hybrid.mix import code_bit
 from laconic.codec.video.hybrid.residual import room, sets
-from laconic.entropy.jit import jit
 
 CLASSES = 12
 TAPS = ((0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0))  # and their mirror images
@@ -30,7 +30,7 @@ WAYS_SET = sets(2)
 (A0, A1, A2, A3, A4, A5) = WAYS
 
 
-@jit
+@outer
 def classify(wide: Any, rows: int, columns: int, depth: int, out: Any) -> None:
     """The class of each block of 4 x 4 of a plane with EDGE samples around it."""
     for by in range(rows >> 2):
@@ -48,7 +48,7 @@ def classify(wide: Any, rows: int, columns: int, depth: int, out: Any) -> None:
             out[by, bx] = 3 * level + direction
 
 
-@jit
+@outer
 def smooth(wide: Any, plane: Any, rows: int, columns: int, kinds: Any, weights: Any,
            most: int) -> None:  # fmt: skip
     """Filter a plane; ``weights[CLASSES, 6]`` are zero for classes that stay as they are."""
@@ -74,7 +74,7 @@ def smooth(wide: Any, plane: Any, rows: int, columns: int, kinds: Any, weights: 
                     plane[4 * by + j, 4 * bx + i] = min(max(p, 0), most)
 
 
-@jit
+@outer
 def code_filter(coder: Any, ways: Any, weights: Any, bank: Any, layer: int) -> None:
     """Code how each class is filtered; ``bank`` holds the weights sent last, and is renewed."""
     before = 0
