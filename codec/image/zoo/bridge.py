@@ -1,5 +1,6 @@
-"""Our models in CompressAI's evaluation: ``python -m laconic.codec.image.zoo.bridge pretrained
-DIR -a laconic-mlic -q 1,2,3``.
+"""Our models in CompressAI's evaluation.
+
+    python -m laconic.codec.image.zoo.bridge pretrained DIR -a laconic-mlic -q 1,2,3
 
 The arguments are those of ``python -m compressai.utils.eval_model``, whose architectures gain
 ``laconic-mlic``, the default model, and ``NAME@laconic`` for every image model that is installed.
