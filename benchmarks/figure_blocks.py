@@ -20,7 +20,7 @@ from figure_blocks_audio import (
 from kept import RESULTS, ROOT, load, table
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-KODAK = ("mlic:0,10,20,30,40,50,60,70,80,90,100", "avif", "webp", "jpeg2000", "jpeg")
+KODAK = ("mlic:0,10,20,30,40,50,60,70,80,85,90,95,100", "avif", "webp", "jpeg2000", "jpeg")
 
 
 def kodak_deltas() -> str:
