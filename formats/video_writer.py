@@ -133,6 +133,12 @@ def _write_stream(film: Output, file: Any, target: Target) -> list[str]:
     steps = {b - a for a, b in zip(timing.stamps, timing.stamps[1:], strict=False)}
     if not target.timed and max(steps, default=1) - min(steps, default=1) > 1:
         lost.append(f"{target.container} holds no time stamps: frames get a constant rate")
+    across, down = film.header.aspect
+    if across != down and target.encoder != "libx264":  # whose own headers hold it
+        lost.append(
+            f"the shape of a pixel, {across}:{down}, is not in {target.container} as written here:"
+            " players show square ones; choose .mp4 or .mov to keep it"
+        )
     try:
         with ExitStack() as stack:
             container = stack.enter_context(av.open(file, "w", format=target.container))

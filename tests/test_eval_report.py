@@ -81,7 +81,7 @@ def test_the_browser_shows_the_state_that_the_address_names(report: Path) -> Non
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-@pytest.mark.parametrize("item", range(7))
+@pytest.mark.parametrize("item", [1, 4])
 def test_scripts_in_names_and_titles_are_shown_and_not_run(report: Path, item: int) -> None:
     dom = browse(report, f"item={item}&a=original&b=webp", "--dump-dom")
 
@@ -111,7 +111,7 @@ def test_nothing_of_the_report_is_wider_than_the_screen(
 def test_columns_are_named_for_people_and_dashes_explained(report: Path) -> None:
     tables = (report.parent / "results.md").read_text(), report.read_text()
     for text in tables:
-        shown = text.split("<details>")[0].split("<script")[0]
+        shown = text.split("Gallery")[0]
         assert "bits per pixel" in shown
         assert "memory (MiB)" in shown
         assert "-: not measured" in shown
@@ -131,7 +131,7 @@ def test_the_slider_uncovers_one_picture_over_the_other(report: Path, tmp_path: 
         path = tmp_path / f"{name}.png"
         browse(report, state, f"--screenshot={path}")
         shots[name] = np.asarray(Pillow.open(path).convert("RGB")).astype(int)
-    original = np.asarray(Pillow.open(next(report.parents[1].glob("photos/a*.png")))).astype(int)
+    original = np.asarray(Pillow.open(next(report.parents[1].glob("photos/a&b*.png")))).astype(int)
     top, left = locate(shots["left"], original)
 
     def stage(name: str) -> np.ndarray:  # type: ignore[type-arg]

@@ -261,3 +261,15 @@ def test_tables_are_evaluated_beside_general_compressors(tmp_path: Path) -> None
         cells = 2 * (200 + int(row["item"][0]))
         assert row["bits_per_cell"] == pytest.approx(8 * row["bytes"] / cells)
     assert "bits_per_cell" in result.output
+
+
+def test_equal_files_of_different_names_are_different_items(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("a", "b"):
+        Pillow.fromarray(scene(24, 24)).save(tmp_path / "photos" / f"{name}.png")
+    line = ["eval", str(tmp_path / "photos"), "-c", "jpeg:50", "--out", str(tmp_path / "run")]
+    for _ in range(2):  # the second time from the journal
+        result = CliRunner().invoke(cli, line, standalone_mode=False)
+        assert result.return_value == 0, result.output
+        assert [m["item"] for m in measurements(tmp_path / "run")] == ["a.png", "b.png"]
+        assert len(list((tmp_path / "run" / "streams").rglob("*.jpg"))) == 2

@@ -252,6 +252,7 @@ def test_every_codec_killed_at_random_moments_leaves_old_or_new_and_nothing_else
 ) -> None:
     monkeypatch.setenv("LACONIC_MODELS", str(rule_store))
     tiny_audio.install(rule_store, monkeypatch)
+    tiny_audio.install(rule_store, monkeypatch, prior=False)
     prompt_models.install(rule_store)
     lines, new, seconds = tasks(tmp_path), {}, {}
     for name, line in lines.items():

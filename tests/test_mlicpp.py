@@ -145,6 +145,28 @@ def test_transforms_in_bands_equal_plain_ones_to_a_fraction_of_a_sample(
     assert (picture - network.g_s(y).permute(0, 2, 3, 1)).abs().max() < 2e-4
 
 
+@pytest.mark.parametrize("kind", [{}, {"narrow_synthesis": True}, {"second": True}])
+@pytest.mark.parametrize("channels", [24, 96])
+def test_the_analysis_is_as_close_to_float64_as_plain_float32(
+    channels: int, kind: dict[str, bool]
+) -> None:
+    config = {**TINY_MLICPP, **kind, "transform_channels": channels, "latent_channels": 48}
+    network = fill(MlicPlusPlus(ReferenceConfig.from_dict(config)), "mlicpp")
+    x = rule_picture(128, 192, 1)
+    plain, banded = network.g_a(x), Banded(network.g_a)(x.permute(0, 2, 3, 1))
+    z_plain = network.h_a(plain)
+    use_winograd(network.h_a)
+    z_fast = network.h_a(plain)
+    network.g_a.double()
+    exact = network.g_a(x.double())
+
+    def error(found: torch.Tensor, right: torch.Tensor) -> float:
+        return float((found.double() - right).square().mean().sqrt())
+
+    assert error(banded.permute(0, 3, 1, 2), exact) <= error(plain, exact)
+    assert (z_fast - z_plain).abs().max() < 1e-4 * z_plain.abs().max()
+
+
 @pytest.mark.parametrize("tile", [4, 6])
 @pytest.mark.parametrize("size", [(1, 1), (4, 6), (7, 3), (13, 70), (90, 45), (6, 800)])
 def test_banded_convolutions_of_odd_sizes_equal_plain_ones(

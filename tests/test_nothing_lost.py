@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -13,8 +15,12 @@ from PIL import Image as Pillow
 
 import laconic.formats.pillow
 from laconic import codec
+from laconic.codec import media
+from laconic.codec.base import DecodeSettings
+from laconic.formats.container import Container, Media
 from laconic.formats.errors import ParameterError
 from laconic.formats.image import read_image
+from laconic.formats.video_header import VideoHeader
 
 assert laconic.formats.pillow
 GRAY = np.arange(600).astype(np.uint8).reshape(20, 30)
@@ -111,3 +117,26 @@ def test_one_odd_value_does_not_crush_a_float_picture(marker: float, share: int)
     assert int(levels.max()) - int(levels.min()) > 2000
     said = " ".join(image.notices)
     assert "not finite" in said if not np.isfinite(marker) else "clipped" in said
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "m4v", "mkv", "webm", "y4m"])
+def test_the_shape_of_pixels_is_kept_or_its_loss_is_said(suffix: str, tmp_path: Path) -> None:
+    source = Path(__file__).parent / "golden" / "hnerv-1" / "hybrid-422-10-34x40.lac"
+    whole = Container.from_bytes(source.read_bytes())
+    film = replace(VideoHeader.unpack(whole.header.media_header, whole.chunks), aspect=(4, 3))
+    head, chunks = film.pack()
+    others = [c for c in whole.chunks if c.type != b"TIME"]
+    header = replace(whole.header, media_header=head)
+    data = Container(header, whole.segments, [*chunks, *others]).to_bytes()
+    path = tmp_path / f"film.{suffix}"
+
+    with codec.decode(data) as decoded:
+        saved = media.of(Media.VIDEO).save(
+            decoded, path, None, header=head, settings=DecodeSettings()
+        )
+
+    said = any("shape of a pixel, 4:3" in note for note in saved.notes)
+    with av.open(str(path)) as container:
+        ratio = container.streams.video[0].sample_aspect_ratio
+    assert said == (ratio in (None, 0, 1))
+    assert said or tuple(ratio.as_integer_ratio()) == (4, 3)

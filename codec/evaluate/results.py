@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 from laconic.codec.evaluate.distortion import decibels
@@ -93,8 +94,10 @@ def _mean(rows: list[Row]) -> Point:
             continue
         values = [row.get(key) for row in rows]
         known = [v for v in values if v is not None]
-        if key in ("memory_mib", "peak_mib"):
+        if key == "peak_mib":
             point[key] = max(known) if known else None
+        elif key == "memory_mib":  # the first item's includes what is loaded once
+            point[key] = median_low(known) if known else None
         else:
             point[key] = math.fsum(known) / len(known) if len(known) == len(values) else None
     if point.get("ms-ssim") is not None and "ms-ssim-db" not in point:

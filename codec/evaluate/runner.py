@@ -2,8 +2,8 @@
 
 A run lives in a folder: ``config.json`` says what was asked, ``measurements.jsonl`` has one line
 for each finished measurement, ``streams/`` holds the encoded files. A measurement is found again by
-a key over all that decides it - the item's bytes, the subject's settings and versions, quality and
-metrics - so a run that was interrupted or extended computes only what is missing.
+a key over all that decides it - the item's name and bytes, the subject's settings and versions,
+quality and metrics - so a run that was interrupted or extended computes only what is missing.
 """
 
 from __future__ import annotations
@@ -197,7 +197,8 @@ def _plan(
             run.failures.append((item.name, "", str(error.strerror or error)))
             continue
         for spec, subject in subjects.items():
-            facts = json.dumps([VERSION, subject.describe(), digest, metrics], sort_keys=True)
+            about = [VERSION, subject.describe(), item.name, digest, metrics]
+            facts = json.dumps(about, sort_keys=True)
             points = []
             for quality in spec.qualities or subject.qualities:
                 key = hashlib.sha256(f"{facts}{quality}".encode()).hexdigest()[:24]

@@ -21,7 +21,7 @@ TITLES = {
 }  # fmt: skip
 LEGEND = {
     "memory (MiB)": "memory (MiB): what encoding and decoding took beyond what the process held"
-    " before, of the item that took most.",
+    " before, for the item in the middle.",
     " - ": "-: not measured, or not defined for these items; a codec without a setting has no"
     " quality, curves that do not overlap have no delta.",
     " exact ": "exact: what was decoded equals the original.",

@@ -16,7 +16,11 @@ from laconic.codec.image.reference.layers import GDN, ResidualBlock, ResidualDow
 from laconic.codec.image.reference.planes import DirectConv, FilteredConv, Plane, Workspace
 from laconic.codec.image.reference.transforms import Analysis, Synthesis
 
-LARGE, SMALL = 6, 4  # tiles; small ones for maps at 1/16, whose sides large ones would fill badly
+# Tiles. Small ones round like PyTorch's convolutions, or better: the analysis decides symbols. The
+# fewer channels are added up, the more the rounding of tiles shows. Large ones save work where only
+# a picture depends on it, but would fill maps at 1/16 badly.
+LARGE, SMALL, SMALLEST = 6, 4, 2
+FEW = 96  # channels below which the analysis takes the smallest
 
 
 class Stage(Protocol):
@@ -187,11 +191,12 @@ class Banded:
         layers = next(transform.children())
         assert isinstance(layers, nn.Sequential)
         synthesis = isinstance(transform, Synthesis)
+        narrow = min(p.shape[0] for n, p in layers.named_parameters() if "conv" in n) < FEW
+        few = SMALLEST if narrow else SMALL
+        tiles = (SMALL, SMALL, LARGE) if synthesis else (few, few, few)  # g_s begins at 1/16
         self.stages: list[Stage] = []
         for i, layer in enumerate(layers):
-            # g_s reads maps at 1/16 in layers 0 and 1, g_a makes none by filtering.
-            tile = SMALL if synthesis and i < 2 else LARGE
-            self.stages.append(_stage(layer, tile))
+            self.stages.append(_stage(layer, tiles[min(i, 2)]))
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:

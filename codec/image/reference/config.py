@@ -67,6 +67,7 @@ class ReferenceConfig:
         return from_values(cls, values, "; import its checkpoint again")
 
 
+SECOND_HEADS = 2  # of MLICv2's local attention: rotary positions leave no tensor that tells
 MLICPP = ReferenceConfig()
 MLICPP_2023 = ReferenceConfig(residual_widths=(), narrow_synthesis=True)
 MLICV2 = ReferenceConfig(second=True, selective=True)
@@ -93,7 +94,7 @@ def recognise(shapes: Shapes) -> ReferenceConfig:
     transform = shape("entropy_bottleneck.quantiles", 3)[0]
     latent = shape("g_a.analysis_transform.6.weight", 4)[0]
     second = "guided.merge.weight" in shapes
-    heads = 2 if second else shape("local_context.0.relative_position_table", 2)[1]
+    heads = SECOND_HEADS if second else shape("local_context.0.relative_position_table", 2)[1]
     window = shape("local_context.0.fusion.weight", 4)[2]
     channels = shape("local_context.0.norm1.weight", 1)[0]
     if channels == 0 or latent % channels:
