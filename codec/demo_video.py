@@ -17,6 +17,7 @@ from PIL import ImageDraw, ImageFont
 from laconic.codec import api
 from laconic.codec.demo import sample_folder
 from laconic.codec.evaluate import ms_ssim, psnr
+from laconic.codec.video.header import MOTION_ID
 from laconic.codec.video.options import VideoOptions
 from laconic.codec.video.stream.encoder import StreamEncoder
 from laconic.formats.atomic import atomic_write
@@ -83,7 +84,7 @@ def run(
         settings = VideoOptions(
             preset=preset, work=f"{lac}.work", fresh=True, progress=progress, status=status
         )
-        encoder = StreamEncoder(FilmFile(file), settings)
+        encoder = StreamEncoder(FilmFile(file), settings, MOTION_ID, "motion")
         encoder.fit()
         with atomic_write(lac, overwrite=True) as handle:
             encoder.write(handle)

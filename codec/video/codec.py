@@ -29,7 +29,7 @@ class MotionCodec(Codec):
     codec_id = MOTION_ID
     media = Media.VIDEO
     rates = (QUALITY, BPP, TARGET)
-    options: type[VideoOptions] = VideoOptions
+    options: ClassVar[type[VideoOptions]] = VideoOptions
     decode_options = VideoDecodeOptions
     carries_model = True
     points = (10, 30, 50, 70)
