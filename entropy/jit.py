@@ -12,8 +12,8 @@ What makes both ways equal, and safe:
   before calculating with them, and never mix uint64 with signed integers (both make float64 of it).
 * Machine code checks no bounds. Every index that comes from a file is checked before the call, or
   masked in the loop. `NUMBA_BOUNDSCHECK=1` finds what was forgotten.
-* A kernel may call kernels of its own file. Compiled code is kept beside the source and renewed
-  when that file changes, whatever happened to another.
+* A kernel may call kernels and use constants of files of its own folder. Compiled code is kept
+  beside the source and renewed when one of them changes, whatever happened elsewhere.
 * Every new combination of types is compiled anew, for a second or more: call with arrays of one
   type, contiguous and writable.
 
@@ -36,6 +36,8 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, update_wrapper
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
@@ -97,7 +99,42 @@ class _Kernel:
                 keep(types, code)
 
         compiled._cache.save_overload = keep_if_possible
+        folder = Path(self._function.__code__.co_filename).parent
+        compiled._cache._cache_file._source_stamp = _stamp(folder)
         return compiled
+
+
+def written(build: Callable[[Any], Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Marks a kernel whose compiled form is not its own text: ``build(numba)`` makes it, a function
+    of the same arguments that `numba.njit` made."""
+
+    def marked(function: Callable[P, R]) -> Callable[P, R]:
+        if os.environ.get("LACONIC_NO_JIT", "0") not in ("", "0"):
+            return function
+        return cast(Callable[P, R], _Written(function, build))
+
+    return marked
+
+
+class _Written(_Kernel):
+    """A kernel of two texts."""
+
+    def __init__(self, function: Callable[..., Any], build: Callable[[Any], Any]) -> None:
+        super().__init__(function, fused=False)
+        self._build = build
+
+    @cache  # noqa: B019 - kernels live as long as their modules
+    def compiled(self) -> Any:
+        return self._build(_numba())
+
+
+@cache
+def _stamp(folder: Path) -> str:
+    """What tells one state of the sources in a folder from another."""
+    digest = sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @cache

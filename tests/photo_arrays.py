@@ -191,7 +191,7 @@ class Arithmetic:
     """What is computed with the tables of a model."""
 
     def __init__(self, tables: MixtureTables) -> None:
-        self._leaf, self._rise = tables.leaf, tables.rise
+        self._leaf, self._rise = tables.leaf.astype(np.float64), tables.rise.astype(np.float64)
         self._weight, self._inverse = tables.weight, tables.inverse
         self._per_scale = LEAF_STEPS * 2.0**-20 / scale_table()
 

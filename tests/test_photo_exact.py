@@ -115,23 +115,37 @@ def test_the_loops_see_what_arrays_see(height: int, width: int, bits: int, based
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
-def test_the_loops_give_the_intervals_that_arrays_give(bits: int) -> None:
-    model, planes = load_model("photo"), planes_to_see(11, 8, bits, 3)
-    starts, widths = wave.intervals(model, planes, (0, 8 + 3 * 10 + 14), bits, None)
+@pytest.mark.parametrize("based", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(14, 17), (9, 40)])
+def test_the_loops_give_the_intervals_that_arrays_give(
+    bits: int, based: bool, height: int, width: int
+) -> None:
+    """Near the border and far from it, where samples are seen many at a time."""
+    model = load_model("photo-preview" if based else "photo")
+    planes = planes_to_see(height, width, bits, 3)
+    lossy = planes_to_see(height, width, bits, 4) if based else None
+    steps = width + 3 * (height - 1) + 2 * context.LAG
+    starts, widths = (
+        np.concatenate(parts)
+        for parts in zip(
+            *(wave.intervals(model, planes, part, bits, lossy) for part in ((0, 31), (31, steps))),
+            strict=True,
+        )
+    )
     table = arrays.Arithmetic(model.tables)
     found = iter(zip(starts.tolist(), widths.tolist(), strict=True))
-    for step in range(8 + 3 * 10 + 14):
+    for step in range(steps):
         for plane in range(3):
-            for y in range(11):
+            for y in range(height):
                 x = step - context.LAG * plane - 3 * y
-                if not 0 <= x < 8:
+                if not 0 <= x < width:
                     continue
-                f = arrays.seen(planes, plane, np.array([y]), np.array([x]), bits)
+                f = arrays.seen(planes, plane, np.array([y]), np.array([x]), bits, lossy)
                 out = arrays.network(model, plane, f.inputs)
                 m = table.mixture(out, f.base, f.scale)
                 value = planes[plane, y, x] + (planes[0, y, x] if plane else 0)
-                start, width = table.interval(m, np.array([float(value)]), 1 << bits)
-                assert next(found) == (int(start[0]), int(width[0]))
+                interval = table.interval(m, np.array([float(value)]), 1 << bits)
+                assert next(found) == tuple(int(number[0]) for number in interval)
 
 
 def scalar_outputs(tensors: dict[str, np.ndarray], plane: int, x: np.ndarray) -> list[int]:
@@ -151,7 +165,9 @@ def outputs_of(model: network.PhotoModel, plane: int, x: np.ndarray) -> np.ndarr
     """Inputs [n, F] to outputs [n, 3 * K]."""
     out = np.empty((len(x), 15), np.float32)
     inputs = np.ascontiguousarray(x, dtype=np.float32)
-    loops.outputs(plane, inputs, model.circuit, loops.scratch(model.circuit), out)
+    loops.outputs(
+        plane, inputs, model.circuit, loops.scratch(model.circuit, (3, len(x), 3 * len(x))), out
+    )
     return out
 
 

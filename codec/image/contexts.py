@@ -15,6 +15,7 @@ All of them run in float64 when a stream is coded (``slices.py``), hence the pla
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,7 +36,9 @@ class RotaryPositions(nn.Module):
         super().__init__()
         # A 5x5 window needs faster angles than text does, hence bases far below 10,000.
         self.log_theta = nn.Parameter(torch.full((2,), 3.0))
-        self.register_buffer("exponents", -torch.arange(0, dim, 2) / dim, persistent=False)
+        # Not torch.arange: where no memory is given ("meta") it imports torch's whole compiler.
+        exponents = np.arange(0, dim, 2, dtype=np.float32) / np.float32(-dim)
+        self.register_buffer("exponents", torch.from_numpy(exponents), persistent=False)
 
     def forward(self, x: Tensor, board: Checkerboard) -> Tensor:  # [B, N, heads, d]
         position = torch.stack((board.columns, board.rows), 1).to(x.dtype)  # [N, 2]

@@ -1,12 +1,15 @@
-"""The compiled loops of the codec: one sample after the other, from its neighbours to its bits.
+"""The compiled loops of the codec: from the neighbours of samples to their bits.
 
-Samples are visited along a wavefront (`wave`), so that a front's samples can share the lanes of the
-coder (`rans`). For each: what the network sees (`context`), the network itself (`network`), the
-mixture of its outputs (`mixture`), and the interval that the coder gets.
+Samples are visited along a wavefront (`wave`), so that a front's samples share the lanes of the
+coder (`rans`), the lanes of vectors and the products of matrices (`product`). For each: what the
+network sees (`context`), the network itself (`network`), the mixture of its outputs (`mixture`),
+and the interval that the coder gets. One loop encodes and decodes.
 
-Everything is exact: sums are of integers, in float below 2^24 or 2^53, whose order does not matter;
-the rest is one IEEE operation after the other, never contracted. Layers skip inputs that are zero:
-half of the activations of the first hidden layer and four fifths of the second are.
+The last fronts are kept in a ring, [C, RING, H]: there neighbours of neighbouring samples of a
+front are neighbours, which makes vectors of them. Samples near the border look into the planes.
+
+Everything is exact: sums are of integers, below 2^24 in the network and 2^53 in the mixture, whose
+order does not matter; the rest is one IEEE operation after the other, never contracted.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ from numpy.typing import NDArray
 
 from laconic.codec.lossless.photo.config import (
     HIDDEN_BITS,
-    HIDDEN_LIMIT,
     INPUT_BITS,
     OUTPUT_BITS,
     WEIGHT_BITS,
@@ -46,23 +48,26 @@ from laconic.codec.lossless.photo.mixture import (
     MIXTURE_BITS,
     WEIGHT_STEPS,
 )
-from laconic.entropy.jit import jit, jit_fused
+from laconic.codec.lossless.photo.product import COLUMNS, ROWS, layer, padded
+from laconic.entropy.jit import jit
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.int32]
+Shorts = NDArray[np.int16]
 F = np.float32
 D = np.float64
 
 PRECISION = 24  # of the coder: intervals are in units of 2^-24
-ROWS = 8  # of weights that are added at a time
-WIDE = 32  # columns are padded to a multiple of it, for the vectors of any machine
+RING = 32  # fronts that a later one may look back at: 2 LAG + 2 SLOPE, and the next power of two
 RAGGED, EARLY, STATE, SHORT = 1, 2, 3, 4  # how a damaged stream is found out
 OWN_MOST = len(OWN[0])
 _OWN_COUNT = tuple(len(offsets) for offsets in OWN)
 _OWN_Y, _OWN_X = (np.array([o[i] for o in OWN[0]], np.int64) for i in (0, 1))
 _AROUND_Y, _AROUND_X = (np.array([o[i] for o in AROUND], np.int64) for i in (0, 1))
 _AROUND_COUNT = len(AROUND)
+_OWN_STEP, _AROUND_STEP = _OWN_X + SLOPE * _OWN_Y, _AROUND_X + SLOPE * _AROUND_Y
+_AHEAD = int(_AROUND_STEP.max()) + 1
 _REACH_UP, _REACH_LEFT, _REACH_RIGHT = 3, 4, 3  # of OWN
 _REACH = 2  # of AROUND
 _ZERO, _ONE, _HALF, _FOUR = F(0), F(1), F(0.5), F(4)
@@ -79,63 +84,76 @@ _SCALE_FIRST = F(LOG_SCALE_LOW * LOG_SCALE_STEPS)
 _CENTRE = D(LEAF_REACH * LEAF_STEPS)
 _SCALE = scale_table() * -(2.0**-OUTPUT_BITS)
 _PER_SCALE = LEAF_STEPS * 2.0**-20 / scale_table()
-_FIRST, _SECOND = F(2.0 ** (HIDDEN_BITS - INPUT_BITS - WEIGHT_BITS)), F(2.0**-WEIGHT_BITS)
-_TOP = F(HIDDEN_LIMIT)
+_FIRST, _SECOND = INPUT_BITS + WEIGHT_BITS - HIDDEN_BITS, WEIGHT_BITS  # bits that a layer drops
 
 
 class Circuit(NamedTuple):
     """The networks of all planes and the tables of the mixture, as the loops want them.
 
-    Weights are transposed, so that the sum over a layer's inputs adds rows, and padded with zeros.
-    The rows of `w3` are the hidden units, then the inputs.
+    Weights are as `product.pack` makes them. The rows of `w3` are hidden units, then inputs.
     """
 
-    sizes: NDArray[np.int64]  # [3, 4]: inputs, hidden units, hidden units, outputs
-    w1: Floats  # [3, inputs, hidden units]
-    b1: Floats  # [3, hidden units]
-    w2: Floats
-    b2: Floats
-    w3: Floats
-    b3: Floats
+    sizes: NDArray[np.int64]  # [3, 4]: inputs, hidden units, hidden units (padded), outputs
+    w1: Shorts
+    b1: Integers  # [3, hidden units]
+    w2: Shorts
+    b2: Integers
+    w3: Shorts
+    b3: Integers
     weight: Doubles
     inverse: Doubles
-    leaf: Doubles
-    rise: Doubles
+    leaf: Floats
+    rise: Floats
 
 
 class Scratch(NamedTuple):
-    """Numbers of one sample."""
+    """What is known of the samples of a front while they are coded."""
 
     near: Floats
     around: Floats
     row: Floats
     number: Floats  # [1], and its bits
     bits: Integers
-    hidden: Floats
-    active: NDArray[np.int64]
-    value: Floats
-    out: Floats
+    ring: Floats
+    lossy: Floats  # ring of the lossy picture
+    seen: Floats  # [inputs, n]
+    sums: Floats  # [2, n], and their bits
+    sums_bits: Integers
+    base: Floats  # [n]
+    centre: Floats  # [n]
+    scale: NDArray[np.int64]  # [n]
+    rows: Shorts  # [n, second hidden layer and inputs]
+    hidden: Shorts  # [n, first hidden layer]
+    out: Floats  # [n, outputs]
     weight: Doubles
     gain: Doubles
     origin: Doubles
     found: Doubles  # [2]: start and width
 
 
-def scratch(circuit: Circuit) -> Scratch:
-    """Room for one thread."""
+def scratch(circuit: Circuit, shape: tuple[int, ...]) -> Scratch:
+    """Room for one thread and planes [C, H, W] of that shape."""
+    channels, height, width = shape
     inputs, first, second, outputs = circuit.sizes.max(axis=0).tolist()
-    room = max(inputs, first, second + inputs) + ROWS
-    number = np.zeros(1, F)
+    number, room = np.zeros(1, F), padded(min(height, -(-width // SLOPE)), ROWS)
+    sums = np.zeros((2, room), F)
     return Scratch(
         np.zeros(OWN_MOST, F),
         np.zeros(_AROUND_COUNT, F),
         np.zeros(inputs, F),
         number,
         number.view(np.int32),
-        np.zeros(max(circuit.w1.shape[2], circuit.w2.shape[2]), F),
-        np.zeros(room, np.int64),
+        np.zeros((channels, RING, height), F),
+        np.zeros((channels, RING, height), F),
+        np.zeros((inputs, room), F),
+        sums,
+        sums.view(np.int32),
         np.zeros(room, F),
-        np.zeros(circuit.w3.shape[2], F),
+        np.zeros(room, F),
+        np.zeros(room, np.int64),
+        np.zeros((room, second + inputs + 1), np.int16),
+        np.zeros((room, padded(first, COLUMNS)), np.int16),
+        np.zeros((room, padded(outputs, COLUMNS)), F),
         np.zeros(outputs // 3),
         np.zeros(outputs // 3),
         np.zeros(outputs // 3),
@@ -270,68 +288,149 @@ def _see(
 
 
 @jit
-def _gather(
-    hidden: Floats, size: int, scale: np.float32, active: NDArray[Any], value: Floats
-) -> int:
-    """Activations of a layer's sums, limited and rounded down to ten bits, that are not zero, and
-    their numbers; returns how many."""
-    for n in range(size):
-        hidden[n] = np.floor(min(max(hidden[n] * scale, _ZERO), _TOP))
-    count = 0
-    for n in range(size):
-        active[count], value[count] = n, hidden[n]
-        count += 1 if hidden[n] > _ZERO else 0
-    return count
+def _keep(planes: Floats, plane: int, at: int, ring: Floats) -> None:
+    """Copy a front of a plane into the ring; nothing where there is none."""
+    height, width = planes.shape[1], planes.shape[2]
+    for y in range(max(0, (at - width + SLOPE) // SLOPE), min(height, at // SLOPE + 1)):
+        ring[plane, at & (RING - 1), y] = planes[plane, y, at - SLOPE * y]
 
 
 @jit
-def _append(
-    row: Floats, size: int, first: int, count: int, active: NDArray[Any], value: Floats
-) -> int:
-    """Append the inputs, whose weights are in the rows from `first` on."""
-    for n in range(size):
-        active[count + n], value[count + n] = first + n, row[n]
-    return count + size
-
-
-@jit_fused
-def _add(
-    weights: Floats, bias: Floats, plane: int, columns: int, count: int, active: NDArray[Any],
-    value: Floats, out: Floats,
+def _add_around(
+    ring: Floats, plane: int, at: int, first: int, count: int, into: int, base: Floats,
+    seen: Floats, nearest: Floats,
 ) -> None:  # fmt: skip
-    """out = bias + the rows of the active inputs times their values."""
-    for n in range(count, count + ROWS):
-        active[n], value[n] = 0, _ZERO
-    for n in range(columns):
-        out[n] = bias[plane, n]
-    for k in range(0, count, ROWS):
-        v0, v1, v2, v3 = value[k], value[k + 1], value[k + 2], value[k + 3]
-        v4, v5, v6, v7 = value[k + 4], value[k + 5], value[k + 6], value[k + 7]
-        r0, r1 = weights[plane, active[k]], weights[plane, active[k + 1]]
-        r2, r3 = weights[plane, active[k + 2]], weights[plane, active[k + 3]]
-        r4, r5 = weights[plane, active[k + 4]], weights[plane, active[k + 5]]
-        r6, r7 = weights[plane, active[k + 6]], weights[plane, active[k + 7]]
-        for n in range(columns):
-            out[n] += (
-                v0 * r0[n] + v1 * r1[n] + v2 * r2[n] + v3 * r3[n]
-                + v4 * r4[n] + v5 * r5[n] + v6 * r6[n] + v7 * r7[n]
-            )  # fmt: skip
+    """Twice the differences of the neighbours of AROUND to the sample, from row `into` of `seen`
+    on, and the sum of four of them."""
+    here = ring[plane, at & (RING - 1), first : first + count]
+    for n in range(count):
+        nearest[n] = _ZERO
+    for k in range(1, _AROUND_COUNT):
+        begin = first + _AROUND_Y[k]
+        values = ring[plane, (at + _AROUND_STEP[k]) & (RING - 1), begin : begin + count]
+        row = seen[into + k - 1]
+        if k < 5:
+            for n in range(count):
+                nearest[n] += abs(values[n] - here[n])
+        for n in range(count):
+            row[n] = (values[n] - here[n]) + (values[n] - here[n])
+
+
+@jit
+def _index_all(bits: Integers, count: int, zero: int, row: Floats) -> None:
+    """Indexes into `scale_table` as inputs."""
+    for n in range(count):
+        index = min(max((bits[n] >> 20) - ((127 + 3) << 3), 0), SCALES - 1)
+        row[n] = F(index - zero) * _FOUR
+
+
+@jit
+def _see_all(
+    plane: int, at: int, first: int, count: int, ring: Floats, lossy: Floats, based: bool,
+    bits: int, seen: Floats, sums: Floats, sums_bits: Integers, base: Floats,
+    scale: NDArray[Any], centre: Floats, rows: Shorts, column: int,
+) -> None:  # fmt: skip
+    """What `_see` sees of the samples of a front from row `first` on, all far from the border,
+    rounded into `rows`; `base` is scratch and `centre` the centre of the predictions."""
+    octaves = bits - 8
+    shrink = F(1.0 / (1 << octaves))
+    zero = 32 + 8 * octaves
+    own = _OWN_COUNT[plane]
+    activity, other = sums[0], sums[1]
+    west = ring[plane, (at - 1) & (RING - 1), first : first + count]
+    north = ring[plane, (at - SLOPE) & (RING - 1), first - 1 : first - 1 + count]
+    for n in range(count):
+        base[n] = west[n] + north[n]
+        centre[n] = base[n]
+        activity[n], other[n] = _FLOOR, _ZERO
+    for k in range(own):
+        begin = first + _OWN_Y[k]
+        values = ring[plane, (at + _OWN_STEP[k]) & (RING - 1), begin : begin + count]
+        row = seen[k]
+        for n in range(count):
+            row[n] = values[n] + values[n] - base[n]
+        if k < NEAR:
+            for n in range(count):
+                activity[n] += abs(row[n])
+        elif plane == 0:
+            for n in range(count):
+                other[n] += abs(row[n])
+    total = own + (_AROUND_COUNT - 1) * plane
+    logs = plane + (plane == 0)
+    last = total + 1 + logs
+    row = seen[last]
+    middle = _ZERO if plane else _MIDDLE
+    for n in range(count):
+        row[n] = base[n] * (_HALF * shrink) - middle
+    if plane == 0:
+        for n in range(count):
+            other[n] = other[n] * _HALF + _FLOOR
+        _index_all(sums_bits[1], count, zero, seen[total + 1])
+    for earlier in range(plane):
+        into = own + earlier * (_AROUND_COUNT - 1)
+        _add_around(ring, earlier, at, first, count, into, base, seen, other)
+        share = F(0.5 * (1 + earlier))
+        for n in range(count):
+            activity[n] += other[n] * share
+            other[n] = other[n] * _FOUR + _FLOOR
+        _index_all(sums_bits[1], count, zero, seen[total + 1 + earlier])
+        here = ring[earlier, at & (RING - 1), first : first + count]
+        row = seen[last + 1 + earlier]
+        middle = _ZERO if earlier else _MIDDLE
+        for n in range(count):
+            row[n] = here[n] * shrink - middle
+        if earlier == 0:
+            for n in range(count):
+                centre[n] = base[n] + (here[n] + here[n])
+    _index_all(sums_bits[0], count, zero, seen[total])
+    end = INPUTS[plane]
+    for n in range(count):
+        scale[n] = min(max((int(sums_bits[0, n]) >> 20) - ((127 + 3) << 3), 0), SCALES - 1)
+        activity[n] = _GAIN[scale[n]]
+    if based:
+        _add_around(lossy, plane, at, first, count, end + 1, base, seen, other)
+        here = lossy[plane, at & (RING - 1), first : first + count]
+        row = seen[end]
+        for n in range(count):
+            row[n] = here[n] + here[n] - base[n]
+            other[n] = other[n] * _FOUR + _FLOOR
+        end += _AROUND_COUNT
+        _index_all(sums_bits[1], count, zero, seen[end])
+        for n in range(count):
+            other[n] = _ZERO
+        for k in range(4):  # W, N, NW and NE here and there
+            begin = first + _OWN_Y[k]
+            step = (at + _OWN_STEP[k]) & (RING - 1)
+            mine = ring[plane, step, begin : begin + count]
+            its = lossy[plane, step, begin : begin + count]
+            for n in range(count):
+                other[n] += abs(mine[n] - its[n])
+        for n in range(count):
+            other[n] = other[n] * _FOUR + _FLOOR
+        _index_all(sums_bits[1], count, zero, seen[end + 1])
+        end += 2
+    for k in range(end):
+        row = seen[k]
+        if k < total or INPUTS[plane] <= k < INPUTS[plane] + _AROUND_COUNT:
+            for n in range(count):
+                row[n] *= activity[n]
+        for n in range(count):
+            row[n] = min(max(np.rint(row[n]), _LOW), _HIGH)
+    for n in range(count):
+        for k in range(end):
+            rows[n, column + k] = np.int16(seen[k, n])
 
 
 @jit
 def _network(
-    plane: int, sizes: NDArray[Any], w1: Floats, b1: Floats, w2: Floats, b2: Floats, w3: Floats,
-    b3: Floats, row: Floats, hidden: Floats, active: NDArray[Any], value: Floats, out: Floats,
+    plane: int, count: int, sizes: NDArray[Any], w1: Shorts, b1: Integers, w2: Shorts,
+    b2: Integers, w3: Shorts, b3: Integers, rows: Shorts, hidden: Shorts, out: Floats,
 ) -> None:  # fmt: skip
-    """Inputs `row` to `out`."""
-    inputs, first, second = sizes[plane, 0], sizes[plane, 1], sizes[plane, 2]
-    count = _append(row, inputs, 0, 0, active, value)
-    _add(w1, b1, plane, first, count, active, value, hidden)
-    count = _gather(hidden, first, _FIRST, active, value)
-    _add(w2, b2, plane, second, count, active, value, hidden)
-    count = _gather(hidden, second, _SECOND, active, value)
-    count = _append(row, inputs, second, count, active, value)
-    _add(w3, b3, plane, b3.shape[1], count, active, value, out)
+    """The inputs in `rows` to `out`, of so many samples."""
+    inputs, first, second, outputs = sizes[plane]
+    layer(rows, second, count, w1, plane, inputs, first, b1, _FIRST, hidden)
+    layer(hidden, 0, count, w2, plane, first, second, b2, _SECOND, rows)
+    layer(rows, 0, count, w3, plane, second + inputs, outputs, b3, 0, out)
 
 
 @jit
@@ -428,57 +527,44 @@ def draw(
 @jit
 def outputs(plane: int, inputs: Floats, c: Circuit, s: Scratch, out: Floats) -> None:
     """The network of `plane` of inputs [n, F], into out [n, 3 * K]."""
-    sizes, w1, b1, w2, b2, w3, b3 = c.sizes, c.w1, c.b1, c.w2, c.b2, c.w3, c.b3
-    row, hidden, active, value, sums = s.row, s.hidden, s.active, s.value, s.out
+    second = c.sizes[plane, 2]
     for n in range(inputs.shape[0]):
         for k in range(inputs.shape[1]):
-            row[k] = inputs[n, k]
-        _network(plane, sizes, w1, b1, w2, b2, w3, b3, row, hidden, active, value, sums)
+            s.rows[n, second + k] = np.int16(inputs[n, k])
+    _network(
+        plane, inputs.shape[0], c.sizes, c.w1, c.b1, c.w2, c.b2, c.w3, c.b3, s.rows, s.hidden,
+        s.out,
+    )  # fmt: skip
+    for n in range(out.shape[0]):
         for k in range(out.shape[1]):
-            out[n, k] = sums[k]
+            out[n, k] = s.out[n, k]
 
 
 @jit
-def intervals(
-    first: int, end: int, planes: Floats, lossy: Floats, bits: int, c: Circuit, s: Scratch,
-    starts: NDArray[Any], widths: NDArray[Any],
-) -> None:  # fmt: skip
-    """Start and width of every sample of the steps `first` to `end`, in coding order."""
-    channels, height, width = planes.shape
-    sizes, w1, b1, w2, b2, w3, b3 = c.sizes, c.w1, c.b1, c.w2, c.b2, c.w3, c.b3
-    weights, inverse, leaf, rise = c.weight, c.inverse, c.leaf, c.rise
-    near, around, row, number, bits_of = s.near, s.around, s.row, s.number, s.bits
-    hidden, active, value, out = s.hidden, s.active, s.value, s.out
-    weight, gain, origin = s.weight, s.gain, s.origin
-    levels, parts, place = 1 << bits, sizes[0, 3] // 3, 0
-    for step in range(first, end):
-        for plane in range(channels):
-            at = step - LAG * plane
-            for y in range(max(0, (at - width + SLOPE) // SLOPE), min(height, at // SLOPE + 1)):
-                x = at - SLOPE * y
-                base, scale = _see(
-                    plane, y, x, planes, lossy, bits, near, around, row, number, bits_of
-                )
-                _network(plane, sizes, w1, b1, w2, b2, w3, b3, row, hidden, active, value, out)
-                _mix(base, scale, parts, out, weights, inverse, weight, gain, origin)
-                level = int(planes[plane, y, x])
-                if plane:
-                    level += int(planes[0, y, x])
-                low, high = 0.0, _TOTAL
-                if level > 0:
-                    low = _cumulative(level, levels, parts, weight, gain, origin, leaf, rise)
-                if level + 1 < levels:
-                    high = _cumulative(level + 1, levels, parts, weight, gain, origin, leaf, rise)
-                starts[place], widths[place] = np.uint32(low), np.uint32(high - low)
-                place += 1
+def _close(now: int, then: int, top: int, state: NDArray[Any], words: NDArray[Any]) -> int:
+    """Put back the words of the lanes that end, `then` to `now`; returns where words go on, or
+    what is wrong as a negative number."""
+    for lane in range(then, now):
+        if state[lane] - _LEAST > _MASK32:
+            return -STATE
+    top -= now - then
+    if top < 0:
+        return -SHORT
+    for lane in range(then, now):
+        words[top + lane - then] = np.uint32(state[lane] - _LEAST)
+    return top
 
 
 @jit
-def decode(
-    active: NDArray[Any], state: NDArray[Any], words: NDArray[Any], planes: Floats, lossy: Floats,
-    bits: int, c: Circuit, s: Scratch,
+def code(
+    first: int, end: int, active: NDArray[Any], state: NDArray[Any], words: NDArray[Any],
+    starts: NDArray[Any], widths: NDArray[Any], planes: Floats, lossy: Floats, bits: int,
+    c: Circuit, s: Scratch,
 ) -> int:  # fmt: skip
-    """Fill `planes` [C, H, W] from the lanes of a stream; 0, or what is wrong with it.
+    """Code the samples of the steps `first` to `end`; 0, or what is wrong with a stream.
+
+    To encode, `active` is empty: `starts` and `widths` of the samples of `planes` [C, H, W] are
+    found, in coding order. To decode, `planes` is filled from the lanes of a stream, all steps.
 
     Args:
         active: lanes in use at each step, and a last 0.
@@ -489,20 +575,65 @@ def decode(
     sizes, w1, b1, w2, b2, w3, b3 = c.sizes, c.w1, c.b1, c.w2, c.b2, c.w3, c.b3
     weights, inverse, leaf, rise = c.weight, c.inverse, c.leaf, c.rise
     near, around, row, number, bits_of = s.near, s.around, s.row, s.number, s.bits
-    hidden, rows, value, out = s.hidden, s.active, s.value, s.out
+    ring, beside, seen, sums, sums_bits = s.ring, s.lossy, s.seen, s.sums, s.sums_bits
+    bases, centres, scales, rows, hidden, out = s.base, s.centre, s.scale, s.rows, s.hidden, s.out
     weight, gain, origin, found = s.weight, s.gain, s.origin, s.found
-    levels, parts, top = 1 << bits, sizes[0, 3] // 3, active[0]
-    for step in range(active.size - 1):
+    levels, parts, place, decoding = 1 << bits, sizes[0, 3] // 3, 0, active.size > 0
+    top = active[0] if decoding else 0
+    based = lossy.size > 0
+    for plane in range(channels):
+        for step in range(first - RING + 1 - LAG * plane, first - LAG * plane):
+            _keep(planes, plane, step, ring)
+            if based:
+                _keep(lossy, plane, step + _AHEAD, beside)
+    for step in range(first, end):
         lane = 0
         for plane in range(channels):
             at = step - LAG * plane
-            for y in range(max(0, (at - width + SLOPE) // SLOPE), min(height, at // SLOPE + 1)):
+            above = max(0, (at - width + SLOPE) // SLOPE)
+            count = min(height, at // SLOPE + 1) - above
+            inputs, second = sizes[plane, 0], sizes[plane, 2]
+            if based:
+                _keep(lossy, plane, at + _AHEAD, beside)
+            low = max(above, _REACH_UP, (at - width + _REACH_RIGHT) // SLOPE + 1)
+            inner = max(
+                0, min(above + count, height - _REACH, (at - _REACH_LEFT) // SLOPE + 1) - low
+            )
+            if inner:
+                _see_all(
+                    plane, at, low, inner, ring, beside, based, bits, seen, sums, sums_bits,
+                    bases, scales[low - above :], centres[low - above :], rows[low - above :],
+                    second,
+                )  # fmt: skip
+            for n in range(count):
+                y = above + n
+                if low <= y < low + inner:
+                    continue
+                centres[n], scales[n] = _see(
+                    plane, y, at - SLOPE * y, planes, lossy, bits, near, around, row, number,
+                    bits_of,
+                )  # fmt: skip
+                for k in range(inputs):
+                    rows[n, second + k] = np.int16(row[k])
+            _network(plane, count, sizes, w1, b1, w2, b2, w3, b3, rows, hidden, out)
+            for n in range(count):
+                _mix(centres[n], scales[n], parts, out[n], weights, inverse, weight, gain, origin)
+                y = above + n
                 x = at - SLOPE * y
-                base, scale = _see(
-                    plane, y, x, planes, lossy, bits, near, around, row, number, bits_of
-                )
-                _network(plane, sizes, w1, b1, w2, b2, w3, b3, row, hidden, rows, value, out)
-                _mix(base, scale, parts, out, weights, inverse, weight, gain, origin)
+                if not decoding:
+                    level = int(planes[plane, y, x])
+                    if plane:
+                        level += int(planes[0, y, x])
+                    begin, until = 0.0, _TOTAL
+                    if level > 0:
+                        begin = _cumulative(level, levels, parts, weight, gain, origin, leaf, rise)
+                    if level + 1 < levels:
+                        until = _cumulative(
+                            level + 1, levels, parts, weight, gain, origin, leaf, rise
+                        )
+                    starts[place], widths[place] = np.uint32(begin), np.uint32(until - begin)
+                    place += 1
+                    continue
                 slot = state[lane] & _SLOT
                 level = _find(D(slot), levels, parts, weight, gain, origin, leaf, rise, found)
                 new = (state[lane] >> _SHIFT) * np.uint64(found[1])
@@ -515,17 +646,13 @@ def decode(
                 state[lane] = new
                 lane += 1
                 planes[plane, y, x] = F(level) - (planes[0, y, x] if plane else _ZERO)
-        for lane in range(active[step + 1], active[step]):
-            if state[lane] - _LEAST > _MASK32:
-                return STATE
-        ended = active[step] - active[step + 1]
-        if ended:
-            top -= ended
+            _keep(planes, plane, at, ring)
+        if decoding and active[step + 1] < active[step]:
+            top = _close(active[step], active[step + 1], top, state, words)
             if top < 0:
-                return SHORT
-            for n in range(ended):
-                words[top + n] = np.uint32(state[active[step + 1] + n] - _LEAST)
-    for n in range(top, words.size):
-        if words[n]:
-            return RAGGED
+                return -top
+    if decoding:
+        for n in range(top, words.size):
+            if words[n]:
+                return RAGGED
     return 0

@@ -67,7 +67,7 @@ class MixtureTables:
         weight, inverse = arrays["weight"], arrays["inverse_scale"]
         if weight.min() < 0 or weight[0] < 1 or inverse.min() < 1:
             raise ModelError("the model's tables have impossible numbers")
-        self.leaf = leaf
-        self.rise = np.append(np.diff(leaf), 0.0)
+        self.leaf = leaf.astype(np.float32)  # integers up to 2^22
+        self.rise = np.append(np.diff(self.leaf), np.float32(0))
         self.weight = weight.astype(np.float64)
         self.inverse = inverse.astype(np.float64)

@@ -1,6 +1,6 @@
 """The network in exact integer arithmetic, and the model file that holds it.
 
-Weights and activations are integers of ten bits in float32. Every sum of products stays below 2^24
+Weights and activations are integers of ten bits. Every sum of products stays below 2^24
 whatever the inputs (`check_bounds`, from the weights alone), so sums are exact in any order, on any
 machine (`loops` computes them); see Balle, Johnston and Minnen, "Integer
 Networks for Data Compression with Latent-Variable Models", ICLR 2019. The trainable twin is
@@ -25,8 +25,9 @@ from laconic.codec.lossless.photo.config import (
     PhotoConfig,
 )
 from laconic.codec.lossless.photo.context import INPUTS, LOW, inputs_of
-from laconic.codec.lossless.photo.loops import WIDE, Circuit
+from laconic.codec.lossless.photo.loops import Circuit
 from laconic.codec.lossless.photo.mixture import MixtureTables
+from laconic.codec.lossless.photo.product import COLUMNS, pack, padded
 from laconic.codec.models import TABLE_PREFIX
 from laconic.entropy import NumericsProfile
 from laconic.formats.errors import ModelError
@@ -88,28 +89,21 @@ def _one_sided(weights: NDArray[Any]) -> NDArray[Any]:
 def _circuit(tensors: Integers, tables: MixtureTables) -> Circuit:
     """What `loops` computes with. Padding is of zeros, so that no sum changes."""
     layers = [[tensors[f"{plane}.{name}"].T for name in TENSORS] for plane in range(len(INPUTS))]
-    sizes = [
-        (w1.shape[0], *(_padded(w.shape[1]) for w in (w1, w2)), w3.shape[1])
-        for w1, _, w2, _, w3, _, _ in layers
-    ]
-    inputs, first, second, outputs = (max(column) for column in zip(*sizes, strict=True))
-    shapes = ((inputs, first), (first, second), (second + inputs, _padded(outputs)))
-    weights = [np.zeros((len(layers), *shape), np.float32) for shape in shapes]
-    biases = [np.zeros((len(layers), columns), np.float32) for _, columns in shapes]
-    for plane, (l1, c1, l2, c2, l3, skip, c3) in enumerate(layers):
-        for rows, matrix in zip(weights, (l1, l2, l3), strict=True):
-            rows[plane, : matrix.shape[0], : matrix.shape[1]] = matrix
-        for row, bias in zip(biases, (c1, c2, c3), strict=True):
+    sizes, lasts = [], []
+    for w1, _, w2, _, w3, skip, _ in layers:
+        second = padded(w2.shape[1], COLUMNS)
+        gap = np.zeros((second - w3.shape[0], w3.shape[1]), w3.dtype)
+        sizes.append((*w1.shape, second, w3.shape[1]))
+        lasts.append(np.concatenate((w3, gap, skip)))
+    matrices = ([layer[0] for layer in layers], [layer[2] for layer in layers], lasts)
+    packed = [pack(each) for each in matrices]
+    biases = [np.zeros((len(layers), w.shape[1] * COLUMNS), np.int32) for w in packed]
+    for plane, (_, b1, _, b2, _, _, b3) in enumerate(layers):
+        for row, bias in zip(biases, (b1, b2, b3), strict=True):
             row[plane, : bias.size] = bias
-        below = sizes[plane][2]
-        weights[2][plane, below : below + skip.shape[0], : skip.shape[1]] = skip
-    (w1, w2, w3), (b1, b2, b3) = weights, biases
+    (w1, w2, w3), (b1, b2, b3) = packed, biases
     table = (tables.weight, tables.inverse, tables.leaf, tables.rise)
     return Circuit(np.array(sizes, np.int64), w1, b1, w2, b2, w3, b3, *table)
-
-
-def _padded(columns: int) -> int:
-    return -(-columns // WIDE) * WIDE
 
 
 class PhotoModel:

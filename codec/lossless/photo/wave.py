@@ -24,6 +24,8 @@ Samples = NDArray[np.uint16]
 Floats = NDArray[np.float32]
 Intervals = tuple[NDArray[np.uint32], NDArray[np.uint32]]
 UNSEEN = np.zeros((3, 0, 0), np.float32)
+NO_STREAM = (np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.uint32))
+NO_INTERVALS = (np.zeros(0, np.uint32), np.zeros(0, np.uint32))
 
 
 def fronts(height: int, width: int, channels: int) -> NDArray[np.int64]:
@@ -61,9 +63,9 @@ def intervals(
     channels, height, width = planes.shape
     count = int(fronts(height, width, channels)[slice(*steps)].sum())
     starts, widths = np.empty(count, np.uint32), np.empty(count, np.uint32)
-    scratch = loops.scratch(model.circuit)
+    scratch = loops.scratch(model.circuit, planes.shape)
     seen = UNSEEN if lossy is None else lossy
-    loops.intervals(*steps, planes, seen, bits, model.circuit, scratch, starts, widths)
+    loops.code(*steps, *NO_STREAM, starts, widths, planes, seen, bits, model.circuit, scratch)
     return starts, widths
 
 
@@ -93,8 +95,11 @@ def decode_tile(
     state, words = rans.open_stream(stream, int(active[0]))
     planes = np.zeros((channels, height, width), np.float32)
     seen = UNSEEN if lossy is None else planes_of(lossy)
-    scratch = loops.scratch(model.circuit)
-    wrong = loops.decode(active, state, words, planes, seen, bits, model.circuit, scratch)
+    scratch = loops.scratch(model.circuit, planes.shape)
+    wrong = loops.code(
+        0, active.size - 1, active, state, words, *NO_INTERVALS, planes, seen, bits, model.circuit,
+        scratch,
+    )  # fmt: skip
     if wrong:
         raise FormatError(rans.DAMAGED.format(rans.REASONS[wrong]))
     planes[1:] += planes[:1]
