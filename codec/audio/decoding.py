@@ -54,7 +54,7 @@ class AudioDecoder:
 
     def __init__(self, file: Segments, model: LoadedModel, settings: AudioDecodeOptions) -> None:
         head = file.header
-        if head.media != Media.AUDIO or head.codec_version != CODEC_VERSION:
+        if head.media != Media.AUDIO or head.codec_version not in range(1, CODEC_VERSION + 1):
             raise UnsupportedError(
                 f"the sound is of codec version {head.codec_version}: this is {CODEC_VERSION};"
                 " install a newer Laconic"
@@ -90,8 +90,9 @@ class AudioDecoder:
                 f" {self.audio.samples} samples; the file is damaged"
             )
         self._coder = SegmentCoder(
-            network.vocabularies, network.positions, model.prior, self.audio.channels
-        )
+            network.vocabularies, network.positions, model.prior, self.audio.channels,
+            network.knots if head.codec_version > 1 else 0,
+        )  # fmt: skip
         self.notices: list[str] = []
         self.symbols = 0
 

@@ -133,8 +133,9 @@ class AudioEncoder:
     def _coder(self, source: AudioSource) -> SegmentCoder:
         network = self.model.network
         return SegmentCoder(
-            network.vocabularies, network.positions, self.model.prior, source.channels
-        )
+            network.vocabularies, network.positions, self.model.prior, source.channels,
+            network.knots,
+        )  # fmt: skip
 
     def _asked(self) -> int:
         """Streams for the quality, or the default."""
@@ -220,7 +221,7 @@ class AudioEncoder:
         return Header(
             Media.AUDIO,
             self.codec_id,
-            CODEC_VERSION,
+            CODEC_VERSION if self.model.network.knots else 1,
             bytes.fromhex(self.model.info.id),
             int(self.model.numerics),
             media.pack(),

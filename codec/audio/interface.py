@@ -22,14 +22,19 @@ class AudioModel(Protocol):
     positions: int  # tokens per stream in a column
     vocabularies: tuple[int, ...]  # size of each stream's alphabet, in decoding order
     window: int  # columns of the longest window that is encoded or decoded at once
+    knots: int  # of pitch in a column; 0 where the model does not use the pitch
 
     def encode(self, wave: Tensor, streams: int) -> Tensor:
         """``[B, samples]`` in [-1, 1] -> int64 ``[B, columns * positions, streams]``, time-major,
         frequency inner; a last column that is not full is continued with silence."""
         ...
 
-    def decode(self, tokens: Tensor, *, steps: int, seed: int) -> Tensor:
-        """int64 ``[B, columns * positions, streams]`` -> ``[B, columns * hop]`` in [-1, 1].
+    def decode(
+        self, tokens: Tensor, *, steps: int, seed: int, pitch: Tensor | None = None
+    ) -> Tensor:
+        """int64 ``[B, columns * positions, streams]`` and, where the model uses it, the pitch
+        ``[B, columns * knots]`` -> ``[B, columns * hop]`` in [-1, 1]. Columns may lack the last
+        stream (-1) where the model has knots.
 
         ``steps`` evaluations of the refiner start from noise drawn with ``seed``; 0 steps is
         the deterministic regression, without noise.

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from laconic.codec.audio.pitch import HOP as PITCH_HOP
 from laconic.codec.audio.small.config import RATE, SmallConfig
 from laconic.codec.audio.small.consistency import Consistency
 from laconic.codec.audio.small.frontend import Analysis
@@ -34,6 +35,7 @@ class SmallSemantiCodec(nn.Module):
         self.config = config
         self.hop, self.positions, self.window = config.hop, config.positions, config.window
         self.vocabularies = (config.semantic, *(config.acoustic,) * config.stages)
+        self.knots = config.hop // PITCH_HOP if config.pitch else 0
         self.analysis = Analysis()
         self.mae = MaskedAutoencoder(config)
         self.tokens = TokenAutoencoder(config)
@@ -53,8 +55,11 @@ class SmallSemantiCodec(nn.Module):
         return self.tokens.encode(patches, self.mae(patches), streams)
 
     @torch.no_grad()
-    def decode(self, tokens: Tensor, *, steps: int, seed: int) -> Tensor:
-        """int64 ``[B, columns * positions, streams]`` -> ``[B, columns * hop]`` in [-1, 1].
+    def decode(
+        self, tokens: Tensor, *, steps: int, seed: int, pitch: Tensor | None = None
+    ) -> Tensor:
+        """int64 ``[B, columns * positions, streams]`` -> ``[B, columns * hop]`` in [-1, 1], by the
+        ``pitch`` ``[B, columns * knots]`` if it is known and the model uses it.
 
         Raises ``ParameterError`` for more columns than a window holds, a part of a column, or
         tokens outside their alphabets.
@@ -65,12 +70,20 @@ class SmallSemantiCodec(nn.Module):
                 f"{tokens.shape[1]} tokens per stream are no whole columns of {self.positions}"
             )
         limits = torch.tensor(self.vocabularies[: tokens.shape[2]], device=tokens.device)
-        if bool((tokens < 0).any()) or bool((tokens >= limits).any()):
+        least = -1 if self.knots and tokens.shape[2] > 1 else 0
+        present = tokens[..., : max(1, tokens.shape[2] + least)]
+        if (
+            bool((present < 0).any())
+            or bool((tokens < least).any())
+            or bool((tokens >= limits).any())
+        ):
             raise ParameterError("tokens outside their alphabets: they are of another model")
-        mel = self.tokens.decode(tokens)
+        mel = self.tokens.decode(tokens, pitch)
         if steps:
             mel = self.refiner.refine(mel, steps, seed)
-        wave: Tensor = self.consistency(self.vocoder(mel), mel)
+        wave: Tensor = self.vocoder(mel)
+        rounds = self.config.rounds
+        wave = self.consistency.fast(wave, mel, rounds) if rounds else self.consistency(wave, mel)
         return wave.clamp(-1, 1)
 
     def _check(self, columns: int, streams: int) -> None:

@@ -62,10 +62,12 @@ class ResidualQuantiser(nn.Module):
         return flat.view(*latents.shape[:-1], stages)
 
     def decode(self, indices: Tensor) -> Tensor:
-        """Latents ``[B, N, width]`` of indices ``[B, N, stages]``; zero for no stages."""
+        """Latents ``[B, N, width]`` of indices ``[B, N, stages]``; an index of -1 adds nothing."""
         total = self.codebooks.new_zeros(*indices.shape[:-1], self.codebooks.shape[-1])
         for stage in range(indices.shape[-1]):
-            total = total + self.codebooks[stage][indices[..., stage]]
+            index = indices[..., stage, None]
+            entry = self.codebooks[stage][index[..., 0].clamp(min=0)]
+            total = total + torch.where(index >= 0, entry, 0.0)
         return total
 
     def forward(self, latents: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
