@@ -25,6 +25,7 @@ from laconic.formats.tags import pack_tags
 
 DEFAULT_KBPS = 1.5  # of one channel before entropy coding: what is chosen when nothing is asked for
 DEFAULT_STEPS = 0
+TRIES = 4  # files that are written to fill a limit
 
 
 @dataclass
@@ -60,7 +61,8 @@ class AudioEncoder:
             data = self.file(source, found, samples, streams)
             limit = self._limit(samples, source.rate)
             if limit is None or len(data) <= limit:
-                return data
+                more = limit is not None and self.model.network.knots and streams < self._streams
+                return self._filled(source, found, samples, streams, data) if more else data
             if streams == 1:
                 raise ParameterError(
                     f"the lowest rate of {self.model.info.name} takes {len(data)} bytes"
@@ -181,6 +183,48 @@ class AudioEncoder:
         if len(costs) == 1:
             return self._asked()
         return min(self._streams, int(fits[-1]) + 2) if fits.size else 1
+
+    def _filled(
+        self,
+        source: AudioSource,
+        found: list[SegmentTokens],
+        samples: int,
+        streams: int,
+        data: bytes,
+    ) -> bytes:
+        """The file with one stream more in as many columns as the limit allows, those first in
+        which its entries are largest: there they change most."""
+        limit = self._limit(samples, source.rate)
+        assert limit is not None
+        strengths = [self._strengths(s, streams) for s in found]
+        order = np.sort(np.concatenate(strengths))[::-1]
+        # A column takes about as much as its tokens do at fixed length.
+        places = self.model.network.positions * max(len(s.tokens) for s in found)
+        cost = places * np.log2(self.model.network.vocabularies[streams]) / 8
+        for _ in range(TRIES):
+            count = min(len(order) - 1, int((limit - len(data)) / cost))
+            if count < 1:
+                break
+            least = order[count]
+            chosen = [
+                replace(s, tokens=np.where((k > least)[None, :, None, None], s.tokens, -1))
+                for s, k in zip(found, strengths, strict=True)
+            ]
+            for before, after in zip(found, chosen, strict=True):
+                after.tokens[..., :streams] = before.tokens[..., :streams]
+            tried = self.file(source, chosen, samples, streams + 1)
+            if len(tried) <= limit:
+                return tried
+            cost *= (len(tried) - len(data)) / (limit - len(data)) * 1.02
+        return data
+
+    def _strengths(self, segment: SegmentTokens, stream: int) -> NDArray[np.float64]:
+        """How much a stream changes in each column of a segment: ``[columns]``."""
+        if segment.silent:
+            return np.zeros(0)
+        sizes = self.model.network.strengths(stream)  # of every entry
+        strengths: NDArray[np.float64] = sizes[segment.tokens[..., stream]].sum((0, 2))
+        return strengths
 
     def file(
         self, source: AudioSource, found: list[SegmentTokens], samples: int, streams: int

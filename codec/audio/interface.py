@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -23,6 +25,11 @@ class AudioModel(Protocol):
     vocabularies: tuple[int, ...]  # size of each stream's alphabet, in decoding order
     window: int  # columns of the longest window that is encoded or decoded at once
     knots: int  # of pitch in a column; 0 where the model does not use the pitch
+
+    def strengths(self, stream: int) -> NDArray[np.float64]:
+        """Squared lengths of what the entries of an acoustic stream add: ``[vocabulary]``. Of
+        models that have knots."""
+        ...
 
     def encode(self, wave: Tensor, streams: int) -> Tensor:
         """``[B, samples]`` in [-1, 1] -> int64 ``[B, columns * positions, streams]``, time-major,

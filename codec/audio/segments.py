@@ -2,8 +2,8 @@
 
 A payload is a byte of flags, the length if this is the last segment of a file whose length was not
 known before, and one stream of the range coder: the levels of joint stereo, the pitch of each coded
-channel, a bit for each column where the last stream is not everywhere, then the tokens of each coded
-channel. A silent segment has flags alone.
+channel, a bit for each column where the last stream is not everywhere, then the tokens of each
+coded channel. A silent segment has flags alone.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ RECIPE = AudioRecipe("audio-tokens", minutes=30, batch=16, seconds=2.56, anneal=
 CONTINUOUS = 0.12  # share of the budget without quantiser
 COMMITMENT = 0.1
 RIPPLE, RIPPLE_BANDS = 0.3, 44  # weight, bands below 2 kHz
+SEMANTIC_ONLY = 0.06  # share of the samples that have no acoustic stage
 UNTOLD = 0.1  # share of the samples whose pitch the decoder is not told
 RATES = (1, 2, 3, 4, 5, 12)  # acoustic stages that are measured
 
@@ -89,9 +90,7 @@ class TokenTrainer(AudioTrainer):
         tokens, latents = self.model.latents(patches, features)
         commitment = latents.new_zeros(())
         if self.model.quantiser.ready:
-            draws = self.crops.random.random(len(wave))
-            used = 1 + np.floor(self.config.stages * draws**2).astype(np.int64)
-            latents, commitment = self.model.quantiser(latents, torch.from_numpy(used))
+            latents, commitment = self.model.quantiser(latents, self.stages(*latents.shape[:2]))
         track = tracks_of(wave)
         untold = self.crops.random.random(len(wave)) < UNTOLD
         track[torch.from_numpy(untold)] = -1
@@ -105,6 +104,17 @@ class TokenTrainer(AudioTrainer):
             "ripple": ripple.item(),
             "commitment": commitment.item(),
         }
+
+    def stages(self, samples: int, positions: int) -> Tensor:
+        """Stages that are used, ``[samples, positions]``: few more often than many, and in a part
+        of the columns one less, as files have it."""
+        random = self.crops.random
+        used = 1 + np.floor(self.config.stages * random.random(samples) ** 2).astype(np.int64)
+        used[random.random(samples) < SEMANTIC_ONLY] = 0
+        columns = positions // self.config.positions
+        less = random.random((samples, columns)) < random.choice([0.0, 0.0, 0.5], (samples, 1))
+        found = np.maximum(used[:, None] - less, 0).repeat(self.config.positions, axis=1)
+        return torch.from_numpy(found).to(self.device)
 
     def prepare(self) -> None:
         if not self.model.semantic.centroids.any():

@@ -10,8 +10,10 @@ fifty times smaller and is meant for a processor.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from laconic.codec.audio.pitch import HOP as PITCH_HOP
@@ -85,6 +87,13 @@ class SmallSemantiCodec(nn.Module):
         rounds = self.config.rounds
         wave = self.consistency.fast(wave, mel, rounds) if rounds else self.consistency(wave, mel)
         return wave.clamp(-1, 1)
+
+    def strengths(self, stream: int) -> NDArray[np.float64]:
+        """Squared lengths of the entries of an acoustic stream."""
+        found: NDArray[np.float64] = (
+            self.tokens.quantiser.codebooks[stream - 1].double().square().sum(1).numpy()
+        )
+        return found
 
     def _check(self, columns: int, streams: int) -> None:
         if not 1 <= columns <= self.window:

@@ -71,12 +71,12 @@ class ResidualQuantiser(nn.Module):
         return total
 
     def forward(self, latents: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
-        """Training: latents ``[B, N, width]`` and stages per sample ``[B]`` -> quantised latents
-        with straight-through gradient, and the commitment loss."""
+        """Training: latents ``[B, N, width]`` and stages per sample ``[B]`` or position ``[B, N]``
+        -> quantised latents with straight-through gradient, and the commitment loss."""
         batch, count, width = latents.shape
         x = latents.float()
         target = x.detach().reshape(-1, width)
-        repeated = used.repeat_interleave(count)
+        repeated = used.flatten() if used.ndim == 2 else used.repeat_interleave(count)
         total = torch.zeros_like(target)
         commitment = x.new_zeros(())
         for stage in range(int(used.max())):
