@@ -46,7 +46,13 @@ class TinyTones:
         return torch.stack(tokens, -1).long().flatten(1, 2)
 
     def decode(
-        self, tokens: Tensor, *, steps: int, seed: int, pitch: Tensor | None = None
+        self,
+        tokens: Tensor,
+        *,
+        steps: int,
+        seed: int,
+        pitch: Tensor | None = None,
+        gains: Tensor | None = None,
     ) -> Tensor:
         batch, count, streams = tokens.shape
         assert count <= self.window * self.positions

@@ -67,6 +67,7 @@ class AudioDecoder:
         self.file, self.model, self.settings = file, model, settings
         self.audio = AudioHeader.unpack(head.media_header)
         self.header = AudioCodecHeader.unpack(head.codec_header)
+        model.check_steps(settings.steps)
         network = model.network
         if self.header.streams > len(network.vocabularies):
             raise ModelError(

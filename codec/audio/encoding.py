@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from laconic.codec.audio.gains import gains_of
 from laconic.codec.audio.geometry import Geometry
 from laconic.codec.audio.header import CODEC_VERSION, AudioCodecHeader
 from laconic.codec.audio.loading import LoadedModel
@@ -43,6 +45,7 @@ class AudioEncoder:
     samples: int = field(default=0, init=False)  # read so far
 
     def __post_init__(self) -> None:
+        self.model.check_steps(self.settings.steps)
         self._joint = (self.settings.stereo or "joint") == "joint"
         self._streams = len(self.model.network.vocabularies)
 
@@ -248,6 +251,7 @@ class AudioEncoder:
         samples: int | None,
     ) -> Segment:
         """The segment, decoded once and compared if that is asked for."""
+        segment = self._levelled(segment, streams)
         packed = coder.pack(segment, streams)
         if self.settings.verify:
             geometry = replace(self._geometry(source), samples=samples)
@@ -255,6 +259,17 @@ class AudioEncoder:
             if not _same(again.tokens, segment.tokens[..., :streams]):
                 raise DesyncError(f"segment {number} does not decode to its tokens: report this")
         return packed
+
+    def _levelled(self, segment: SegmentTokens, streams: int) -> SegmentTokens:
+        """With the gains that bring what the tokens decode to to the original's level."""
+        if segment.silent or segment.loudness is None:
+            return segment
+        tokens = segment.tokens[..., :streams]
+        flat = torch.from_numpy(tokens.reshape(len(tokens), -1, streams))
+        pitch = None if segment.pitch is None else torch.from_numpy(segment.pitch)
+        with torch.inference_mode():
+            decoded = self.model.network.decoded_loudness(flat, pitch).double().cpu().numpy()
+        return replace(segment, gains=gains_of(segment.loudness, decoded))
 
     def _header(self, source: AudioSource, samples: int, streams: int) -> Header:
         # Diffusion as published needs many more steps than the small refiner.

@@ -31,17 +31,32 @@ class AudioModel(Protocol):
         models that have knots."""
         ...
 
+    def loudness(self, wave: Tensor) -> Tensor:
+        """Log magnitudes ``[B, columns]`` of ``[B, samples]``. Of models that have knots."""
+        ...
+
+    def decoded_loudness(self, tokens: Tensor, pitch: Tensor | None) -> Tensor:
+        """The same of what tokens decode to without corrections."""
+        ...
+
     def encode(self, wave: Tensor, streams: int) -> Tensor:
         """``[B, samples]`` in [-1, 1] -> int64 ``[B, columns * positions, streams]``, time-major,
         frequency inner; a last column that is not full is continued with silence."""
         ...
 
     def decode(
-        self, tokens: Tensor, *, steps: int, seed: int, pitch: Tensor | None = None
+        self,
+        tokens: Tensor,
+        *,
+        steps: int,
+        seed: int,
+        pitch: Tensor | None = None,
+        gains: Tensor | None = None,
     ) -> Tensor:
-        """int64 ``[B, columns * positions, streams]`` and, where the model uses it, the pitch
-        ``[B, columns * knots]`` -> ``[B, columns * hop]`` in [-1, 1]. Columns may lack the last
-        stream (-1) where the model has knots.
+        """int64 ``[B, columns * positions, streams]`` -> ``[B, columns * hop]`` in [-1, 1].
+
+        Models with knots also take the pitch ``[B, columns * knots]`` and corrections of the level
+        in nepers ``[B, columns]``, and columns that lack the last stream (-1).
 
         ``steps`` evaluations of the refiner start from noise drawn with ``seed``; 0 steps is
         the deterministic regression, without noise.

@@ -77,10 +77,10 @@ def correlations(wave: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArra
 
 def track_of(wave: NDArray[np.float32]) -> Track:
     """The track of a sound ``[n]`` at 16 kHz, ``n // 512`` knots."""
-    found, peaks = correlations(wave)
-    knots = len(found)
+    knots = len(wave) // HOP
     if not knots:
         return np.zeros(0, np.int64)
+    found, peaks = correlations(wave)
     octaves = np.arange(STEPS) / PER_OCTAVE
     score = np.empty((knots, STEPS + 1))
     score[:, 1:] = found - OCTAVE_COST * (octaves[-1] - octaves)

@@ -2,8 +2,8 @@
 
 A payload is a byte of flags, the length if this is the last segment of a file whose length was not
 known before, and one stream of the range coder: the levels of joint stereo, the pitch of each coded
-channel, a bit for each column where the last stream is not everywhere, then the tokens of each
-coded channel. A silent segment has flags alone.
+channel, corrections of the level, a bit for each column where the last stream is not everywhere,
+then the tokens of each coded channel. A silent segment has flags alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.audio.gains import Gains, decode_gains, encode_gains
 from laconic.codec.audio.geometry import Geometry
 from laconic.codec.audio.pitch import Track, decode_track, encode_track
 from laconic.codec.audio.stereo import Levels, decode_levels, encode_levels
@@ -35,7 +36,7 @@ class Coding(IntEnum):
     SILENT = 2  # no tokens
 
 
-JOINT, ENDS, PITCHED, PARTLY = 4, 8, 16, 32  # bits of the flags beside the coding
+JOINT, ENDS, PITCHED, PARTLY, LEVELLED = 4, 8, 16, 32, 64  # bits of the flags beside the coding
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class SegmentTokens:
             may lack the last stream, which is then -1 in all channels and positions.
         levels: of joint stereo, where one coded channel stands for two.
         pitch: tracks ``[coded channels, knots]``, of models that use them.
+        gains: corrections of the level ``[coded channels, columns]``, of such models too.
+        loudness: log magnitudes of the original ``[coded channels, columns]``, which the encoder
+            needs for the gains; they are not stored.
         samples: of the whole original, in the last segment of a file whose header does not say
             its length.
     """
@@ -55,6 +59,8 @@ class SegmentTokens:
     levels: Levels | None = None
     samples: int | None = None
     pitch: Track | None = None
+    gains: Gains | None = None
+    loudness: NDArray[np.float64] | None = None
 
     @property
     def columns(self) -> int:
@@ -98,6 +104,8 @@ class SegmentCoder:
             flags |= JOINT
         if self.knots and segment.pitch is not None and segment.pitch.any():
             flags |= PITCHED
+        if self.knots and segment.gains is not None and segment.gains.any():
+            flags |= LEVELLED
         if (tokens[..., -1] < 0).any():
             flags |= PARTLY
         modelled, plain = (self._stream(segment, tokens, flags, plain=p) for p in (False, True))
@@ -106,7 +114,12 @@ class SegmentCoder:
         body = plain if coding == Coding.PLAIN else modelled
         return Segment(
             bytes([flags | coding]) + head + body,
-            check_of(tokens, segment.levels, segment.pitch if flags & PITCHED else None),
+            check_of(
+                tokens,
+                segment.levels,
+                segment.pitch if flags & PITCHED else None,
+                segment.gains if flags & LEVELLED else None,
+            ),
         )
 
     def unpack(
@@ -122,7 +135,7 @@ class SegmentCoder:
         if not payload:
             raise FormatError(f"segment {number} is empty: the file is damaged")
         flags, samples = payload[0], None
-        if flags & 3 not in Coding._value2member_map_ or flags >> (6 if self.knots else 4):
+        if flags & 3 not in Coding._value2member_map_ or flags >> (7 if self.knots else 4):
             raise UnsupportedError(f"segment {number} is coded in a way that this version lacks")
         if flags & ENDS:
             samples, at = read_varint(payload, at)
@@ -144,13 +157,14 @@ class SegmentCoder:
             if flags & PITCHED:
                 knots = self.knots * columns
                 pitch = np.stack([decode_track(decoder, knots) for _ in range(coded)])
+            gains = decode_gains(decoder, coded, columns) if flags & LEVELLED else None
             full = np.ones(columns, bool)
             if flags & PARTLY:
                 full = _decode_columns(decoder, columns)
             tokens = [self._decoded(decoder, coder, full, streams) for _ in range(coded)]
             decoder.finish()
-            found = SegmentTokens(np.stack(tokens), levels, samples, pitch)
-        if not segment.matches(check_of(found.tokens, found.levels, found.pitch)):
+            found = SegmentTokens(np.stack(tokens), levels, samples, pitch, gains)
+        if not segment.matches(check_of(found.tokens, found.levels, found.pitch, found.gains)):
             raise DesyncError(
                 f"segment {number} decodes to other tokens than were encoded: the model differs"
             )
@@ -192,6 +206,8 @@ class SegmentCoder:
         if flags & PITCHED and segment.pitch is not None:
             for track in segment.pitch:
                 encode_track(encoder, track)
+        if flags & LEVELLED and segment.gains is not None:
+            encode_gains(encoder, segment.gains)
         coder = self.coder(plain=plain)
         full = (tokens[..., -1] >= 0).all((0, 2))  # [columns]
         if flags & PARTLY:
@@ -235,12 +251,16 @@ def _decode_columns(coder: ShortDecoder, columns: int) -> NDArray[np.bool_]:
     return full
 
 
-def check_of(tokens: NDArray[np.int64], levels: Levels | None, pitch: Track | None = None) -> int:
-    """CRC-32 over the levels, the pitch, then the tokens channel by channel, column by column."""
+def check_of(
+    tokens: NDArray[np.int64],
+    levels: Levels | None,
+    pitch: Track | None = None,
+    gains: Gains | None = None,
+) -> int:
+    """CRC-32 over levels, pitch and gains, then the tokens channel by channel, column by column."""
     check = SymbolCheck()
-    if levels is not None:
-        check.update(levels)
-    if pitch is not None:
-        check.update(pitch)
+    for part in (levels, pitch, gains):
+        if part is not None:
+            check.update(part)
     check.update(tokens)
     return check.value32()

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from laconic.codec.audio.gains import STEP
 from laconic.codec.audio.geometry import Geometry
 from laconic.codec.audio.interface import AudioModel
 from laconic.codec.audio.pitch import track_of
@@ -104,11 +105,14 @@ class WindowEncoder:
         grid = (
             tokens.cpu().numpy().reshape(len(wave), end - first, self.model.positions, self.streams)
         )
-        pitch = None
+        pitch = loudness = None
         if self.model.knots:
             knots = slice(own.start * self.model.knots, own.stop * self.model.knots)
             pitch = np.stack([track_of(channel)[knots] for channel in wave])
-        return SegmentTokens(grid[:, own].astype(np.int64), levels, pitch=pitch)
+            with torch.inference_mode():
+                heard = self.model.loudness(torch.from_numpy(np.ascontiguousarray(wave)))
+            loudness = heard.double().cpu().numpy()[:, own]
+        return SegmentTokens(grid[:, own].astype(np.int64), levels, pitch=pitch, loudness=loudness)
 
 
 class WindowDecoder:
@@ -206,7 +210,7 @@ class WindowDecoder:
         flat = torch.from_numpy(grid.reshape(len(grid), -1, grid.shape[-1]))
         with torch.inference_mode():
             wave = self.model.decode(
-                flat, steps=self.steps, seed=self.seed + number, **self._pitch(parts)
+                flat, steps=self.steps, seed=self.seed + number, **self._told(parts)
             )
         sound = wave.float().cpu().numpy()
         if segment.levels is not None:
@@ -220,17 +224,25 @@ class WindowDecoder:
         pitch = segment.pitch
         if pitch is not None:
             pitch = pitch[:, first * self.model.knots : end * self.model.knots]
-        return SegmentTokens(segment.tokens[:, first:end], levels, pitch=pitch)
+        gains = None if segment.gains is None else segment.gains[:, first:end]
+        return SegmentTokens(segment.tokens[:, first:end], levels, pitch=pitch, gains=gains)
 
-    def _pitch(self, parts: list[SegmentTokens]) -> dict[str, torch.Tensor]:
-        """What a model that uses the pitch is told of it."""
+    def _told(self, parts: list[SegmentTokens]) -> dict[str, torch.Tensor]:
+        """What a model that uses the pitch is told beside the tokens."""
         knots = self.model.knots
         if not knots:
             return {}
-        # A segment without tracks has no voice.
-        tracks = [np.zeros((len(p.tokens), p.columns * knots), np.int64) if p.pitch is None
-                  else p.pitch for p in parts]  # fmt: skip
-        return {"pitch": torch.from_numpy(np.concatenate(tracks, axis=1))}
+        tracks, gains = [], []
+        for part in parts:
+            channels, columns = part.tokens.shape[:2]
+            # A segment without tracks has no voice, one without gains needs none.
+            none = np.zeros((channels, columns * knots), np.int64)
+            tracks.append(none if part.pitch is None else part.pitch)
+            gains.append(none[:, :columns] if part.gains is None else part.gains)
+        return {
+            "pitch": torch.from_numpy(np.concatenate(tracks, axis=1)),
+            "gains": STEP * torch.from_numpy(np.concatenate(gains, axis=1)),
+        }
 
 
 def _alike(a: SegmentTokens, b: SegmentTokens) -> bool:

@@ -50,8 +50,9 @@ def begin_from(name: str, size: str, runs: Path, stage: str) -> dict[str, Any]:
     info = models.find(name)
     network = read_small(info)
     wanted = CONFIGS[size]
-    # What an older model lacks begins as zero.
-    if replace(network.config, pitch=wanted.pitch, rounds=wanted.rounds) != wanted:
+    # What an older model lacks begins as zero, a refiner anew.
+    free = {k: getattr(wanted, k) for k in ("pitch", "rounds", "refiner_depth")}
+    if replace(network.config, **free) != wanted:
         raise ModelError(
             f"model {name} is of another size than {size!r}: train the size that it was made with"
         )

@@ -48,7 +48,13 @@ class FullModel:
 
     @torch.no_grad()
     def decode(
-        self, tokens: Tensor, *, steps: int, seed: int, pitch: Tensor | None = None
+        self,
+        tokens: Tensor,
+        *,
+        steps: int,
+        seed: int,
+        pitch: Tensor | None = None,
+        gains: Tensor | None = None,
     ) -> Tensor:
         """int64 ``[B, columns * positions, streams]`` -> ``[B, columns * hop]`` in [-1, 1].
 

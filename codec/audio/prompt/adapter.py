@@ -59,7 +59,13 @@ class PromptModel:
         return self.network.tokens(padded)[:, :columns, :streams]
 
     def decode(
-        self, tokens: Tensor, *, steps: int, seed: int, pitch: Tensor | None = None
+        self,
+        tokens: Tensor,
+        *,
+        steps: int,
+        seed: int,
+        pitch: Tensor | None = None,
+        gains: Tensor | None = None,
     ) -> Tensor:
         """Deterministic: there is no refiner, so ``steps`` and ``seed`` change nothing."""
         columns = tokens.shape[1]

@@ -16,6 +16,9 @@ Soendergaard 2013, "A fast Griffin-Lim algorithm", algorithm 2):
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,6 +30,7 @@ from laconic.codec.audio.small.vocoder import InverseStft
 ROUNDS = 12
 LIMIT = 2.0  # largest change of a band in one round, in nepers
 AHEAD = 0.9  # the weight a of fast rounds
+KEPT = 64  # bins whose phases are the vocoder's: 1 kHz
 
 
 class Consistency(nn.Module):
@@ -53,8 +57,16 @@ class Consistency(nn.Module):
         return wave
 
     def fast(self, wave: Tensor, mel: Tensor, rounds: int) -> Tensor:
-        """Fast rounds."""
+        """Fast rounds. Above 1 kHz they begin with random phases: those of a vocoder repeat from
+        frame to frame, which hums at the frame rate."""
         spectrum = self._spectrum(wave)
+        turns = np.random.RandomState(0).random_sample(spectrum.shape[1:])  # frozen by NEP 19
+        phases = 2 * math.pi * torch.from_numpy(turns[:, KEPT:]).to(wave)
+        above = torch.polar(
+            spectrum[..., KEPT:].abs(), phases.expand_as(spectrum[..., KEPT:].abs())
+        )
+        spectrum = torch.cat([spectrum[..., :KEPT], above], dim=-1)
+        spectrum = self._spectrum(self.inverse(spectrum))
         spectrum = spectrum * self._gain(spectrum.abs(), mel)
         before: Tensor | None = None
         for _ in range(rounds):

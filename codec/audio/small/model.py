@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from laconic.codec.audio.pitch import HOP as PITCH_HOP
 from laconic.codec.audio.small.config import RATE, SmallConfig
 from laconic.codec.audio.small.consistency import Consistency
-from laconic.codec.audio.small.frontend import Analysis
+from laconic.codec.audio.small.frontend import Analysis, Synthesis
 from laconic.codec.audio.small.mae import MaskedAutoencoder, patches_of
 from laconic.codec.audio.small.refiner import Refiner
 from laconic.codec.audio.small.tokens import TokenAutoencoder
@@ -38,10 +38,11 @@ class SmallSemantiCodec(nn.Module):
         self.hop, self.positions, self.window = config.hop, config.positions, config.window
         self.vocabularies = (config.semantic, *(config.acoustic,) * config.stages)
         self.knots = config.hop // PITCH_HOP if config.pitch else 0
-        self.analysis = Analysis()
+        self.analysis, self.synthesis = Analysis(), Synthesis()
         self.mae = MaskedAutoencoder(config)
         self.tokens = TokenAutoencoder(config)
-        self.refiner = Refiner(config)
+        self.refiner = Refiner(config) if config.refiner_depth else None
+        self.refines = self.refiner is not None
         self.vocoder = Vocoder(config.vocoder_dim, config.vocoder_depth)
         self.consistency = Consistency()
 
@@ -58,10 +59,17 @@ class SmallSemantiCodec(nn.Module):
 
     @torch.no_grad()
     def decode(
-        self, tokens: Tensor, *, steps: int, seed: int, pitch: Tensor | None = None
+        self,
+        tokens: Tensor,
+        *,
+        steps: int,
+        seed: int,
+        pitch: Tensor | None = None,
+        gains: Tensor | None = None,
     ) -> Tensor:
         """int64 ``[B, columns * positions, streams]`` -> ``[B, columns * hop]`` in [-1, 1], by the
-        ``pitch`` ``[B, columns * knots]`` if it is known and the model uses it.
+        ``pitch`` ``[B, columns * knots]`` if it is known and the model uses it, and louder by the
+        ``gains`` ``[B, columns]`` in nepers.
 
         Raises ``ParameterError`` for more columns than a window holds, a part of a column, or
         tokens outside their alphabets.
@@ -82,11 +90,39 @@ class SmallSemantiCodec(nn.Module):
             raise ParameterError("tokens outside their alphabets: they are of another model")
         mel = self.tokens.decode(tokens, pitch)
         if steps:
+            if self.refiner is None:
+                raise ParameterError("this model has no refiner: leave the steps out")
             mel = self.refiner.refine(mel, steps, seed)
+        if gains is not None:
+            mel = mel + self._by_frame(gains)[..., None]
         wave: Tensor = self.vocoder(mel)
         rounds = self.config.rounds
         wave = self.consistency.fast(wave, mel, rounds) if rounds else self.consistency(wave, mel)
         return wave.clamp(-1, 1)
+
+    def _by_frame(self, gains: Tensor) -> Tensor:
+        """``[B, columns]`` -> ``[B, frames]``, without jumps."""
+        frames = self.config.frames
+        steps = gains.float().repeat_interleave(frames, dim=1)
+        padded = F.pad(steps[:, None], (frames // 2, frames // 2), mode="replicate")
+        return F.avg_pool1d(padded, frames + 1, stride=1)[:, 0]
+
+    @torch.no_grad()
+    def loudness(self, wave: Tensor) -> Tensor:
+        """Log magnitudes ``[B, columns]`` of ``[B, samples]``."""
+        padded = F.pad(wave.float(), (0, -wave.shape[-1] % self.hop))
+        return self._loudness(self.synthesis(padded))
+
+    @torch.no_grad()
+    def decoded_loudness(self, tokens: Tensor, pitch: Tensor | None) -> Tensor:
+        """Log magnitudes ``[B, columns]`` of what tokens decode to."""
+        return self._loudness(self.tokens.decode(tokens, pitch))
+
+    def _loudness(self, mel: Tensor) -> Tensor:
+        # The bands' filters have equal areas: their widths weigh the energies.
+        widths = (self.synthesis.bank > 0).sum(0)
+        energy = (2 * mel).exp() @ widths.to(mel.dtype)  # [B, frames]
+        return energy.unflatten(1, (-1, self.config.frames)).mean(-1).clamp(min=1e-12).log() / 2
 
     def strengths(self, stream: int) -> NDArray[np.float64]:
         """Squared lengths of the entries of an acoustic stream."""
