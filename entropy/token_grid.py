@@ -92,6 +92,17 @@ class TokenCoder:
             grids[stream] = self._decode_stream(coder, framed, columns, stream)
         return np.ascontiguousarray(grids.transpose(1, 2, 0))
 
+    def decode_stream(self, coder: ShortDecoder, tokens: Tokens, stream: int) -> NDArray[np.int64]:
+        """Inverse of :meth:`encode_stream`: ``[columns, positions]``, given the streams below it in
+        ``tokens``."""
+        grids = np.ascontiguousarray(tokens.transpose(2, 0, 1)).astype(np.int64)
+        self._check(grids[:stream])
+        framed = None
+        if self.prior is not None:
+            framed = self.prior.grid(tokens.shape[0], stream + 1)
+            framed.tokens[:stream] = grids[:stream]
+        return self._decode_stream(coder, framed, tokens.shape[0], stream)
+
     def _decode_stream(
         self, coder: ShortDecoder, framed: Grid | None, columns: int, stream: int
     ) -> NDArray[np.int64]:

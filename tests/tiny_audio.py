@@ -26,6 +26,7 @@ class TinyTones:
     """Implements :class:`laconic.codec.audio.interface.AudioModel`."""
 
     rate, hop, positions, window = 16000, 2560, POSITIONS, 64
+    knots = 0
     vocabularies = VOCABULARIES
 
     def __init__(self) -> None:
@@ -44,7 +45,15 @@ class TinyTones:
             rest = rest - rest.floor()
         return torch.stack(tokens, -1).long().flatten(1, 2)
 
-    def decode(self, tokens: Tensor, *, steps: int, seed: int) -> Tensor:
+    def decode(
+        self,
+        tokens: Tensor,
+        *,
+        steps: int,
+        seed: int,
+        pitch: Tensor | None = None,
+        gains: Tensor | None = None,
+    ) -> Tensor:
         batch, count, streams = tokens.shape
         assert count <= self.window * self.positions
         value, unit = torch.zeros(batch, count), 1.0

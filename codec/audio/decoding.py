@@ -54,7 +54,7 @@ class AudioDecoder:
 
     def __init__(self, file: Segments, model: LoadedModel, settings: AudioDecodeOptions) -> None:
         head = file.header
-        if head.media != Media.AUDIO or head.codec_version != CODEC_VERSION:
+        if head.media != Media.AUDIO or head.codec_version not in range(1, CODEC_VERSION + 1):
             raise UnsupportedError(
                 f"the sound is of codec version {head.codec_version}: this is {CODEC_VERSION};"
                 " install a newer Laconic"
@@ -67,6 +67,7 @@ class AudioDecoder:
         self.file, self.model, self.settings = file, model, settings
         self.audio = AudioHeader.unpack(head.media_header)
         self.header = AudioCodecHeader.unpack(head.codec_header)
+        model.check_steps(settings.steps)
         network = model.network
         if self.header.streams > len(network.vocabularies):
             raise ModelError(
@@ -90,8 +91,9 @@ class AudioDecoder:
                 f" {self.audio.samples} samples; the file is damaged"
             )
         self._coder = SegmentCoder(
-            network.vocabularies, network.positions, model.prior, self.audio.channels
-        )
+            network.vocabularies, network.positions, model.prior, self.audio.channels,
+            network.knots if head.codec_version > 1 else 0,
+        )  # fmt: skip
         self.notices: list[str] = []
         self.symbols = 0
 

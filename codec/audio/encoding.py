@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from laconic.codec.audio.gains import gains_of
 from laconic.codec.audio.geometry import Geometry
 from laconic.codec.audio.header import CODEC_VERSION, AudioCodecHeader
 from laconic.codec.audio.loading import LoadedModel
@@ -25,6 +27,7 @@ from laconic.formats.tags import pack_tags
 
 DEFAULT_KBPS = 1.5  # of one channel before entropy coding: what is chosen when nothing is asked for
 DEFAULT_STEPS = 0
+TRIES = 4  # files that are written to fill a limit
 
 
 @dataclass
@@ -42,6 +45,7 @@ class AudioEncoder:
     samples: int = field(default=0, init=False)  # read so far
 
     def __post_init__(self) -> None:
+        self.model.check_steps(self.settings.steps)
         self._joint = (self.settings.stereo or "joint") == "joint"
         self._streams = len(self.model.network.vocabularies)
 
@@ -60,7 +64,8 @@ class AudioEncoder:
             data = self.file(source, found, samples, streams)
             limit = self._limit(samples, source.rate)
             if limit is None or len(data) <= limit:
-                return data
+                more = limit is not None and self.model.network.knots and streams < self._streams
+                return self._filled(source, found, samples, streams, data) if more else data
             if streams == 1:
                 raise ParameterError(
                     f"the lowest rate of {self.model.info.name} takes {len(data)} bytes"
@@ -133,8 +138,9 @@ class AudioEncoder:
     def _coder(self, source: AudioSource) -> SegmentCoder:
         network = self.model.network
         return SegmentCoder(
-            network.vocabularies, network.positions, self.model.prior, source.channels
-        )
+            network.vocabularies, network.positions, self.model.prior, source.channels,
+            network.knots,
+        )  # fmt: skip
 
     def _asked(self) -> int:
         """Streams for the quality, or the default."""
@@ -181,6 +187,48 @@ class AudioEncoder:
             return self._asked()
         return min(self._streams, int(fits[-1]) + 2) if fits.size else 1
 
+    def _filled(
+        self,
+        source: AudioSource,
+        found: list[SegmentTokens],
+        samples: int,
+        streams: int,
+        data: bytes,
+    ) -> bytes:
+        """The file with one stream more in as many columns as the limit allows, those first in
+        which its entries are largest: there they change most."""
+        limit = self._limit(samples, source.rate)
+        assert limit is not None
+        strengths = [self._strengths(s, streams) for s in found]
+        order = np.sort(np.concatenate(strengths))[::-1]
+        # A column takes about as much as its tokens do at fixed length.
+        places = self.model.network.positions * max(len(s.tokens) for s in found)
+        cost = places * np.log2(self.model.network.vocabularies[streams]) / 8
+        for _ in range(TRIES):
+            count = min(len(order) - 1, int((limit - len(data)) / cost))
+            if count < 1:
+                break
+            least = order[count]
+            chosen = [
+                replace(s, tokens=np.where((k > least)[None, :, None, None], s.tokens, -1))
+                for s, k in zip(found, strengths, strict=True)
+            ]
+            for before, after in zip(found, chosen, strict=True):
+                after.tokens[..., :streams] = before.tokens[..., :streams]
+            tried = self.file(source, chosen, samples, streams + 1)
+            if len(tried) <= limit:
+                return tried
+            cost *= (len(tried) - len(data)) / (limit - len(data)) * 1.02
+        return data
+
+    def _strengths(self, segment: SegmentTokens, stream: int) -> NDArray[np.float64]:
+        """How much a stream changes in each column of a segment: ``[columns]``."""
+        if segment.silent:
+            return np.zeros(0)
+        sizes = self.model.network.strengths(stream)  # of every entry
+        strengths: NDArray[np.float64] = sizes[segment.tokens[..., stream]].sum((0, 2))
+        return strengths
+
     def file(
         self, source: AudioSource, found: list[SegmentTokens], samples: int, streams: int
     ) -> bytes:
@@ -203,6 +251,7 @@ class AudioEncoder:
         samples: int | None,
     ) -> Segment:
         """The segment, decoded once and compared if that is asked for."""
+        segment = self._levelled(segment, streams)
         packed = coder.pack(segment, streams)
         if self.settings.verify:
             geometry = replace(self._geometry(source), samples=samples)
@@ -210,6 +259,17 @@ class AudioEncoder:
             if not _same(again.tokens, segment.tokens[..., :streams]):
                 raise DesyncError(f"segment {number} does not decode to its tokens: report this")
         return packed
+
+    def _levelled(self, segment: SegmentTokens, streams: int) -> SegmentTokens:
+        """With the gains that bring what the tokens decode to to the original's level."""
+        if segment.silent or segment.loudness is None:
+            return segment
+        tokens = segment.tokens[..., :streams]
+        flat = torch.from_numpy(tokens.reshape(len(tokens), -1, streams))
+        pitch = None if segment.pitch is None else torch.from_numpy(segment.pitch)
+        with torch.inference_mode():
+            decoded = self.model.network.decoded_loudness(flat, pitch).double().cpu().numpy()
+        return replace(segment, gains=gains_of(segment.loudness, decoded))
 
     def _header(self, source: AudioSource, samples: int, streams: int) -> Header:
         # Diffusion as published needs many more steps than the small refiner.
@@ -220,7 +280,7 @@ class AudioEncoder:
         return Header(
             Media.AUDIO,
             self.codec_id,
-            CODEC_VERSION,
+            CODEC_VERSION if self.model.network.knots else 1,
             bytes.fromhex(self.model.info.id),
             int(self.model.numerics),
             media.pack(),

@@ -9,7 +9,7 @@ from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 from laconic.formats.varint import read_varint, write_varint
 
 CODEC_ID = 7
-CODEC_VERSION = 1
+CODEC_VERSION = 2  # 1 has neither pitch nor columns that lack the last stream
 MAX_SEGMENT = 1 << 16  # columns
 MAX_STREAMS = 64
 MAX_STEPS = 63

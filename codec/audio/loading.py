@@ -13,7 +13,7 @@ from laconic.codec.audio.interface import AudioModel
 from laconic.codec.models import ModelInfo
 from laconic.entropy import NumericsProfile
 from laconic.entropy.token_prior import TokenPrior
-from laconic.formats.errors import ModelError
+from laconic.formats.errors import ModelError, ParameterError
 
 # The setting "architecture" of a model -> the function that makes its network.
 ARCHITECTURES = {
@@ -45,6 +45,14 @@ class LoadedModel:
         """Columns of a segment: a window without margins."""
         margin = max(1, round(MARGIN * self.network.rate / self.network.hop))
         return max(1, self.network.window - 2 * margin)
+
+    def check_steps(self, steps: int | None) -> None:
+        """Raises ``ParameterError`` for steps of a refiner that the model has not."""
+        if steps and not getattr(self.network, "refines", True):
+            raise ParameterError(
+                f"the model {self.info.name} has no refiner: leave --steps out, or choose a model"
+                " that has one"
+            )
 
     def kbps(self, streams: int) -> float:
         """Rate of one channel without entropy coding: log2 of the alphabets."""

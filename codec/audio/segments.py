@@ -1,8 +1,9 @@
 """Segments: the tokens of some seconds of sound <-> the payload of a segment of the file.
 
 A payload is a byte of flags, the length if this is the last segment of a file whose length was not
-known before, and one stream of the range coder: the levels of joint stereo, then the tokens of each
-coded channel. A silent segment has flags alone.
+known before, and one stream of the range coder: the levels of joint stereo, the pitch of each coded
+channel, corrections of the level, a bit for each column where the last stream is not everywhere,
+then the tokens of each coded channel. A silent segment has flags alone.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.audio.gains import Gains, decode_gains, encode_gains
 from laconic.codec.audio.geometry import Geometry
+from laconic.codec.audio.pitch import Track, decode_track, encode_track
 from laconic.codec.audio.stereo import Levels, decode_levels, encode_levels
 from laconic.entropy import SymbolCheck
+from laconic.entropy.counts import AdaptiveCounts, equal_chances
 from laconic.entropy.short import ShortDecoder, ShortEncoder
 from laconic.entropy.token_grid import TokenCoder
 from laconic.entropy.token_prior import TokenPrior
@@ -32,7 +36,7 @@ class Coding(IntEnum):
     SILENT = 2  # no tokens
 
 
-JOINT, ENDS = 4, 8  # bits of the flags beside the coding
+JOINT, ENDS, PITCHED, PARTLY, LEVELLED = 4, 8, 16, 32, 64  # bits of the flags beside the coding
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,13 @@ class SegmentTokens:
     """What a segment holds.
 
     Attributes:
-        tokens: ``[coded channels, columns, positions, streams]``; no channels in silence.
+        tokens: ``[coded channels, columns, positions, streams]``; no channels in silence. Columns
+            may lack the last stream, which is then -1 in all channels and positions.
         levels: of joint stereo, where one coded channel stands for two.
+        pitch: tracks ``[coded channels, knots]``, of models that use them.
+        gains: corrections of the level ``[coded channels, columns]``, of such models too.
+        loudness: log magnitudes of the original ``[coded channels, columns]``, which the encoder
+            needs for the gains; they are not stored.
         samples: of the whole original, in the last segment of a file whose header does not say
             its length.
     """
@@ -49,6 +58,9 @@ class SegmentTokens:
     tokens: NDArray[np.int64]
     levels: Levels | None = None
     samples: int | None = None
+    pitch: Track | None = None
+    gains: Gains | None = None
+    loudness: NDArray[np.float64] | None = None
 
     @property
     def columns(self) -> int:
@@ -70,12 +82,14 @@ class SegmentCoder:
         positions: tokens of each stream in a column.
         prior: of the model, or None.
         channels: of the file.
+        knots: of pitch in a column, 0 where the model does not use it.
     """
 
     vocabularies: tuple[int, ...]
     positions: int
     prior: TokenPrior | None
     channels: int
+    knots: int = 0
     plain_segments: int = field(default=0, init=False)  # in which no model helped
 
     def pack(self, segment: SegmentTokens, streams: int) -> Segment:
@@ -88,11 +102,25 @@ class SegmentCoder:
         tokens = segment.tokens[..., :streams]
         if segment.levels is not None:
             flags |= JOINT
-        modelled, plain = (self._stream(tokens, segment.levels, plain=p) for p in (False, True))
+        if self.knots and segment.pitch is not None and segment.pitch.any():
+            flags |= PITCHED
+        if self.knots and segment.gains is not None and segment.gains.any():
+            flags |= LEVELLED
+        if (tokens[..., -1] < 0).any():
+            flags |= PARTLY
+        modelled, plain = (self._stream(segment, tokens, flags, plain=p) for p in (False, True))
         coding = Coding.MODELLED if len(modelled) <= len(plain) else Coding.PLAIN
         self.plain_segments += coding == Coding.PLAIN
         body = plain if coding == Coding.PLAIN else modelled
-        return Segment(bytes([flags | coding]) + head + body, check_of(tokens, segment.levels))
+        return Segment(
+            bytes([flags | coding]) + head + body,
+            check_of(
+                tokens,
+                segment.levels,
+                segment.pitch if flags & PITCHED else None,
+                segment.gains if flags & LEVELLED else None,
+            ),
+        )
 
     def unpack(
         self, segment: Segment, number: int, geometry: Geometry, streams: int
@@ -107,7 +135,7 @@ class SegmentCoder:
         if not payload:
             raise FormatError(f"segment {number} is empty: the file is damaged")
         flags, samples = payload[0], None
-        if flags & 3 not in Coding._value2member_map_ or flags >> 4:
+        if flags & 3 not in Coding._value2member_map_ or flags >> (7 if self.knots else 4):
             raise UnsupportedError(f"segment {number} is coded in a way that this version lacks")
         if flags & ENDS:
             samples, at = read_varint(payload, at)
@@ -128,14 +156,37 @@ class SegmentCoder:
             levels = decode_levels(decoder, columns) if flags & JOINT else None
             coder = self.coder(plain=flags & 3 == Coding.PLAIN)
             coded = 1 if flags & JOINT else self.channels
-            tokens = [coder.decode(decoder, columns, streams) for _ in range(coded)]
+            pitch = None
+            if flags & PITCHED:
+                knots = self.knots * columns
+                pitch = np.stack([decode_track(decoder, knots) for _ in range(coded)])
+            gains = decode_gains(decoder, coded, columns) if flags & LEVELLED else None
+            full = np.ones(columns, bool)
+            if flags & PARTLY:
+                full = _decode_columns(decoder, columns)
+            tokens = [self._decoded(decoder, coder, full, streams) for _ in range(coded)]
             decoder.finish()
-            found = SegmentTokens(np.stack(tokens), levels, samples)
-        if not segment.matches(check_of(found.tokens, found.levels)):
+            found = SegmentTokens(np.stack(tokens), levels, samples, pitch, gains)
+        if not segment.matches(check_of(found.tokens, found.levels, found.pitch, found.gains)):
             raise DesyncError(
                 f"segment {number} decodes to other tokens than were encoded: the model differs"
             )
         return found, geometry
+
+    def _decoded(
+        self, decoder: ShortDecoder, coder: TokenCoder, full: NDArray[np.bool_], streams: int
+    ) -> NDArray[np.int64]:
+        """Tokens of a channel ``[columns, positions, streams]``."""
+        if full.all():
+            return coder.decode(decoder, len(full), streams)
+        if streams < 2:
+            raise FormatError("columns without any token: the file is damaged")
+        tokens = np.full((len(full), self.positions, streams), -1, np.int64)
+        tokens[..., :-1] = coder.decode(decoder, len(full), streams - 1)
+        if full.any():
+            below = np.ascontiguousarray(tokens[full])
+            tokens[full, :, -1] = coder.decode_stream(decoder, below, streams - 1)
+        return tokens
 
     def costs(self, tokens: NDArray[np.int64]) -> list[int]:
         """Bytes that each stream of a segment takes, to within one."""
@@ -149,13 +200,28 @@ class SegmentCoder:
             sizes.append(size)
         return sizes
 
-    def _stream(self, tokens: NDArray[np.int64], levels: Levels | None, *, plain: bool) -> bytes:
+    def _stream(
+        self, segment: SegmentTokens, tokens: NDArray[np.int64], flags: int, *, plain: bool
+    ) -> bytes:
         encoder = ShortEncoder()
-        if levels is not None:
-            encode_levels(encoder, levels)
+        if segment.levels is not None:
+            encode_levels(encoder, segment.levels)
+        if flags & PITCHED and segment.pitch is not None:
+            for track in segment.pitch:
+                encode_track(encoder, track)
+        if flags & LEVELLED and segment.gains is not None:
+            encode_gains(encoder, segment.gains)
         coder = self.coder(plain=plain)
+        full = (tokens[..., -1] >= 0).all((0, 2))  # [columns]
+        if flags & PARTLY:
+            _encode_columns(encoder, full)
         for channel in tokens:
-            coder.encode(encoder, channel)
+            if not flags & PARTLY:
+                coder.encode(encoder, channel)
+                continue
+            coder.encode(encoder, channel[..., :-1])
+            if full.any():
+                coder.encode_stream(encoder, channel[full], channel.shape[-1] - 1)
         return encoder.finish()
 
     def coder(self, *, plain: bool) -> TokenCoder:
@@ -170,10 +236,34 @@ def length_in(payload: bytes) -> int | None:
     return None
 
 
-def check_of(tokens: NDArray[np.int64], levels: Levels | None) -> int:
-    """CRC-32 over the levels, then the tokens channel by channel, column by column."""
+def _encode_columns(coder: ShortEncoder, full: NDArray[np.bool_]) -> None:
+    """Append which columns have the last stream."""
+    model, before = AdaptiveCounts(), 1
+    for symbol in full.astype(np.int64).tolist():
+        model.encode(coder, equal_chances(2), 0, before, symbol)
+        before = symbol
+
+
+def _decode_columns(coder: ShortDecoder, columns: int) -> NDArray[np.bool_]:
+    """Inverse of :func:`_encode_columns`."""
+    model, before = AdaptiveCounts(), 1
+    full = np.zeros(columns, bool)
+    for column in range(columns):
+        before = model.decode(coder, equal_chances(2), 0, before)
+        full[column] = before
+    return full
+
+
+def check_of(
+    tokens: NDArray[np.int64],
+    levels: Levels | None,
+    pitch: Track | None = None,
+    gains: Gains | None = None,
+) -> int:
+    """CRC-32 over levels, pitch and gains, then the tokens channel by channel, column by column."""
     check = SymbolCheck()
-    if levels is not None:
-        check.update(levels)
+    for part in (levels, pitch, gains):
+        if part is not None:
+            check.update(part)
     check.update(tokens)
     return check.value32()

@@ -137,7 +137,7 @@ def pack(
         raise ParameterError(
             f"{samples} samples are {geometry.total} columns: the tokens have {grid.shape[1]}"
         )
-    coder = SegmentCoder(net.vocabularies, net.positions, loaded.prior, len(grid))
+    coder = SegmentCoder(net.vocabularies, net.positions, loaded.prior, len(grid), net.knots)
     count = geometry.count or 0
     streams = grid.shape[-1]
     parts = [grid[:, slice(*geometry.own(n))] for n in range(count)]
@@ -146,7 +146,7 @@ def pack(
     header = Header(
         Media.AUDIO,
         CODEC_ID,
-        CODEC_VERSION,
+        CODEC_VERSION if net.knots else 1,
         bytes.fromhex(loaded.info.id),
         int(loaded.numerics),
         AudioHeader(

@@ -14,8 +14,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from laconic.codec.audio.gains import STEP
 from laconic.codec.audio.geometry import Geometry
 from laconic.codec.audio.interface import AudioModel
+from laconic.codec.audio.pitch import track_of
 from laconic.codec.audio.segments import SegmentTokens
 from laconic.codec.audio.stereo import cancels, mix, spread
 from laconic.formats.audio_stream import Block
@@ -103,7 +105,14 @@ class WindowEncoder:
         grid = (
             tokens.cpu().numpy().reshape(len(wave), end - first, self.model.positions, self.streams)
         )
-        return SegmentTokens(grid[:, own].astype(np.int64), levels)
+        pitch = loudness = None
+        if self.model.knots:
+            knots = slice(own.start * self.model.knots, own.stop * self.model.knots)
+            pitch = np.stack([track_of(channel)[knots] for channel in wave])
+            with torch.inference_mode():
+                heard = self.model.loudness(torch.from_numpy(np.ascontiguousarray(wave)))
+            loudness = heard.double().cpu().numpy()[:, own]
+        return SegmentTokens(grid[:, own].astype(np.int64), levels, pitch=pitch, loudness=loudness)
 
 
 class WindowDecoder:
@@ -192,27 +201,50 @@ class WindowDecoder:
         left = own_first - first
         if left and before is not None and _alike(before, segment):
             left = min(left, before.columns)
-            parts.insert(0, _cut(before, slice(before.columns - left, None)))
+            parts.insert(0, self._cut(before, before.columns - left, before.columns))
         else:
             left = 0
         if end > own_end and after is not None and _alike(after, segment):
-            parts.append(_cut(after, slice(0, end - own_end)))
+            parts.append(self._cut(after, 0, min(end - own_end, after.columns)))
         grid = np.concatenate([p.tokens for p in parts], axis=1)
         flat = torch.from_numpy(grid.reshape(len(grid), -1, grid.shape[-1]))
         with torch.inference_mode():
-            wave = self.model.decode(flat, steps=self.steps, seed=self.seed + number)
+            wave = self.model.decode(
+                flat, steps=self.steps, seed=self.seed + number, **self._told(parts)
+            )
         sound = wave.float().cpu().numpy()
         if segment.levels is not None:
             levels = np.concatenate([p.levels for p in parts if p.levels is not None])
             sound = spread(sound[0], levels, geometry.model_rate)
         return (own_first - left) * geometry.hop, sound
 
+    def _cut(self, segment: SegmentTokens, first: int, end: int) -> SegmentTokens:
+        """Columns of a segment."""
+        levels = None if segment.levels is None else segment.levels[first:end]
+        pitch = segment.pitch
+        if pitch is not None:
+            pitch = pitch[:, first * self.model.knots : end * self.model.knots]
+        gains = None if segment.gains is None else segment.gains[:, first:end]
+        return SegmentTokens(segment.tokens[:, first:end], levels, pitch=pitch, gains=gains)
+
+    def _told(self, parts: list[SegmentTokens]) -> dict[str, torch.Tensor]:
+        """What a model that uses the pitch is told beside the tokens."""
+        knots = self.model.knots
+        if not knots:
+            return {}
+        tracks, gains = [], []
+        for part in parts:
+            channels, columns = part.tokens.shape[:2]
+            # A segment without tracks has no voice, one without gains needs none.
+            none = np.zeros((channels, columns * knots), np.int64)
+            tracks.append(none if part.pitch is None else part.pitch)
+            gains.append(none[:, :columns] if part.gains is None else part.gains)
+        return {
+            "pitch": torch.from_numpy(np.concatenate(tracks, axis=1)),
+            "gains": STEP * torch.from_numpy(np.concatenate(gains, axis=1)),
+        }
+
 
 def _alike(a: SegmentTokens, b: SegmentTokens) -> bool:
     """Whether two segments code the same channels."""
     return len(a.tokens) == len(b.tokens) and (a.levels is None) == (b.levels is None)
-
-
-def _cut(segment: SegmentTokens, columns: slice) -> SegmentTokens:
-    levels = None if segment.levels is None else segment.levels[columns]
-    return SegmentTokens(segment.tokens[:, columns], levels)

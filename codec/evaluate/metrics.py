@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from laconic.codec.evaluate import distortion, sound
+from laconic.codec.evaluate import distortion, sound, voice
 from laconic.codec.media import of
 from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError
@@ -63,6 +63,10 @@ METRICS: dict[str, Metric] = {
         Metric("stoi", "STOI", 1, SOUNDS, sound.stoi, True),
         Metric("estoi", "ESTOI", 1, SOUNDS, lambda a, b: sound.stoi(a, b, extended=True), True),
         Metric("visqol", "ViSQOL (speech, polynomial)", 1, SOUNDS, sound.visqol, True),
+        Metric("voicing", "voiced frames lost (%)", -1, SOUNDS, voice.voiced_lost, True),
+        Metric("f0", "pitch error (semitones)", -1, SOUNDS, voice.f0_error, True),
+        Metric("level", "level error (dB)", -1, SOUNDS, voice.level_error),
+        Metric("lines", "lines at the frame rate (dB)", -1, SOUNDS, voice.frame_lines),
     )
 }
 

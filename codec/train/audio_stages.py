@@ -5,6 +5,7 @@ A model that is installed can take the place of earlier runs, so that a later st
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,10 @@ def begin_from(name: str, size: str, runs: Path, stage: str) -> dict[str, Any]:
     """
     info = models.find(name)
     network = read_small(info)
-    if network.config != CONFIGS[size]:
+    wanted = CONFIGS[size]
+    # What an older model lacks begins as zero, a refiner anew.
+    free = {k: getattr(wanted, k) for k in ("pitch", "rounds", "refiner_depth")}
+    if replace(network.config, **free) != wanted:
         raise ModelError(
             f"model {name} is of another size than {size!r}: train the size that it was made with"
         )

@@ -2,8 +2,10 @@
 
 Below a data folder a first-level folder ``speech``, ``music`` or ``general`` names the domain of
 everything in it (anything else is general); whatever lies in a folder ``validation`` is held out,
-so that whole speakers can be. Random speed moves pitch and formants and so makes new speakers;
-random gain covers quiet recordings.
+so that whole speakers can be. Low and high voices are drawn equally often, however many recordings
+there are of each: a network that has heard few men makes whispers of them. Random speed moves pitch
+and formants and so makes new speakers; random gain covers quiet recordings, low-pass filters those
+of telephones, and now and then there is noise behind a sound, or a few tones in its place.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from laconic.codec.audio.pitch import correlations, hertz, track_of
 from laconic.codec.audio.small.config import RATE
 from laconic.formats.errors import ParameterError
 
 DOMAINS = ("general", "speech", "music")
 SUFFIXES = {".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a"}
-SHARES = {"general": 0.2, "speech": 0.6, "music": 0.2}  # of the crops in a batch
+SHARES = {"general": 0.15, "speech": 0.7, "music": 0.15}  # of the crops in a batch
+LOW_VOICE = 155.0  # Hz of the median pitch, below which a voice counts as low
+LISTENED = 1  # seconds of a recording from which its pitch is taken
+BANDED, NOISY, TONES = 0.15, 0.12, 0.03  # shares of the crops that are augmented so
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,17 @@ def load_sounds(folders: list[Path]) -> tuple[list[Clip], list[Clip]]:
     return train, held_out
 
 
+def low_voice(samples: NDArray[np.int16]) -> bool:
+    """Whether the middle of a recording of speech has a low median pitch."""
+    start = max(0, (len(samples) - LISTENED * RATE) // 2)
+    found, peaks = correlations(samples[start : start + LISTENED * RATE].astype(np.float32))
+    voiced = found[(found.max(1) > 0.6) & (peaks > 0.1)]
+    return len(voiced) > 0 and float(np.median(hertz(1 + voiced.argmax(1)))) < LOW_VOICE
+
+
 class SoundCrops:
-    """Endless random crops in [-1, 1]; the domains share a batch as ``SHARES`` says."""
+    """Endless random crops in [-1, 1]; the domains share a batch as ``SHARES`` says, low and high
+    voices their domain equally."""
 
     def __init__(self, clips: list[Clip], seed: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -75,6 +90,10 @@ class SoundCrops:
         self.weights = {}
         for domain, group in self.by_domain.items():
             lengths = np.array([len(s) for s in group], dtype=np.float64)
+            if domain == "speech":
+                low = np.array([low_voice(s) for s in group])
+                for voices in (low, ~low):
+                    lengths[voices] /= max(1.0, lengths[voices].sum())
             self.weights[domain] = lengths / lengths.sum()
         shares = np.array([SHARES[d] for d in self.by_domain])
         self.shares = shares / shares.sum()
@@ -87,7 +106,9 @@ class SoundCrops:
     def crop(self, domain: str, samples: int, augment: bool = True) -> Tensor:
         """One crop; recordings that are too short are followed by others of the domain."""
         group, weights = self.by_domain[domain], self.weights[domain]
-        speed = self.random.uniform(0.85, 1.18) if augment and self.random.random() < 0.5 else 1.0
+        if augment and self.random.random() < TONES:
+            return self.tones(samples)
+        speed = self.random.uniform(0.8, 1.25) if augment and self.random.random() < 0.5 else 1.0
         need = int(np.ceil(samples * speed)) + 1
         parts: list[NDArray[np.int16]] = []
         while (missing := need - sum(map(len, parts))) > 0:
@@ -97,10 +118,55 @@ class SoundCrops:
         wave = np.concatenate(parts).astype(np.float32) / 32768
         if speed != 1.0:
             wave = np.interp(np.arange(samples) * speed, np.arange(need), wave).astype(np.float32)
+        wave = wave[:samples]
         if augment:
-            wave = wave * 10 ** (self.random.uniform(-12, 6) / 20)
-            wave = wave / max(1.0, float(np.abs(wave).max()))
-        return torch.from_numpy(wave[:samples].astype(np.float32))
+            if self.random.random() < NOISY:
+                level = 10 ** (self.random.uniform(-35, -10) / 20) * float(wave.std())
+                colour = self.random.uniform(0, 1)  # the exponent of its falling spectrum
+                wave = wave + level * self.noise(samples, colour)
+            if self.random.random() < BANDED:
+                wave = low_pass(wave, self.random.uniform(3000, 7000))
+            wave = wave * 10 ** (self.random.uniform(-12, 9) / 20)
+            if self.random.random() < 0.9:  # else it is clipped
+                wave = wave / max(1.0, float(np.abs(wave).max()))
+            wave = wave.clip(-1, 1)
+        return torch.from_numpy(wave.astype(np.float32))
+
+    def noise(self, samples: int, colour: float) -> NDArray[np.float32]:
+        """Noise of unit deviation whose magnitudes fall with frequency to the power ``colour``."""
+        spectrum = np.fft.rfft(self.random.standard_normal(samples))
+        spectrum /= (1 + np.arange(len(spectrum)) * RATE / samples / 100) ** colour
+        wave = np.fft.irfft(spectrum, samples)
+        return (wave / (wave.std() + 1e-9)).astype(np.float32)
+
+    def tones(self, samples: int) -> Tensor:
+        """One to four steady tones, some with overtones, for part of the time."""
+        time = np.arange(samples) / RATE
+        wave = np.zeros(samples)
+        for _ in range(self.random.integers(1, 5)):
+            f0 = 60 * 2 ** self.random.uniform(0, 6)
+            for h in range(1, 1 + int(self.random.choice([1, 1, 4, 12]))):
+                if h * f0 < RATE / 2:
+                    wave += np.sin(2 * np.pi * h * f0 * time + self.random.uniform(0, 7)) / h
+        start, end = np.sort(self.random.integers(0, samples, 2))
+        if self.random.random() < 0.5:
+            wave[:start], wave[end:] = 0, 0
+        wave *= 10 ** (self.random.uniform(-30, 0) / 20) / max(1e-6, float(np.abs(wave).max()))
+        return torch.from_numpy(wave.astype(np.float32))
+
+
+def low_pass(wave: NDArray[np.float32], cutoff: float) -> NDArray[np.float32]:
+    """The wave without what lies above ``cutoff`` Hz."""
+    spectrum = np.fft.rfft(wave)
+    frequencies = np.fft.rfftfreq(len(wave), 1 / RATE)
+    spectrum *= np.clip((cutoff * 1.05 - frequencies) / (cutoff * 0.05), 0, 1)
+    return np.fft.irfft(spectrum, len(wave)).astype(np.float32)
+
+
+def tracks_of(wave: Tensor) -> Tensor:
+    """The pitch of crops ``[B, samples]``: ``[B, samples / 512]``."""
+    found = [track_of(row) for row in wave.cpu().numpy()]
+    return torch.from_numpy(np.stack(found)).to(wave.device)
 
 
 def validation_crops(clips: list[Clip], samples: int, *, limit: int = 16) -> Tensor:

@@ -26,6 +26,7 @@ class FullModel:
 
     rate = RATE
     advised_steps = 50  # of a decoder, as published
+    knots = 0
 
     def __init__(self, config: FullConfig, encoder: FullEncoder, decoder: FullDecoder) -> None:
         time, frequency = STACKS[config.stack]
@@ -46,7 +47,15 @@ class FullModel:
         return tokens[:, : columns * self.positions, :streams]
 
     @torch.no_grad()
-    def decode(self, tokens: Tensor, *, steps: int, seed: int) -> Tensor:
+    def decode(
+        self,
+        tokens: Tensor,
+        *,
+        steps: int,
+        seed: int,
+        pitch: Tensor | None = None,
+        gains: Tensor | None = None,
+    ) -> Tensor:
         """int64 ``[B, columns * positions, streams]`` -> ``[B, columns * hop]`` in [-1, 1].
 
         ``steps`` of DDIM (50 in the paper, 10 to 25 are good); 0 is one evaluation without noise.

@@ -37,6 +37,7 @@ class PromptModel:
     """
 
     rate, hop, positions, window = RATE, HOP, 1, WINDOW
+    knots = 0
 
     def __init__(self, network: PsCodec, codes: Tensor | None = None) -> None:
         self.network = network.eval().requires_grad_(False)
@@ -57,7 +58,15 @@ class PromptModel:
         padded = F.pad(wave, (0, max(columns, SHORTEST) * HOP - wave.shape[1]))
         return self.network.tokens(padded)[:, :columns, :streams]
 
-    def decode(self, tokens: Tensor, *, steps: int, seed: int) -> Tensor:
+    def decode(
+        self,
+        tokens: Tensor,
+        *,
+        steps: int,
+        seed: int,
+        pitch: Tensor | None = None,
+        gains: Tensor | None = None,
+    ) -> Tensor:
         """Deterministic: there is no refiner, so ``steps`` and ``seed`` change nothing."""
         columns = tokens.shape[1]
         padded = F.pad(tokens, (0, 0, 0, max(0, SHORTEST - columns)))

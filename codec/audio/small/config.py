@@ -44,17 +44,25 @@ class SmallConfig:
     frame_dim: int = 192  # convolutions over synthesis frames after the token decoder
     frame_depth: int = 3
     refiner_dim: int = 192
-    refiner_depth: int = 6
+    refiner_depth: int = 6  # 0: there is none
     vocoder_dim: int = 256
     vocoder_depth: int = 6
+    pitch: int = 0  # 1: the decoder is told the pitch
+    rounds: int = 0  # of fast consistency after the vocoder; 0: twelve plain ones
 
     def __post_init__(self) -> None:
-        whole = {k: v for k, v in asdict(self).items() if k != "reach"}
-        depths = [v for k, v in whole.items() if k.endswith("depth")]
+        may_be_zero = ("reach", "pitch", "rounds", "refiner_depth")
+        whole = {k: v for k, v in asdict(self).items() if k not in may_be_zero}
+        depths = [v for k, v in asdict(self).items() if k.endswith("depth")]
         possible = all(type(n) is int and 1 <= n <= 1 << 16 for n in whole.values())
         possible = possible and isinstance(self.reach, int | float) and 0 <= self.reach <= 60
+        possible = possible and all(
+            type(n) is int and n >= 0 for n in (self.pitch, self.rounds, self.refiner_depth)
+        )
         if (
             not possible
+            or self.pitch > 1
+            or self.rounds > 256
             or self.stack not in (1, 2, 4)
             or max(depths) > 64
             or self.stages > 64
@@ -107,13 +115,14 @@ class SmallConfig:
         return SmallConfig(**values)
 
 
+ROUNDS = 32
 CONFIGS = {
-    "small": SmallConfig(),
-    "small-50": SmallConfig(stack=1),
-    "small-12": SmallConfig(stack=4),
+    "small": SmallConfig(pitch=1, rounds=ROUNDS),
+    "small-50": SmallConfig(stack=1, pitch=1, rounds=ROUNDS),
+    "small-12": SmallConfig(stack=4, pitch=1, rounds=ROUNDS),
     "tiny": SmallConfig(  # to try the recipes out in seconds
         mae_dim=32, mae_depth=2, mae_heads=2, semantic=32, acoustic=16, stages=3, latent=8, dim=32,
         heads=2, encoder_depth=1, decoder_depth=1, frame_dim=32, frame_depth=1, refiner_dim=32,
-        refiner_depth=1, vocoder_dim=32, vocoder_depth=1,
+        refiner_depth=1, vocoder_dim=32, vocoder_depth=1, pitch=1, rounds=4,
     ),
 }  # fmt: skip

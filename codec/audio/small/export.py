@@ -3,6 +3,7 @@ file at no audible cost, everything else in half precision."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,10 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
     """Export the averaged weights of all stages beside ``checkpoint``, which is one of them.
 
     Until ``audio-sound`` has been trained the vocoder of ``audio-vocoder`` takes its place, until
-    ``audio-decoder`` the decoder of ``audio-tokens``; without ``audio-refiner`` the refiner changes
-    nothing but adds its noise. What no stage has trained again is that of the model which a run
-    began with, its prior too, which fits its tokens less well than one of ``audio-prior`` would.
+    ``audio-decoder`` the decoder of ``audio-tokens``; without ``audio-refiner`` there is none: a
+    refiner fits the decoder that it was trained with. What no stage has trained again is that of
+    the model which a run began with, its prior too, which fits its tokens less well than one of
+    ``audio-prior`` would.
 
     Raises ``ModelError`` when ``audio-mae``, ``audio-tokens`` or a vocoder is missing, or the model
     that a run began with is not installed.
@@ -123,15 +125,19 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
             if key.startswith(theirs):
                 weights[ours + key.removeprefix(theirs)] = value
     recipe = next(s["recipe"] for s in states.values() if s["recipe"] is not None)
-    model = SmallSemantiCodec(CONFIGS[recipe.get("model", "small")])
+    config = CONFIGS[recipe.get("model", "small")]
+    if "audio-refiner" not in training:
+        config = replace(config, refiner_depth=0)
+    model = SmallSemantiCodec(config)
     begun = model.state_dict()
     tables: Arrays = {}
     if "started_from" in training:
         info = find(training["started_from"]["id"])
-        begun = read_small(info).state_dict()
+        begun |= {k: v for k, v in read_small(info).state_dict().items() if k in begun}
         tables = {k: v for k, v in read_tensors(info).items() if k.startswith(TABLE_PREFIX)}
     try:
-        model.load_state_dict({**begun, **weights})
+        known = {k: v for k, v in weights.items() if not k.startswith("refiner.") or k in begun}
+        model.load_state_dict({**begun, **known})
     except RuntimeError as error:
         raise ModelError(f"the stages in {runs} are of different sizes: {error}") from error
     return write_small(out, model, name=name, training=training, tables=tables, overwrite=overwrite)

@@ -10,13 +10,16 @@ fifty times smaller and is meant for a processor.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from laconic.codec.audio.pitch import HOP as PITCH_HOP
 from laconic.codec.audio.small.config import RATE, SmallConfig
 from laconic.codec.audio.small.consistency import Consistency
-from laconic.codec.audio.small.frontend import Analysis
+from laconic.codec.audio.small.frontend import Analysis, Synthesis
 from laconic.codec.audio.small.mae import MaskedAutoencoder, patches_of
 from laconic.codec.audio.small.refiner import Refiner
 from laconic.codec.audio.small.tokens import TokenAutoencoder
@@ -34,10 +37,12 @@ class SmallSemantiCodec(nn.Module):
         self.config = config
         self.hop, self.positions, self.window = config.hop, config.positions, config.window
         self.vocabularies = (config.semantic, *(config.acoustic,) * config.stages)
-        self.analysis = Analysis()
+        self.knots = config.hop // PITCH_HOP if config.pitch else 0
+        self.analysis, self.synthesis = Analysis(), Synthesis()
         self.mae = MaskedAutoencoder(config)
         self.tokens = TokenAutoencoder(config)
-        self.refiner = Refiner(config)
+        self.refiner = Refiner(config) if config.refiner_depth else None
+        self.refines = self.refiner is not None
         self.vocoder = Vocoder(config.vocoder_dim, config.vocoder_depth)
         self.consistency = Consistency()
 
@@ -53,8 +58,18 @@ class SmallSemantiCodec(nn.Module):
         return self.tokens.encode(patches, self.mae(patches), streams)
 
     @torch.no_grad()
-    def decode(self, tokens: Tensor, *, steps: int, seed: int) -> Tensor:
-        """int64 ``[B, columns * positions, streams]`` -> ``[B, columns * hop]`` in [-1, 1].
+    def decode(
+        self,
+        tokens: Tensor,
+        *,
+        steps: int,
+        seed: int,
+        pitch: Tensor | None = None,
+        gains: Tensor | None = None,
+    ) -> Tensor:
+        """int64 ``[B, columns * positions, streams]`` -> ``[B, columns * hop]`` in [-1, 1], by the
+        ``pitch`` ``[B, columns * knots]`` if it is known and the model uses it, and louder by the
+        ``gains`` ``[B, columns]`` in nepers.
 
         Raises ``ParameterError`` for more columns than a window holds, a part of a column, or
         tokens outside their alphabets.
@@ -65,13 +80,56 @@ class SmallSemantiCodec(nn.Module):
                 f"{tokens.shape[1]} tokens per stream are no whole columns of {self.positions}"
             )
         limits = torch.tensor(self.vocabularies[: tokens.shape[2]], device=tokens.device)
-        if bool((tokens < 0).any()) or bool((tokens >= limits).any()):
+        least = -1 if self.knots and tokens.shape[2] > 1 else 0
+        present = tokens[..., : max(1, tokens.shape[2] + least)]
+        if (
+            bool((present < 0).any())
+            or bool((tokens < least).any())
+            or bool((tokens >= limits).any())
+        ):
             raise ParameterError("tokens outside their alphabets: they are of another model")
-        mel = self.tokens.decode(tokens)
+        mel = self.tokens.decode(tokens, pitch)
         if steps:
+            if self.refiner is None:
+                raise ParameterError("this model has no refiner: leave the steps out")
             mel = self.refiner.refine(mel, steps, seed)
-        wave: Tensor = self.consistency(self.vocoder(mel), mel)
+        if gains is not None:
+            mel = mel + self._by_frame(gains)[..., None]
+        wave: Tensor = self.vocoder(mel)
+        rounds = self.config.rounds
+        wave = self.consistency.fast(wave, mel, rounds) if rounds else self.consistency(wave, mel)
         return wave.clamp(-1, 1)
+
+    def _by_frame(self, gains: Tensor) -> Tensor:
+        """``[B, columns]`` -> ``[B, frames]``, without jumps."""
+        frames = self.config.frames
+        steps = gains.float().repeat_interleave(frames, dim=1)
+        padded = F.pad(steps[:, None], (frames // 2, frames // 2), mode="replicate")
+        return F.avg_pool1d(padded, frames + 1, stride=1)[:, 0]
+
+    @torch.no_grad()
+    def loudness(self, wave: Tensor) -> Tensor:
+        """Log magnitudes ``[B, columns]`` of ``[B, samples]``."""
+        padded = F.pad(wave.float(), (0, -wave.shape[-1] % self.hop))
+        return self._loudness(self.synthesis(padded))
+
+    @torch.no_grad()
+    def decoded_loudness(self, tokens: Tensor, pitch: Tensor | None) -> Tensor:
+        """Log magnitudes ``[B, columns]`` of what tokens decode to."""
+        return self._loudness(self.tokens.decode(tokens, pitch))
+
+    def _loudness(self, mel: Tensor) -> Tensor:
+        # The bands' filters have equal areas: their widths weigh the energies.
+        widths = (self.synthesis.bank > 0).sum(0)
+        energy = (2 * mel).exp() @ widths.to(mel.dtype)  # [B, frames]
+        return energy.unflatten(1, (-1, self.config.frames)).mean(-1).clamp(min=1e-12).log() / 2
+
+    def strengths(self, stream: int) -> NDArray[np.float64]:
+        """Squared lengths of the entries of an acoustic stream."""
+        found: NDArray[np.float64] = (
+            self.tokens.quantiser.codebooks[stream - 1].double().square().sum(1).numpy()
+        )
+        return found
 
     def _check(self, columns: int, streams: int) -> None:
         if not 1 <= columns <= self.window:

@@ -62,19 +62,21 @@ class ResidualQuantiser(nn.Module):
         return flat.view(*latents.shape[:-1], stages)
 
     def decode(self, indices: Tensor) -> Tensor:
-        """Latents ``[B, N, width]`` of indices ``[B, N, stages]``; zero for no stages."""
+        """Latents ``[B, N, width]`` of indices ``[B, N, stages]``; an index of -1 adds nothing."""
         total = self.codebooks.new_zeros(*indices.shape[:-1], self.codebooks.shape[-1])
         for stage in range(indices.shape[-1]):
-            total = total + self.codebooks[stage][indices[..., stage]]
+            index = indices[..., stage, None]
+            entry = self.codebooks[stage][index[..., 0].clamp(min=0)]
+            total = total + torch.where(index >= 0, entry, 0.0)
         return total
 
     def forward(self, latents: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
-        """Training: latents ``[B, N, width]`` and stages per sample ``[B]`` -> quantised latents
-        with straight-through gradient, and the commitment loss."""
+        """Training: latents ``[B, N, width]`` and stages per sample ``[B]`` or position ``[B, N]``
+        -> quantised latents with straight-through gradient, and the commitment loss."""
         batch, count, width = latents.shape
         x = latents.float()
         target = x.detach().reshape(-1, width)
-        repeated = used.repeat_interleave(count)
+        repeated = used.flatten() if used.ndim == 2 else used.repeat_interleave(count)
         total = torch.zeros_like(target)
         commitment = x.new_zeros(())
         for stage in range(int(used.max())):

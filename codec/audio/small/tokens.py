@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from laconic.codec.audio.small.config import MEL_BANDS, PATCH_HOP, RATE, SmallConfig
+from laconic.codec.audio.small.harmonics import PitchInput
 from laconic.codec.audio.small.kmeans import SemanticCodebook
 from laconic.codec.audio.small.layers import ConvBlock, TransformerBlock, rotary
 from laconic.codec.audio.small.mae import PIXELS, stacked
@@ -68,7 +69,7 @@ class AcousticEncoder(nn.Module):
 
 
 class TokenDecoder(nn.Module):
-    """Centroids and acoustic latents -> log-mel frames."""
+    """Centroids, acoustic latents and the pitch -> log-mel frames."""
 
     def __init__(self, config: SmallConfig) -> None:
         super().__init__()
@@ -78,6 +79,7 @@ class TokenDecoder(nn.Module):
         self.transformer = LocalTransformer(config, config.decoder_depth)
         width = config.frame_dim // config.positions
         self.spread = nn.Linear(config.dim, config.frames * width)
+        self.pitch = PitchInput(config.frame_dim) if config.pitch else None
         self.blocks = nn.ModuleList(
             ConvBlock(config.frame_dim, 3 * config.frame_dim, 1 / config.frame_depth)
             for _ in range(config.frame_depth)
@@ -85,13 +87,15 @@ class TokenDecoder(nn.Module):
         self.norm = nn.LayerNorm(config.frame_dim, eps=1e-6)
         self.head = nn.Linear(config.frame_dim, MEL_BANDS)
 
-    def forward(self, centroids: Tensor, latents: Tensor) -> Tensor:
-        """``[B, N, K mae_dim]``, ``[B, N, latent]`` -> log-mel ``[B, T, 80]``, ten frames per
-        0.16 s."""
+    def forward(self, centroids: Tensor, latents: Tensor, track: Tensor | None = None) -> Tensor:
+        """``[B, N, K mae_dim]``, ``[B, N, latent]``, ``[B, T / 2]`` -> log-mel ``[B, T, 80]``, ten
+        frames per 0.16 s."""
         x = self.transformer(self.centroid(centroids) + self.latent(latents))
         batch, count, _ = x.shape
         grid = self.spread(x).view(batch, count // self.positions, self.positions, self.frames, -1)
         hidden = grid.transpose(2, 3).reshape(batch, count // self.positions * self.frames, -1)
+        if self.pitch is not None and track is not None:
+            hidden = hidden + self.pitch(track)
         for block in self.blocks:
             hidden = block(hidden)
         mel: Tensor = self.head(self.norm(hidden)).float() * MEL_SCALE + MEL_MEAN
@@ -122,8 +126,9 @@ class TokenAutoencoder(nn.Module):
         semantic, latents = self.latents(patches, features)
         return torch.cat([semantic[..., None], self.quantiser.encode(latents, streams - 1)], -1)
 
-    def decode(self, tokens: Tensor) -> Tensor:
-        """Log-mel ``[B, T, 80]`` of tokens ``[B, N, streams]``."""
+    def decode(self, tokens: Tensor, track: Tensor | None = None) -> Tensor:
+        """Log-mel ``[B, T, 80]`` of tokens ``[B, N, streams]``, the later of which may be -1 where
+        they are absent, and of the pitch ``[B, T / 2]``."""
         latents = self.quantiser.decode(tokens[..., 1:])
-        mel: Tensor = self.decoder(self.semantic.centroids[tokens[..., 0]], latents)
+        mel: Tensor = self.decoder(self.semantic.centroids[tokens[..., 0]], latents, track)
         return mel

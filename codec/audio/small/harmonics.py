@@ -1,0 +1,71 @@
+"""Where the harmonics of a pitch lie in the bands of the synthesis spectrogram.
+
+The decoder is told the pitch (:mod:`laconic.codec.audio.pitch`) as what it does to a spectrogram:
+how much the log-mel of a flat row of harmonics stands above or below that of noise of equal power.
+Bands that hold several harmonics get zero, so the same input serves low and high voices.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from laconic.codec.audio.pitch import MAX_JUMP, STEPS, hertz
+from laconic.codec.audio.small.config import MEL_BANDS, RATE
+from laconic.codec.audio.small.frontend import FFT, mel_bank
+
+FINE = 4  # rows of the table per step
+LEAST = -3.0  # nepers, between harmonics
+
+
+def comb_table() -> Tensor:
+    """Log-mel of harmonics over log-mel of noise: ``[FINE * STEPS, 80]``."""
+    bank = mel_bank(MEL_BANDS).double().numpy()  # [bins, 80]
+    bins = FFT // 2 + 1
+    rows = []
+    for f0 in hertz(1 + np.arange(FINE * STEPS) / FINE):
+        centres = np.arange(f0, RATE / 2 + f0, f0) * FFT / RATE  # in bins
+        offsets = np.arange(bins)[None] - centres[:, None]
+        near = np.abs(offsets) < 2
+        d = np.where(near & (np.abs(np.abs(offsets) - 1) > 1e-6), offsets, 0.5)
+        lobe = np.where(near, np.sinc(d) / (1 - d**2), 0.0)
+        lobe = np.where(near & (np.abs(np.abs(offsets) - 1) <= 1e-6), 0.5, lobe)
+        power = (lobe**2).sum(0)
+        # Of equal power: a harmonic stands for f0 of bandwidth, a bin of noise for one bin, 1.5
+        # being the noise bandwidth of the window.
+        amplitude = np.sqrt(power * f0 * FFT / RATE / 1.5)
+        rows.append(np.log(np.maximum(amplitude @ bank, 1e-9) / (np.ones(bins) @ bank)))
+    return torch.from_numpy(np.clip(np.stack(rows), LEAST, -LEAST)).float()
+
+
+class PitchInput(nn.Module):
+    """Tracks of pitch -> what is added to the decoder's frames; begins as zero."""
+
+    table: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("table", comb_table(), persistent=False)
+        self.into = nn.Linear(MEL_BANDS + 2, width, bias=False)
+        nn.init.zeros_(self.into.weight)
+
+    def forward(self, track: Tensor) -> Tensor:
+        """``[B, T / 2]`` steps (0 where there is no pitch, -1 where none is known) ->
+        ``[B, T, width]``."""
+        values = track.float()
+        padded = torch.cat([values[:, :1], values, values[:, -1:]], dim=1)
+
+        def toward(other: Tensor) -> Tensor:
+            close = ((other - values).abs() <= MAX_JUMP) & (other > 0)
+            return values + 0.25 * torch.where(close, other - values, 0.0)
+
+        pair = torch.stack([toward(padded[:, :-2]), toward(padded[:, 2:])], dim=-1)
+        steps = pair.flatten(1)  # [B, T], frames lie a quarter of a knot from its middle
+        voiced = (track > 0).repeat_interleave(2, dim=1)
+        known = (track >= 0).repeat_interleave(2, dim=1)
+        index = ((steps - 1) * FINE).round().long().clamp(0, len(self.table) - 1)
+        comb = torch.where(voiced[..., None], self.table[index], 0.0)
+        told = torch.stack([voiced, known], dim=-1).to(comb.dtype)
+        added: Tensor = self.into(torch.cat([comb, told], dim=-1))
+        return added
