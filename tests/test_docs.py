@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ import pytest
 from click.testing import CliRunner
 from films import moving
 from films import write as write_film
-from pictures import scene
+from pictures import scene, textured
 from PIL import Image as Pillow
 
 from laconic import codec
@@ -77,13 +78,17 @@ def write_samples(folder: Path) -> None:
         icon = scene(8, 8, 1, seed=number)[..., 0]
         Pillow.fromarray(icon // 64).save(folder / "icons" / f"{number}.png")
     for name in ("photo.png", "photo.jpg", "album/a.png", "album/b.png"):
-        Pillow.fromarray(scene(72, 96, seed=len(name))).save(folder / name)
+        Pillow.fromarray(textured(72, 96).pixels).save(folder / name)
     rows = "".join(f"{n},{n % 3},{n % 3 * 2}\n" for n in range(60))
     (folder / "table.csv").write_text("id,kind,size\n" + rows)
     np.save(folder / "digits.npy", np.indices((60, 4)).sum(0).astype(np.uint8) % 5)
     sound = np.sin(np.arange(16000) / 9) * np.hanning(16000) / 3
     write_audio(Audio(sound[None].astype(np.float32), 16000), folder / "speech.wav")
-    write_film(folder / "clip.mp4", moving(40, 16, 24), codec="libx264", layout="yuv420p")
+    film = moving(40, 16, 24)
+    write_film(
+        folder / "clip.mp4", film, codec="libx264", layout="yuv420p", audio=("aac",),
+        base=Fraction(1, 12800),
+    )  # fmt: skip
 
 
 @pytest.fixture
