@@ -68,33 +68,35 @@ def _in_haste() -> Iterator[None]:
     once, where numba goes through all its candidates at every place.
     """
     from numba.core.compiler_lock import global_compiler_lock
-    from numba.core.types import Boolean, Float, Integer, Literal, unliteral
     from numba.core.types.functions import BaseFunction
 
+    functions: Any = BaseFunction
+    types: Any = _numba().types
     known: dict[Any, Any] = {}
 
     def remembered(self: Any, context: Any, arguments: Any, named: Any) -> Any:
-        numbers = all(isinstance(t, Integer | Boolean | Float) for t in arguments)
+        numbers = all(isinstance(t, types.Number | types.Boolean) for t in arguments)
         if named or not numbers or getattr(self.typing_key, "__module__", "") != "_operator":
             return resolve(self, context, arguments, named)
-        key = (self.typing_key, *map(unliteral, arguments))
+        key = (self.typing_key, *map(types.unliteral, arguments))
         if key in known:
             signature, implementation = known[key]
             self._impl_keys[signature.args] = implementation
             return signature
         signature = resolve(self, context, arguments, named)
-        if not any(isinstance(t, Literal) for t in signature.args):
+        if not any(isinstance(t, types.Literal) for t in signature.args):
             known[key] = signature, self._impl_keys[signature.args]
         return signature
 
     with global_compiler_lock:
-        resolve, collects = BaseFunction.get_call_type, gc.isenabled()
+        resolve: Any = functions.get_call_type
+        collects = gc.isenabled()
         gc.disable()
-        BaseFunction.get_call_type = remembered
+        functions.get_call_type = remembered
         try:
             yield
         finally:
-            BaseFunction.get_call_type = resolve
+            functions.get_call_type = resolve
             if collects:
                 gc.enable()
 
