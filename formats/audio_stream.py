@@ -224,7 +224,7 @@ class StreamResampler:
 
     def push(self, block: Block) -> Block:
         """``[C, n]`` at the source's rate -> ``[C, m]`` at the target's, m >= 0."""
-        if not self._resamplers:
+        if not self._resamplers or not block.shape[1]:  # FFmpeg calls no samples no memory
             return block
         return self._run([self._frame(row) for row in block])
 

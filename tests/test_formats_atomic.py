@@ -254,7 +254,9 @@ def test_every_codec_killed_at_random_moments_leaves_old_or_new_and_nothing_else
     tiny_audio.install(rule_store, monkeypatch)
     tiny_audio.install(rule_store, monkeypatch, prior=False)
     prompt_models.install(rule_store)
-    lines, new, seconds = tasks(tmp_path), {}, {}
+    lines = tasks(tmp_path)
+    new: dict[str, bytes] = {}
+    seconds: dict[str, float] = {}
     for name, line in lines.items():
         for _ in range(2):  # the first loads models and compiles loops
             start = time.perf_counter()
