@@ -1,6 +1,7 @@
-"""Independent pieces of work in worker processes, each with its share of the processor's threads.
+"""Independent pieces of work, in threads or in worker processes with a share of the cores each.
 
-Used where many files are coded or measured. Chunks of one film have processes of their own
+Threads (`share`) are for compiled loops, which hold no lock: tiles of a picture, blocks of a table.
+Processes (`spread`) are for whole files. Chunks of one film have processes of their own
 (`codec.video.stream.fitting`), because they report progress and can be asked to stop.
 """
 
@@ -8,10 +9,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
+MOST = 64  # threads
+
+
+def cores() -> int:
+    """Threads to use: one for each core of this process, or as OMP_NUM_THREADS says."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    if said.isdigit() and int(said):
+        return min(MOST, int(said))
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(MOST, count or 1)
+
+
+def share(task: Callable[[Piece], Result], pieces: Sequence[Piece], threads: int) -> list[Result]:
+    """What ``task`` makes of every piece, as many at a time as there are threads."""
+    if threads < 2 or len(pieces) < 2:
+        return [task(piece) for piece in pieces]
+    with ThreadPoolExecutor(min(threads, len(pieces))) as pool:
+        return list(pool.map(task, pieces))
 
 
 def spread(
@@ -37,7 +57,7 @@ def spread(
         count,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_limit_threads,
-        initargs=(count,),
+        initargs=(max(1, cores() // count),),
     ) as pool:
         futures = {pool.submit(task, piece): piece for piece in pieces}
         try:
@@ -48,6 +68,6 @@ def spread(
             raise
 
 
-def _limit_threads(workers: int) -> None:
+def _limit_threads(threads: int) -> None:
     """Before torch is imported, which many pieces of work never do."""
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    os.environ["OMP_NUM_THREADS"] = str(threads)

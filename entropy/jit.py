@@ -86,6 +86,7 @@ class _Kernel:
         numba: Any = _numba()
         options: dict[str, Any] = {
             "nogil": True,
+            "no_cfunc_wrapper": True,
             "fastmath": {"contract", "reassoc"} if self._fused else False,
         }
         try:

@@ -141,3 +141,45 @@ assert codec.from_pretrained("photo").info.codec == "photo"
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_a_picture_is_coded_without_the_compilers_of_torch(tmp_path: Path) -> None:
+    """They take longer to import than the rest of torch."""
+    code = """
+import sys
+import numpy as np
+from laconic import codec
+coded = codec.encode(np.zeros((16, 16, 3), np.uint8), codec="mlic")
+assert codec.decode(coded).pixels.shape == (16, 16, 3)
+print([m for m in ("torch._dynamo", "sympy", "triton") if m in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_worker_processes_share_the_threads_of_their_caller(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("""
+import os
+from laconic.codec.workers import cores, spread
+
+def threads(_):
+    return cores()
+
+if __name__ == "__main__":
+    print(cores(), *(found for _, found in spread(threads, [1, 2], 2, in_order=True)))
+""")
+
+    for said, expected in (("4", "4 2 2"), ("1", "1 1 1")):
+        environment = {**os.environ, "OMP_NUM_THREADS": said}
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == expected

@@ -458,7 +458,7 @@ def _mix(
 @jit
 def _cumulative(
     level: int, levels: int, parts: int, weight: Doubles, gain: Doubles, origin: Doubles,
-    leaf: Doubles, rise: Doubles,
+    leaf: Floats, rise: Floats,
 ) -> float:  # fmt: skip
     """C(level) for 0 < level < levels, an integer."""
     total, last = 0.0, leaf.size - 1
@@ -477,7 +477,7 @@ def _cumulative(
 @jit
 def _find(
     slot: np.float64, levels: int, parts: int, weight: Doubles, gain: Doubles, origin: Doubles,
-    leaf: Doubles, rise: Doubles, found: Doubles,
+    leaf: Floats, rise: Floats, found: Doubles,
 ) -> int:  # fmt: skip
     """The sample whose interval holds `slot`; its start and width go to `found`.
 

@@ -102,7 +102,7 @@ _tile: Any = None
 
 def _intrinsic(numba: Any) -> Any:
     """ROWS samples and COLUMNS outputs, from places in flattened arrays."""
-    from llvmlite import binding, ir
+    from llvmlite import binding, ir  # type: ignore[import-untyped]
     from numba.core import cgutils
 
     word, number, place = ir.IntType(16), ir.IntType(32), ir.IntType(64)

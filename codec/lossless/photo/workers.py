@@ -12,7 +12,7 @@ from laconic.codec.lossless.photo import rans, wave
 from laconic.codec.lossless.photo.adapter import adapt
 from laconic.codec.lossless.photo.network import PhotoModel, load_model
 from laconic.codec.lossless.photo.wave import Samples
-from laconic.codec.lossless.threads import cores
+from laconic.codec.workers import cores
 from laconic.formats.errors import FormatError
 
 Part = tuple[bytes, tuple[int, int, int], Samples | None]

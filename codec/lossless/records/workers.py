@@ -14,7 +14,7 @@ from laconic.codec.lossless.circuits.integer import IntegerCircuit
 from laconic.codec.lossless.records.blocks import Intervals, Layout, Rows, decode_rows, intervals_of
 from laconic.codec.lossless.records.schema import Field
 from laconic.codec.lossless.records.small import SmallNetwork
-from laconic.codec.lossless.threads import cores, share
+from laconic.codec.workers import cores, share
 
 
 @dataclass(frozen=True)
