@@ -233,7 +233,7 @@ def test_stages_are_trained_resumed_and_exported(sounds, tmp_path, monkeypatch):
     assert torch.equal(again["average"]["semantic.centroids"], model.tokens.semantic.centroids)
     resumed = audio.run(
         "audio-tokens",
-        changes | {"minutes": 0.02},
+        changes | {"minutes": 0.02 + again["seconds"] / 20},
         [sounds],
         further / "audio-tokens",
         resume=True,
