@@ -134,8 +134,18 @@ def _check_raw(options: dict[str, Any]) -> None:
 
 def _as_raw(source: Any, options: dict[str, Any]) -> None:
     """Make ``source`` the samples without a header that its bytes are."""
+    from laconic.codec import media, registry
     from laconic.formats.audio_stream import AudioSource, Raw
+    from laconic.formats.container import Media
     from laconic.formats.errors import ParameterError
+
+    if options["codec"] is not None:
+        name = options["codec"].partition(":")[0]
+        kind = registry.get(name).media
+        if kind != Media.AUDIO:
+            raise ParameterError(
+                f"--format says how a sound is stored: {name} codes {media.of(kind).plural}"
+            )
 
     if looks_like_sound(source.head[:12]):
         raise ParameterError(
