@@ -2,11 +2,13 @@
 
     python benchmarks/audio_table.py --data DIR --json benchmarks/results/audio_table.json
         [--model MODEL] [--limit N] [--metrics pesq,stoi,...] [--streams 1,2,...] [--steps 0,4]
-        [--only ours | others | savings] [--kind speech | other]
+        [--only ours | others | savings] [--kind speech | men | women | other]
 
 ``DIR`` holds sounds whose names begin with the source before the first dash; those of SPEECH are
-speech, the rest music or effects. PESQ, STOI, ESTOI and ViSQOL (speech mode, polynomial map, 16
-kHz) are measured on speech only. Sizes are those of whole files. Codec 2 is measured where its
+speech, "men" and "women" are groups of voices of their own, the rest music or effects. PESQ, STOI,
+ESTOI, ViSQOL (speech mode, polynomial map, 16 kHz), lost voice and pitch are measured on voices
+only. A run of one kind keeps what is known of the others. Sizes are those of whole files. Codec 2
+is measured where its
 tools ``c2enc`` and ``c2dec`` are installed. What the entropy coding saves is counted on the same
 files against tokens of fixed length.
 """
@@ -34,6 +36,7 @@ from laconic.codec.audio.loading import LoadedModel, load
 from laconic.codec.audio.options import AudioDecodeOptions, AudioOptions
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
 from laconic.codec.evaluate import sound as metrics
+from laconic.codec.evaluate import voice
 from laconic.codec.evaluate.baselines import sounds as baselines
 from laconic.codec.evaluate.items import Item, find_items
 from laconic.entropy.token_prior import TokenPrior
@@ -56,6 +59,10 @@ MEASURES: dict[str, tuple[Callable[[Audio, Audio], float], bool]] = {
     "visqol": (metrics.visqol, True),
     "log_mel": (lambda a, b: log_mel(a, b), False),
     "mr_stft": (metrics.stft_distance, False),
+    "voicing": (voice.voiced_lost, True),
+    "f0": (voice.f0_error, True),
+    "level": (voice.level_error, False),
+    "lines": (voice.frame_lines, False),
 }
 
 
@@ -75,7 +82,9 @@ def log_mel(a: Audio, b: Audio) -> float:
 
 
 def kind_of(item: Item) -> str:
-    """Speech or other."""
+    """Speech, men, women or other."""
+    if (source := item.path.name.split("-")[0]) in ("men", "women"):
+        return source
     return "speech" if item.path.name.startswith(SPEECH) else "other"
 
 
@@ -152,7 +161,7 @@ def measure(
         row["seconds"].append(item.original.seconds)
         for measure_name in wanted:
             compute, speech_only = MEASURES[measure_name]
-            if speech_only and kind != "speech":
+            if speech_only and kind == "other":
                 continue
             try:
                 row[measure_name].append(compute(item.original, decoded))
@@ -206,7 +215,7 @@ def main() -> None:
     parser.add_argument("--model", default=SemantiCodec.default_model)
     parser.add_argument("--limit", type=int, help="sounds of each source")
     parser.add_argument("--metrics", default=",".join(MEASURES))
-    parser.add_argument("--kind", choices=["speech", "other"])
+    parser.add_argument("--kind", choices=["speech", "men", "women", "other"])
     parser.add_argument("--streams", default=",".join(map(str, LADDER)))
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
     parser.add_argument("--only", choices=["ours", "others", "savings"])
@@ -235,11 +244,13 @@ def main() -> None:
     if arguments.only in (None, "ours"):
         result["model"] = {"name": model.info.name, "id": model.info.id}
         ladder, steps = (list(map(int, x.split(","))) for x in (arguments.streams, arguments.steps))
-        result["ours"] = []
+        kept = {kind_of(item) for item in items}
+        result["ours"] = [r for r in result.get("ours", []) if r["kind"] not in kept]
         for name, run in ours(items, model, ladder, steps):
             result["ours"] += measure(items, name, run, wanted)
     if arguments.only in (None, "others"):
-        result["others"] = []
+        kept = {kind_of(item) for item in items}
+        result["others"] = [r for r in result.get("others", []) if r["kind"] not in kept]
         for kbps in OPUS:
             result["others"] += measure(items, f"Opus {kbps} kbit/s", opus(kbps), wanted)
         if shutil.which("c2enc"):

@@ -38,11 +38,15 @@ def audio_training() -> str:
 def audio_rows(kind: str) -> str:
     """Sounds of one kind: ours at every rate, then other codecs."""
     found = load("audio_table")
-    measures = ("visqol", "pesq", "stoi", "estoi", "log_mel", "mr_stft")
-    if kind != "speech":
-        measures = ("log_mel", "mr_stft")
-    titles = {"visqol": "ViSQOL", "pesq": "PESQ", "stoi": "STOI", "estoi": "ESTOI",
-              "log_mel": "log-mel", "mr_stft": "STFT"}  # fmt: skip
+    measures: tuple[str, ...] = (
+        "visqol", "pesq", "stoi", "log_mel", "voicing", "f0", "level", "lines",
+    )  # fmt: skip
+    if kind == "other":
+        measures = ("log_mel", "mr_stft", "level", "lines")
+    titles = {"visqol": "ViSQOL", "pesq": "PESQ", "stoi": "STOI", "log_mel": "log-mel",
+              "mr_stft": "STFT", "voicing": "voice lost, %", "f0": "pitch, semitones",
+              "level": "level, dB", "lines": "lines, dB"}  # fmt: skip
+    digits = {"stoi": 3, "log_mel": 3, "mr_stft": 3, "voicing": 1, "lines": 1}
     rows = [r for r in (*found["ours"], *found["others"]) if r["kind"] == kind]
     measures = tuple(m for m in measures if any(m in r for r in rows))
     return table(
@@ -50,10 +54,7 @@ def audio_rows(kind: str) -> str:
         [
             " | ".join(
                 [r["codec"], f"{r['bytes']:,}", f"{r['kbps']:.3f}"]
-                + [
-                    f"{r[m]:.{2 if m in ('visqol', 'pesq') else 3}f}" if m in r else "-"
-                    for m in measures
-                ]
+                + [f"{r[m]:.{digits.get(m, 2)}f}" if m in r else "-" for m in measures]
             )
             for r in rows
         ],

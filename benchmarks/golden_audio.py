@@ -33,7 +33,11 @@ from tiny_audio import NAME, install, melody  # noqa: E402
 from tiny_prior import VOCABULARIES  # noqa: E402
 
 PLAIN = NAME + "-plain"
-SHIPPED = {"small": "semanticodec-small", "small-2": "semanticodec-small-2"}
+SHIPPED = {
+    "small": "semanticodec-small",
+    "small-2": "semanticodec-small-2",
+    "small-3": "semanticodec-small-3",
+}
 
 
 def encoded(sound: Audio, model: str, **options: Any) -> bytes:

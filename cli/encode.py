@@ -32,6 +32,8 @@ from laconic.cli.options import (
     wants_progress,
 )
 from laconic.cli.tables import MediaTable
+from laconic.formats.audio import looks_like_sound
+from laconic.formats.audio_stream import RAW_FORMATS
 
 FIRST = [("input", "input", ""), ("output", "output", ""), ("input_bytes", "from bytes", ","),
          ("bytes", "bytes", ","), ("ratio", "ratio", ".1f")]  # fmt: skip
@@ -57,6 +59,12 @@ EXAMPLES = (
 @click.option("--model", cls=Flag, group=SEVERAL, shell_complete=complete_model,
               help="Model: name, id or file.  [default: the codec's own]")  # fmt: skip
 @shared(("verify",), SEVERAL, {})
+@click.option("--format", "raw_format", cls=Flag, group="Sounds", type=click.Choice(RAW_FORMATS),
+              help="The input is samples without a header.")  # fmt: skip
+@click.option("--rate", cls=Flag, group="Sounds", type=click.IntRange(1),
+              help="Of samples without a header, in Hz.")  # fmt: skip
+@click.option("--channels", cls=Flag, group="Sounds", type=click.IntRange(1),
+              help="Of samples without a header, interleaved.  [default: 1]")  # fmt: skip
 @codec_flags()
 @output("-o", "--output", help="Output file; '-' is stdout.")
 @output("--output-dir", help="Folder for the outputs; the structure of input folders is kept.")
@@ -82,6 +90,7 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     if len(given) > 1:
         names = " and ".join("--" + n.replace("target_bytes", "target-size") for n in given)
         raise click.UsageError(f"{names} exclude each other: give one of them")
+    _check_raw(options)
     codec = options["codec"]
     medium = None if codec is None else media.of(registry.get(codec.partition(":")[0]).media)
     if medium is not None and medium.folders:
@@ -110,6 +119,44 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     return code
 
 
+def _check_raw(options: dict[str, Any]) -> None:
+    """Raises ``UsageError`` for one of --format and --rate without the other."""
+    if options["raw_format"] is None:
+        for name in ("rate", "channels"):
+            if options[name] is not None:
+                raise click.UsageError(
+                    f"--{name} is of samples without a header: say their --format too, or leave it"
+                    " out"
+                )
+    elif options["rate"] is None:
+        raise click.UsageError("samples without a header need their --rate, such as --rate 16000")
+
+
+def _as_raw(source: Any, options: dict[str, Any]) -> None:
+    """Make ``source`` the samples without a header that its bytes are."""
+    from laconic.codec import media, registry
+    from laconic.formats.audio_stream import AudioSource, Raw
+    from laconic.formats.container import Media
+    from laconic.formats.errors import ParameterError
+
+    if options["codec"] is not None:
+        name = options["codec"].partition(":")[0]
+        kind = registry.get(name).media
+        if kind != Media.AUDIO:
+            raise ParameterError(
+                f"--format says how a sound is stored: {name} codes {media.of(kind).plural}"
+            )
+
+    if looks_like_sound(source.head[:12]):
+        raise ParameterError(
+            "the input has a header, which says format, rate and channels: leave --format,"
+            " --rate and --channels out"
+        )
+    raw = Raw(options["raw_format"], options["rate"], options["channels"] or 1)
+    source.value = AudioSource(source.value, raw)
+    source.head, source.suffixes = b"", ()
+
+
 def encode_one(job: Job) -> dict[str, Any]:
     """Encode one input; returns a row of the table."""
     from laconic import codec
@@ -123,6 +170,8 @@ def encode_one(job: Job) -> dict[str, Any]:
     source = Source(sys.stdin.buffer if job.source == STD else Path(job.source))
     if source.is_coded:
         raise batch.already_coded(job.name)
+    if options["raw_format"] is not None:
+        _as_raw(source, options)
     if job.target != STD:
         check_target(job.target, options["force"])
     own = codec_options(options)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,8 +27,27 @@ TRUNCATED = "the sound is truncated: it announces {:.2f} s but ends after {:.2f}
 TOLERANCE = 0.25  # seconds
 
 
+# Samples without a header, by FFmpeg's names.
+RAW_FORMATS = ("u8", "s16le", "s16be", "s24le", "s32le", "f32le")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a header would say of samples without one."""
+
+    format: str  # one of RAW_FORMATS
+    rate: int  # Hz
+    channels: int = 1
+
+    def options(self) -> dict[str, str]:
+        """For FFmpeg."""
+        layout = {1: "mono", 2: "stereo"}.get(self.channels, f"{self.channels}C")
+        return {"sample_rate": str(self.rate), "ch_layout": layout}
+
+
 class AudioSource:
-    """The first audio track of a file, path, bytes, pipe or :class:`Audio`, block by block.
+    """The first audio track of a file, path, bytes, pipe or :class:`Audio`, block by block; with
+    ``raw``, samples without a header.
 
     Encoder delay and padding that the file declares are removed, as players do.
 
@@ -42,7 +62,9 @@ class AudioSource:
         FormatError: damaged.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | bytes | BinaryIO | Audio) -> None:
+    def __init__(
+        self, source: str | os.PathLike[str] | bytes | BinaryIO | Audio, raw: Raw | None = None
+    ) -> None:
         self._container: Any = None
         self._sound: Audio | None = None
         self._blocks: Iterator[Block] | None = None
@@ -54,7 +76,7 @@ class AudioSource:
             self.layout = {1: "mono", 2: "stereo"}.get(self.channels, "")
             self.tags = dict(source.tags)
         else:
-            self._open(source)
+            self._open(source, raw)
         if self.channels > MAX_CHANNELS or not 1 <= self.rate <= MAX_RATE:
             self.close()
             raise UnsupportedError(
@@ -62,15 +84,21 @@ class AudioSource:
                 f" {MAX_CHANNELS} channels at {MAX_RATE} Hz are read"
             )
 
-    def _open(self, source: str | os.PathLike[str] | bytes | BinaryIO) -> None:
+    def _open(
+        self, source: str | os.PathLike[str] | bytes | BinaryIO, raw: Raw | None = None
+    ) -> None:
         import av
 
         handle: Any = io.BytesIO(source) if isinstance(source, bytes) else source
         if isinstance(handle, os.PathLike):
             handle = os.fspath(handle)
-        _check_riff(handle)
+        if raw is None:
+            _check_riff(handle)
         try:
-            self._container = av.open(handle)
+            if raw is None:
+                self._container = av.open(handle)
+            else:
+                self._container = av.open(handle, format=raw.format, options=raw.options())
         except av.error.InvalidDataError as error:
             raise UnsupportedError(
                 "the input is no sound that FFmpeg reads, or it is damaged at its beginning"

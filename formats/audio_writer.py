@@ -41,6 +41,8 @@ FORMATS: dict[str, Format] = {
     "flac24": Format("flac", "flac", "s32", ".flac", bits=24),
     "opus": Format("ogg", "libopus", "flt", ".opus", (8000, 12000, 16000, 24000, 48000), 64_000),
     "mp3": Format("mp3", "libmp3lame", "fltp", ".mp3", MP3_RATES, 96_000),
+    "s16le": Format("s16le", "pcm_s16le", "s16", ".raw"),  # without a header, for pipes
+    "f32le": Format("f32le", "pcm_f32le", "flt", ".raw"),
     "m4a": Format("mp4", "aac", "fltp", ".m4a", AAC_RATES, 96_000),
 }
 BY_SUFFIX = {".wav": "wav", ".flac": "flac", ".opus": "opus", ".ogg": "opus", ".mp3": "mp3",

@@ -54,7 +54,7 @@ class SemantiCodec(Codec):
         **{f"audio-{stage}": ("minutes", "batch", "threads", "init", "size") for stage in STAGES},
         "audio-prior": ("minutes", "init"),
     }
-    default_model: ClassVar[str] = "semanticodec-small-2"
+    default_model: ClassVar[str] = "semanticodec-small-3"
 
     def load(self, model: str | None) -> LoadedModel:
         """A model by name, id or path; the default one."""

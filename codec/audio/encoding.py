@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from laconic.codec.audio.gains import gains_of
 from laconic.codec.audio.geometry import Geometry
 from laconic.codec.audio.header import CODEC_VERSION, AudioCodecHeader
+from laconic.codec.audio.interface import PitchedModel
 from laconic.codec.audio.loading import LoadedModel
 from laconic.codec.audio.options import AudioOptions
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
@@ -225,7 +226,7 @@ class AudioEncoder:
         """How much a stream changes in each column of a segment: ``[columns]``."""
         if segment.silent:
             return np.zeros(0)
-        sizes = self.model.network.strengths(stream)  # of every entry
+        sizes = cast(PitchedModel, self.model.network).strengths(stream)  # of every entry
         strengths: NDArray[np.float64] = sizes[segment.tokens[..., stream]].sum((0, 2))
         return strengths
 
@@ -268,7 +269,8 @@ class AudioEncoder:
         flat = torch.from_numpy(tokens.reshape(len(tokens), -1, streams))
         pitch = None if segment.pitch is None else torch.from_numpy(segment.pitch)
         with torch.inference_mode():
-            decoded = self.model.network.decoded_loudness(flat, pitch).double().cpu().numpy()
+            heard = cast(PitchedModel, self.model.network).decoded_loudness(flat, pitch)
+            decoded = heard.double().cpu().numpy()
         return replace(segment, gains=gains_of(segment.loudness, decoded))
 
     def _header(self, source: AudioSource, samples: int, streams: int) -> Header:

@@ -26,19 +26,6 @@ class AudioModel(Protocol):
     window: int  # columns of the longest window that is encoded or decoded at once
     knots: int  # of pitch in a column; 0 where the model does not use the pitch
 
-    def strengths(self, stream: int) -> NDArray[np.float64]:
-        """Squared lengths of what the entries of an acoustic stream add: ``[vocabulary]``. Of
-        models that have knots."""
-        ...
-
-    def loudness(self, wave: Tensor) -> Tensor:
-        """Log magnitudes ``[B, columns]`` of ``[B, samples]``. Of models that have knots."""
-        ...
-
-    def decoded_loudness(self, tokens: Tensor, pitch: Tensor | None) -> Tensor:
-        """The same of what tokens decode to without corrections."""
-        ...
-
     def encode(self, wave: Tensor, streams: int) -> Tensor:
         """``[B, samples]`` in [-1, 1] -> int64 ``[B, columns * positions, streams]``, time-major,
         frequency inner; a last column that is not full is continued with silence."""
@@ -61,4 +48,20 @@ class AudioModel(Protocol):
         ``steps`` evaluations of the refiner start from noise drawn with ``seed``; 0 steps is
         the deterministic regression, without noise.
         """
+        ...
+
+
+class PitchedModel(AudioModel, Protocol):
+    """A model that has knots."""
+
+    def strengths(self, stream: int) -> NDArray[np.float64]:
+        """Squared lengths of what the entries of an acoustic stream add: ``[vocabulary]``."""
+        ...
+
+    def loudness(self, wave: Tensor) -> Tensor:
+        """Log magnitudes ``[B, columns]`` of ``[B, samples]``."""
+        ...
+
+    def decoded_loudness(self, tokens: Tensor, pitch: Tensor | None) -> Tensor:
+        """The same of what tokens decode to without corrections."""
         ...

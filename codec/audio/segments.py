@@ -212,7 +212,7 @@ class SegmentCoder:
         if flags & LEVELLED and segment.gains is not None:
             encode_gains(encoder, segment.gains)
         coder = self.coder(plain=plain)
-        full = (tokens[..., -1] >= 0).all((0, 2))  # [columns]
+        full = np.asarray((tokens[..., -1] >= 0).all((0, 2)))  # [columns]
         if flags & PARTLY:
             _encode_columns(encoder, full)
         for channel in tokens:

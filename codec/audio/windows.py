@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import torch
 
 from laconic.codec.audio.gains import STEP
 from laconic.codec.audio.geometry import Geometry
-from laconic.codec.audio.interface import AudioModel
+from laconic.codec.audio.interface import AudioModel, PitchedModel
 from laconic.codec.audio.pitch import track_of
 from laconic.codec.audio.segments import SegmentTokens
 from laconic.codec.audio.stereo import cancels, mix, spread
@@ -110,7 +111,9 @@ class WindowEncoder:
             knots = slice(own.start * self.model.knots, own.stop * self.model.knots)
             pitch = np.stack([track_of(channel)[knots] for channel in wave])
             with torch.inference_mode():
-                heard = self.model.loudness(torch.from_numpy(np.ascontiguousarray(wave)))
+                heard = cast(PitchedModel, self.model).loudness(
+                    torch.from_numpy(np.ascontiguousarray(wave))
+                )
             loudness = heard.double().cpu().numpy()[:, own]
         return SegmentTokens(grid[:, own].astype(np.int64), levels, pitch=pitch, loudness=loudness)
 

@@ -43,7 +43,7 @@ class AudioMedium(Medium):
     suffixes = frozenset(SUFFIXES)
     part = "seconds"
     streams = True
-    formats = ("wav", "wav24", "wav32f", "flac", "flac24", "opus", "mp3", "m4a")
+    formats = ("wav", "wav24", "wav32f", "flac", "flac24", "opus", "mp3", "m4a", "s16le", "f32le")
     encode_columns = (("kbps", "kbit/s", ".3f"), ("audio_seconds", "length, s", ".2f"))
     decode_columns = (
         ("channels", "channels", ""),

@@ -123,7 +123,7 @@ class SoundCrops:
             if self.random.random() < NOISY:
                 level = 10 ** (self.random.uniform(-35, -10) / 20) * float(wave.std())
                 colour = self.random.uniform(0, 1)  # the exponent of its falling spectrum
-                wave = wave + level * self.noise(samples, colour)
+                wave = np.asarray(wave + level * self.noise(samples, colour), np.float32)
             if self.random.random() < BANDED:
                 wave = low_pass(wave, self.random.uniform(3000, 7000))
             wave = wave * 10 ** (self.random.uniform(-12, 9) / 20)

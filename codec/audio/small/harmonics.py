@@ -7,16 +7,21 @@ Bands that hold several harmonics get zero, so the same input serves low and hig
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from laconic.codec.audio.pitch import MAX_JUMP, STEPS, hertz
+from laconic.codec.audio.pitch import LOWEST, MAX_JUMP, PER_OCTAVE, STEPS, hertz
 from laconic.codec.audio.small.config import MEL_BANDS, RATE
 from laconic.codec.audio.small.frontend import FFT, mel_bank
 
 FINE = 4  # rows of the table per step
 LEAST = -3.0  # nepers, between harmonics
+# Emphasis of voices of 110 Hz and below and of 200 Hz and above, linear in between.
+EMPHASIS_LOW, EMPHASIS_HIGH = 0.7, 0.2
+STEP_LOW, STEP_HIGH = (1 + PER_OCTAVE * math.log2(f / LOWEST) for f in (110, 200))
 
 
 def comb_table() -> Tensor:
@@ -53,6 +58,23 @@ class PitchInput(nn.Module):
     def forward(self, track: Tensor) -> Tensor:
         """``[B, T / 2]`` steps (0 where there is no pitch, -1 where none is known) ->
         ``[B, T, width]``."""
+        comb, _ = self._combs(track)
+        told = torch.stack([track > 0, track >= 0], dim=-1).repeat_interleave(2, dim=1)
+        added: Tensor = self.into(torch.cat([comb, told.to(comb.dtype)], dim=-1))
+        return added
+
+    def emphasis(self, track: Tensor) -> Tensor:
+        """What brings out the harmonics of a decoded log-mel, ``[B, T, 80]``: a regression flattens
+        them where it is unsure, those of low voices most. The counterpart of the pitch postfilter
+        of speech coders (Chen and Gersho 1995, "Adaptive postfiltering for quality enhancement of
+        coded speech", section V)."""
+        comb, steps = self._combs(track)
+        octaves = (steps - STEP_LOW) / (STEP_HIGH - STEP_LOW)
+        strength = EMPHASIS_LOW + (EMPHASIS_HIGH - EMPHASIS_LOW) * octaves.clamp(0, 1)
+        return strength[..., None] * comb
+
+    def _combs(self, track: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of the table ``[B, T, 80]``, zero without pitch, and steps ``[B, T]``."""
         values = track.float()
         padded = torch.cat([values[:, :1], values, values[:, -1:]], dim=1)
 
@@ -63,9 +85,5 @@ class PitchInput(nn.Module):
         pair = torch.stack([toward(padded[:, :-2]), toward(padded[:, 2:])], dim=-1)
         steps = pair.flatten(1)  # [B, T], frames lie a quarter of a knot from its middle
         voiced = (track > 0).repeat_interleave(2, dim=1)
-        known = (track >= 0).repeat_interleave(2, dim=1)
         index = ((steps - 1) * FINE).round().long().clamp(0, len(self.table) - 1)
-        comb = torch.where(voiced[..., None], self.table[index], 0.0)
-        told = torch.stack([voiced, known], dim=-1).to(comb.dtype)
-        added: Tensor = self.into(torch.cat([comb, told], dim=-1))
-        return added
+        return torch.where(voiced[..., None], self.table[index], 0.0), steps

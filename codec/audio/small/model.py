@@ -88,7 +88,7 @@ class SmallSemantiCodec(nn.Module):
             or bool((tokens >= limits).any())
         ):
             raise ParameterError("tokens outside their alphabets: they are of another model")
-        mel = self.tokens.decode(tokens, pitch)
+        mel = self._mel(tokens, pitch)
         if steps:
             if self.refiner is None:
                 raise ParameterError("this model has no refiner: leave the steps out")
@@ -116,7 +116,13 @@ class SmallSemantiCodec(nn.Module):
     @torch.no_grad()
     def decoded_loudness(self, tokens: Tensor, pitch: Tensor | None) -> Tensor:
         """Log magnitudes ``[B, columns]`` of what tokens decode to."""
-        return self._loudness(self.tokens.decode(tokens, pitch))
+        return self._loudness(self._mel(tokens, pitch))
+
+    def _mel(self, tokens: Tensor, pitch: Tensor | None) -> Tensor:
+        """Log-mel of tokens, its harmonics brought out where the pitch is known."""
+        mel = self.tokens.decode(tokens, pitch)
+        told = self.tokens.decoder.pitch
+        return mel if told is None or pitch is None else mel + told.emphasis(pitch)
 
     def _loudness(self, mel: Tensor) -> Tensor:
         # The bands' filters have equal areas: their widths weigh the energies.
