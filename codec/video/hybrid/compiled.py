@@ -6,6 +6,9 @@ call (`inner`) is translated and no more; one that Python calls (`outer`) takes 
 is optimised, made into machine code and kept on disk as a whole. Its code is renewed when any file
 of this package changes, because kernels call those of other files.
 
+This reaches into numba's compiler, as it is in the versions that `HOOKED` names; with others the
+kernels are compiled in numba's own way, which takes longer and makes the same bytes.
+
 Inner kernels allocate nothing, so they count no references. There is one version of each, where
 numba would make one for every constant and every width of integer that a caller passes.
 """
@@ -17,11 +20,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 from laconic.entropy.jit import _Kernel, _numba
 
+HOOKED = ("0.68.",)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -36,27 +39,30 @@ def inner(function: Callable[P, R]) -> Callable[P, R]:
     return function if _plain() else cast(Callable[P, R], _Inner(function, False))
 
 
+def _hooked() -> bool:
+    """Whether the numba at hand is one whose compiler is known here."""
+    return str(_numba().__version__).startswith(HOOKED)
+
+
 def _plain() -> bool:
     return os.environ.get("LACONIC_NO_JIT", "0") not in ("", "0")
 
 
 class _Outer(_Kernel):
-    """A kernel whose code is kept for as long as no file of the package changes."""
+    """A kernel that takes in all it calls."""
 
     @cache  # noqa: B019 - kernels live as long as their modules
     def compiled(self) -> Any:
         """The function as numba knows it; nothing is compiled yet."""
         made = super().compiled()
-        kept = getattr(made._cache, "_cache_file", None)
-        if kept is not None:
-            kept._source_stamp = _stamp()
         compile_ = made.compile
 
         def at_once(signature: Any) -> Any:
             with _in_haste():
                 return compile_(signature)
 
-        made.compile = at_once
+        if _hooked():
+            made.compile = at_once
         return made
 
 
@@ -101,19 +107,14 @@ def _in_haste() -> Iterator[None]:
                 gc.enable()
 
 
-@cache
-def _stamp() -> tuple[tuple[str, int, int], ...]:
-    """Name, time and size of the package's files."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
-
-
 class _Inner(_Kernel):
     """A kernel without an entry for Python."""
 
     @cache  # noqa: B019 - kernels live as long as their modules
     def compiled(self) -> Any:
         """The function as numba knows it; nothing is compiled yet."""
+        if not _hooked():
+            return super().compiled()
         numba: Any = _numba()
         made = numba.njit(
             self._function,
