@@ -115,7 +115,7 @@ class SoundCrops:
             source = group[self.random.choice(len(group), p=weights)]
             start = self.random.integers(0, max(1, len(source) - missing + 1))
             parts.append(source[start : start + missing])
-        wave = np.concatenate(parts).astype(np.float32) / 32768
+        wave: NDArray[np.float32] = np.concatenate(parts).astype(np.float32) / np.float32(32768)
         if speed != 1.0:
             wave = np.interp(np.arange(samples) * speed, np.arange(need), wave).astype(np.float32)
         wave = wave[:samples]

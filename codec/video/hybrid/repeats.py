@@ -9,6 +9,8 @@ nothing.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +25,7 @@ Samples = NDArray[np.int16]
 Hashes = NDArray[np.uint64]
 
 
-def is_screen(luma: Samples) -> bool:
+def is_screen(luma: NDArray[Any]) -> bool:
     """Whether a frame looks drawn: neighbours are often equal, as noise never lets them be."""
     if not 8 < luma.shape[1] <= LONGEST or not 8 <= luma.shape[0] <= LONGEST:
         return False
