@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import struct
 import zlib
@@ -15,10 +16,12 @@ import prompt_models
 import pytest
 import tiny_audio
 from mutants import MEMORY, Attack, Peak, install, made, seeds, trusting
+from PIL import Image as Pillow
 from safetensors.numpy import load_file, save_file
 
 from laconic import codec
 from laconic.codec import models
+from laconic.codec.lossless.photo.fallback import decode_file
 from laconic.codec.lossless.records.header import Method, RecordsHeader
 from laconic.formats.audio_stream import StreamResampler
 from laconic.formats.claims import check_claims, padded
@@ -149,6 +152,19 @@ def test_small_files_that_claim_huge_media_are_refused() -> None:
     header = Header(Media.VIDEO, 6, 1, b"", film.header.numerics, media, film.header.codec_header)
     with pytest.raises(LaconicError):
         codec.decode(Container(header, film.segments).to_bytes())
+
+
+@pytest.mark.parametrize(("kind", "form"), [(0, "WEBP"), (1, "PNG")])
+def test_a_picture_file_larger_than_its_header_says_is_refused_before_it_is_unpacked(
+    kind: int, form: str
+) -> None:
+    inside = io.BytesIO()
+    Pillow.new("RGB", (2000, 1000)).save(inside, form, **({"lossless": True} if kind == 0 else {}))
+
+    with pytest.raises(FormatError) as refusal:
+        decode_file(bytes([kind]) + inside.getvalue(), (8, 9, 3), 8, False, Limits())
+
+    assert isinstance(refusal.value.__cause__, LimitError)
 
 
 def test_blank_pictures_and_constant_tables_are_decoded_with_the_usual_limits() -> None:

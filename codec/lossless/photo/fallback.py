@@ -9,6 +9,7 @@ Payload: byte 0 WebP lossless or 1 PNG, then that file.
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,8 @@ def decode_file(
     if not payload or not payload[1:].startswith(_KINDS.get(payload[0], b"?")):
         raise FormatError("the picture file inside is of an unknown kind: the file is damaged")
     try:
-        picture = read(payload[1:], limits)
+        # Limited to the size announced, before anything is unpacked.
+        picture = read(payload[1:], replace(limits, pixels=shape[0] * shape[1]))
     except LaconicError as error:
         raise FormatError(f"the picture file inside is damaged: {error}") from error
     pixels, plane = picture.pixels[..., : shape[2]], picture.alpha
