@@ -99,18 +99,18 @@ def envelope(samples: Any) -> list[list[float]]:
 
 def main() -> None:
     """Encode every case that has no file yet."""
-    folder = ROOT / "tests" / "golden" / "semanticodec-1"
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as store, pytest.MonkeyPatch.context() as patch:
         os.environ["LACONIC_MODELS"] = store
         install(Path(store), patch)
         install(Path(store), patch, prior=False)
         for name, data in cases().items():
-            path = folder / f"{name}.lac"
+            container = Container.from_bytes(data)
+            version = container.header.codec_version
+            path = ROOT / "tests" / "golden" / f"semanticodec-{version}" / f"{name}.lac"
             if path.exists():
                 continue
+            path.parent.mkdir(parents=True, exist_ok=True)
             decoded = codec.decode(data)
-            container = Container.from_bytes(data)
             about = {
                 "checks": [s.check for s in container.segments],
                 "model": container.header.model.hex(),

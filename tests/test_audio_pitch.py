@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laconic import codec
-from laconic.codec.audio import pitch
+from laconic.codec.audio import gains, pitch
 from laconic.codec.audio.geometry import Geometry
 from laconic.codec.audio.segments import PARTLY, PITCHED, SegmentCoder, SegmentTokens
 from laconic.codec.audio.small.config import CONFIGS
 from laconic.codec.audio.small.export import write_small
+from laconic.codec.audio.small.frontend import mel_bank
 from laconic.codec.audio.small.model import SmallSemantiCodec
 from laconic.entropy.short import ShortDecoder, ShortEncoder
 from laconic.formats.audio import Audio
@@ -179,3 +180,48 @@ def test_a_rate_between_two_numbers_of_streams_is_used_up(
 
     assert 0.9 * wanted < 8 * len(data) / said.seconds / 1000 <= wanted
     assert codec.decode(data).samples.shape == said.samples.shape
+
+
+def test_levels_are_corrected_to_within_two_decibels() -> None:
+    wanted = np.cumsum(RNG.normal(0, 0.5, (2, 60)), axis=1)
+    wanted[1, 30:40] -= 9  # a pause
+    decoded = wanted + RNG.normal(-0.5, 0.4, (2, 60))
+    found = gains.gains_of(wanted, decoded)
+
+    heard = wanted > wanted.max(1, keepdims=True) - gains.RANGE
+    left = (decoded + gains.STEP * found - wanted)[heard]
+    assert np.abs(left).max() <= gains.STICKY * gains.STEP + 1e-9
+    assert (np.diff(found[1, 30:40]) == 0).all()
+
+    encoder = ShortEncoder()
+    gains.encode_gains(encoder, found)
+    assert (gains.decode_gains(ShortDecoder(encoder.finish()), 2, 60) == found).all()
+
+
+def test_a_quiet_and_a_loud_sound_keep_their_distance(tiny: str) -> None:
+    """The level is the original's, whatever the network makes of it."""
+    said = spoken(3)
+    levels = []
+    for factor in (0.05, 1.0):
+        sound = Audio(said.samples * np.float32(factor), 16000)
+        decoded = codec.decode(codec.encode(sound, model=tiny, quality=100.0))
+        levels.append(20 * np.log10(np.sqrt((decoded.samples**2).mean())))
+
+    assert levels[1] - levels[0] == pytest.approx(26, abs=4)
+
+
+def test_harmonics_are_brought_out_where_they_are() -> None:
+    """Bands on harmonics rise, those between fall, and nothing changes without pitch."""
+    told = SmallSemantiCodec(CONFIGS["tiny"]).tokens.decoder.pitch
+    step = 1 + pitch.PER_OCTAVE * np.log2(100 / pitch.LOWEST)
+    track = torch.full((1, 10), round(step))
+
+    raised = told.emphasis(track)[0, 10]
+    assert not told.emphasis(torch.zeros_like(track)).any()
+    assert not told.emphasis(-torch.ones_like(track)).any()
+    bank = mel_bank(80)
+    centres = (bank * torch.arange(513)[:, None]).sum(0) / bank.sum(0) * 16000 / 1024
+    phase = (centres[:20] / 100 - (centres[:20] / 100).round()).abs()
+    assert (raised[:20][phase < 0.1] > 0).all()
+    assert (raised[:20][phase > 0.4] < 0).all()
+    assert raised[60:].abs().max() < 0.1

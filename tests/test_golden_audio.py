@@ -10,7 +10,7 @@ from tiny_audio import install
 from laconic import codec
 from laconic.formats.errors import FormatError
 
-GOLDEN = sorted((Path(__file__).parent / "golden" / "semanticodec-1").glob("*.lac"))
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("semanticodec-*/*.lac"))
 
 
 @pytest.fixture(autouse=True)

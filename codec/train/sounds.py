@@ -118,19 +118,21 @@ class SoundCrops:
         wave: NDArray[np.float32] = np.concatenate(parts).astype(np.float32) / np.float32(32768)
         if speed != 1.0:
             wave = np.interp(np.arange(samples) * speed, np.arange(need), wave).astype(np.float32)
-        wave = wave[:samples]
-        if augment:
-            if self.random.random() < NOISY:
-                level = 10 ** (self.random.uniform(-35, -10) / 20) * float(wave.std())
-                colour = self.random.uniform(0, 1)  # the exponent of its falling spectrum
-                wave = np.asarray(wave + level * self.noise(samples, colour), np.float32)
-            if self.random.random() < BANDED:
-                wave = low_pass(wave, self.random.uniform(3000, 7000))
-            wave = wave * 10 ** (self.random.uniform(-12, 9) / 20)
-            if self.random.random() < 0.9:  # else it is clipped
-                wave = wave / max(1.0, float(np.abs(wave).max()))
-            wave = wave.clip(-1, 1)
-        return torch.from_numpy(wave.astype(np.float32))
+        return torch.from_numpy(self.augmented(wave[:samples]) if augment else wave[:samples])
+
+    def augmented(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        """With noise, of a narrower band, at another level or clipped, each now and then."""
+        random = self.random
+        if random.random() < NOISY:
+            level = 10 ** (random.uniform(-35, -10) / 20) * float(wave.std())
+            colour = random.uniform(0, 1)  # the exponent of its falling spectrum
+            wave = wave + np.float32(level) * self.noise(len(wave), colour)
+        if random.random() < BANDED:
+            wave = low_pass(wave, random.uniform(3000, 7000))
+        wave = wave * np.float32(10 ** (random.uniform(-12, 9) / 20))
+        if random.random() < 0.9:
+            wave = wave / max(np.float32(1), np.abs(wave).max())
+        return wave.clip(-1, 1)
 
     def noise(self, samples: int, colour: float) -> NDArray[np.float32]:
         """Noise of unit deviation whose magnitudes fall with frequency to the power ``colour``."""

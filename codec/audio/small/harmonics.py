@@ -18,6 +18,7 @@ from laconic.codec.audio.small.config import MEL_BANDS, RATE
 from laconic.codec.audio.small.frontend import FFT, mel_bank
 
 FINE = 4  # rows of the table per step
+EVEN = 60  # bands from 3 kHz on, where harmonics are never told apart
 LEAST = -3.0  # nepers, between harmonics
 # Emphasis of voices of 110 Hz and below and of 200 Hz and above, linear in between.
 EMPHASIS_LOW, EMPHASIS_HIGH = 0.7, 0.2
@@ -71,7 +72,8 @@ class PitchInput(nn.Module):
         comb, steps = self._combs(track)
         octaves = (steps - STEP_LOW) / (STEP_HIGH - STEP_LOW)
         strength = EMPHASIS_LOW + (EMPHASIS_HIGH - EMPHASIS_LOW) * octaves.clamp(0, 1)
-        return strength[..., None] * comb
+        # Bands of many harmonics lie evenly below noise of equal power: they stay as they are.
+        return strength[..., None] * (comb - comb[..., EVEN:].mean(-1, keepdim=True))
 
     def _combs(self, track: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of the table ``[B, T, 80]``, zero without pitch, and steps ``[B, T]``."""
