@@ -47,6 +47,7 @@ IN_EXTRA = {  # models of that package, by id: one that is missing is named with
     "915e105a9f2e": "mnist-hclt",
     "177d2819da25": "mnist-small",
     "c94c9b80d248": "semanticodec-small",
+    "f5c284374696": "semanticodec-small-2",
 }
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
