@@ -32,13 +32,13 @@ from laconic import codec
 from laconic.codec.audio.codec import SemantiCodec
 from laconic.codec.audio.decoding import AudioDecoder
 from laconic.codec.audio.encoding import AudioEncoder
+from laconic.codec.audio.header import AudioDecodeOptions, AudioOptions
 from laconic.codec.audio.loading import LoadedModel, load
-from laconic.codec.audio.options import AudioDecodeOptions, AudioOptions
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
 from laconic.codec.evaluate import sound as metrics
 from laconic.codec.evaluate import voice
 from laconic.codec.evaluate.baselines import sounds as baselines
-from laconic.codec.evaluate.items import Item, find_items
+from laconic.codec.evaluate.subject import Item, find_items
 from laconic.entropy.token_prior import TokenPrior
 from laconic.formats.audio import SUFFIXES, Audio, fit_length, resample
 from laconic.formats.audio_stream import AudioSource

@@ -28,16 +28,17 @@ from torch import Tensor
 
 from laconic import codec
 from laconic.codec import models
-from laconic.codec.evaluate.distortion import psnr
+from laconic.codec.evaluate.metrics import psnr
 from laconic.codec.image.codec import load_model
-from laconic.codec.image.likelihood import gaussian_bits
-from laconic.codec.image.reorder import channel_order, write_ordered
-from laconic.codec.image.saliency import (
+from laconic.codec.image.model import gaussian_bits
+from laconic.codec.image.reorder import (
+    channel_order,
     concentration,
     energies,
     filters_of,
     order,
     rank_correlation,
+    write_ordered,
 )
 from laconic.formats import ContainerReader
 from laconic.formats.image import Image, read_image

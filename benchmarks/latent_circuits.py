@@ -27,12 +27,12 @@ import torch
 from kept import keep, table
 from numpy.typing import NDArray
 
-from laconic.codec.image.checkerboard import checkerboard
 from laconic.codec.image.codec import LoadedModel, load_model
 from laconic.codec.image.coding import Writer
+from laconic.codec.image.contexts import checkerboard
 from laconic.codec.image.tiles import Grid
 from laconic.codec.lossless import circuits
-from laconic.codec.lossless.circuits.passes import blocks, upward
+from laconic.codec.lossless.circuits.queries import blocks, upward
 from laconic.codec.models import DEFAULT_MODEL
 from laconic.codec.train.photo import load_photos
 from laconic.entropy import CdfTables

@@ -17,7 +17,7 @@ import numpy as np
 from kept import Journal, keep, table
 
 from laconic import codec
-from laconic.codec.evaluate.distortion import psnr
+from laconic.codec.evaluate.metrics import psnr
 from laconic.formats import ContainerReader
 from laconic.formats.image import SUFFIXES, read_image
 

@@ -27,8 +27,8 @@ from laconic import codec
 from laconic.codec import models
 from laconic.codec.image.architectures import load_model
 from laconic.codec.image.checkpoints import import_checkpoint
-from laconic.codec.image.reference.config import MLICPP
-from laconic.codec.image.reference.model import MlicPlusPlus
+from laconic.codec.image.mlicpp.config import MLICPP
+from laconic.codec.image.mlicpp.model import MlicPlusPlus
 from laconic.formats.image import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from laconic import codec
 from laconic.codec import models
 from laconic.codec.audio.loading import load
-from laconic.codec.audio.prompt.adapter import PromptModel
+from laconic.codec.audio.pscodec.export import PromptModel
 from laconic.codec.evaluate.sound import mel_distance, stft_distance, stoi
 from laconic.codec.train.speech import RATE, iterate_sounds, read_mono
 from laconic.formats.audio import Audio

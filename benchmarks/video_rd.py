@@ -31,7 +31,7 @@ import numpy as np
 from kept import RESULTS, Journal, keep, table
 from numpy.typing import NDArray
 
-from laconic.codec.evaluate.bd_rate import bd_rate
+from laconic.codec.evaluate.metrics import bd_rate
 from laconic.formats.errors import ParameterError
 
 Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]

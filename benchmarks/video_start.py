@@ -1,11 +1,11 @@
-"""Counts what the contexts of network ``motion`` begin with: ``codec/video/hybrid/start.npz``.
+"""Counts what the contexts of network ``motion`` begin with: ``codec/video/motion/start.npz``.
 
     python benchmarks/video_start.py CLIP .. [--frames 17] [--rounds 2]
 
 Clips are lossless 4:2:0 files that no table of results is measured on. They are encoded one after
 the other at several quantisers, with contexts and weights carried on; what these hold at the end,
 with fewer visits so that they still follow a film quickly, is where every chunk begins. A changed
-file changes the bitstream: it needs a new version in ``codec/video/hybrid/clip.py``.
+file changes the bitstream: it needs a new version in ``codec/video/motion/decode.py``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from video_rd import read_clip
 
-from laconic.codec.video.hybrid import frames
-from laconic.codec.video.hybrid.encode import ChunkEncoder
-from laconic.codec.video.hybrid.frames import Layout
-from laconic.codec.video.hybrid.mix import writer
+from laconic.codec.video.motion import frames
+from laconic.codec.video.motion.fit import ChunkEncoder
+from laconic.codec.video.motion.frames import Layout
+from laconic.codec.video.motion.mix import writer
 
 BASES = (184, 224, 264, 304)  # quantisers in eighths
 VISITS = 20  # a context's visits at most when a chunk begins

@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from laconic.cli.errors import describe, say
+from laconic.cli.tables import describe, say
 from laconic.codec.workers import spread
 from laconic.formats.errors import LaconicError, OutputError, ParameterError
 

@@ -14,7 +14,6 @@ import click
 
 from laconic.cli import batch
 from laconic.cli.batch import LAC, STD, Job
-from laconic.cli.errors import say
 from laconic.cli.flags import (
     SEVERAL,
     Flag,
@@ -32,7 +31,7 @@ from laconic.cli.options import (
     limits_of,
     wants_progress,
 )
-from laconic.cli.tables import MediaTable
+from laconic.cli.tables import MediaTable, say
 
 FIRST = [("input", "input", ""), ("output", "output", "")]
 LAST = [("seconds", "seconds", ".2f")]

@@ -95,11 +95,11 @@ def command(
     show = wants_progress(progress)
     rows: list[Any]
     if video:
-        from laconic.codec import demo_video
+        from laconic.codec import demo
 
         bar = batch.WorkProgress("fitting")
         draw, note = (bar.draw, bar.note) if show else (None, None)
-        videos = demo_video.run(out, samples, progress=draw, status=note)
+        videos = demo.run_video(out, samples, progress=draw, status=note)
         columns, rows, said = VIDEO_COLUMNS, [*videos.rows], f"contact sheet: {videos.picture}"
     elif audio:
         from laconic.codec.audio import demo as demo_audio

@@ -12,7 +12,6 @@ import click
 
 from laconic.cli import batch
 from laconic.cli.batch import STD, Job
-from laconic.cli.errors import say
 from laconic.cli.flags import (
     RATE,
     SEVERAL,
@@ -31,7 +30,7 @@ from laconic.cli.options import (
     limits_of,
     wants_progress,
 )
-from laconic.cli.tables import MediaTable
+from laconic.cli.tables import MediaTable, say
 from laconic.formats.audio import looks_like_sound
 from laconic.formats.audio_stream import RAW_FORMATS
 

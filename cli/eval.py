@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from laconic.cli.batch import tile_progress
-from laconic.cli.errors import say
 from laconic.cli.options import complete_subject, wants_progress
+from laconic.cli.tables import say
 from laconic.codec.media import MEDIA
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from laconic.cli.errors import say
 from laconic.cli.options import complete_model
-from laconic.cli.tables import Table
+from laconic.cli.tables import Table, say
 
 
 @click.group("models")
@@ -149,9 +148,8 @@ def order(
 
     from laconic.codec import models, registry
     from laconic.codec.base import DEFAULT_QUALITY
-    from laconic.codec.image.files import PictureCodec
-    from laconic.codec.image.reorder import channel_order, write_ordered
-    from laconic.codec.image.saliency import report
+    from laconic.codec.image.export import PictureCodec
+    from laconic.codec.image.reorder import channel_order, report, write_ordered
     from laconic.formats.atomic import atomic_write, check_target
     from laconic.formats.errors import ParameterError
     from laconic.formats.image import read_image

@@ -1,4 +1,6 @@
-"""Options as declarations: a dataclass field says type, range, default, unit and one sentence.
+"""Options as codecs declare them, and the extras that some of them need.
+
+Options as declarations: a dataclass field says type, range, default, unit and one sentence.
 
 A codec's options are a frozen dataclass whose fields are made by :func:`option`. From them follow
 the flags of the command line, its help, what is refused, and the keywords of the Python API.
@@ -15,6 +17,9 @@ them all.
 Traceback (most recent call last):
     ...
 laconic.formats.errors.ParameterError: tile is 100: expected a multiple of 64 from 64 to 256 pixels
+
+Packages that only some commands need: imported where they are used, or named with their
+command.
 """
 
 from __future__ import annotations
@@ -22,10 +27,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
+from importlib import import_module
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from laconic.formats.errors import ParameterError
+from laconic.formats.errors import ParameterError, UnsupportedError
 
 KEY = "laconic.option"
 
@@ -147,3 +153,14 @@ def _kind(hint: Any) -> type:
 
 def _default(f: Field[Any]) -> Any:
     return None if f.default is MISSING else f.default
+
+
+def need(module: str, extra: str) -> Any:
+    """The module; ``UnsupportedError`` says which extra of Laconic brings it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0].replace("_", "-")
+        raise UnsupportedError(
+            f"this needs the package {package}: pip install 'laconic[{extra}]'"
+        ) from error

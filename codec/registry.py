@@ -29,7 +29,7 @@ BUILT_IN = {
     "motion": "laconic.codec.video.codec:MotionCodec",
     "hnerv": "laconic.codec.video.codec:HnervCodec",
     "semanticodec": "laconic.codec.audio.codec:SemantiCodec",
-    "pscodec": "laconic.codec.audio.prompt.codec:PromptCodec",
+    "pscodec": "laconic.codec.audio.pscodec.codec:PromptCodec",
 }
 
 

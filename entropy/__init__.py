@@ -13,16 +13,20 @@ A codec computes a table index for every symbol, then pushes symbols, indexes an
 Importing this package needs NumPy only; `constriction` is imported when a coder is made.
 """
 
-from laconic.entropy.categorical import categorical_tables
-from laconic.entropy.check import SymbolCheck
+from laconic.entropy.categorical import (
+    categorical_tables,
+    channel_indexes,
+    factorized_tables,
+    gaussian_boundaries,
+    gaussian_scales,
+    gaussian_tables,
+    logistic_mixture_pmf,
+    logistic_mixture_tables,
+)
 from laconic.entropy.coder import SymbolDecoder, SymbolEncoder, ideal_bits
-from laconic.entropy.factorized import channel_indexes, factorized_tables
-from laconic.entropy.gaussian import gaussian_boundaries, gaussian_scales, gaussian_tables
 from laconic.entropy.guard import guard_indexes, pull_guarded, push_guarded
 from laconic.entropy.lanes import LaneDecoder, LaneEncoder
-from laconic.entropy.logistic import logistic_mixture_pmf, logistic_mixture_tables
-from laconic.entropy.profiles import NumericsProfile
-from laconic.entropy.quantize import quantize_pmf
+from laconic.entropy.quantize import NumericsProfile, SymbolCheck, quantize_pmf
 from laconic.entropy.tables import CdfTables
 
 __all__ = [

@@ -15,10 +15,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.formats.audio import MAX_RATE, Audio
-from laconic.formats.audio_header import MAX_CHANNELS, PLACES
+from laconic.formats.audio import MAX_CHANNELS, MAX_RATE, PLACES, Audio
 from laconic.formats.errors import FormatError, UnsupportedError
-from laconic.formats.tags import useful
+from laconic.formats.printable import useful
 
 Block = NDArray[np.float32]  # [C, n]
 BLOCK = 1 << 16  # samples of a block of a sound that is in memory

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from laconic.formats.container import Chunk, Container, Header, Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.data_header import DataHeader
-from laconic.formats.image_header import ImageHeader
+from laconic.formats.image_reader import ImageHeader
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
-from laconic.formats.video_header import VideoHeader
+from laconic.formats.records import DataHeader
+from laconic.formats.video import VideoHeader
 
 PADDING = b"pADd"
 _CELL = 8  # bytes of a decoded cell: a pointer or a wide integer

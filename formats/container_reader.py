@@ -28,8 +28,8 @@ from laconic.formats.container import (
 )
 from laconic.formats.container_writer import SKIP, codec_bytes, segment_crc
 from laconic.formats.errors import FormatError, LimitError, ParameterError, UnsupportedError
+from laconic.formats.frame import MAX_BYTES, read_varint
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
-from laconic.formats.varint import MAX_BYTES, read_varint
 
 TRUNCATED = "the file is truncated: it ends inside {}"
 

@@ -17,7 +17,7 @@ from laconic.formats.container import (
     Segment,
 )
 from laconic.formats.errors import ParameterError
-from laconic.formats.varint import write_varint
+from laconic.formats.frame import write_varint
 
 SKIP = 16  # the index holds the place of every 16th segment
 

@@ -1,4 +1,11 @@
-"""Reading pictures: Pillow for nearly everything, FFmpeg (PyAV) for 16-bit colour, which Pillow
+"""Images from files of any kind: samples, header and what else they hold.
+
+Media header of pictures: all that is needed to show the samples correctly.
+
+A picture's metadata <-> chunks of a container: colour profile, EXIF, XMP, IPTC, texts,
+density.
+
+Reading pictures: Pillow for nearly everything, FFmpeg (PyAV) for 16-bit colour, which Pillow
 truncates.
 
 What comes out is upright RGB or gray with straight alpha. Conversions that change samples leave a
@@ -12,6 +19,8 @@ import os
 import struct
 import threading
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -20,10 +29,148 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from laconic.formats.atomic import read_file
-from laconic.formats.errors import FormatError, LimitError, UnsupportedError
+from laconic.formats.container import DENSITY, EXIF, ICC, IPTC, TAGS, XMP, Chunk
+from laconic.formats.errors import FormatError, LimitError, ParameterError, UnsupportedError
+from laconic.formats.frame import read_varint, write_varint
 from laconic.formats.image import Image
-from laconic.formats.limits import Limits
+from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.picture_metadata import metadata_of, orientation_of
+from laconic.formats.printable import pack_tags, read_tags
+
+MAX_SIDE = 2**24
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """Size in pixels, 1 or 3 colour channels, 8 or 16 bits, alpha, colour space.
+
+    ``color`` is a CICP triple (primaries, transfer, matrix; ITU-T H.273) or None; ``icc`` tells
+    that an ICC chunk describes the colours. Neither means sRGB. Orientation has been applied
+    already.
+    """
+
+    width: int
+    height: int
+    channels: int = 3
+    bit_depth: int = 8
+    alpha: bool = False
+    color: tuple[int, int, int] | None = None
+    icc: bool = False
+
+    @classmethod
+    def of(cls, image: Image) -> ImageHeader:
+        """The header of a picture."""
+        return cls(
+            image.width,
+            image.height,
+            image.channels,
+            image.bit_depth,
+            alpha=image.alpha is not None,
+            color=image.color,
+            icc=image.icc is not None,
+        )
+
+    def pack(self) -> bytes:
+        """Bytes as in SPEC.md, section 5."""
+        sides = (self.width, self.height)
+        if min(sides) < 1 or max(sides) > MAX_SIDE:
+            raise ParameterError(f"a picture of {self.width} x {self.height} cannot be stored")
+        if self.channels not in (1, 3) or self.bit_depth not in (8, 16):
+            raise ParameterError(
+                f"a picture of {self.channels} channels of {self.bit_depth} bits cannot be stored:"
+                " expected 1 or 3 channels of 8 or 16 bits"
+            )
+        flags = (
+            (self.channels == 1)
+            | self.alpha << 1
+            | self.icc << 2
+            | (self.color is not None) << 3
+            | (self.bit_depth == 16) << 4
+        )
+        return (
+            write_varint(self.width)
+            + write_varint(self.height)
+            + bytes([flags])
+            + bytes(self.color or ())
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, limits: Limits = DEFAULT_LIMITS) -> ImageHeader:
+        """Inverse of :meth:`pack`; raises ``LimitError`` for pictures beyond the limits."""
+        width, offset = read_varint(data, 0)
+        height, offset = read_varint(data, offset)
+        if offset >= len(data):
+            raise FormatError("the picture's header is truncated")
+        flags = data[offset]
+        color = data[offset + 1 :]
+        if flags >> 5:
+            raise UnsupportedError("the picture's header uses features of a newer version")
+        if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+            raise FormatError(f"the picture's header says {width} x {height} pixels: damaged file")
+        if len(color) != (3 if flags & 8 else 0):
+            raise FormatError("the picture's header has a wrong length: the file is damaged")
+        limits.check_pixels(width, height)
+        return cls(
+            width,
+            height,
+            channels=1 if flags & 1 else 3,
+            bit_depth=16 if flags & 16 else 8,
+            alpha=bool(flags & 2),
+            color=(color[0], color[1], color[2]) if color else None,
+            icc=bool(flags & 4),
+        )
+
+
+_UNIT = 1000  # of dots per inch
+
+
+def chunks_of(image: Image, *, strip: bool = False) -> list[Chunk]:
+    """The chunks to store; ``strip`` leaves all but the colour profile out."""
+    blobs = [(ICC, image.icc)]
+    if not strip:
+        blobs += [
+            (EXIF, image.exif),
+            (XMP, image.xmp),
+            (IPTC, image.iptc),
+            (TAGS, pack_tags(image.texts)),
+            (DENSITY, _pack_density(image.density)),
+        ]
+    return [Chunk(kind, data) for kind, data in blobs if data]
+
+
+def with_chunks(image: Image, chunks: Sequence[Chunk]) -> Image:
+    """``image`` with the metadata of a file's chunks; damaged ones leave a notice."""
+    blobs = {chunk.type: chunk.data for chunk in chunks}
+    notices = list(image.notices)
+    texts: dict[str, str] = {}
+    try:
+        texts = read_tags(blobs.get(TAGS, b""))
+    except FormatError:
+        notices.append("the texts beside the picture are damaged and were left out")
+    return replace(
+        image,
+        icc=blobs.get(ICC),
+        exif=blobs.get(EXIF),
+        xmp=blobs.get(XMP),
+        iptc=blobs.get(IPTC),
+        texts=texts,
+        density=_read_density(blobs.get(DENSITY, b"")),
+        notices=notices,
+    )
+
+
+def _pack_density(density: tuple[float, float] | None) -> bytes:
+    if density is None:
+        return b""
+    return struct.pack(">II", *(min(round(d * _UNIT), 2**32 - 1) for d in density))
+
+
+def _read_density(data: bytes) -> tuple[float, float] | None:
+    if len(data) != 8:
+        return None
+    across, down = struct.unpack(">II", data)
+    return (across / _UNIT, down / _UNIT) if across and down else None
+
 
 _LOCK = threading.Lock()  # Pillow's limit is a global
 DIRECT = {"L", "RGB", "LA", "RGBA"}

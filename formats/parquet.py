@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.formats.errors import FormatError, LimitError, ParameterError, UnsupportedError
-from laconic.formats.float_bits import halves, joined, ordered, plain, unsigned
 from laconic.formats.frame import Code, Frame, Plan
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.samples import halves, joined, ordered, plain, unsigned
 from laconic.formats.table import Table
 
 MAX_PLACES = 9

@@ -23,8 +23,7 @@ from laconic.formats.container import EXIF, ICC, SIGNATURE, XMP, Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import LaconicError
 from laconic.formats.image import Image
-from laconic.formats.image_header import ImageHeader
-from laconic.formats.image_reader import read
+from laconic.formats.image_reader import ImageHeader, read
 from laconic.formats.limits import DEFAULT_LIMITS
 from laconic.formats.samples import file_of
 

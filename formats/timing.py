@@ -17,7 +17,7 @@ from itertools import accumulate, pairwise
 from typing import overload
 
 from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
-from laconic.formats.varint import MAX_BYTES, read_varint, write_varint
+from laconic.formats.frame import MAX_BYTES, read_varint, write_varint
 
 CONSTANT, ROUNDED, LISTED = 0, 1, 2  # of time stamps
 UNTIL_NEXT, EQUAL = 0, 1  # of durations; 2 is LISTED

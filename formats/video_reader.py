@@ -23,8 +23,7 @@ from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.sound_track import take_sound
 from laconic.formats.timing import MAX_TERM, Timing
-from laconic.formats.video import VideoInfo, frame_to_rgb, info_of_stream
-from laconic.formats.video_header import UNSPECIFIED, VideoHeader
+from laconic.formats.video import UNSPECIFIED, VideoHeader, VideoInfo, frame_to_rgb, info_of_stream
 from laconic.formats.video_planes import Planes, Sampling, from_rgb, planes_of, sampling_of
 
 THUMB = (32, 18)  # frames are compared at this size to find cuts

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from weight_rule import fill, noise
 
-from laconic.codec.audio.full.config import FullConfig
-from laconic.codec.audio.full.decoder import FullDecoder
-from laconic.codec.audio.full.encoder import FullEncoder
+from laconic.codec.audio.semanticodec.config import FullConfig
+from laconic.codec.audio.semanticodec.decoder import FullDecoder
+from laconic.codec.audio.semanticodec.model import FullEncoder
 
 REDUCED = FullConfig(
     stack=2,

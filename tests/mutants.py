@@ -35,7 +35,7 @@ from pictures import scene
 from laconic import codec
 from laconic.codec import models
 from laconic.codec.audio import loading
-from laconic.codec.image import architectures, files
+from laconic.codec.image import architectures, export
 from laconic.codec.image import codec as image_codec
 from laconic.codec.image.config import CONFIGS
 from laconic.codec.image.export import write_mlic
@@ -44,7 +44,7 @@ from laconic.codec.lossless.photo import network as photo_network
 from laconic.codec.lossless.records import named
 from laconic.formats.container import Chunk, Container, Header, Media, Segment
 from laconic.formats.errors import LaconicError
-from laconic.formats.varint import read_varint, write_varint
+from laconic.formats.frame import read_varint, write_varint
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALL = 4096  # bytes: what the promises about time and memory are made for
@@ -100,7 +100,7 @@ def made() -> list[tuple[str, Container]]:
     }
     found = []
     with pytest.MonkeyPatch.context() as patch:  # keeps the files that exact ones are smaller than
-        patch.setattr(files, "no_larger", lambda image, settings, data, target, screen: data)
+        patch.setattr(export, "no_larger", lambda image, settings, data, target, screen: data)
         for name, (pixels, model, quality) in wanted.items():
             data = codec.encode(pixels, model=model, quality=quality)
             found.append((name, Container.from_bytes(data)))
@@ -252,7 +252,7 @@ class Attack:
     per mutant so far, so that slow decoders do not take the time of the others.
     """
 
-    files: list[tuple[str, Container]]
+    export: list[tuple[str, Container]]
     seed: int
     milliseconds: float
     counts: Counter[str] = field(default_factory=Counter)

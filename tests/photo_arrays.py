@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.lossless.photo.config import HIDDEN_LIMIT, OUTPUT_BITS
 from laconic.codec.lossless.photo.context import (
     EARLIER,
     FLOOR,
@@ -24,6 +23,7 @@ from laconic.codec.lossless.photo.context import (
     inputs_of,
     scale_table,
 )
+from laconic.codec.lossless.photo.header import HIDDEN_LIMIT, OUTPUT_BITS
 from laconic.codec.lossless.photo.mixture import (
     LEAF_BITS,
     LEAF_REACH,

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from laconic.codec.video.settings import FitSettings
-from laconic.entropy.check import SymbolCheck
+from laconic.entropy.quantize import SymbolCheck
 from laconic.formats.errors import FormatError
 
 STEPS = 20

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from PIL import Image as Pillow
 from tiny_audio import NAME, install, melody
 
-from laconic.cli.errors import describe
 from laconic.cli.main import cli
+from laconic.cli.tables import describe
 from laconic.codec.audio.codec import SemantiCodec
 from laconic.formats.audio import read_audio
 from laconic.formats.audio_writer import write_audio

@@ -9,14 +9,17 @@ import pytest
 import torch
 
 from laconic.codec import models
-from laconic.codec.audio.small.config import CONFIGS, SmallConfig
-from laconic.codec.audio.small.consistency import Consistency
-from laconic.codec.audio.small.export import read_small
-from laconic.codec.audio.small.frontend import FFT, Synthesis
-from laconic.codec.audio.small.kmeans import kmeans, merged, nearest
-from laconic.codec.audio.small.model import SmallSemantiCodec
-from laconic.codec.audio.small.quantiser import ResidualQuantiser
-from laconic.codec.audio.small.vocoder import InverseStft
+from laconic.codec.audio.semanticodec_small.config import CONFIGS, SmallConfig
+from laconic.codec.audio.semanticodec_small.export import read_small
+from laconic.codec.audio.semanticodec_small.mae import FFT, Synthesis
+from laconic.codec.audio.semanticodec_small.model import SmallSemantiCodec
+from laconic.codec.audio.semanticodec_small.quantiser import (
+    ResidualQuantiser,
+    kmeans,
+    merged,
+    nearest,
+)
+from laconic.codec.audio.semanticodec_small.vocoder import Consistency, InverseStft
 from laconic.codec.train import audio
 from laconic.formats.errors import ModelError, ParameterError
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from laconic import codec
 from laconic.codec.audio import gains, pitch
-from laconic.codec.audio.geometry import Geometry
+from laconic.codec.audio.header import Geometry
 from laconic.codec.audio.segments import PARTLY, PITCHED, SegmentCoder, SegmentTokens
-from laconic.codec.audio.small.config import CONFIGS
-from laconic.codec.audio.small.export import write_small
-from laconic.codec.audio.small.frontend import mel_bank
-from laconic.codec.audio.small.model import SmallSemantiCodec
+from laconic.codec.audio.semanticodec_small.config import CONFIGS
+from laconic.codec.audio.semanticodec_small.export import write_small
+from laconic.codec.audio.semanticodec_small.mae import mel_bank
+from laconic.codec.audio.semanticodec_small.model import SmallSemantiCodec
 from laconic.entropy.short import ShortDecoder, ShortEncoder
 from laconic.formats.audio import Audio
 from laconic.formats.container import Container

@@ -11,9 +11,8 @@ import torch
 from tiny_audio import NAME, TinyTones, install, melody, wav
 
 from laconic import codec
-from laconic.codec.audio.stereo import cancels, mix, spread
-from laconic.formats.audio import Audio
-from laconic.formats.audio_header import AudioHeader
+from laconic.codec.audio.segments import cancels, mix, spread
+from laconic.formats.audio import Audio, AudioHeader
 from laconic.formats.audio_writer import write_audio
 from laconic.formats.container import Container
 from laconic.formats.container_reader import ContainerReader
@@ -24,7 +23,7 @@ from laconic.formats.errors import (
     ParameterError,
     UnsupportedError,
 )
-from laconic.formats.tags import pack_tags, read_tags, useful
+from laconic.formats.printable import pack_tags, read_tags, useful
 
 PLAIN = NAME + "-plain"
 

@@ -10,7 +10,7 @@ import pytest
 
 from laconic.codec.lossless import circuits
 from laconic.codec.lossless.circuits import balanced, tree
-from laconic.codec.lossless.circuits.hclt import HCLT, random_parameters
+from laconic.codec.lossless.circuits.tree import HCLT, random_parameters
 from laconic.formats.errors import FormatError, LimitError, OutputError, ParameterError
 
 SIZES = (2, 3, 2, 4, 1, 3)

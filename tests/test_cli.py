@@ -16,11 +16,11 @@ from click.testing import CliRunner, Result
 from pictures import scene
 from PIL import Image as Pillow
 
-from laconic.cli.errors import describe
 from laconic.cli.main import cli
+from laconic.cli.tables import describe
 from laconic.formats import Container
 from laconic.formats.errors import LaconicError
-from laconic.formats.image_header import ImageHeader
+from laconic.formats.image_reader import ImageHeader
 
 LACONIC = [sys.executable, "-m", "laconic.cli"]
 

@@ -22,7 +22,7 @@ from laconic.formats import (
     Segment,
 )
 from laconic.formats.errors import FormatError, LimitError, ParameterError, UnsupportedError
-from laconic.formats.image_header import ImageHeader
+from laconic.formats.image_reader import ImageHeader
 
 
 def header(count: int | None = None, **changes: object) -> Header:

@@ -39,10 +39,10 @@ PREVIEW: dict[str, dict[str, Any]] = {"photo": {"preview": True}}
 sys.path.insert(0, str(ROOT / "benchmarks"))
 MODULES = [
     "laconic.formats.limits",
-    "laconic.formats.varint",
+    "laconic.formats.frame",
     "laconic.formats.pillow",
-    "laconic.codec.evaluate.bd_rate",
-    "laconic.codec.evaluate.distortion",
+    "laconic.codec.evaluate.metrics",
+    "laconic.codec.evaluate.metrics",
     "laconic.codec.options",
     "laconic.codec.media",
 ]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from laconic.codec.evaluate.plot import draw
+from laconic.codec.evaluate.outputs import draw
 from laconic.codec.evaluate.results import Curve, read_curves, to_compressai
-from laconic.codec.evaluate.tables import deltas, deltas_table, means_table
+from laconic.codec.evaluate.tables import deltas_of, deltas_table, means_table
 from laconic.formats.errors import FormatError, ParameterError
 
 POINTS = [
@@ -77,7 +77,7 @@ def test_other_json_is_refused(tmp_path: Path, text: str) -> None:
 def test_deltas_of_both_methods_and_their_range() -> None:
     half = Curve("half", [{**p, "bpp": p["bpp"] / 2} for p in POINTS])
 
-    (row,) = deltas(OURS, [OURS, half], "bpp", ["psnr"])
+    (row,) = deltas_of(OURS, [OURS, half], "bpp", ["psnr"])
 
     assert row["bd_rate_pchip"] == pytest.approx(-50)
     assert row["bd_rate_cubic"] == pytest.approx(-50)
@@ -91,7 +91,7 @@ def test_smaller_is_better_turns_the_sign() -> None:
     better = Curve("better", [{"kbps": r, "mel": m - 0.25} for r, m in ((8, 2.0), (16, 1.5),
                                                                        (32, 1.0))])  # fmt: skip
 
-    (row,) = deltas(base, [better], "kbps", ["mel"])
+    (row,) = deltas_of(base, [better], "kbps", ["mel"])
 
     assert row["bd_rate_pchip"] < -20
     assert row["bd_metric_pchip"] == pytest.approx(-0.25)
@@ -101,7 +101,7 @@ def test_smaller_is_better_turns_the_sign() -> None:
 def test_curves_without_overlap_say_so() -> None:
     far = Curve("far", [{"bpp": p["bpp"], "psnr": p["psnr"] + 40} for p in POINTS])
 
-    (row,) = deltas(OURS, [far], "bpp", ["psnr"])
+    (row,) = deltas_of(OURS, [far], "bpp", ["psnr"])
 
     assert row["bd_rate_pchip"] is None
     assert "no overlap" in deltas_table([row])

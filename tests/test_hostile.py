@@ -27,7 +27,6 @@ from laconic.formats.audio_stream import StreamResampler
 from laconic.formats.claims import check_claims, padded
 from laconic.formats.container import Chunk, Container, Header, Media, Segment
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.data_header import TEXT, DataHeader, DataKind
 from laconic.formats.errors import (
     FormatError,
     LaconicError,
@@ -36,11 +35,11 @@ from laconic.formats.errors import (
     ParameterError,
     UnsupportedError,
 )
+from laconic.formats.frame import write_varint
 from laconic.formats.image import Image, read_image
-from laconic.formats.image_header import ImageHeader
+from laconic.formats.image_reader import ImageHeader
 from laconic.formats.limits import Limits
-from laconic.formats.records import read_idx, read_npy, read_records
-from laconic.formats.varint import write_varint
+from laconic.formats.records import TEXT, DataHeader, DataKind, read_idx, read_npy, read_records
 
 FILES = seeds()
 NAMES = [name for name, _ in FILES]

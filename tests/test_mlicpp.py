@@ -14,17 +14,16 @@ import torch
 from rule_models import TINY_MLICPP
 from weight_rule import fill, noise, rule_picture, weight
 
-from laconic.codec.image.reference.banded import Banded
-from laconic.codec.image.reference.config import (
+from laconic.codec.image.mlicpp.banded import Banded, FilteredConv, Workspace
+from laconic.codec.image.mlicpp.config import (
     MLICPP,
     MLICPP_2023,
     MLICV2,
     ReferenceConfig,
     recognise,
 )
-from laconic.codec.image.reference.model import MlicPlusPlus, Pass
-from laconic.codec.image.reference.planes import FilteredConv, Workspace
-from laconic.codec.image.reference.winograd import WinogradConv, use_winograd
+from laconic.codec.image.mlicpp.model import MlicPlusPlus, Pass
+from laconic.codec.image.mlicpp.winograd import WinogradConv, use_winograd
 from laconic.formats.errors import ModelError
 
 NUMBERS = Path(__file__).parent / "numbers"

@@ -21,7 +21,7 @@ from laconic.codec.base import DecodeSettings
 from laconic.formats.container import Container, Media
 from laconic.formats.errors import ParameterError
 from laconic.formats.image import read_image
-from laconic.formats.video_header import VideoHeader
+from laconic.formats.video import VideoHeader
 
 assert laconic.formats.pillow
 GRAY = np.arange(600).astype(np.uint8).reshape(20, 30)

@@ -15,7 +15,7 @@ from pictures import picture, scene, textured
 from PIL import Image as Pillow
 
 from laconic import codec
-from laconic.codec.lossless.photo.depth import prepare, restore
+from laconic.codec.lossless.photo.fallback import prepare, restore
 from laconic.codec.lossless.photo.header import PhotoHeader, Tiles
 from laconic.formats import Container, ContainerReader
 from laconic.formats.errors import FormatError, LaconicError, ParameterError
@@ -340,7 +340,7 @@ def test_effort_makes_a_large_picture_smaller(effort: int, monkeypatch: pytest.M
 
 
 def test_damaged_changes_of_the_model_are_refused() -> None:
-    from laconic.codec.lossless.photo.adapter import adapt, pack_changes
+    from laconic.codec.lossless.photo.fallback import adapt, pack_changes
     from laconic.codec.lossless.photo.network import load_model
 
     model = load_model("photo")

@@ -13,7 +13,7 @@ from pictures import picture, scene, textured
 
 from laconic import codec
 from laconic.codec.lossless.photo import context, loops, mixture, network, wave
-from laconic.codec.lossless.photo.config import EXACT, HIDDEN_LIMIT, INPUT_BITS, WEIGHT_LIMIT
+from laconic.codec.lossless.photo.header import EXACT, HIDDEN_LIMIT, INPUT_BITS, WEIGHT_LIMIT
 from laconic.codec.lossless.photo.network import load_model
 from laconic.codec.lossless.photo.workers import Workers
 from laconic.formats.errors import ModelError
@@ -265,7 +265,7 @@ def test_a_model_whose_sums_could_round_is_refused() -> None:
 
 def test_the_trained_network_is_the_integer_network() -> None:
     torch = pytest.importorskip("torch")
-    from laconic.codec.lossless.photo.config import CONFIGS
+    from laconic.codec.lossless.photo.header import CONFIGS
     from laconic.codec.lossless.photo.learn import PhotoNetwork
 
     model = load_model("photo")

@@ -17,14 +17,14 @@ from laconic import codec
 from laconic.cli.main import cli
 from laconic.codec.image.tiles import Box
 from laconic.codec.lossless.photo.base import Base, as_numbers
-from laconic.codec.lossless.photo.depth import prepare
+from laconic.codec.lossless.photo.fallback import prepare
 from laconic.codec.lossless.photo.header import PhotoHeader
 from laconic.formats import Container, ContainerReader
 from laconic.formats.errors import FormatError, LaconicError, ModelError, ParameterError
+from laconic.formats.frame import write_varint
 from laconic.formats.image import Image
-from laconic.formats.image_header import ImageHeader
+from laconic.formats.image_reader import ImageHeader
 from laconic.formats.limits import DEFAULT_LIMITS
-from laconic.formats.varint import write_varint
 
 
 @pytest.fixture(scope="module")

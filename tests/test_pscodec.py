@@ -18,15 +18,18 @@ from weight_rule import rule_sound
 from laconic import codec
 from laconic.cli.main import cli
 from laconic.codec import models
-from laconic.codec.audio.prompt.adapter import PromptModel
-from laconic.codec.audio.prompt.backbone import FFT, HOP, frames_of, sound_of
-from laconic.codec.audio.prompt.config import FULL, VARIANTS, PromptConfig, config_of
-from laconic.codec.audio.prompt.discriminator import Discriminator, discriminator_loss
-from laconic.codec.audio.prompt.fusion import CrossAttention
-from laconic.codec.audio.prompt.losses import mel_filters, similarity, spectral_loss
-from laconic.codec.audio.prompt.model import PsCodec
-from laconic.codec.audio.prompt.prompts import prompt_mel
-from laconic.codec.audio.prompt.quantize import Codebook, GroupResidual
+from laconic.codec.audio.pscodec.config import FULL, VARIANTS, PromptConfig, config_of
+from laconic.codec.audio.pscodec.export import PromptModel
+from laconic.codec.audio.pscodec.fusion import FFT, HOP, CrossAttention, frames_of, sound_of
+from laconic.codec.audio.pscodec.losses import (
+    Discriminator,
+    discriminator_loss,
+    mel_filters,
+    similarity,
+    spectral_loss,
+)
+from laconic.codec.audio.pscodec.model import PsCodec
+from laconic.codec.audio.pscodec.quantize import Codebook, GroupResidual, prompt_mel
 from laconic.codec.train.pscodec import PromptRecipe, Trainer, run
 from laconic.formats.audio import Audio
 from laconic.formats.container import PROMPT, Chunk, Container

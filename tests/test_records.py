@@ -15,11 +15,10 @@ from tables import awkward, clustered, digits, table
 from laconic import codec
 from laconic.codec.lossless.records.header import Method, RecordsHeader
 from laconic.formats import Container, ContainerReader
-from laconic.formats.csv_table import split
 from laconic.formats.errors import FormatError, LaconicError, LimitError, ParameterError
 from laconic.formats.limits import Limits
 from laconic.formats.records import read_idx, write_idx
-from laconic.formats.table import Table
+from laconic.formats.table import Table, split
 
 
 @pytest.fixture(scope="module")

@@ -210,7 +210,7 @@ def test_other_threads_and_kernels_decode_the_same(
 
 
 def test_any_number_of_threads_writes_and_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from laconic.codec.lossless.records import workers
+    from laconic.codec.lossless.records import named
 
     random = np.random.default_rng(0)
     array = np.cumsum(random.integers(-2, 3, (900, 6)), axis=1) + 40
@@ -223,7 +223,7 @@ def test_any_number_of_threads_writes_and_reads_the_same(monkeypatch: pytest.Mon
     for values, options in cases:
         files = []
         for threads in (1, 2, 3):
-            monkeypatch.setattr(workers, "cores", lambda n=threads: n)
+            monkeypatch.setattr(named, "cores", lambda n=threads: n)
             files.append(codec.encode(values, codec="records", **options))
         assert files[0] == files[1] == files[2]
         assert np.array_equal(codec.decode(files[0]), values)

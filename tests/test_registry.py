@@ -13,7 +13,7 @@ from laconic.codec.base import Codec, VerifyReport
 from laconic.formats import Container, ContainerReader, Header, Media, Segment
 from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 from laconic.formats.image import Image
-from laconic.formats.image_header import ImageHeader
+from laconic.formats.image_reader import ImageHeader
 
 
 class RawCodec(Codec):

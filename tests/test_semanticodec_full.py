@@ -23,18 +23,24 @@ from weight_rule import fill, noise, rule_sound
 from laconic import codec
 from laconic.cli.main import cli
 from laconic.codec import models
-from laconic.codec.audio.checkpoints import import_files
-from laconic.codec.audio.full.config import FullConfig, config_of
-from laconic.codec.audio.full.decoder import FullDecoder
-from laconic.codec.audio.full.diffusion import STEPS, ddim_steps, sample, velocity
-from laconic.codec.audio.full.encoder import FullEncoder, mark_padding, nearest, stack_patches
-from laconic.codec.audio.full.export import read_full
-from laconic.codec.audio.full.frontend import filter_banks, padded_from
-from laconic.codec.audio.full.mae import Block, PatchEmbedding, sine_cosine
-from laconic.codec.audio.full.model import FullModel
-from laconic.codec.audio.full.unet import UNet
-from laconic.codec.audio.full.vae import FirstStage
 from laconic.codec.audio.header import AudioCodecHeader
+from laconic.codec.audio.loading import import_files
+from laconic.codec.audio.semanticodec.config import FullConfig, config_of
+from laconic.codec.audio.semanticodec.decoder import FirstStage, FullDecoder
+from laconic.codec.audio.semanticodec.export import read_full
+from laconic.codec.audio.semanticodec.model import (
+    Block,
+    FullEncoder,
+    FullModel,
+    PatchEmbedding,
+    filter_banks,
+    mark_padding,
+    nearest,
+    padded_from,
+    sine_cosine,
+    stack_patches,
+)
+from laconic.codec.audio.semanticodec.unet import STEPS, UNet, ddim_steps, sample, velocity
 from laconic.codec.models import ModelInfo
 from laconic.formats.audio import Audio
 from laconic.formats.container_reader import ContainerReader

@@ -18,7 +18,7 @@ from laconic import codec
 from laconic.codec import models
 from laconic.codec.evaluate import psnr
 from laconic.codec.train.image import Recipe, Trainer, run
-from laconic.codec.train.muon import orthogonalise
+from laconic.codec.train.running import orthogonalise
 from laconic.formats.errors import ModelError, ParameterError
 
 RECIPE = Recipe(config="test", crop=64, batch=4, minutes=0.05, warmup=5)

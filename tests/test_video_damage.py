@@ -11,7 +11,7 @@ import stand_in
 
 import laconic.codec.video
 from laconic import codec
-from laconic.codec.video.header import HnervHeader
+from laconic.codec.video.plan import HnervHeader
 from laconic.formats.container import Container
 from laconic.formats.errors import (
     DesyncError,

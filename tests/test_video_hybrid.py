@@ -13,8 +13,8 @@ import pytest
 
 from laconic import codec
 from laconic.codec.video.chunk import Clip, Fit, FitSettings, decode
-from laconic.codec.video.hybrid.clip import Head
-from laconic.codec.video.hybrid.frames import coding_order
+from laconic.codec.video.motion.decode import Head
+from laconic.codec.video.motion.frames import coding_order
 from laconic.formats.errors import (
     FormatError,
     LaconicError,
@@ -88,8 +88,8 @@ def test_any_size_is_coded(size: tuple[int, int, int]) -> None:
 
 
 def test_what_the_encoder_saw_is_what_the_decoder_shows() -> None:
-    from laconic.codec.video.hybrid.decode import decode as decode_frames
-    from laconic.codec.video.hybrid.encode import encode
+    from laconic.codec.video.motion.decode import decode as decode_frames
+    from laconic.codec.video.motion.fit import encode
 
     made = clip(9, 40, 72, Sampling(1, 1))
     data, shown = encode(made.frames, made.layout(), 200, "medium", 8)
@@ -166,8 +166,8 @@ def screen(count: int, rows: int, columns: int, sampling: Sampling, step: int) -
 @pytest.mark.parametrize("sampling", [Sampling(1, 1), Sampling(0, 0), Sampling(gray=True)],
                          ids=lambda s: s.format)  # fmt: skip
 def test_screens_come_back_and_need_fewer_bytes_with_their_tools(sampling: Sampling) -> None:
-    from laconic.codec.video.hybrid.decode import decode as decode_frames
-    from laconic.codec.video.hybrid.encode import encode
+    from laconic.codec.video.motion.decode import decode as decode_frames
+    from laconic.codec.video.motion.fit import encode
 
     made = screen(4, 96, 104, sampling, 23)
     plain, _ = encode(made.frames, made.layout(), 184, "fast")

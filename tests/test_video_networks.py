@@ -16,7 +16,7 @@ import torch
 from weight_rule import fill, noise, rule_picture
 
 from laconic.codec.video.networks import PublishedNetwork, Shape
-from laconic.codec.video.widths import (
+from laconic.codec.video.plan import (
     REDUCTION,
     Kernels,
     choose_strides,

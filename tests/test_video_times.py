@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from laconic.codec.video.header import HnervHeader
-from laconic.codec.video.stream.cuts import plan_chunks, scene_cuts
+from laconic.codec.video.plan import HnervHeader
+from laconic.codec.video.stream.work import plan_chunks, scene_cuts
 from laconic.formats.errors import (
     FormatError,
     LaconicError,
@@ -22,10 +22,10 @@ from laconic.formats.errors import (
     ParameterError,
     UnsupportedError,
 )
+from laconic.formats.frame import write_varint
 from laconic.formats.limits import Limits
 from laconic.formats.timing import Timing
-from laconic.formats.varint import write_varint
-from laconic.formats.video_header import VideoHeader
+from laconic.formats.video import VideoHeader
 from laconic.formats.video_reader import FilmFile
 
 pytestmark = pytest.mark.usefixtures("kept_frames")

@@ -13,9 +13,7 @@ import stand_in
 
 from laconic import codec
 from laconic.codec.video.stream import fitting
-from laconic.codec.video.stream.cuts import Span
-from laconic.codec.video.stream.stopping import Stopper
-from laconic.codec.video.stream.work import Fitted, Work, load
+from laconic.codec.video.stream.work import Fitted, Span, Stopper, Work, load
 from laconic.formats.errors import (
     FormatError,
     OutputError,
@@ -205,7 +203,7 @@ def test_a_stop_with_too_much_left_refuses_and_keeps_the_work(
     def stop_at_once(self: object) -> bool:
         return True
 
-    monkeypatch.setattr("laconic.codec.video.stream.stopping.Stopper.__call__", stop_at_once)
+    monkeypatch.setattr("laconic.codec.video.stream.work.Stopper.__call__", stop_at_once)
     with pytest.raises(KeyboardInterrupt):
         codec.encode(path, **chunked(4, work=str(work), note=notes.append))
 

@@ -12,7 +12,7 @@ def test_the_evaluation_of_compressai_runs_on_the_default_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("compressai.utils.eval_model")
-    from laconic.codec.image.zoo.bridge import NAME, main
+    from laconic.codec.image.compressai.bridge import NAME, main
 
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -30,7 +30,7 @@ def test_the_evaluation_of_compressai_runs_on_the_default_model(
 
 def test_our_model_is_in_the_registry_of_compressai() -> None:
     registry = pytest.importorskip("compressai.registry")
-    from laconic.codec.image.zoo.bridge import NAME, EvaluatedModel
+    from laconic.codec.image.compressai.bridge import NAME, EvaluatedModel
 
     assert registry.MODELS[NAME] is EvaluatedModel
 
@@ -40,7 +40,7 @@ def test_the_evaluation_of_compressai_runs_on_imported_models(
     name: str, rule_models: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("compressai.utils.eval_model")
-    from laconic.codec.image.zoo.bridge import main
+    from laconic.codec.image.compressai.bridge import main
 
     pictures = tmp_path / "pictures"
     pictures.mkdir()

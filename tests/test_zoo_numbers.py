@@ -16,13 +16,13 @@ from rule_models import RULE_MODELS
 from weight_rule import fill, rule_picture
 
 from laconic.codec.image.architectures import ARCHITECTURES
-from laconic.codec.image.likelihood import gaussian_bits
+from laconic.codec.image.compressai import variable
+from laconic.codec.image.compressai.adapter import GroupedCoder, ZooCoder
+from laconic.codec.image.compressai.groups import GroupedNetwork
+from laconic.codec.image.compressai.networks import ZooConfig, ZooNetwork
+from laconic.codec.image.compressai.published import KINDS, kind_of, recognise
+from laconic.codec.image.model import gaussian_bits
 from laconic.codec.image.refine import Relaxed
-from laconic.codec.image.zoo import variable
-from laconic.codec.image.zoo.adapter import GroupedCoder, ZooCoder
-from laconic.codec.image.zoo.groups import GroupedNetwork
-from laconic.codec.image.zoo.networks import ZooConfig, ZooNetwork
-from laconic.codec.image.zoo.recognise import KINDS, kind_of, recognise
 from laconic.entropy import gaussian_scales, gaussian_tables
 
 SIMPLE = [k for k in KINDS if not k.endswith(("-vbr", "checkerboard")) and "elic" not in k]

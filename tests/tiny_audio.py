@@ -23,7 +23,7 @@ RANGE = 12.0  # natural logarithms that the first stream covers
 
 
 class TinyTones:
-    """Implements :class:`laconic.codec.audio.interface.AudioModel`."""
+    """Implements :class:`laconic.codec.audio.windows.AudioModel`."""
 
     rate, hop, positions, window = 16000, 2560, POSITIONS, 64
     knots = 0

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from laconic.codec import models
-from laconic.codec.audio.header import CODEC_ID, AudioCodecHeader
-from laconic.codec.audio.options import AudioDecodeOptions, AudioOptions
+from laconic.codec.audio.header import CODEC_ID, AudioCodecHeader, AudioDecodeOptions, AudioOptions
 from laconic.codec.audio.segments import length_in
 from laconic.codec.base import KBPS, QUALITY, TARGET, Codec, Encoded, Recipes, VerifyReport
 from laconic.codec.media.audio import lasting
@@ -149,14 +148,14 @@ class SemantiCodec(Codec):
         """The published model comes in three files."""
         if len(files) == 1 and arch != self.name:
             return None
-        from laconic.codec.audio.checkpoints import import_files
+        from laconic.codec.audio.loading import import_files
 
         if multiplier is not None:
             raise ParameterError("a model of sounds has no --lambda: leave it out")
         return import_files(list(files), arch=arch, name=name, overwrite=overwrite)
 
     def export(self, checkpoint: Path, recipe: str, out: Path, **how: Any) -> ModelInfo | None:
-        from laconic.codec.audio.small.export import PARTS, export_checkpoint
+        from laconic.codec.audio.semanticodec_small.export import PARTS, export_checkpoint
 
         return export_checkpoint(checkpoint, out, **how) if recipe in PARTS else None
 

@@ -8,18 +8,15 @@ from typing import Protocol
 
 import numpy as np
 
-from laconic.codec.audio.geometry import Geometry
-from laconic.codec.audio.header import CODEC_VERSION, AudioCodecHeader
+from laconic.codec.audio.header import CODEC_VERSION, AudioCodecHeader, AudioDecodeOptions, Geometry
 from laconic.codec.audio.loading import LoadedModel
-from laconic.codec.audio.options import AudioDecodeOptions
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
 from laconic.codec.audio.windows import FADE, WindowDecoder
-from laconic.formats.audio import Audio
-from laconic.formats.audio_header import AudioHeader
+from laconic.formats.audio import Audio, AudioHeader
 from laconic.formats.audio_stream import Block, resampled
 from laconic.formats.container import TAGS, Chunk, Header, Media, Segment
 from laconic.formats.errors import FormatError, ModelError, ParameterError, UnsupportedError
-from laconic.formats.tags import read_tags
+from laconic.formats.printable import read_tags
 
 Loaded = tuple[int, SegmentTokens | None, Geometry]
 

@@ -12,19 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from laconic.codec.audio.gains import gains_of
-from laconic.codec.audio.geometry import Geometry
-from laconic.codec.audio.header import CODEC_VERSION, AudioCodecHeader
-from laconic.codec.audio.interface import PitchedModel
+from laconic.codec.audio.header import CODEC_VERSION, AudioCodecHeader, AudioOptions, Geometry
 from laconic.codec.audio.loading import LoadedModel
-from laconic.codec.audio.options import AudioOptions
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
-from laconic.codec.audio.windows import WindowEncoder
-from laconic.formats.audio_header import AudioHeader
+from laconic.codec.audio.windows import PitchedModel, WindowEncoder
+from laconic.formats.audio import AudioHeader
 from laconic.formats.audio_stream import AudioSource, Block, resampled
 from laconic.formats.container import TAGS, Chunk, Container, Header, Media, Segment
 from laconic.formats.container_writer import ContainerWriter
 from laconic.formats.errors import DesyncError, ParameterError
-from laconic.formats.tags import pack_tags
+from laconic.formats.printable import pack_tags
 
 DEFAULT_KBPS = 1.5  # of one channel before entropy coding: what is chosen when nothing is asked for
 DEFAULT_STEPS = 0

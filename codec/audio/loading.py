@@ -1,4 +1,13 @@
-"""Model files -> networks and the priors of their tokens, kept for further calls."""
+"""Audio models from the store and from published checkpoints.
+
+Import of published audio checkpoints, which come in several files, as one model.
+
+PyTorch's files are read by the memory-limited child process of
+:mod:`laconic.codec.image.checkpoints`, which builds nothing but tensors; a codebook is a plain
+array, read without pickles.
+
+Model files -> networks and the priors of their tokens, kept for further calls.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +18,51 @@ from math import log2
 from pathlib import Path
 
 from laconic.codec import models
-from laconic.codec.audio.interface import AudioModel
+from laconic.codec.audio.windows import AudioModel
 from laconic.codec.models import ModelInfo
 from laconic.entropy import NumericsProfile
 from laconic.entropy.token_prior import TokenPrior
 from laconic.formats.errors import ModelError, ParameterError
 
+NAMES = ("semanticodec",)
+
+
+def import_files(
+    paths: list[Path], *, arch: str | None, name: str | None, overwrite: bool = False
+) -> ModelInfo:
+    """Put the files of a published SemantiCodec into the user's model store.
+
+    Args:
+        paths: ``encoder.ckpt``, ``decoder.ckpt`` and ``codebook_*.npy``, in any order. Which rate
+            they are is told by their shapes.
+        arch: ``semanticodec`` or None.
+        name: of the model; None makes one of rate and vocabulary, ``semanticodec-100-8192``.
+        overwrite: replace a model of that name.
+
+    Raises:
+        ModelError: wrong, damaged or missing files, with what was found and expected.
+        OutputError: a model of that name exists.
+    """
+    from laconic.codec.audio.semanticodec.config import CODEBOOK
+    from laconic.codec.audio.semanticodec.export import import_parts, read_codebook
+    from laconic.codec.image.checkpoints import read_checkpoint
+
+    if arch not in (None, *NAMES):
+        raise ModelError(
+            f"several files make one model of the architecture {', '.join(NAMES)}, not of {arch!r}:"
+            " give one checkpoint"
+        )
+    parts = [
+        {CODEBOOK: read_codebook(p)} if p.suffix == ".npy" else read_checkpoint(p) for p in paths
+    ]
+    return import_parts(paths, parts, name=name, overwrite=overwrite)
+
+
 # The setting "architecture" of a model -> the function that makes its network.
 ARCHITECTURES = {
-    "small": "laconic.codec.audio.small.export:read_small",
-    "full": "laconic.codec.audio.full.export:read_full",
-    "prompt": "laconic.codec.audio.prompt.export:read_prompt",
+    "small": "laconic.codec.audio.semanticodec_small.export:read_small",
+    "full": "laconic.codec.audio.semanticodec.export:read_full",
+    "prompt": "laconic.codec.audio.pscodec.export:read_prompt",
 }
 PRIOR = models.TABLE_PREFIX + "prior"
 MARGIN = 0.32  # seconds of its neighbours that a segment is coded with

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from laconic.codec import registry
-from laconic.codec.audio.options import AudioDecodeOptions, AudioOptions
-from laconic.formats.audio import Audio
-from laconic.formats.audio_header import AudioHeader
+from laconic.codec.audio.header import AudioDecodeOptions, AudioOptions
+from laconic.formats.audio import Audio, AudioHeader
 from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import Container, Header, Media
 from laconic.formats.container_reader import ContainerReader
@@ -124,8 +123,7 @@ def pack(
     """The bytes of a ``.lac`` file that holds these tokens; arguments as in
     :func:`from_tokens`."""
     from laconic.codec.audio.encoding import DEFAULT_STEPS
-    from laconic.codec.audio.geometry import Geometry
-    from laconic.codec.audio.header import CODEC_ID, CODEC_VERSION, AudioCodecHeader
+    from laconic.codec.audio.header import CODEC_ID, CODEC_VERSION, AudioCodecHeader, Geometry
     from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
 
     loaded = _codec().load(model)
@@ -163,7 +161,7 @@ def encode_to(source: Source | Audio, fp: BinaryIO, **settings: Any) -> Written:
     Args:
         source: path, bytes, binary stream (a pipe is read as it comes) or :class:`Audio`.
         fp: where to; need not be seekable.
-        settings: fields of :class:`laconic.codec.audio.options.AudioOptions`; ``codec`` names
+        settings: fields of :class:`laconic.codec.audio.header.AudioOptions`; ``codec`` names
             another codec.
     """
     codec: Any = registry.get(settings.pop("codec", None) or CODEC)

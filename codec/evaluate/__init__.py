@@ -5,8 +5,7 @@ own scripts.
 rest are the functions they are made of.
 """
 
-from laconic.codec.evaluate.bd_rate import BdResult, bd_psnr, bd_rate
-from laconic.codec.evaluate.distortion import ms_ssim, psnr, psnr_y
+from laconic.codec.evaluate.metrics import BdResult, bd_psnr, bd_rate, ms_ssim, psnr, psnr_y
 from laconic.codec.evaluate.runner import Config, Run, evaluate
 from laconic.codec.evaluate.sound import mel_distance, si_sdr, stft_distance
 

@@ -17,9 +17,8 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any
 
-from laconic.codec.evaluate.distortion import decibels
-from laconic.codec.evaluate.measure import Row
-from laconic.codec.evaluate.runner import Run
+from laconic.codec.evaluate.metrics import decibels
+from laconic.codec.evaluate.runner import Row, Run
 from laconic.codec.media import MEDIA, of
 from laconic.formats.errors import FormatError, ParameterError
 

@@ -1,4 +1,13 @@
-"""A run: every item through every subject at every quality, resumable, in worker processes.
+"""A run of an evaluation: every codec on every input, measured, resumed where it stopped.
+
+One measurement: one item through one subject at one quality.
+
+Rates count the bytes of the file. Times are wall-clock seconds of the call, models loaded; for
+videos decoding is timed frame by frame, without the metrics. Memory (Linux) is how far the resident
+size of the process rose above what it was before; the peak is that size, everything that the
+process had loaded for whatever codec included.
+
+A run: every item through every subject at every quality, resumable, in worker processes.
 
 A run lives in a folder: ``config.json`` says what was asked, ``measurements.jsonl`` has one line
 for each finished measurement, ``streams/`` holds the encoded files. A measurement is found again by
@@ -10,22 +19,89 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from laconic.codec.evaluate import metrics as metric_table
-from laconic.codec.evaluate.items import Item, find_items
-from laconic.codec.evaluate.measure import Row, measure
-from laconic.codec.evaluate.subject import Spec, Subject, check_qualities, find_subject, parse_spec
+from laconic.codec.evaluate.metrics import Metric
+from laconic.codec.evaluate.subject import (
+    Item,
+    Spec,
+    Subject,
+    check_qualities,
+    find_items,
+    find_subject,
+    parse_spec,
+)
 from laconic.codec.media import named, of
 from laconic.codec.workers import spread
 from laconic.formats.atomic import atomic_write
 from laconic.formats.container import Media
 from laconic.formats.errors import FormatError, LaconicError, ParameterError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
+
+Row = dict[str, Any]
+
+
+def measure(
+    subject: Subject,
+    item: Item,
+    quality: float | None,
+    metrics: Sequence[Metric],
+    stream: Path | None = None,
+) -> Row:
+    """Encode, write to ``stream`` if given, decode, compare.
+
+    Returns:
+        {"codec", "item", "quality", "bytes", rates, metrics (None where not defined),
+        "encode_s", "decode_s", "memory_mib", "peak_mib"}.
+    """
+    _ = item.original  # is not timed
+    _reset_peak()
+    before = _peak_mib()
+    start = time.perf_counter()
+    data = subject.encode(item, quality)
+    encode_s = time.perf_counter() - start
+    if stream is not None:
+        stream.parent.mkdir(parents=True, exist_ok=True)
+        stream.write_bytes(data)
+    row: Row = {
+        "codec": subject.label,
+        "item": item.name,
+        "quality": quality,
+        "bytes": len(data) if stream is None else stream.stat().st_size,
+        "encode_s": encode_s,
+    }
+    try:
+        compared = of(item.media).compare(
+            item, lambda: subject.decode(data, item), len(data), metrics
+        )
+    except FormatError as error:
+        raise FormatError(f"{subject.label}: {error}") from error
+    peak = _peak_mib()
+    added = None if peak is None or before is None else peak - before
+    return {**row, **compared, "memory_mib": added, "peak_mib": peak}
+
+
+def _reset_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _peak_mib() -> float | None:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    line = next((x for x in status.splitlines() if x.startswith("VmHWM:")), None)
+    return None if line is None else int(line.split()[1]) / 1024
+
 
 JOURNAL = "measurements.jsonl"
 VERSION = 1

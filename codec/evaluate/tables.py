@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from laconic.codec.evaluate.bd_rate import bd_psnr, bd_rate
-from laconic.codec.evaluate.metrics import METRICS
+from laconic.codec.evaluate.metrics import METRICS, bd_psnr, bd_rate
 from laconic.codec.evaluate.results import Curve
 from laconic.formats.errors import ParameterError
 
@@ -40,7 +39,7 @@ def legend(table: str) -> list[str]:
     return [text for found, text in LEGEND.items() if found in table]
 
 
-def deltas(
+def deltas_of(
     anchor: Curve, curves: Sequence[Curve], rate: str, metrics: Sequence[str]
 ) -> list[dict[str, Any]]:
     """BD-rate and BD-metric of every curve against ``anchor``, with PCHIP and with the cubic.

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from laconic.codec import models
+from laconic.codec.image.compressai.published import KINDS, kind_of
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.order import KEY
-from laconic.codec.image.zoo.recognise import KINDS, kind_of
 from laconic.codec.models import ModelInfo
 from laconic.entropy import CdfTables, NumericsProfile, gaussian_scales, gaussian_tables
 from laconic.formats.errors import FormatError, ModelError
@@ -68,20 +68,20 @@ class MlicPlusPlusArchitecture:
         return "local_context.0.norm1.weight" in shapes and second == self.second
 
     def recognise(self, shapes: Shapes) -> dict[str, Any]:
-        from laconic.codec.image.reference.config import recognise
+        from laconic.codec.image.mlicpp.config import recognise
 
         return recognise(shapes).to_dict()
 
     def build(self, config: Mapping[str, Any]) -> nn.Module:
-        from laconic.codec.image.reference.config import ReferenceConfig
-        from laconic.codec.image.reference.model import MlicPlusPlus
+        from laconic.codec.image.mlicpp.config import ReferenceConfig
+        from laconic.codec.image.mlicpp.model import MlicPlusPlus
 
         return MlicPlusPlus(ReferenceConfig.from_dict(config))
 
     def adapt(
         self, info: ModelInfo, network: Any, tables: CdfTables, z_tables: CdfTables
     ) -> ImageModel:
-        from laconic.codec.image.reference.adapter import ReferenceModel
+        from laconic.codec.image.mlicpp.model import ReferenceModel
 
         return ReferenceModel(info, network, tables, z_tables)
 
@@ -98,7 +98,7 @@ class ZooArchitecture:
         return kind_of(shapes) == self.kind
 
     def recognise(self, shapes: Shapes) -> dict[str, Any]:
-        from laconic.codec.image.zoo.recognise import recognise
+        from laconic.codec.image.compressai.published import recognise
 
         config = recognise(shapes, self.kind)
         facts: dict[str, Any] = {"channels": config.channels, "latent": config.latent}
@@ -109,8 +109,8 @@ class ZooArchitecture:
         return facts
 
     def build(self, config: Mapping[str, Any]) -> nn.Module:
-        from laconic.codec.image.zoo import groups
-        from laconic.codec.image.zoo.networks import ZooConfig, ZooNetwork
+        from laconic.codec.image.compressai import groups
+        from laconic.codec.image.compressai.networks import ZooConfig, ZooNetwork
 
         needed = {"channels", "latent"} | ({"groups"} if self.kind.startswith("elic") else set())
         optional = {"variable_z"} if self.kind.endswith("-vbr") else set()
@@ -126,7 +126,7 @@ class ZooArchitecture:
     def adapt(
         self, info: ModelInfo, network: Any, tables: CdfTables, z_tables: CdfTables
     ) -> ImageModel:
-        from laconic.codec.image.zoo.adapter import ZooModel
+        from laconic.codec.image.compressai.adapter import ZooModel
 
         return ZooModel(info, network, tables, z_tables)
 

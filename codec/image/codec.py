@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from laconic.codec import models
 from laconic.codec.image.coding import Coded, Detail, ExactCoder, exact
 from laconic.codec.image.config import MlicConfig
-from laconic.codec.image.detail import detail_step, from_detail, to_detail
 from laconic.codec.image.export import read_mlic
 from laconic.codec.image.interface import ImageModel
-from laconic.codec.image.model import Mlic
+from laconic.codec.image.model import Mlic, detail_step, from_detail, to_detail
 from laconic.codec.image.order import ChannelOrder
 from laconic.codec.image.rate import lambda_of
 from laconic.codec.image.tiles import analysis_margin, synthesis_margin

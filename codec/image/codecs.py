@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from laconic.codec import models
 from laconic.codec.base import Recipes
-from laconic.codec.image.files import PictureCodec
+from laconic.codec.image.export import PictureCodec
 from laconic.codec.image.header import CODEC_ID, MlicHeader, TileHeader, ZooHeader
 from laconic.codec.models import ModelInfo
 
@@ -97,7 +97,7 @@ class CompressAICodec(PictureCodec):
 
     def load(self, name_or_id: str | None) -> ImageModel:
         from laconic.codec.image.architectures import load_model
-        from laconic.codec.image.zoo.published import installed, is_published
+        from laconic.codec.image.compressai.published import installed, is_published
 
         if name_or_id is not None and is_published(name_or_id):
             name_or_id = installed(name_or_id)

@@ -31,10 +31,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from laconic.codec.image.detail import detail_step
-from laconic.codec.image.model import Mlic
+from laconic.codec.image.mlicpp.slices import FactorizedPrior
+from laconic.codec.image.model import Mlic, detail_step
 from laconic.codec.image.order import ChannelOrder
-from laconic.codec.image.reference.bottleneck import FactorizedPrior
 from laconic.codec.image.slices import CodeStep
 from laconic.entropy import (
     CdfTables,
@@ -45,7 +44,7 @@ from laconic.entropy import (
     push_guarded,
 )
 from laconic.formats.errors import FormatError
-from laconic.formats.varint import read_varint, write_varint
+from laconic.formats.frame import read_varint, write_varint
 
 Result = TypeVar("Result")
 Network = TypeVar("Network", bound=nn.Module)

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from laconic.codec.base import DecodeSettings
-from laconic.codec.image.alpha import decode_alpha
 from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader, ZooHeader
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.screen.colours import unpacked
 from laconic.codec.image.screen.layers import unpack_layer, update_check
 from laconic.codec.image.screen.tile import Layer
-from laconic.codec.image.tiles import LATENT, Box, Grid, region_of
+from laconic.codec.image.tiles import LATENT, Box, Grid, decode_alpha, region_of
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import (
@@ -25,10 +24,9 @@ from laconic.formats.errors import (
     FormatError,
     UnsupportedError,
 )
+from laconic.formats.frame import read_varint
 from laconic.formats.image import Image
-from laconic.formats.image_chunks import with_chunks
-from laconic.formats.image_header import ImageHeader
-from laconic.formats.varint import read_varint
+from laconic.formats.image_reader import ImageHeader, with_chunks
 
 
 class Tile(NamedTuple):

@@ -1,28 +1,82 @@
-"""One picture on its way to a file: tiles, alpha, search with effort, header, metadata."""
+"""Encoding of one image: tiles, the size asked for, and never more than without loss.
+
+Rate targeting: the largest quality whose file fits a number of bytes.
+
+The size of a file grows with quality, nearly linearly in the logarithm, so a secant on log-size
+brackets the target in a few encodings and bisection over tenths of quality finishes.
+
+One picture on its way to a file: tiles, alpha, search with effort, header, metadata.
+
+No lossy file is larger than the lossless one of the same picture.
+
+Where the model has to spend more on a picture than exact coding needs (noise at the highest
+qualities, pictures of a few pixels, patterns), the file is one of the codec ``photo``, which is
+exact. Coding every photograph twice would be slow, so it is tried only where it can pay: when a
+quick estimate of the lossless size comes near.
+"""
 
 from __future__ import annotations
 
+import io
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image as Pillow
 from torch import Tensor
 
-from laconic.codec.image.alpha import encode_alpha
+from laconic.codec import registry
 from laconic.codec.image.coding import Coded, Detail
-from laconic.codec.image.header import MlicHeader, TileHeader
+from laconic.codec.image.header import QUALITY_STEPS, MlicHeader, TileHeader
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.options import PictureOptions
 from laconic.codec.image.refine import Objective, refine
 from laconic.codec.image.screen.layers import ScreenLayers, pack_layer, update_check
 from laconic.codec.image.screen.tile import decode_tile
-from laconic.codec.image.target import search_quality
-from laconic.codec.image.tiles import LATENT, Box, Grid
+from laconic.codec.image.tiles import LATENT, Box, Grid, encode_alpha
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container import Container, Header, Media, Segment
-from laconic.formats.errors import DesyncError
+from laconic.formats.errors import DesyncError, ParameterError
+from laconic.formats.frame import write_varint
 from laconic.formats.image import Image
-from laconic.formats.image_chunks import chunks_of
-from laconic.formats.image_header import ImageHeader
-from laconic.formats.varint import write_varint
+from laconic.formats.image_reader import ImageHeader, chunks_of
+
+CLOSE_ENOUGH = 0.995  # of the target: further steps would gain less than half a per cent
+
+
+def search_quality(encode: Callable[[float], bytes], target: int) -> bytes:
+    """The file of the highest quality found with at most ``target`` bytes.
+
+    ``encode`` maps a quality in tenths of a point to a file. Raises ``ParameterError`` when even
+    quality 0 is too large.
+    """
+    lowest = encode(0.0)
+    if len(lowest) > target:
+        raise ParameterError(
+            f"the picture cannot be made as small as {target} bytes: its smallest file has"
+            f" {len(lowest)}; raise the target or scale the picture down"
+        )
+    highest = encode(QUALITY_STEPS / 10)
+    if len(highest) <= target:
+        return highest
+    low, high = 0, QUALITY_STEPS  # low fits, high does not
+    best, low_bytes, high_bytes = lowest, len(lowest), len(highest)
+    while high - low > 1 and len(best) < CLOSE_ENOUGH * target:
+        share = math.log(target / low_bytes) / math.log(high_bytes / low_bytes)
+        # Keep away from the ends, so that a curved size function cannot stall the bracket.
+        share = min(0.9, max(0.1, share))
+        middle = min(high - 1, max(low + 1, round(low + share * (high - low))))
+        data = encode(middle / 10)
+        if len(data) <= target:
+            low, low_bytes, best = middle, len(data), data
+        else:
+            high, high_bytes = middle, len(data)
+    return best
+
 
 Index = tuple[slice, ...]
 
@@ -241,3 +295,57 @@ class EncodeJob:
         if self.screen is None:
             return MlicHeader(quality, self.grid.tile)
         return MlicHeader(quality, self.grid.tile, True, self.screen.neutral)
+
+
+SMALL = 1 << 12  # samples up to which it is always tried
+POSSIBLE = 0.6  # of the entropy of residuals: less was never reached
+REPEATED = 1.6  # times the file: a quick PNG of this size is a reason
+_ROWS = 64  # at most so many pairs of rows are looked at
+
+
+def no_larger(
+    image: Image, settings: PictureOptions, data: bytes, target: int | None, screen: bool
+) -> bytes:
+    """``data``, or the lossless file if that is smaller, or fits the target size as well;
+    ``screen``: some of the picture may be one."""
+    most = max(len(data), target or 0)
+    if not _worth_trying(image, most, screen):
+        return data
+    codec = registry.default(Media.IMAGE, lossless=True)
+    has = {f.name for f in fields(codec.options)}
+    shared = {n: getattr(settings, n) for n in ("strip", "verify", "note", "limits") if n in has}
+    lossless = codec.encode(image, codec.options(**shared))
+    return lossless if len(lossless) <= most else data
+
+
+def _worth_trying(image: Image, size: int, screen: bool) -> bool:
+    samples = image.pixels.size
+    if samples <= SMALL:
+        return True
+    step = max(2, image.height // _ROWS)
+    above = image.pixels[: image.height - 1 : step].astype(np.int32)
+    below = image.pixels[1::step][: above.shape[0]].astype(np.int32)
+    flat = above.shape[0] == 0 or image.width == 1
+    if flat or 8 * size >= POSSIBLE * samples * _entropy(above, below):
+        return True
+    if image.bit_depth != 8 or not screen:
+        return False
+    plane = image.pixels[..., 0] if image.channels == 1 else image.pixels
+    buffer = io.BytesIO()
+    Pillow.fromarray(np.ascontiguousarray(plane)).save(buffer, "PNG", compress_level=1)
+    return buffer.tell() < REPEATED * size
+
+
+def _entropy(above: NDArray[Any], below: NDArray[Any]) -> float:
+    """Bits of a sample's difference from the plane through its neighbours, in green and relative
+    to it; channels apart."""
+    bent = below[:, 1:] - below[:, :-1] - above[:, 1:] + above[:, :-1]
+    if bent.shape[2] == 3:
+        bent[..., 0] -= bent[..., 1]
+        bent[..., 2] -= bent[..., 1]
+    bits = 0.0
+    for channel in range(bent.shape[2]):
+        counts = np.unique(bent[..., channel], return_counts=True)[1]
+        share = counts / counts.sum()
+        bits -= float((share * np.log2(share)).sum())
+    return bits / bent.shape[2]

@@ -1,4 +1,23 @@
-"""The default image model: transforms, hyperprior and multi-reference entropy model in one module.
+"""The default image model whole, with its likelihoods and its detail layer.
+
+Detail layer: what the latents leave over, for qualities that they cannot reach.
+
+Nonlinear transforms with fewer latents than samples saturate: more bits stop helping near 40 dB.
+Above ``MlicConfig.detail_from`` the latents stay at that quality, and the difference between
+picture and synthesis is coded with an orthonormal transform, whose error is that of its
+quantisation alone. Its scales are predicted from the decoded latents, in float64 like theirs, so a
+stream needs no side information. The synthesis that the encoder subtracts is in float32: machines
+may differ there by what is far below one level, and symbols depend on none of it.
+
+Choose qualities below the threshold for everything that is looked at; the layer serves masters.
+
+Differentiable rate of training: Gaussian likelihood under uniform noise, straight-through
+rounding.
+
+The rate term sees y + noise, context and synthesis see round(y - mean) + mean (Minnen & Singh 2020,
+arXiv 2007.08739). Files are coded with ``coding.py``; nothing here decides a bit of a stream.
+
+The default image model: transforms, hyperprior and multi-reference entropy model in one module.
 
 Choose this for everything that trains or evaluates the network; ``coding.py`` turns its symbols
 into bytes and ``codec.py`` bytes into files.
@@ -6,17 +25,112 @@ into bytes and ``codec.py`` bytes into files.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from laconic.codec.image.config import MlicConfig
-from laconic.codec.image.detail import DetailScales, to_detail
-from laconic.codec.image.hyperprior import HyperAnalysis, HyperSynthesis, ZPrior
-from laconic.codec.image.likelihood import gaussian_bits, straight_through_round
+from laconic.codec.image.contexts import ChannelContext, checkerboard
+from laconic.codec.image.layers import (
+    Analysis,
+    HyperAnalysis,
+    HyperSynthesis,
+    Synthesis,
+    ZPrior,
+    depth_to_space,
+    initialise_linear_path,
+    patch_basis,
+    space_to_depth,
+)
 from laconic.codec.image.slices import SliceModel
-from laconic.codec.image.transforms import Analysis, Synthesis, initialise_linear_path
+
+CHANNELS = 768  # 16 x 16 pixels of three colours
+COARSEST, FINEST = 40.0, 3.0  # steps in levels of 8 bits just above the threshold and at 100
+
+
+def detail_step(quality: float, start: float) -> float:
+    """Quantisation step on the [0, 1] scale; ``start`` is the quality where the layer begins."""
+    share = (quality - start) / (100 - start)
+    return COARSEST * (FINEST / COARSEST) ** share / 255
+
+
+def to_detail(difference: Tensor) -> Tensor:
+    """``[B, H, W, 3]`` -> orthonormal coefficients ``[B, H/16, W/16, 768]``: 8x8 DCT of opponent
+    colours, phase-major."""
+    basis = patch_basis(64, 64).to(difference)
+    return space_to_depth(space_to_depth(difference, 8) @ basis.T, 2)
+
+
+def from_detail(coefficients: Tensor) -> Tensor:
+    """Inverse of :func:`to_detail`."""
+    basis = patch_basis(64, 64).to(coefficients)
+    return depth_to_space(depth_to_space(coefficients, 2) @ basis, 8)
+
+
+class DetailScales(nn.Module):
+    """Log of the standard deviation of every coefficient, on the [0, 1] scale."""
+
+    def __init__(self, config: MlicConfig) -> None:
+        super().__init__()
+        self.window = config.window
+        self.channel = ChannelContext(config.latent, config.context)
+        self.inner = nn.Linear(config.hyper + config.context, config.detail)
+        self.outer = nn.Linear(config.detail, CHANNELS)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.constant_(self.outer.bias, math.log(3 / 255))
+
+    def forward(self, hyper: Tensor, y: Tensor) -> Tensor:
+        """Hyper features ``[B, H, W, h]`` and y_hat over its unit ``[B, H, W, M]`` ->
+        ``[B, H, W, 768]``."""
+        height, width = y.shape[1:3]
+        board = checkerboard(height, width, self.window, y.device)
+        context = self.channel(y.flatten(1, 2), board)
+        seen = torch.cat((hyper.flatten(1, 2), context), -1)
+        return self.outer(nn.functional.gelu(self.inner(seen))).unflatten(1, (height, width))
+
+
+LIKELIHOOD_FLOOR = 1e-9
+
+
+def straight_through_round(x: Tensor) -> Tensor:
+    """round(x) with the gradient of the identity."""
+    return x + (x.round() - x).detach()
+
+
+class LowerBound(torch.autograd.Function):
+    """max(x, bound) whose gradient passes where it would push x up (Balle et al. 2018)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, bound: float) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x)
+        ctx.bound = bound
+        return x.clamp_min(bound)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
+        (x,) = ctx.saved_tensors
+        passes = (x >= ctx.bound) | (gradient < 0)
+        return gradient * passes, None
+
+
+def lower_bound(x: Tensor, bound: float) -> Tensor:
+    """Typed entry to :class:`LowerBound`."""
+    result = LowerBound.apply(x, bound)
+    assert isinstance(result, Tensor)
+    return result
+
+
+def gaussian_bits(residual: Tensor, log_scale: Tensor, scale_low: float) -> Tensor:
+    """Bits of ``residual`` = value - mean under a Gaussian integrated over unit bins; same
+    shape."""
+    scale = lower_bound(log_scale.clamp_max(8.0).exp(), scale_low)
+    distance = residual.abs()
+    root_half = 2**-0.5
+    upper = torch.erfc((distance - 0.5) / scale * root_half)
+    lower = torch.erfc((distance + 0.5) / scale * root_half)
+    return -torch.log2(lower_bound(0.5 * (upper - lower), LIKELIHOOD_FLOOR))
 
 
 @dataclass

@@ -20,9 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from laconic.codec.image.checkerboard import Checkerboard, checkerboard
 from laconic.codec.image.config import MlicConfig
-from laconic.codec.image.contexts import ChannelContext, LinearAttention, LocalAttention
+from laconic.codec.image.contexts import (
+    ChannelContext,
+    Checkerboard,
+    LinearAttention,
+    LocalAttention,
+    checkerboard,
+)
 from laconic.codec.image.order import Parallel, Plan
 from laconic.codec.image.rate import RateTable
 

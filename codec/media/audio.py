@@ -15,17 +15,16 @@ import numpy as np
 
 from laconic.codec.base import KBPS, QUALITY, TARGET, DecodeSettings
 from laconic.codec.media.base import Medium, Saved, Source, Target
-from laconic.formats.audio import SUFFIXES, Audio, looks_like_sound, read_audio
-from laconic.formats.audio_header import AudioHeader
+from laconic.formats.audio import SUFFIXES, Audio, AudioHeader, looks_like_sound, read_audio
 from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import TAGS, Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ParameterError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
-from laconic.formats.tags import read_tags
+from laconic.formats.printable import read_tags
 
 if TYPE_CHECKING:
-    from laconic.codec.evaluate.items import Item
+    from laconic.codec.evaluate.subject import Item
 
 
 def lasting(samples: int, rate: int, reader: ContainerReader) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.samples import as_samples
 
 if TYPE_CHECKING:
-    from laconic.codec.evaluate.items import Item
+    from laconic.codec.evaluate.subject import Item
 
 HEAD = 64  # bytes by which a source is recognised
 Column = tuple[str, str, str]  # key, heading, format

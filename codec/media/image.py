@@ -15,11 +15,11 @@ from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import FormatError, ParameterError
 from laconic.formats.image import SUFFIXES, Image, check_whole, read_image, write_image
-from laconic.formats.image_header import ImageHeader
+from laconic.formats.image_reader import ImageHeader
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
-    from laconic.codec.evaluate.items import Item
+    from laconic.codec.evaluate.subject import Item
 
 BEGINNINGS = (
     b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"\xff\x0a",

@@ -14,12 +14,15 @@ from laconic.codec.media.base import Medium, Saved, Source, Target
 from laconic.formats.atomic import atomic_write
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.data_header import DTYPES, TEXT, DataHeader, DataKind
 from laconic.formats.errors import FormatError, ParameterError
 from laconic.formats.frame import Frame
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.records import (
+    DTYPES,
     SUFFIXES,
+    TEXT,
+    DataHeader,
+    DataKind,
     Records,
     default_format,
     from_array,
@@ -32,7 +35,7 @@ from laconic.formats.records import (
 from laconic.formats.table import Table
 
 if TYPE_CHECKING:
-    from laconic.codec.evaluate.items import Item
+    from laconic.codec.evaluate.subject import Item
 
 
 class TableMedium(Medium):
@@ -120,7 +123,7 @@ class TableMedium(Medium):
         overwrite: bool = False,
     ) -> Saved:
         """By the target's extension; a target without one is a folder of pictures."""
-        from laconic.formats.picture_folder import write_folder
+        from laconic.formats.atomic import write_folder
 
         kind = DataHeader.unpack(header).kind
         named = not hasattr(target, "write")

@@ -25,11 +25,11 @@ from laconic.formats.errors import FormatError, ParameterError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.sound_track import Sound
 from laconic.formats.timing import Timing
-from laconic.formats.video_header import VideoHeader
+from laconic.formats.video import VideoHeader
 from laconic.formats.video_reader import Film, FilmArray, FilmFile
 
 if TYPE_CHECKING:
-    from laconic.codec.evaluate.items import Item
+    from laconic.codec.evaluate.subject import Item
 
 
 class Frames(Sequence[NDArray[np.uint8]]):

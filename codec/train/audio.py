@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
-from laconic.codec.train.audio_stages import begin_from
+from laconic.codec.train.audio_sound import SOUND_RECIPE, SoundTrainer
+from laconic.codec.train.audio_stages import (
+    DECODER_RECIPE,
+    MAE_RECIPE,
+    REFINER_RECIPE,
+    VOCODER_RECIPE,
+    DecoderTrainer,
+    MaeTrainer,
+    RefinerTrainer,
+    VocoderTrainer,
+    begin_from,
+)
+from laconic.codec.train.audio_tokens import TOKENS_RECIPE, TokenTrainer
 from laconic.codec.train.running import run_trainer
 
-STAGES = {
-    "audio-mae": ("audio_mae", "MaeTrainer"),
-    "audio-vocoder": ("audio_vocoder", "VocoderTrainer"),
-    "audio-tokens": ("audio_tokens", "TokenTrainer"),
-    "audio-decoder": ("audio_decoder", "DecoderTrainer"),
-    "audio-sound": ("audio_sound", "SoundTrainer"),
-    "audio-refiner": ("audio_refiner", "RefinerTrainer"),
+STAGES: dict[str, tuple[type[AudioTrainer], AudioRecipe]] = {
+    "audio-mae": (MaeTrainer, MAE_RECIPE),
+    "audio-vocoder": (VocoderTrainer, VOCODER_RECIPE),
+    "audio-tokens": (TokenTrainer, TOKENS_RECIPE),
+    "audio-decoder": (DecoderTrainer, DECODER_RECIPE),
+    "audio-sound": (SoundTrainer, SOUND_RECIPE),
+    "audio-refiner": (RefinerTrainer, REFINER_RECIPE),
 }
 
 
@@ -41,10 +52,9 @@ def run(
     ``FormatError`` for a checkpoint that cannot be read, ``ModelError`` for a model that is not
     installed or of another size.
     """
-    file, name = STAGES[stage]
-    module = import_module(f"laconic.codec.train.{file}")
-    recipe: AudioRecipe = replace(module.RECIPE, **changes)
-    make: Callable[..., AudioTrainer] = getattr(module, name)
+    kind, usual = STAGES[stage]
+    make: Callable[..., AudioTrainer] = kind
+    recipe = replace(usual, **changes)
 
     def trainer() -> AudioTrainer:
         begun = None if init is None else begin_from(init, recipe.model, out.parent, stage)

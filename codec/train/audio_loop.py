@@ -2,7 +2,7 @@
 
 The learning rate follows the share of the time budget that has passed (warm-up, constant, then
 linear to zero), so a run of any length on any machine ends annealed. Matrices of the blocks are
-trained with Muon (`laconic.codec.train.muon`), everything else with Adam. Matrix products are in
+trained with Muon (`laconic.codec.train.running`), everything else with Adam. Matrix products are in
 bfloat16 where the processor multiplies it.
 """
 
@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from laconic.codec.train.muon import Muon, has_bfloat16
 from laconic.codec.train.running import (
     BudgetTrainer,
+    Muon,
     follow,
+    has_bfloat16,
     load_state,
     save_state,
 )

@@ -19,15 +19,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from laconic.codec.audio.small.config import CONFIGS, PATCH_HOP, PATCHES
-from laconic.codec.audio.small.frontend import Analysis, Synthesis
-from laconic.codec.audio.small.mae import MaskedAutoencoder, patches_of, stacked
-from laconic.codec.audio.small.tokens import TokenAutoencoder
+from laconic.codec.audio.semanticodec_small.config import CONFIGS, PATCH_HOP, PATCHES
+from laconic.codec.audio.semanticodec_small.mae import (
+    Analysis,
+    MaskedAutoencoder,
+    Synthesis,
+    patches_of,
+    stacked,
+)
+from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
 from laconic.codec.train.audio_stages import read_stage
 from laconic.codec.train.sounds import DOMAINS, tracks_of, validation_crops
 
-RECIPE = AudioRecipe("audio-tokens", minutes=30, batch=16, seconds=2.56, anneal=0.5)
+TOKENS_RECIPE = AudioRecipe("audio-tokens", minutes=30, batch=16, seconds=2.56, anneal=0.5)
 CONTINUOUS = 0.12  # share of the budget without quantiser
 COMMITMENT = 0.1
 RIPPLE, RIPPLE_BANDS = 0.3, 44  # weight, bands below 2 kHz

@@ -24,17 +24,16 @@ from torch import Tensor
 
 from laconic.codec import models
 from laconic.codec.image.config import CONFIGS, MlicConfig
-from laconic.codec.image.detail import detail_step
 from laconic.codec.image.export import read_mlic
 from laconic.codec.image.layers import Block
-from laconic.codec.image.model import Forward, Mlic
+from laconic.codec.image.model import Forward, Mlic, detail_step
 from laconic.codec.image.rate import Rates, lambda_of, lambdas_of, quality_of
-from laconic.codec.train.growing import grown
-from laconic.codec.train.images import Crops, load_pictures, validation_batch
-from laconic.codec.train.muon import build_optimisers, has_bfloat16
+from laconic.codec.train.images import Crops, grown, load_pictures, validation_batch
 from laconic.codec.train.running import (
     BudgetTrainer,
+    build_optimisers,
     follow,
+    has_bfloat16,
     load_state,
     run_trainer,
     save_state,

@@ -16,21 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laconic.codec.audio.prompt.config import HOP, PromptConfig
-from laconic.codec.audio.prompt.discriminator import (
+from laconic.codec.audio.pscodec.config import HOP, PromptConfig
+from laconic.codec.audio.pscodec.losses import (
     Discriminator,
     discriminator_loss,
     generator_loss,
+    spectral_loss,
 )
-from laconic.codec.audio.prompt.losses import spectral_loss
-from laconic.codec.audio.prompt.model import PsCodec
-from laconic.codec.train.running import (
-    BudgetTrainer,
-    follow,
-    load_state,
-    run_trainer,
-    save_state,
-)
+from laconic.codec.audio.pscodec.model import PsCodec
+from laconic.codec.train.running import BudgetTrainer, follow, load_state, run_trainer, save_state
 from laconic.codec.train.speech import PromptedCrops, load_speech
 from laconic.formats.errors import FormatError, ParameterError
 

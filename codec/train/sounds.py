@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from laconic.codec.audio.pitch import correlations, hertz, track_of
-from laconic.codec.audio.small.config import RATE
+from laconic.codec.audio.semanticodec_small.config import RATE
 from laconic.formats.errors import ParameterError
 
 DOMAINS = ("general", "speech", "music")

@@ -1,7 +1,7 @@
 """Chunks of film: what the stream around them needs to know.
 
 `Fit` turns frames into a payload, `decode` a payload into a decoder that evaluates any frame. Both
-choose by the kind of network: `laconic.codec.video.hybrid`, `laconic.codec.video.motion` for kind
+choose by the kind of network: `laconic.codec.video.motion`, `laconic.codec.video.motion1` for kind
 4, or one of the others. All but the first need torch, which is imported when a chunk asks for it.
 """
 
@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video.hybrid.clip import Clip
-from laconic.codec.video.hybrid.decoder import HybridDecoder, decode_hybrid
-from laconic.codec.video.hybrid.fit import HybridFit
+from laconic.codec.video.motion.decode import Clip, HybridDecoder, decode_hybrid
+from laconic.codec.video.motion.fit import HybridFit
 from laconic.codec.video.plan import KINDS
 from laconic.codec.video.settings import FitSettings
+from laconic.formats.frame import read_varint
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
-from laconic.formats.varint import read_varint
 
 PLANAR = ("motion",)  # networks whose fits take a `Clip`
 __all__ = ["Clip", "Fit", "FitSettings", "HybridDecoder", "decode"]
@@ -72,7 +71,7 @@ def decode(
     if kind == KINDS["motion"]:
         return decode_hybrid(payload, frames, width, height, limits)
     if kind == KINDS["motion-1"]:
-        from laconic.codec.video.motion.decoder import decode_motion
+        from laconic.codec.video.motion1.decoder import decode_motion
 
         return decode_motion(payload, frames, width, height, limits)
     from laconic.codec.video import decoder

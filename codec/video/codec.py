@@ -12,10 +12,8 @@ from dataclasses import asdict
 from typing import Any, BinaryIO, ClassVar
 
 from laconic.codec.base import BPP, QUALITY, TARGET, Codec, Encoded, VerifyReport
-from laconic.codec.video.header import CODEC_ID, MOTION_ID, HnervHeader
-from laconic.codec.video.options import HnervOptions, VideoDecodeOptions, VideoOptions
-from laconic.codec.video.plan import FITTED
-from laconic.codec.video.settings import PRESETS
+from laconic.codec.video.plan import CODEC_ID, FITTED, MOTION_ID, HnervHeader
+from laconic.codec.video.settings import PRESETS, HnervOptions, VideoDecodeOptions, VideoOptions
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ParameterError

@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from laconic.codec.video.encoder import ConvNextEncoder
-from laconic.codec.video.grids import GridNetwork, level_sizes, pyramid
 from laconic.codec.video.networks import (
+    GridNetwork,
     PublishedNetwork,
     Shape,
     boost_blocks,
     embedding_size,
+    level_sizes,
+    pyramid,
     time_bases,
 )
-from laconic.codec.video.plan import Plan
-from laconic.codec.video.widths import EMBEDDING_CHANNELS, LOWEST_WIDTH
+from laconic.codec.video.plan import EMBEDDING_CHANNELS, LOWEST_WIDTH, Plan
 
 LATENT = "latents."
 FILE_TIME_RATIO = 1.07  # frequencies up to 210 pi: exact enough in every library

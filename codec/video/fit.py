@@ -21,10 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
 
-from laconic.codec.video.adan import Adan, FrameDescent
 from laconic.codec.video.film import LATENT, Film
-from laconic.codec.video.fit_state import arrays_of, load_arrays
-from laconic.codec.video.losses import LOSSES, squared
+from laconic.codec.video.losses import LOSSES, Adan, FrameDescent, arrays_of, load_arrays, squared
 from laconic.codec.video.plan import Plan
 from laconic.codec.video.planning import plan_network
 from laconic.codec.video.quantiser import LatentModel, Quantiser, rounded

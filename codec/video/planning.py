@@ -7,9 +7,8 @@ import math
 import torch
 
 from laconic.codec.video.film import Film, latent_shapes
-from laconic.codec.video.plan import MAX_WIDTH, Plan
+from laconic.codec.video.plan import MAX_WIDTH, Plan, choose_strides
 from laconic.codec.video.settings import Aim
-from laconic.codec.video.widths import choose_strides
 
 BITS_PER_WEIGHT = {"hnerv": 6.0, "hnerv-boost": 4.0}
 NARROWEST = 4

@@ -14,12 +14,12 @@ from laconic.codec.media.video import Frames
 from laconic.entropy import SymbolCheck
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.data_header import DTYPES, TEXT, DataHeader
 from laconic.formats.errors import DesyncError, FormatError
 from laconic.formats.image import Image
-from laconic.formats.image_header import ImageHeader
+from laconic.formats.image_reader import ImageHeader
+from laconic.formats.records import DTYPES, TEXT, DataHeader
 from laconic.formats.table import Table
-from laconic.formats.video_header import VideoHeader
+from laconic.formats.video import VideoHeader
 
 
 class Squeezed(Codec):

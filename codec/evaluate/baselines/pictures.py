@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import features
 
-from laconic.codec.evaluate.items import Item
+from laconic.codec.evaluate.subject import Item
 from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError, UnsupportedError
 from laconic.formats.image import Image

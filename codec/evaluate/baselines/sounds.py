@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from laconic.codec.evaluate.items import Item
+from laconic.codec.evaluate.subject import Item
 from laconic.formats.audio import Audio, fit_length, read_audio, resample
 from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError, UnsupportedError

@@ -8,7 +8,7 @@ import lzma
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from laconic.codec.evaluate.items import Item
+from laconic.codec.evaluate.subject import Item
 from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.evaluate.items import Item
+from laconic.codec.evaluate.subject import Item
 from laconic.formats import video
 from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError, UnsupportedError

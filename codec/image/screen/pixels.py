@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from laconic.codec.image.screen.binary import BITS, CODE, HALF, HIGH, LOW, PLACE, SIZE, TOP
+from laconic.codec.image.screen.colours import BITS, CODE, HALF, HIGH, LOW, PLACE, SIZE, TOP
 from laconic.entropy.jit import jit
 
 BLOCK = 8  # side of the blocks that are coded or skipped

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.image.screen.binary import PLACE, finish_coder, odds_tables, start_coder
+from laconic.codec.image.screen.colours import PLACE, finish_coder, odds_tables, start_coder
 from laconic.codec.image.screen.pixels import (
     BLOCK,
     FLAG_INPUTS,

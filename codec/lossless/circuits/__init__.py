@@ -16,7 +16,14 @@
 * storing: `save`, `load`; for coding `compact`, `unpack`, `from_circuit`, `IntegerCircuit`.
 """
 
-from laconic.codec.lossless.circuits.compact import CompactCircuit, Rounding, compact, unpack
+from laconic.codec.lossless.circuits.compact import (
+    CompactCircuit,
+    Rounding,
+    compact,
+    load,
+    save,
+    unpack,
+)
 from laconic.codec.lossless.circuits.em import (
     Counts,
     Learner,
@@ -25,7 +32,6 @@ from laconic.codec.lossless.circuits.em import (
     expected_counts,
     learn,
 )
-from laconic.codec.lossless.circuits.hclt import HCLT, MISSING, hclt
 from laconic.codec.lossless.circuits.integer import IntegerCircuit, from_circuit
 from laconic.codec.lossless.circuits.queries import (
     bits_per_dimension,
@@ -37,8 +43,13 @@ from laconic.codec.lossless.circuits.queries import (
     marginal,
     sample,
 )
-from laconic.codec.lossless.circuits.store import load, save
-from laconic.codec.lossless.circuits.tree import chow_liu_tree, mutual_information
+from laconic.codec.lossless.circuits.tree import (
+    HCLT,
+    MISSING,
+    chow_liu_tree,
+    hclt,
+    mutual_information,
+)
 
 __all__ = [
     "HCLT",

@@ -1,32 +1,42 @@
-"""A circuit in few bytes: rounded square roots of expected counts, entropy coded.
+"""Circuits as bytes: in files of data and in model files.
+
+A circuit in few bytes: rounded square roots of expected counts, entropy coded.
 
 A count c is known to about +- sqrt(c), so its square root has the same uncertainty everywhere, and
 rounding it to steps of about 1 spends the bits where they pay (the "half a logarithm of n per
 parameter" of minimum description length). Entries that round to 0 share the column's own
 distribution. From the levels to the coding tables only integers are involved.
+
+Circuits on disk: parameters as safetensors, everything else as a JSON manifest in its metadata.
+
+For files that are small and give the same coding tables everywhere choose ``compact.py``.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import zlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
 
-from laconic.codec.lossless.circuits.em import Counts
-from laconic.codec.lossless.circuits.hclt import HCLT
+from laconic.codec.lossless.circuits.em import COUNT, MAX_LEVEL, Counts, Ints, LevelCoder
 from laconic.codec.lossless.circuits.integer import (
     MAX_STATES,
     MAX_SYMBOLS,
     IntegerCircuit,
     from_weights,
 )
-from laconic.codec.lossless.circuits.levels import COUNT, MAX_LEVEL, Ints, LevelCoder
-from laconic.codec.lossless.circuits.tree import downward
+from laconic.codec.lossless.circuits.tree import HCLT, downward
+from laconic.formats.atomic import atomic_write
 from laconic.formats.errors import FormatError, LimitError
+from laconic.formats.frame import read_varint, write_varint
 from laconic.formats.limits import DEFAULT_LIMITS
-from laconic.formats.varint import read_varint, write_varint
 
 FINE = 256  # units of a weight in one unit of a count
 MAX_TABLE = 1 << 28  # entries of all tables
@@ -259,3 +269,72 @@ def _read_tree(data: bytes, count: int) -> tuple[NDArray[np.int64], tuple[int, .
     except ValueError as error:
         raise FormatError(f"{error}: damaged file") from error
     return parents, sizes
+
+
+FORMAT = "laconic-hclt-1"
+_SHAPES = {"parents": 1, "sizes": 1, "prior": 1, "transitions": 3, "leaves": 2}
+
+
+def save(
+    circuit: HCLT,
+    path: str | os.PathLike[str],
+    *,
+    about: dict[str, object] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a circuit; ``about`` is kept as JSON beside it. Atomic; raises ``OutputError``."""
+    manifest = {
+        "format": FORMAT,
+        "variables": circuit.variables,
+        "states": circuit.states,
+        "about": about or {},
+    }
+    tensors = {
+        "parents": circuit.parents.astype(np.int64),
+        "sizes": np.array(circuit.sizes, np.int64),
+        "prior": circuit.prior,
+        "transitions": circuit.transitions,
+        "leaves": circuit.leaves,
+    }
+    data = to_bytes(
+        {name: np.ascontiguousarray(array) for name, array in tensors.items()},
+        metadata={"circuit": json.dumps(manifest, sort_keys=True)},
+    )
+    with atomic_write(path, overwrite=overwrite) as file:
+        file.write(data)
+
+
+def load(path: str | os.PathLike[str]) -> HCLT:
+    """Read a circuit; raises ``FormatError`` if the file is none or its parts do not fit."""
+    try:
+        with safe_open(Path(path), framework="numpy") as file:
+            manifest = json.loads((file.metadata() or {})["circuit"])
+            tensors = {name: file.get_tensor(name) for name in _SHAPES}
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise FormatError(
+            f"{os.fspath(path)} is not a circuit ({type(error).__name__}: {error})"
+        ) from error
+    count, states = tensors["sizes"].size, tensors["prior"].size
+    expected = {
+        "parents": (count,),
+        "sizes": (count,),
+        "prior": (states,),
+        "transitions": (count, states, states),
+        "leaves": (int(tensors["sizes"].sum()), states),
+    }
+    if manifest.get("format") != FORMAT or any(
+        tensors[name].shape != shape for name, shape in expected.items()
+    ):
+        raise FormatError(f"{os.fspath(path)} holds a circuit whose parts do not fit each other")
+    circuit = HCLT(
+        tensors["parents"],
+        tuple(int(n) for n in tensors["sizes"]),
+        tensors["prior"],
+        tensors["transitions"],
+        tensors["leaves"],
+    )
+    try:
+        _ = circuit.order
+    except ValueError as error:
+        raise FormatError(f"{os.fspath(path)}: {error}") from error
+    return circuit

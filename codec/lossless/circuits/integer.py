@@ -17,8 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.lossless.circuits.hclt import HCLT
-from laconic.codec.lossless.circuits.tree import children_of, pre_order, subtree_sizes
+from laconic.codec.lossless.circuits.tree import HCLT, children_of, pre_order, subtree_sizes
 
 TRANSITION_BITS = 16
 LEAF_BITS = 18

@@ -1,4 +1,8 @@
-"""The lossy picture that a file may begin with: a preview, and something for the circuit to see.
+"""The lossy base that a preview begins with, and the parts it is coded in.
+
+What encoder and decoder of pictures share: the check of a tile.
+
+The lossy picture that a file may begin with: a preview, and something for the circuit to see.
 
 The first segment of such a file is a complete lossy ``.lac`` picture. The samples that the circuit
 conditions on must be the same for encoder and decoder, which those of a float32 network are not.
@@ -27,13 +31,24 @@ from laconic.codec import registry
 from laconic.codec.base import DecodeSettings, EncodeSettings
 from laconic.codec.image.tiles import Box
 from laconic.codec.lossless.photo.header import PhotoHeader
+from laconic.entropy import SymbolCheck
 from laconic.entropy.guard import guard_indexes
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import FormatError
+from laconic.formats.frame import read_varint, write_varint
 from laconic.formats.image import Image
-from laconic.formats.image_header import ImageHeader
+from laconic.formats.image_reader import ImageHeader
 from laconic.formats.limits import Limits
-from laconic.formats.varint import read_varint, write_varint
+
+
+def check_of(pixels: NDArray[Any], alpha: NDArray[Any] | None) -> int:
+    """The symbol check of samples [H, W, C] and their alpha plane."""
+    check = SymbolCheck()
+    check.update(pixels)
+    if alpha is not None:
+        check.update(alpha)
+    return check.value32()
+
 
 CODEC = "mlic"
 BAND = 1e-6  # of a level
@@ -65,7 +80,7 @@ class Base:
     """
 
     def __init__(self, data: bytes, picture: ImageHeader, limits: Limits) -> None:
-        from laconic.codec.image.files import PictureCodec
+        from laconic.codec.image.export import PictureCodec
 
         reader = ContainerReader(data, limits)
         name = registry.name_of(reader.header.codec)

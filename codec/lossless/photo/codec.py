@@ -1,7 +1,7 @@
 """The lossless codec: pictures <-> ``.lac`` files that decode to the same samples everywhere.
 
 Segments are tiles in row-major order, each decodable alone: with alpha a varint length and the
-tile's alpha plane (`laconic.codec.image.alpha`), then the stream of `rans`. The symbol check is
+tile's alpha plane (`laconic.codec.image.tiles`), then the stream of `rans`. The symbol check is
 over the decoded samples. An adapted file begins with a segment of changes of the model (`adapter`);
 a synthetic picture is one segment (`fallback`); a file with a preview begins with that (`base`).
 Nothing here imports torch unless the encoder adapts or there is a preview.
@@ -17,8 +17,13 @@ from laconic.codec import models
 from laconic.codec.base import QUALITY, Codec, DecodeSettings, VerifyReport
 from laconic.codec.lossless.photo.decoder import DecodeJob
 from laconic.codec.lossless.photo.encoder import EncodeJob
-from laconic.codec.lossless.photo.header import CODEC_ID, DEFAULT_TILE, PhotoHeader
-from laconic.codec.lossless.photo.options import PhotoDecodeOptions, PhotoOptions
+from laconic.codec.lossless.photo.header import (
+    CODEC_ID,
+    DEFAULT_TILE,
+    PhotoDecodeOptions,
+    PhotoHeader,
+    PhotoOptions,
+)
 from laconic.codec.models import ModelInfo
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
@@ -70,8 +75,8 @@ class PhotoCodec(Codec):
         return PhotoHeader.unpack(codec_header).to_dict()
 
     def export(self, checkpoint: Path, recipe: str, out: Path, **how: Any) -> ModelInfo | None:
-        from laconic.codec.lossless.photo.config import CONFIGS
-        from laconic.codec.lossless.photo.export import export_checkpoint
+        from laconic.codec.lossless.photo.finetune import export_checkpoint
+        from laconic.codec.lossless.photo.header import CONFIGS
 
         return export_checkpoint(checkpoint, out, **how) if recipe in CONFIGS else None
 

@@ -9,18 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec.base import DecodeSettings
-from laconic.codec.image.alpha import decode_alpha
-from laconic.codec.image.tiles import Box, region_of
-from laconic.codec.lossless.photo.depth import restore
-from laconic.codec.lossless.photo.fallback import decode_file
-from laconic.codec.lossless.photo.header import (
-    CIRCUIT,
-    CODEC_VERSION,
-    FILE,
-    PhotoHeader,
-    Tiles,
-)
-from laconic.codec.lossless.photo.parts import check_of
+from laconic.codec.image.tiles import Box, decode_alpha, region_of
+from laconic.codec.lossless.photo.base import check_of
+from laconic.codec.lossless.photo.fallback import decode_file, restore
+from laconic.codec.lossless.photo.header import CIRCUIT, CODEC_VERSION, FILE, PhotoHeader, Tiles
 from laconic.codec.lossless.photo.workers import Workers
 from laconic.formats.container import Segment
 from laconic.formats.container_reader import ContainerReader
@@ -30,10 +22,9 @@ from laconic.formats.errors import (
     ParameterError,
     UnsupportedError,
 )
+from laconic.formats.frame import read_varint
 from laconic.formats.image import Image
-from laconic.formats.image_chunks import with_chunks
-from laconic.formats.image_header import ImageHeader
-from laconic.formats.varint import read_varint
+from laconic.formats.image_reader import ImageHeader, with_chunks
 
 if TYPE_CHECKING:
     from laconic.codec.lossless.photo.base import Base

@@ -9,28 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec.base import DecodeSettings
-from laconic.codec.image.alpha import encode_alpha
+from laconic.codec.image.tiles import encode_alpha
+from laconic.codec.lossless.photo.base import check_of
 from laconic.codec.lossless.photo.decoder import DecodeJob
-from laconic.codec.lossless.photo.depth import prepare
-from laconic.codec.lossless.photo.fallback import encode_file
+from laconic.codec.lossless.photo.fallback import encode_file, prepare
 from laconic.codec.lossless.photo.header import (
     CODEC_ID,
     CODEC_VERSION,
     FILE,
     PhotoHeader,
+    PhotoOptions,
     Tiles,
 )
 from laconic.codec.lossless.photo.network import DEFAULT_MODEL, PREVIEW_MODEL, load_model
-from laconic.codec.lossless.photo.options import PhotoOptions
-from laconic.codec.lossless.photo.parts import check_of
 from laconic.codec.lossless.photo.workers import Workers
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import DesyncError, FormatError, ParameterError
+from laconic.formats.frame import write_varint
 from laconic.formats.image import Image
-from laconic.formats.image_chunks import chunks_of
-from laconic.formats.image_header import ImageHeader
-from laconic.formats.varint import write_varint
+from laconic.formats.image_reader import ImageHeader, chunks_of
 
 
 class EncodeJob:

@@ -1,4 +1,10 @@
-"""Adapting the model to one picture (``--effort``): fewer bits for encoding time.
+"""A network adapted to one image, and its model files.
+
+Training checkpoint -> model file: integer weights and tables, with proof that sums are exact.
+
+Random samples of pictures with their contexts: what training and adaptation learn from.
+
+Adapting the model to one picture (``--effort``): fewer bits for encoding time.
 
 The weights are trained further on the picture's own samples; what changes is rounded to coarse
 steps, also during training, and its price is part of the loss,
@@ -11,6 +17,8 @@ context model by low-rank matrices. Decoding costs the same at every effort.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +27,104 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from laconic.codec.base import Progress
-from laconic.codec.lossless.photo.adapter import pack_changes
-from laconic.codec.lossless.photo.config import INTEGER_BITS, WEIGHT_LIMIT
-from laconic.codec.lossless.photo.learn import PlaneNetwork, bits_of
+from laconic.codec.lossless.photo.context import inputs_of
+from laconic.codec.lossless.photo.fallback import pack_changes
+from laconic.codec.lossless.photo.header import CONFIGS, INPUT_BITS, INTEGER_BITS, WEIGHT_LIMIT
+from laconic.codec.lossless.photo.learn import PhotoNetwork, PlaneNetwork, bits_of
+from laconic.codec.lossless.photo.loops import draw
+from laconic.codec.lossless.photo.mixture import tables
 from laconic.codec.lossless.photo.network import PhotoModel, check_bounds, load_model
-from laconic.codec.lossless.photo.samples import Batch, Samples
+from laconic.codec.lossless.photo.wave import UNSEEN, planes_of
+from laconic.codec.models import TABLE_PREFIX, ModelInfo, write_model
+from laconic.codec.train.running import history
+from laconic.entropy import NumericsProfile
 from laconic.formats.errors import ModelError
+
+
+def write_photo(
+    path: Path, network: PhotoNetwork, *, name: str, training: dict[str, Any], overwrite: bool
+) -> ModelInfo:
+    """Write `network` as a model file; raises ``ModelError`` if a sum could reach 2^24."""
+    weights = network.integers()
+    for plane in range(len(network.config.hidden)):
+        check_bounds(weights, plane)
+    arrays = {**weights, **{TABLE_PREFIX + k: v for k, v in tables().items()}}
+    return write_model(
+        path,
+        name=name,
+        codec="photo",
+        config=network.config.to_dict(),
+        numerics=int(NumericsProfile.INTEGER_NETWORK),
+        tensors=arrays,
+        training=training,
+        overwrite=overwrite,
+    )
+
+
+def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool) -> ModelInfo:
+    """Export the averaged weights of a run of ``laconic train photo``."""
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        network = PhotoNetwork(CONFIGS[state["recipe"]["config"]])
+        network.load_state_dict(state["average"])
+        for plane in network.networks():
+            plane.balance()
+    except (OSError, RuntimeError, KeyError, EOFError, TypeError) as error:
+        raise ModelError(
+            f"{checkpoint} is not a checkpoint of a photo training: {error}"
+        ) from error
+    training = history(state, checkpoint)
+    return write_photo(out, network, name=name, training=training, overwrite=overwrite)
+
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]  # inputs [n, F], base, scale, value [n]
+
+
+class Samples:
+    """Pictures as planes (green, red - green, blue - green), to draw samples from.
+
+    Args:
+        pictures: integers below 2^bits, [H, W, C] with C = 1 or 3 for all; ``based``, the same
+            number of channels of a lossy picture follows, for networks that see one.
+        bits: 8 to 16.
+    """
+
+    def __init__(
+        self, pictures: Sequence[NDArray[Any]], bits: int = 8, *, based: bool = False
+    ) -> None:
+        self.bits, self.based = bits, based
+        self.channels = channels = pictures[0].shape[2] // (1 + based)
+        self.planes = [planes_of(picture[..., :channels]) for picture in pictures]
+        self.lossy = [planes_of(p[..., channels:]) if based else UNSEEN for p in pictures]
+        area = np.array([p.shape[0] * p.shape[1] for p in pictures], np.float64)
+        self.share = area / area.sum()
+
+    def draw(self, random: np.random.Generator, count: int) -> list[Batch]:
+        """A batch for each plane, of the same random pixels."""
+        which = random.choice(len(self.planes), count, p=self.share)
+        size = np.array([planes.shape[1:] for planes in self.planes], np.int64)[which]
+        y, x = (random.random(count) * side for side in size.T)
+        place = np.stack((y, x)).astype(np.int64)
+        return [self._batch(plane, which, place) for plane in range(self.channels)]
+
+    def _batch(self, plane: int, which: NDArray[Any], place: NDArray[np.int64]) -> Batch:
+        inputs = np.empty((which.size, inputs_of(plane, based=self.based)), np.float32)
+        base, scale = np.empty(which.size, np.float32), np.empty(which.size, np.int64)
+        value = np.empty(which.size, np.float32)
+        for number in np.unique(which):
+            at = np.flatnonzero(which == number)
+            planes, (y, x) = self.planes[number], np.ascontiguousarray(place[:, at])
+            found = np.empty_like(inputs[at]), np.empty_like(base[at]), np.empty_like(scale[at])
+            draw(plane, y, x, planes, self.lossy[number], self.bits, *found)
+            inputs[at], base[at], scale[at] = found
+            value[at] = planes[plane, y, x] + (planes[0, y, x] if plane else 0)
+        return (
+            torch.from_numpy(inputs) * 2.0**-INPUT_BITS,
+            torch.from_numpy(base),
+            torch.from_numpy(scale),
+            torch.from_numpy(value),
+        )
+
 
 OUTPUT_LAYER_UP_TO = 2  # efforts that leave the hidden layers alone
 STEPS_PER_EFFORT = 80

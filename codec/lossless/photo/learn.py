@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from laconic.codec.lossless.photo.config import (
+from laconic.codec.lossless.photo.context import LOW, scale_table
+from laconic.codec.lossless.photo.header import (
     EXACT,
     HIDDEN_BITS,
     HIDDEN_LIMIT,
@@ -26,7 +27,6 @@ from laconic.codec.lossless.photo.config import (
     WEIGHT_LIMIT,
     PhotoConfig,
 )
-from laconic.codec.lossless.photo.context import LOW, scale_table
 from laconic.codec.lossless.photo.mixture import LOG_SCALE_HIGH, LOG_SCALE_LOW
 
 

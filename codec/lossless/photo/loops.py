@@ -19,12 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.lossless.photo.config import (
-    HIDDEN_BITS,
-    INPUT_BITS,
-    OUTPUT_BITS,
-    WEIGHT_BITS,
-)
 from laconic.codec.lossless.photo.context import (
     AROUND,
     FLOOR,
@@ -39,6 +33,7 @@ from laconic.codec.lossless.photo.context import (
     SLOPE,
     scale_table,
 )
+from laconic.codec.lossless.photo.header import HIDDEN_BITS, INPUT_BITS, OUTPUT_BITS, WEIGHT_BITS
 from laconic.codec.lossless.photo.mixture import (
     LEAF_BITS,
     LEAF_REACH,

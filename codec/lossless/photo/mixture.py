@@ -9,8 +9,8 @@ S the logistic function, the tails belonging to the first and the last level (Sa
 integers W_k and a table T of integers, so that every level has at least 1 of 2^24 units. Functions
 are looked up in the tables of `tables`, stored with the model, never computed; the rest is one IEEE
 operation after the other or an exact sum of integers below 2^53 (`loops`).
-`laconic.entropy.logistic` makes whole tables of frequencies for models with few distributions; here
-every sample has its own and only log2(levels) points of it are ever computed.
+`laconic.entropy.categorical` makes whole tables of frequencies for models of few distributions;
+here every sample has its own and only log2(levels) points of it are ever computed.
 """
 
 from __future__ import annotations

@@ -18,13 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec import models
-from laconic.codec.lossless.photo.config import (
-    EXACT,
-    HIDDEN_LIMIT,
-    WEIGHT_LIMIT,
-    PhotoConfig,
-)
 from laconic.codec.lossless.photo.context import INPUTS, LOW, inputs_of
+from laconic.codec.lossless.photo.header import EXACT, HIDDEN_LIMIT, WEIGHT_LIMIT, PhotoConfig
 from laconic.codec.lossless.photo.loops import Circuit
 from laconic.codec.lossless.photo.mixture import MixtureTables
 from laconic.codec.lossless.photo.product import COLUMNS, pack, padded

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.lossless.photo.config import HIDDEN_LIMIT
+from laconic.codec.lossless.photo.header import HIDDEN_LIMIT
 from laconic.entropy.jit import written
 
 ROWS, COLUMNS = 5, 16

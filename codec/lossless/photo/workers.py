@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from laconic.codec.lossless.photo import rans, wave
-from laconic.codec.lossless.photo.adapter import adapt
+from laconic.codec.lossless.photo.fallback import adapt
 from laconic.codec.lossless.photo.network import PhotoModel, load_model
 from laconic.codec.lossless.photo.wave import Samples
 from laconic.codec.workers import cores

@@ -16,8 +16,7 @@ from typing import Any, ClassVar
 from laconic.codec.base import Codec, DecodeSettings, Recipes, VerifyReport
 from laconic.codec.lossless.records.decoding import DecodeJob
 from laconic.codec.lossless.records.encoding import EncodeJob
-from laconic.codec.lossless.records.header import CODEC_ID, RecordsHeader
-from laconic.codec.lossless.records.options import RecordsOptions
+from laconic.codec.lossless.records.header import CODEC_ID, RecordsHeader, RecordsOptions
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.records import Records

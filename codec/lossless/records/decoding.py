@@ -20,22 +20,25 @@ from laconic.codec.lossless.records.header import (
     RecordsHeader,
     version_of,
 )
-from laconic.codec.lossless.records.named import load_circuit
+from laconic.codec.lossless.records.named import BlockWorkers, Coded, counter, load_circuit
 from laconic.codec.lossless.records.prepare import (
     check_symbols,
     read_side,
     restore,
     restore_cells,
 )
-from laconic.codec.lossless.records.schema import Field, TextFrame, read_fields
+from laconic.codec.lossless.records.schema import (
+    Budget,
+    Cursor,
+    Field,
+    TextFrame,
+    read_fields,
+    unsqueeze,
+)
 from laconic.codec.lossless.records.small import SmallNetwork
-from laconic.codec.lossless.records.wire import Budget, Cursor, unsqueeze
-from laconic.codec.lossless.records.workers import BlockWorkers, Coded, counter
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container import Segment
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.csv_table import CsvTable, split
-from laconic.formats.data_header import DTYPES, FLOATS, TEXT, DataHeader, DataKind
 from laconic.formats.errors import (
     DesyncError,
     FormatError,
@@ -43,11 +46,12 @@ from laconic.formats.errors import (
     ParameterError,
     UnsupportedError,
 )
-from laconic.formats.float_bits import from_whole
 from laconic.formats.frame import Frame, Plan, read_head
 from laconic.formats.frame import unpack as unpack_frame
 from laconic.formats.limits import Limits
-from laconic.formats.table import Table
+from laconic.formats.records import DTYPES, FLOATS, TEXT, DataHeader, DataKind
+from laconic.formats.samples import from_whole
+from laconic.formats.table import CsvTable, Table, split
 
 MAX_COLUMNS = 1 << 14  # of records with a circuit; more are stored
 SCHEMA_LIMITS = Limits(free=1 << 20, expansion=256)

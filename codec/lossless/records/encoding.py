@@ -15,11 +15,10 @@ from laconic.codec.lossless.records.header import (
     CODEC_ID,
     Method,
     RecordsHeader,
+    RecordsOptions,
     version_of,
 )
-from laconic.codec.lossless.records.learning import fit
-from laconic.codec.lossless.records.named import NamedCircuit, load_circuit
-from laconic.codec.lossless.records.options import RecordsOptions
+from laconic.codec.lossless.records.named import BlockWorkers, NamedCircuit, counter, load_circuit
 from laconic.codec.lossless.records.prepare import (
     Prepared,
     check_symbols,
@@ -27,17 +26,15 @@ from laconic.codec.lossless.records.prepare import (
     prepare_array,
     prepare_cells,
 )
-from laconic.codec.lossless.records.schema import Field, TextFrame, pack_fields
-from laconic.codec.lossless.records.wire import squeeze, write_blob
-from laconic.codec.lossless.records.workers import BlockWorkers, counter
+from laconic.codec.lossless.records.schema import Field, TextFrame, pack_fields, squeeze, write_blob
+from laconic.codec.lossless.records.training import fit
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.claims import padded
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.data_header import FLOATS
 from laconic.formats.errors import ParameterError
-from laconic.formats.float_bits import to_whole
-from laconic.formats.records import Records
+from laconic.formats.records import FLOATS, Records
+from laconic.formats.samples import to_whole
 
 BLOCK_CELLS = 1 << 22  # variables of a block, at most
 MAX_BLOCK = 1 << 16  # rows

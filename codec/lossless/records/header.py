@@ -1,4 +1,7 @@
-"""The records codec's private header. Imports no torch."""
+"""What the codec ``records`` can be told. Imports no torch.
+
+The records codec's private header. Imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,27 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
-from laconic.codec.lossless.records.wire import Cursor
+from laconic.codec.base import EncodeSettings
+from laconic.codec.lossless.records.schema import Cursor
+from laconic.codec.options import option
 from laconic.entropy.lanes import MAX_LANES
-from laconic.formats.data_header import FLOATS, DataHeader, DataKind
 from laconic.formats.errors import FormatError, UnsupportedError
-from laconic.formats.varint import write_varint
+from laconic.formats.frame import write_varint
+from laconic.formats.records import FLOATS, DataHeader, DataKind
+
+
+@dataclass(frozen=True)
+class RecordsOptions(EncodeSettings):
+    """Options of the encoder."""
+
+    effort: int = option(0, "More records looked at, more often, for fewer bits.", low=0, high=9)
+    states: int | None = option(
+        None, "Latent states of the circuit that is learned.", low=1, high=1024, shown="chosen"
+    )
+    block: int | None = option(
+        None, "Rows that decode on their own.", unit="rows", low=1, shown="chosen"
+    )
+
 
 CODEC_ID = 3
 CODEC_VERSION = 1

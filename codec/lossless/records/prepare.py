@@ -9,38 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec.lossless.records.blocks import Layout, Rows, symbol_of
-from laconic.codec.lossless.records.cells import (
-    Style,
-    distinct,
-    style_of,
-    unquote,
-    write_numbers,
-    write_words,
-)
 from laconic.codec.lossless.records.columns import (
     LARGEST,
     MAX_DICTIONARY,
     Column,
     Ints,
     Kind,
+    Style,
     differences,
+    distinct,
     first_base,
     join_digits,
     plan_numbers,
     plan_words,
     split_digits,
+    style_of,
+    unquote,
+    write_numbers,
+    write_words,
 )
-from laconic.codec.lossless.records.schema import Field
-from laconic.codec.lossless.records.wire import (
+from laconic.codec.lossless.records.schema import (
     Budget,
     Cursor,
+    Field,
     squeeze,
     unsqueeze,
     write_blob,
     write_signed,
 )
 from laconic.formats.errors import FormatError, ParameterError
-from laconic.formats.varint import write_varint
+from laconic.formats.frame import write_varint
 
 
 @dataclass

@@ -1,18 +1,173 @@
-"""What the columns of a file are, as bytes: part of the model that travels with the records."""
+"""Arrow's schema as part of a file.
+
+Small pieces of bytes: numbers, arrays and blobs of the codec's own data, written and read back.
+
+Reading never trusts a length: everything is checked against what is left before it is taken.
+
+What the columns of a file are, as bytes: part of the model that travels with the records.
+"""
 
 from __future__ import annotations
 
+import bz2
+import lzma
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
-from laconic.codec.lossless.records.cells import MAX_PLACES, Style
-from laconic.codec.lossless.records.columns import MAX_DICTIONARY, Column, Ints, Kind
-from laconic.codec.lossless.records.wire import Cursor, write_blob, write_integers, write_signed
+from laconic.codec.lossless.records.columns import (
+    MAX_DICTIONARY,
+    MAX_PLACES,
+    Column,
+    Ints,
+    Kind,
+    Style,
+)
 from laconic.formats.errors import FormatError
-from laconic.formats.varint import write_varint
+from laconic.formats.frame import read_varint, write_varint
+from laconic.formats.limits import DEFAULT_LIMITS, Limits
+
+_LZMA = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 24}]
+
+
+def write_blob(data: bytes) -> bytes:
+    """Length and data."""
+    return write_varint(len(data)) + data
+
+
+def write_integers(values: NDArray[np.int64]) -> bytes:
+    """Count; unless it is 0, the bytes of an item (1, 2, 4, 8) and the items, little-endian."""
+    if values.size == 0:
+        return write_varint(0)
+    low, high = int(values.min()), int(values.max())
+    for kind in ("<i1", "<i2", "<i4", "<i8"):
+        limits = np.iinfo(kind)
+        if limits.min <= low and high <= limits.max:
+            break
+    return write_varint(values.size) + bytes([int(kind[2])]) + values.astype(kind).tobytes()
+
+
+def write_signed(value: int) -> bytes:
+    """A signed 64-bit integer, 8 bytes little-endian."""
+    return struct.pack("<q", value)
+
+
+class Cursor:
+    """Reads pieces from the front of untrusted data; raises ``FormatError`` at its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def left(self) -> int:
+        """Bytes not yet read."""
+        return len(self._data) - self._at
+
+    def take(self, count: int) -> bytes:
+        """The next bytes."""
+        if count > self.left:
+            raise FormatError("the data of the records is truncated")
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+    def byte(self) -> int:
+        """The next byte."""
+        return self.take(1)[0]
+
+    def varint(self) -> int:
+        """The next varint."""
+        value, self._at = read_varint(self._data, self._at)
+        return value
+
+    def blob(self) -> bytes:
+        """A length and so many bytes."""
+        return self.take(self.varint())
+
+    def signed(self) -> int:
+        """A signed 64-bit integer."""
+        value: int = struct.unpack("<q", self.take(8))[0]
+        return value
+
+    def integers(self) -> NDArray[np.int64]:
+        """What :func:`write_integers` wrote."""
+        count = self.varint()
+        if count == 0:
+            return np.zeros(0, np.int64)
+        size = self.byte()
+        if size not in (1, 2, 4, 8):
+            raise FormatError(f"a list of the records has items of {size} bytes: damaged file")
+        return np.frombuffer(self.take(count * size), f"<i{size}").astype(np.int64)
+
+    def end(self) -> None:
+        """Check that nothing is left."""
+        if self.left:
+            raise FormatError(f"{self.left} bytes are left after the records' data: damaged file")
+
+
+def squeeze(data: bytes) -> bytes:
+    """The smallest of the data as it is, zlib, bzip2 and LZMA2: method, size, compressed data."""
+    found = [
+        data,
+        zlib.compress(data, 9),
+        bz2.compress(data, 9),
+        lzma.compress(data, lzma.FORMAT_RAW, filters=_LZMA) if len(data) > 64 else data + b"\0",
+    ]
+    method = min(range(4), key=lambda k: len(found[k]))
+    return bytes([method]) + write_varint(len(data)) + found[method]
+
+
+class Budget:
+    """What all parts of a file may unpack to together, checked before a part is unpacked."""
+
+    def __init__(self, packed: int, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._packed, self._limits, self._spent = packed, limits, 0
+
+    def spend(self, name: str, size: int) -> None:
+        """Raise ``LimitError`` if ``size`` bytes more are too many for the file."""
+        self._spent += size
+        self._limits.check_expansion(name, self._spent, self._packed)
+
+
+def unsqueeze(
+    data: bytes, budget: Budget, what: str = "a part of the records", size: int | None = None
+) -> bytes:
+    """Inverse of :func:`squeeze`; ``size`` is the length that is expected, if that is known.
+
+    Raises ``FormatError``, or ``LimitError`` beyond the budget.
+    """
+    cursor = Cursor(data)
+    method, claimed = cursor.byte(), cursor.varint()
+    body = cursor.take(cursor.left)
+    if size not in (None, claimed):
+        raise FormatError(f"{what} has {claimed} bytes: expected {size}; the file is damaged")
+    budget.spend(what, claimed)
+    try:
+        if method == 0:
+            result = body
+        elif method == 1:
+            result = zlib.decompressobj().decompress(body, claimed + 1)
+        elif method == 2:
+            result = bz2.BZ2Decompressor().decompress(body, claimed + 1)
+        elif method == 3:
+            result = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_LZMA).decompress(
+                body, claimed + 1
+            )
+        else:
+            raise FormatError(f"{what} has the unknown method {method}: the file is damaged")
+    except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{what} is damaged: {error}") from error
+    if len(result) != claimed:
+        raise FormatError(f"{what} has a wrong length: the file is damaged")
+    return result
+
 
 NUMBERS = Style(0)
 

@@ -1,6 +1,9 @@
-"""The network kind ``motion``: frames predicted from decoded frames, residuals in the DCT domain.
+"""The hybrid codec behind the network kind ``motion``: frames predicted block by block from decoded
+samples, residuals as transform coefficients, all of it coded by mixed contexts. Integers only.
 
-`order` says which frame is predicted from which, `warp` and `blocks` make pictures, `syntax` names
-what a frame consists of and `mixing` turns it into bits; `search`, `quantise` and `loop` are the
-encoder, `fit` and `decoder` what `laconic.codec.video.chunk` chooses by the network's name.
+The stream, for encoder and decoder alike: `frames` (order of coding), `syntax` (a tree block),
+`elements` (single decisions), `residual` (levels), `mix` (contexts and the coder). Samples:
+`intra`, `inter`, `transform`, `rebuild`, `filters`, `wiener`. The encoder alone: `search` (the walk
+over the tree), `inter_search`, `vectors`, `copies`, `repeats` (of screens), `trial`, `prices`. How
+kernels are compiled: `compiled`.
 """

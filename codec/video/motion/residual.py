@@ -1,341 +1,382 @@
-"""Coefficients of a frame as decisions: blocks that have any, then cells from low to high bands.
+"""Coefficients of a block as decisions, and what they cost while they are chosen.
 
-The 64 bands of a cell form eight groups of diagonals. For each group, first the cells that have
-anything left say so, then which coefficients are not zero, then how large these are. Cells are
-coded in two passes, so that those of the second see the same bands of the cells around them.
+As in VVC (Schwarz et al., 2021) a coefficient's contexts come from five coded neighbours at higher
+frequencies; here five more views of the surroundings are mixed with that one. Sub-blocks of 4 x 4
+are marked as empty or not, from the last one that is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video.motion.blocks import BANDS, zigzag
-from laconic.codec.video.motion.mixing import ONE, Coder, Model, Writer, code_sizes
+from laconic.codec.video.motion.compiled import inner
+from laconic.codec.video.motion.mix import code_bit, code_plain, price_bit
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Small = NDArray[np.uint8]
+PAD = 4  # zeros to the right of and below the magnitudes of a block
+ESCAPE = 14  # magnitudes from here on have an Exp-Golomb suffix
+MOST = 1 << 15  # largest magnitude
 
-GROUPS = ((0, 1), (1, 3), (3, 6), (6, 10), (10, 15), (15, 28), (28, 43), (43, 64))
-LARGEST = 1 << 15  # of a code
-GROUP_OF = np.repeat(np.arange(len(GROUPS)), [end - first for first, end in GROUPS])
-_AROUND = np.minimum(np.array([0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4] + [5] * 60), 5)
-_OWN = np.array([0, 1, 2, 3, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6] + [7] * 60)
+_room = [0]
 
 
-@cache
-def _lower_bands() -> Ints:
-    """For each band (in order) five bands next to it towards the lowest, BANDS where none is."""
-    order = zigzag()
-    place = {(int(p) // 8, int(p) % 8): n for n, p in enumerate(order)}
-    steps = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
-    return np.array(
-        [[place.get((int(p) // 8 - dy, int(p) % 8 - dx), BANDS) for dy, dx in steps] for p in order]
-    ).T
+def room(count: int) -> int:
+    """The first of ``count`` new contexts."""
+    first = _room[0]
+    _room[0] += count
+    return first
 
 
-@dataclass
-class GroupModels:
-    """Models of one group of bands."""
-
-    more: Model
-    zero: Model
-    above: Model
-    size: list[Model]
-
-    @classmethod
-    def of(cls, bands: int) -> GroupModels:
-        """For a group of so many bands."""
-        return cls(
-            Model((32, 48, 30, 48)),
-            Model((32 * bands, 7 * bands, 12 * bands, 27, 48 * 2, 105)),
-            Model((2 * bands, 48, 14, 12, 8)),
-            [Model((2, 8)) for _ in range(8)],
-        )
-
-    def all(self) -> Iterator[Model]:
-        """Every model, in a fixed order."""
-        yield from (self.more, self.zero, self.above, *self.size)
+_sets = [0]
 
 
-def _groups() -> list[GroupModels]:
-    return [GroupModels.of(end - first) for first, end in GROUPS]
+def sets(count: int) -> int:
+    """The first of ``count`` new sets of weights."""
+    first = _sets[0]
+    _sets[0] += count
+    return first
 
 
-@dataclass
-class ResidualModels:
-    """Models of all coefficients."""
-
-    coded: Model = field(default_factory=lambda: Model((16, 45, 12)))
-    quarters: Model = field(default_factory=lambda: Model((16, 9)))
-    luma: list[GroupModels] = field(default_factory=_groups)
-    chroma: list[GroupModels] = field(default_factory=_groups)
-
-    def all(self) -> Iterator[Model]:
-        """Every model, in a fixed order."""
-        yield self.coded
-        yield self.quarters
-        for group in (*self.luma, *self.chroma):
-            yield from group.all()
-
-
-@dataclass(frozen=True)
-class Lattice:
-    """Cells as a flat list, the dummy cell behind them last.
-
-    Attributes:
-        around: eight neighbours of each cell, side neighbours first ``[8, n + 1]``.
-        passes: cells of each pass, and for each the cells whose same bands they see ``[4, m]``.
-        block: of each cell.
-    """
-
-    around: Ints
-    passes: tuple[tuple[Ints, Ints], ...]
-    block: Ints
+# A kind of block: 2 * (chroma) + (inter).
+LAST = [room(n) for n in (4 * 8 * 6 * 2, 4 * 8 * 6 * 8, 4 * 8 * 64, 4 * 8 * 64, 4 * 8 * 2 * 38,
+                          4 * 8 * 6 * 16)]  # fmt: skip
+LAST_SET = sets(4)
+EMPTY = [room(n) for n in (4 * 4, 4 * 64 * 8, 4 * 4 * 16, 4 * 4 * 38, 4 * 4 * 8, 4 * 4 * 16)]
+EMPTY_SET = sets(4)
+ZERO = [room(n) for n in (4 * 5 * 8, 4 * 8 * 64, 4 * 6 * 64, 4 * 16 * 20, 40 * 64 * 2,
+                          4 * 8 * 64, 4)]  # fmt: skip
+ZERO_SET = sets(4 * 4)
+MORE = [room(n) for n in (4 * 6 * 10 * 3, 4 * 6 * 8 * 16, 4 * 6 * 64, 4 * 6 * 64, 40 * 6 * 8,
+                          4 * 6 * 64)]  # fmt: skip
+MORE_SET = sets(4 * 6)
+(L0, L1, L2, L3, L4, L5) = LAST
+(E0, E1, E2, E3, E4, E5) = EMPTY
+(Z0, Z1, Z2, Z3, Z4, Z5, _) = ZERO
+(M0, M1, M2, M3, M4, M5) = MORE
 
 
-def _neighbours(h: int, w: int, copies: int) -> Ints:
-    y, x = (a.reshape(-1) for a in np.mgrid[0:h, 0:w])
-    steps = [(0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
-    count = copies * h * w
-    found = []
-    for dy, dx in steps:
-        inside = (y + dy >= 0) & (y + dy < h) & (x + dx >= 0) & (x + dx < w)
-        one = np.where(inside, (y + dy) * w + x + dx, count)
-        own = [np.where(one < count, one + c * h * w, count) for c in range(copies)]
-        found.append(np.concatenate([*own, [count]]))
-    return np.stack(found)
+def _diagonal(columns: int, rows: int) -> list[tuple[int, int]]:
+    """Places of a grid by rising frequency, each diagonal from its lower left end."""
+    order = sorted((x + y, x, y) for y in range(rows) for x in range(columns))
+    return [(x, y) for _, x, y in order]
 
 
-@cache
-def luma_lattice(h: int, w: int) -> Lattice:
-    """Two passes: the cells of even parity, then the others between them."""
-    around = _neighbours(2 * h, 2 * w, 1)
-    y, x = (a.reshape(-1) for a in np.mgrid[0 : 2 * h, 0 : 2 * w])
-    count = 4 * h * w
-    first, second = (np.flatnonzero((y + x) % 2 == k) for k in range(2))
-    nothing = np.full((4, first.size), count)
-    passes = ((first, nothing), (second, around[:4, second]))
-    return Lattice(around, passes, (y // 2) * w + x // 2)
+def _scans() -> NDArray[np.int32]:
+    """Sub-blocks ``[log2 columns, log2 rows, i] -> x | y << 4`` for up to 8 x 8 of them."""
+    out = np.zeros((4, 4, 64), np.int32)
+    for a in range(4):
+        for b in range(4):
+            for i, (x, y) in enumerate(_diagonal(1 << a, 1 << b)):
+                out[a, b, i] = x | y << 4
+    return out
 
 
-@cache
-def chroma_lattice(h: int, w: int) -> Lattice:
-    """Two passes: one plane, then the other, which sees the first at the same place."""
-    around = _neighbours(h, w, 2)
-    count = 2 * h * w
-    first, second = np.arange(h * w), np.arange(h * w, count)
-    nothing = np.full((4, first.size), count)
-    return Lattice(
-        around, ((first, nothing), (second, np.stack([first, first, nothing[0], nothing[0]]))),
-        np.tile(first, 2),
-    )  # fmt: skip
+SCANS = _scans()
+INNER = np.array([x | y << 4 for x, y in _diagonal(4, 4)], np.int32)
+QUANTS = np.array([min(n, 4) if n < 5 else 5 if n < 7 else 6 if n < 10 else 7
+                   for n in range(64)], np.int32)  # fmt: skip
 
 
-class Residual:
-    """Coefficients of one frame.
+@inner
+def magnitude(size: Any, x: int, y: int) -> int:
+    """Sum over the five neighbours of a coefficient."""
+    return (int(size[y, x + 1]) + int(size[y, x + 2]) + int(size[y + 1, x])
+            + int(size[y + 2, x]) + int(size[y + 1, x + 1]))  # fmt: skip
+
+
+@inner
+def zero_context(kind: int, x: int, y: int, total: int) -> int:
+    """The first context of whether a coefficient is zero."""
+    d = x + y
+    band = 0 if d == 0 else 1 if d < 2 else 2 if d < 4 else 3 if d < 8 else 4
+    return Z0 + (kind * 5 + band) * 8 + min(total, 7)
+
+
+@inner
+def more_context(kind: int, k: int, x: int, y: int, total: int) -> int:
+    """The first context of whether a coefficient larger than k is larger than k + 1."""
+    d = x + y
+    band = 0 if d == 0 else 1 if d < 4 else 2
+    q = min(total, 4) if total < 5 else 5 if total < 7 else 6 if total < 10 else 7
+    if total >= 16:
+        q = 9 if total >= 28 else 8
+    return M0 + ((kind * 6 + min(k, 5)) * 10 + q) * 3 + band
+
+
+@inner
+def code_residual(
+    coder: Any, levels: Any, x0: int, y0: int, lw: int, lh: int, kind: int, mode: int,
+    around: int, layer: int, size: Any,
+) -> int:  # fmt: skip
+    """Code the levels of a block that has some; returns the sum of their magnitudes.
 
     Args:
-        models: renewed by coding.
-        h, w: blocks.
-        layer: 0 to 3, of the frame.
-        modes: of its blocks ``[h, w]``.
-
-    Attributes:
-        noted: receives, if set, the bits of a one instead of a zero, by plane ``[cells, 64]``.
+        levels: of the plane; those of the block are read or written.
+        kind: 2 * chroma + inter. mode: of intra prediction, 35 and more for others.
+        around: energy of the blocks above and to the left, 0..15.
+        layer: 0..3.
+        size: scratch ``[32 + PAD, 32 + PAD]``, int32.
     """
-
-    def __init__(self, models: ResidualModels, h: int, w: int, layer: int, modes: Ints) -> None:
-        self.models, self.h, self.w, self.layer = models, h, w, layer
-        self.modes = modes.reshape(-1)
-        self.noted: dict[str, Floats] | None = None
-
-    def code(
-        self,
-        coder: Coder,
-        given: tuple[Ints, Ints, Ints] | None,
-        before: tuple[Small, Small] | None,
-    ) -> tuple[Ints, Ints, Ints]:
-        """Quarters, luma and chroma codes (see `syntax.FrameCode`).
-
-        Args:
-            given: what to code, None to decode.
-            before: magnitudes, at most 2, at the same places of the references.
-        """
-        h, w = self.h, self.w
-        luma = chroma = any_coded = None
-        if given is not None:
-            luma, chroma = given[1].reshape(-1, BANDS), given[2].reshape(-1, BANDS)
-            by_cell = (luma != 0).any(1).reshape(h, 2, w, 2).any((1, 3)).reshape(-1)
-            any_coded = by_cell | (chroma != 0).any(1).reshape(2, -1).any(0)
-        coded = self._coded(coder, any_coded)
-        blocks = np.flatnonzero(coded)
-        quarters = np.zeros(h * w, np.int64)
-        quarters[blocks] = self._quarters(
-            coder, None if given is None else given[0].reshape(-1)[blocks], blocks
-        )
-        kind = (4 * self.layer + self.modes) * 2 + quarters
-        past = (None, None) if before is None else before
-        found_luma = self._plane(
-            coder, luma_lattice(h, w), self.models.luma, luma, kind, coded, past[0], "luma"
-        )
-        found_chroma = self._plane(
-            coder, chroma_lattice(h, w), self.models.chroma, chroma, kind, coded, past[1], "chroma"
-        )
-        return (
-            quarters.reshape(h, w),
-            found_luma.reshape(2 * h, 2 * w, BANDS),
-            found_chroma.reshape(2, h, w, BANDS),
-        )
-
-    def _coded(self, coder: Coder, given: NDArray[np.bool_] | None) -> Ints:
-        """Which blocks have coefficients, in two passes."""
-        count = self.h * self.w
-        around = _neighbours(self.h, self.w, 1)[:4]
-        y, x = (a.reshape(-1) for a in np.mgrid[0 : self.h, 0 : self.w])
-        found = np.zeros(count + 1, np.int64)
-        for k in range(2):
-            blocks = np.flatnonzero((y + x) % 2 == k)
-            if not blocks.size:
-                continue
-            near = found[around[:, blocks]].sum(0)
-            far = found[around[:, around[0, blocks]]].sum(0)
-            contexts = np.stack([
-                4 * self.layer + self.modes[blocks],
-                (near * 3 + np.minimum(far, 2)) * 3 + min(self.layer, 2),
-                np.minimum(near, 2) + 3 * np.full_like(blocks, k) + 6 * (self.modes[blocks] == 0),
-            ])  # fmt: skip
-            values = None if given is None else given[blocks].astype(np.int64)
-            found[blocks] = coder.code(self.models.coded, values, contexts)
-        return found[:-1]
-
-    def _quarters(self, coder: Coder, given: Ints | None, blocks: Ints) -> Ints:
-        contexts = np.stack([
-            4 * self.layer + self.modes[blocks], np.full_like(blocks, min(self.layer, 2)),
-        ])  # fmt: skip
-        return coder.code(self.models.quarters, given, contexts)
-
-    def _plane(
-        self, coder: Coder, lattice: Lattice, models: list[GroupModels], given: Ints | None,
-        kind: Ints, coded: Ints, before: Small | None, name: str,
-    ) -> Ints:  # fmt: skip
-        """Codes ``[n, 64]`` of the cells of coded blocks."""
-        count = lattice.block.size
-        out = np.zeros((count, BANDS), np.int64)
-        magnitude = np.zeros((count + 1, BANDS + 1), np.uint8)  # at most 2
-        low = np.zeros(count + 1, np.int64)  # sums of magnitudes, at most 3 each, so far
-        reach = np.zeros(count + 1, np.int64)  # groups that a cell goes on to
-        past = None if before is None else before.reshape(-1, BANDS)
-        past_reach = np.zeros(count, np.int64)
-        if past is not None:
-            rows = np.flatnonzero(past.any(1))
-            last = BANDS - 1 - (past[rows, ::-1] != 0).argmax(1)
-            past_reach[rows] = GROUP_OF.take(last) + 1
-        cell_kind = kind[lattice.block]
-        alive = [cells[coded[lattice.block[cells]] != 0] for cells, _ in lattice.passes]
-        for number, (first, end) in enumerate(GROUPS):
-            if not sum(a.size for a in alive):
-                break
-            bands = np.arange(first, end)
-            for turn, (cells, same) in enumerate(lattice.passes):
-                here = alive[turn]
-                if not here.size:
-                    continue
-                view = same[:, np.searchsorted(cells, here)]
-                around = lattice.around[:, here]
-                own = _OWN.take(np.minimum(low[here], 60))
-                near = _AROUND.take(np.minimum(low[around].sum(0), 60))
-                deep = (reach[around[:4]] > number - 1 + turn).sum(0) if number else near % 5
-                recent = np.minimum(np.maximum(past_reach[here] - number, 0), 2)
-                intra = (self.modes[lattice.block[here]] == 3).astype(np.int64)
-                state = 6 * own + near
-                contexts = np.empty((4, here.size), np.int64)
-                contexts[0], contexts[1] = cell_kind[here], state
-                contexts[2] = (deep * 3 + recent) * 2 + turn
-                contexts[3] = (recent * 8 + own) * 2 + intra
-                more = coder.code(
-                    models[number].more,
-                    None if given is None else (given[here, first:] != 0).any(1).astype(np.int64),
-                    contexts,
-                )
-                kept = np.flatnonzero(more)
-                here = alive[turn] = here[kept]
-                if not here.size:
-                    continue
-                reach[here] = number + 1
-                view, state, intra = view[:, kept], state[kept], intra[kept]
-                self._group(
-                    coder, models[number], here, bands, given, out, magnitude, low,
-                    (view, state, intra, cell_kind[here]),
-                    None if past is None else past[here[:, None], bands].astype(np.int64),
-                    turn, name,
-                )  # fmt: skip
-        return out
-
-    def _group(
-        self, coder: Coder, models: GroupModels, here: Ints, bands: Ints, given: Ints | None,
-        out: Ints, magnitude: Small, low: Ints, known: tuple[Ints, Ints, Ints, Ints],
-        past: Ints | None, turn: int, name: str,
-    ) -> None:  # fmt: skip
-        """One group of the cells ``here``."""
-        view, state, intra, kind = known
-        size = bands.size
-        column = np.arange(size)
-        lower = _lower_bands()[:, bands]
-        near = magnitude[here]
-        one, two, three, four, five = (near[:, b].astype(np.int64) for b in lower)
-        local = np.minimum(2 * (one + two) + three + four + five + 1 >> 1, 6)
-        if turn:
-            beside = np.minimum(magnitude[view[:, :, None], bands].sum(0), 4).astype(np.int64) + 1
-        else:
-            beside = np.zeros_like(local)
-        recent = np.zeros_like(local) if past is None else past
-        shape = local.shape
-        contexts = np.empty((6, *shape), np.int64)
-        contexts[0] = (kind * size)[:, None] + column
-        contexts[1] = local * size + column
-        contexts[2] = (beside * 2 + intra[:, None]) * size + column
-        contexts[3] = (recent * 3 + np.minimum(local, 2)) * 3 + np.minimum(beside, 2)
-        contexts[4] = (2 * state)[:, None] + (2 * column >= size)
-        contexts[5] = (local * 5 + np.maximum(beside - 1, 0)) * 3 + recent
-        contexts = contexts.reshape(6, -1)
-        values = None if given is None else given[here[:, None], bands].reshape(-1)
-        nonzero = coder.code(
-            models.zero, None if values is None else (values != 0).astype(np.int64), contexts
-        )
-        if self.noted is not None and isinstance(coder, Writer):
-            share = coder.chances / ONE
-            self.noted[name][here[:, None], bands] = np.log2((1 - share) / share).reshape(shape)
-        chosen = np.flatnonzero(nonzero)
-        if not chosen.size:
-            return
-        cell, band = chosen // size, chosen % size
-        picked = None if values is None else values[chosen]
-        contexts = np.stack([
-            intra[cell] * size + band, state[cell], (local[cell, band] * 2 + intra[cell]),
-            beside[cell, band] * 2 + turn, recent[cell, band] * 2 + intra[cell],
-        ])  # fmt: skip
-        above = coder.code(
-            models.above, None if picked is None else (np.abs(picked) > 1).astype(np.int64),
-            contexts,
-        )  # fmt: skip
-        found = np.ones(chosen.size, np.int64)
-        large = np.flatnonzero(above)
-        if large.size:
-            found[large] = 1 + code_sizes(
-                coder, models.size, None if picked is None else np.abs(picked[large]) - 1,
-                np.stack([intra[cell[large]], local[cell[large], band[large]]]), LARGEST,
+    w, h = 1 << lw, 1 << lh
+    for y in range(h + PAD):
+        for x in range(w + PAD):
+            size[y, x] = 0
+    a, b = lw - 2, lh - 2
+    count = 1 << (a + b)
+    shape = lw + lh - 4  # 0..6
+    # The last sub-block that is not empty.
+    last = 0
+    for i in range(count - 1, -1, -1):
+        at = int(SCANS[a, b, i])
+        bx, by = x0 + 4 * (at & 15), y0 + 4 * (at >> 4)
+        some = False
+        for y in range(4):
+            for x in range(4):
+                some = some or levels[by + y, bx + x] != 0
+        if some:
+            last = i
+            break
+    if count > 1:  # its place, a bit at a time from the highest
+        node = 1
+        for place in range(a + b - 1, -1, -1):
+            bit = last >> place & 1
+            n = min(node, 63)
+            s = kind * 8 + shape
+            bit = code_bit(
+                coder, bit, LAST_SET + kind,
+                L0 + (s * 6 + place) * 2 + (1 if node == 1 << (a + b - 1 - place) else 0),
+                L1 + (s * 6 + place) * 8 + min(around >> 1, 7), L2 + s * 64 + n,
+                L3 + (kind * 8 + min(layer, 3) + 4 * (shape > 3)) * 64 + n,
+                L4 + ((kind * 8 + shape) * 2 + min(node - 1, 1)) * 38 + min(mode, 37),
+                L5 + (s * 6 + place) * 16 + around,
             )  # fmt: skip
-        negative = coder.plain(
-            None if picked is None else (picked < 0).astype(np.int64), chosen.size
-        )
-        code = np.where(negative != 0, -found, found)
-        rows = here[cell]
-        out[rows, bands[band]] = code
-        magnitude[rows, bands[band]] = np.minimum(found, 2)
-        np.add.at(low, rows, np.minimum(found, 3))
+            node = 2 * node + bit
+        last = node - count
+    total = 0
+    seen = 0
+    for i in range(last, -1, -1):
+        at = int(SCANS[a, b, i])
+        sx, sy = 4 * (at & 15), 4 * (at >> 4)
+        coded = 1
+        if 0 < i < last:
+            right = size[sy, sx + 4] + size[sy + 1, sx + 4] + size[sy + 2, sx + 4]
+            right += size[sy + 3, sx + 4]
+            below = size[sy + 4, sx] + size[sy + 4, sx + 1] + size[sy + 4, sx + 2]
+            below += size[sy + 4, sx + 3]
+            near = (1 if right else 0) + (2 if below else 0)
+            coded = 0
+            for y in range(4):
+                for x in range(4):
+                    if levels[y0 + sy + y, x0 + sx + x]:
+                        coded = 1
+            k4 = kind * 4 + near
+            coded = code_bit(
+                coder, coded, EMPTY_SET + kind, E0 + k4,
+                E1 + (kind * 64 + (sx >> 2) * 8 + (sy >> 2)) * 8 + shape,
+                E2 + k4 * 16 + around, E3 + k4 * 38 + min(mode, 37),
+                E4 + k4 * 8 + min(seen, 7), E5 + k4 * 16 + min(right + below, 15),
+            )  # fmt: skip
+        if not coded:
+            continue
+        empty = True
+        for j in range(15, -1, -1):
+            at = int(INNER[j])
+            x, y = sx + (at & 15), sy + (at >> 4)
+            level = int(levels[y0 + y, x0 + x])
+            r1, r2, b1, b2 = size[y, x + 1], size[y, x + 2], size[y + 1, x], size[y + 2, x]
+            d1 = size[y + 1, x + 1]
+            near = r1 + r2 + b1 + b2 + d1
+            some = min(r1, 1) + min(r2, 1) + min(b1, 1) + min(b2, 1) + min(d1, 1)
+            far = size[y, x + 3] + size[y + 3, x] + size[y + 1, x + 2] + size[y + 2, x + 1]
+            far += near
+            d = x + y
+            band = 0 if d == 0 else 1 if d < 2 else 2 if d < 4 else 3 if d < 8 else 4
+            place = min(x if lw < 4 else x >> 1, 7) * 8 + min(y if lh < 4 else y >> 1, 7)
+            if lw > 3 or lh > 3:
+                place = min(x, 3 + (x >> 2), 7) * 8 + min(y, 3 + (y >> 2), 7)
+            path = min(mode, 36)
+            if kind & 1:
+                path = 37 + (kind >> 1)
+            elif kind == 2:
+                path = 39
+            nz = 1
+            if not (j == 0 and empty and (i == last or i > 0)):
+                nz = code_bit(
+                    coder, 1 if level else 0, ZERO_SET + kind * 4 + min(some, 3),
+                    zero_context(kind, x, y, near),
+                    Z1 + (kind * 8 + shape) * 64 + place,
+                    Z2 + (kind * 6 + some) * 64 + min(r1, 3) * 16 + min(b1, 3) * 4 + min(d1, 3),
+                    Z3 + (kind * 16 + around) * 20 + band * 4 + min(near, 3),
+                    Z4 + (path * 64 + min(x, 3) * 16 + min(y, 3) * 4 + min(near, 3)) * 2
+                    + (shape > 2),
+                    Z5 + (kind * 8 + int(QUANTS[min(far, 63)])) * 64 + min(seen, 7) * 8
+                    + min(layer, 3) * 2 + (shape > 1),
+                )  # fmt: skip
+            if not nz:
+                levels[y0 + y, x0 + x] = 0
+                continue
+            empty = False
+            seen += 1
+            wanted = abs(level)
+            found = 1
+            while found < ESCAPE:
+                k = min(found, 6) - 1
+                s = kind * 6 + k
+                more = code_bit(
+                    coder, 1 if wanted > found else 0, MORE_SET + s,
+                    more_context(kind, k, x, y, near),
+                    M1 + (s * 8 + shape) * 16 + around,
+                    M2 + s * 64 + place,
+                    M3 + s * 64 + min(r1, 7) * 8 + min(b1, 7),
+                    M4 + (path * 6 + k) * 8 + int(QUANTS[min(far, 63)]),
+                    M5 + s * 64 + min(found, 15) * 4 + min(layer, 3),
+                )  # fmt: skip
+                if not more:
+                    break
+                found += 1
+            if found == ESCAPE:  # Exp-Golomb
+                rest = wanted - ESCAPE + 1
+                length = 0
+                while length < 15 and code_plain(coder, 1 if rest >> (length + 1) else 0, 1):
+                    length += 1
+                found += (1 << length) - 1
+                if length:
+                    found += code_plain(coder, rest & ((1 << length) - 1), length)
+            sign = code_plain(coder, 1 if level < 0 else 0, 1)
+            size[y, x] = min(found, 255)
+            total += found
+            levels[y0 + y, x0 + x] = -min(found, MOST - 1) if sign else min(found, MOST - 1)
+    return total
+
+
+@inner
+def clear(levels: Any, x0: int, y0: int, w: int, h: int) -> None:
+    """No levels in a block."""
+    for y in range(h):
+        for x in range(w):
+            levels[y0 + y, x0 + x] = 0
+
+
+@inner
+def quantise(
+    chance: Any, wanted: Any, levels: Any, x0: int, y0: int, lw: int, lh: int, kind: int,
+    step: int, weight: float, size: Any,
+) -> float:  # fmt: skip
+    """Choose levels by rate and distortion.
+
+    From the highest frequency down, each level is the one of its two or three candidates that costs
+    least given those above it; then sub-blocks are emptied, and the end moved, where that pays.
+
+    Args:
+        wanted: coefficients ``[:h, :w]``. levels: where to write.
+        step: in 1/64 of a coefficient's unit. weight: of 1/256 bit, in squared coefficients.
+
+    Returns:
+        estimated bits, in 1/256; 0 when there are no levels.
+    """
+    w, h = 1 << lw, 1 << lh
+    for y in range(h + PAD):
+        for x in range(w + PAD):
+            size[y, x] = 0
+    a, b = lw - 2, lh - 2
+    count = 1 << (a + b)
+    scale = step / 64.0
+    sums = 0.0  # cost of what is kept so far, against zeros
+    spent = 0.0
+    half = 0.5 * scale
+    first = -1
+    for i in range(count - 1, -1, -1):
+        at = int(SCANS[a, b, i])
+        sx, sy = 4 * (at & 15), 4 * (at >> 4)
+        if first < 0:
+            any_ = False
+            for y in range(4):
+                for x in range(4):
+                    any_ = any_ or abs(wanted[sy + y, sx + x]) > half
+            if not any_:
+                for y in range(4):
+                    for x in range(4):
+                        levels[y0 + sy + y, x0 + sx + x] = 0
+                continue
+            first = i
+        gain, bits = 0.0, 0.0
+        count_here = 0
+        for j in range(15, -1, -1):
+            at = int(INNER[j])
+            x, y = sx + (at & 15), sy + (at >> 4)
+            c = float(abs(wanted[y, x]))
+            near = magnitude(size, x, y)
+            zero = zero_context(kind, x, y, near)
+            high = min(int(c / scale + 0.5), MOST - 1)
+            bits0 = float(price_bit(chance, 0, zero))
+            if high == 0:
+                bits += bits0
+                levels[y0 + y, x0 + x] = 0
+                continue
+            nonzero = float(price_bit(chance, 1, zero)) + 256.0
+            chosen, cost, price = 0, c * c + weight * bits0, bits0
+            for level in range(max(high - 1, 1), high + 1):
+                p = nonzero
+                for k in range(1, min(level, ESCAPE)):
+                    p += price_bit(chance, 1, more_context(kind, k - 1, x, y, near))
+                if level < ESCAPE:
+                    p += price_bit(chance, 0, more_context(kind, level - 1, x, y, near))
+                else:
+                    rest = level - ESCAPE + 1
+                    while rest > 0:
+                        p += 512.0
+                        rest >>= 1
+                    p -= 256.0
+                value = c - level * scale
+                now = value * value + weight * p
+                if now < cost:
+                    chosen, cost, price = level, now, p
+            size[y, x] = min(chosen, 255)
+            levels[y0 + y, x0 + x] = chosen if wanted[y, x] > 0 else -chosen
+            if chosen:
+                value = c - chosen * scale
+                gain += c * c - value * value
+                count_here += 1
+            bits += price
+        keep = count_here > 0
+        if i > 0:
+            full = float(price_bit(chance, 1, E0 + kind * 4 + 1))
+            none = float(price_bit(chance, 0, E0 + kind * 4 + 1))
+            if keep and gain - weight * (bits + full) < -weight * none:
+                keep = False
+            bits = bits + full if keep else none
+        if not keep:
+            gain = 0.0
+            if i > 0:
+                for y in range(4):
+                    for x in range(4):
+                        size[sy + y, sx + x] = 0
+                        levels[y0 + sy + y, x0 + sx + x] = 0
+        sums += gain - weight * bits
+        spent += bits
+        if keep:
+            # Beginning here: what lies above is dropped, together with its cost.
+            alone = gain - weight * bits
+            if sums - alone < 0.0 and first != i:
+                for ii in range(i + 1, first + 1):
+                    at = int(SCANS[a, b, ii])
+                    tx, ty = 4 * (at & 15), 4 * (at >> 4)
+                    for y in range(4):
+                        for x in range(4):
+                            size[ty + y, tx + x] = 0
+                            levels[y0 + ty + y, x0 + tx + x] = 0
+                first = i
+                sums, spent = alone, bits
+    if first < 0:
+        return 0.0
+    spent += 256.0 * 0.7 * (a + b)
+    any_level = False
+    for y in range(h):
+        for x in range(w):
+            any_level = any_level or levels[y0 + y, x0 + x] != 0
+    if not any_level or sums < weight * 256.0 * 0.7 * (a + b):
+        clear(levels, x0, y0, w, h)
+        return 0.0
+    return spent

@@ -1,146 +1,441 @@
-"""What a frame consists of, and how it becomes decisions: one text for encoder and decoder.
+"""A tree block's decisions in the order of the stream, for the encoder and the decoder alike.
 
-`FrameSyntax.code` is given the numbers of a frame (encoder) or nothing (decoder) and returns them.
-Contexts are whatever both know at that point. Motion comes first, on lattices that are refined, so
-that a vector has known vectors on all sides; then the coefficients of all cells, from low bands to
-high ones, in `residual`.
+Square nodes of 64 to 8 samples are whole, halved across or along, or quartered; a node of 8 may be
+quartered for intra prediction. What a unit of 4 x 4 samples belongs to lies in ``info[rows,
+columns, FIELDS]``, levels lie in planes. When reading, the same functions fill both. How a single
+decision is coded, and by which contexts, is in `elements`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from laconic.codec.video.motion.field import (
-    BOTH,
-    FIRST,
-    MOST,
-    NONE,
-    SPEED,
-    FrameCode,
-    MotionModels,
-    MotionPass,
-    Trace,
-    lattices,
+from laconic.codec.video.motion.compiled import inner, outer
+from laconic.codec.video.motion.elements import (
+    ACROSS,
+    ALONG,
+    C_DIR,
+    C_GUESS,
+    C_REF,
+    C_WHICH,
+    F_COPIED,
+    F_MERGED,
+    F_PLAIN,
+    F_SINE,
+    F_SKIP,
+    F_TYPE,
+    QUARTERS,
+    WHOLE,
+    at_left,
+    at_top,
+    code_cbf,
+    code_choice,
+    code_chroma_mode,
+    code_component,
+    code_flag,
+    code_mode,
+    code_part,
 )
-from laconic.codec.video.motion.mixing import Coder, Model, code_numbers
-from laconic.codec.video.motion.order import Place
-from laconic.codec.video.motion.residual import Residual, ResidualModels
-from laconic.codec.video.motion.start import begin
+from laconic.codec.video.motion.inter import (
+    CBF,
+    CMODE,
+    COPIED,
+    COUNT0,
+    COUNT1,
+    DIR,
+    ENERGY,
+    GRAY,
+    GUESS,
+    HEIGHT,
+    INTER,
+    INTRA,
+    KEY,
+    LAYER,
+    LH,
+    LW,
+    MERGE,
+    MERGED,
+    MODE,
+    MX0,
+    MY0,
+    ORDER,
+    REF0,
+    SCREEN,
+    SINED,
+    SKIP,
+    SX,
+    SY,
+    TYPE,
+    WHICH,
+    WIDTH,
+    clamp_vector,
+    guesses,
+    merge_candidates,
+)
+from laconic.codec.video.motion.intra import DERIVED, MEAN
+from laconic.codec.video.motion.mix import of_screens
+from laconic.codec.video.motion.residual import clear, code_residual
+from laconic.codec.video.motion.transform import COSINE, PLAIN, SINE
 
-Ints = NDArray[np.int64]
+
+@inner
+def code_motion(
+    coder: Any, info: Any, field: Any, par: Any, x: int, y: int, w: int, h: int, lw: int, lh: int,
+    own: int, scratch: Any,
+) -> None:  # fmt: skip
+    """Direction, references and vectors of a leaf that is not merged, in its first unit."""
+    unit = info[y >> 2, x >> 2]
+    layer = int(par[LAYER])
+    left = at_left(info, x, y, own)
+    near = 0
+    if left >= 0 and info[y >> 2, left, TYPE] == INTER:
+        near = 1 + int(info[y >> 2, left, DIR])
+    direction = 0
+    if par[COUNT1]:
+        small = 1 if w + h == 12 else 2
+        value = int(unit[DIR])
+        value = 2 - value if small == 2 else value  # both first
+        got = code_choice(coder, C_DIR + 2 * (small == 1), small, value, lw, lh, layer, near)
+        direction = 2 - got if small == 2 else got
+    unit[DIR] = direction
+    v = scratch[0]
+    pair = scratch[1:3]
+    for k in range(2):
+        if direction == 1 - k:
+            unit[REF0 + k], unit[MX0 + 2 * k], unit[MX0 + 2 * k + 1] = 0, 0, 0
+            continue
+        count = int(par[COUNT0 + k])
+        r = code_choice(coder, C_REF, count - 1, int(unit[REF0 + k]), lw, lh, layer, 3 * k + near)
+        unit[REF0 + k] = r
+        guesses(info, field, par, k, r, x, y, w, h, own, pair, v)
+        g = 0
+        if pair[0, 0] != pair[1, 0] or pair[0, 1] != pair[1, 1]:
+            g = code_choice(coder, C_GUESS, 1, int(unit[GUESS]) >> k & 1, lw, lh, layer, k)
+        unit[GUESS] = (int(unit[GUESS]) & ~(1 << k)) | g << k
+        gx, gy = int(pair[g, 0]), int(pair[g, 1])
+        dist = min(abs(int(par[16 + 4 * k + r])), 15)
+        dx = code_component(coder, 0, int(unit[MX0 + 2 * k]) - gx, lw, lh, layer, 0, dist)
+        dy = code_component(
+            coder, 1, int(unit[MX0 + 2 * k + 1]) - gy, lw, lh, layer, min(abs(dx), 15), dist
+        )
+        v[0], v[1] = gx + dx, gy + dy
+        clamp_vector(par, x, y, w, h, v, 0)
+        unit[MX0 + 2 * k], unit[MX0 + 2 * k + 1] = v[0], v[1]
 
 
-class FrameSyntax:
-    """Codes frames in coding order; keeps models, and traces of references.
+@inner
+def spread(info: Any, x: int, y: int, w: int, h: int) -> None:
+    """The first unit's fields for all units of a leaf."""
+    ux, uy = x >> 2, y >> 2
+    for j in range(h >> 2):
+        for i in range(w >> 2):
+            if i or j:
+                for k in range(ENERGY + 1):
+                    if k != CBF:
+                        info[uy + j, ux + i, k] = info[uy, ux, k]
 
-    Args:
-        h, w: blocks of a frame.
-        blank: models know nothing; by default what other films taught them (`start`).
-    """
 
-    def __init__(self, h: int, w: int, blank: bool = False) -> None:
-        self.h, self.w = h, w
-        self.motion, self.residual = MotionModels(), ResidualModels()
-        if not blank:
-            begin(self.models())
-        self.traces: dict[int, Trace] = {}
+@inner
+def energy_class(total: int) -> int:
+    """0 to 3 for a sum of magnitudes."""
+    return 0 if total == 0 else 1 if total < 3 else 2 if total < 9 else 3
 
-    def models(self) -> Iterator[Model]:
-        """Every model, in a fixed order."""
-        yield from self.motion.all()
-        yield from self.residual.all()
 
-    def keep(self, places: set[int]) -> None:
-        """Forget the traces of all other frames."""
-        self.traces = {k: v for k, v in self.traces.items() if k in places}
+@inner
+def code_form(
+    coder: Any, info: Any, par: Any, x: int, y: int, lw: int, lh: int, inter: int, form: int,
+    own: int,
+) -> int:  # fmt: skip
+    """The transform of a leaf's luma; `PLAIN` on screens alone."""
+    flag = 2 * inter
+    if par[SCREEN] and code_flag(
+        of_screens(coder), info, par, F_PLAIN + flag, SINED, x, y, lw, lh,
+        1 if form == PLAIN else 0, own,
+    ):  # fmt: skip
+        return PLAIN
+    sine = code_flag(coder, info, par, F_SINE + flag, SINED, x, y, lw, lh,
+                     1 if form == SINE else 0, own)  # fmt: skip
+    return SINE if sine else COSINE
 
-    def code(self, coder: Coder, place: Place, given: FrameCode | None) -> FrameCode:
-        """Numbers of one frame; renews models and traces."""
-        motion = self.code_motion(coder, place, given)
-        return self.code_residual(coder, place, given, motion)
 
-    def code_motion(self, coder: Coder, place: Place, given: FrameCode | None) -> FrameCode:
-        """Modes, vectors and means; codes of coefficients are zero."""
-        out = FrameCode.blank(self.h, self.w)
-        if place.refs:
-            coded = self.motion_pass(coder, place, given)
-            for index in range(len(lattices(self.h, self.w))):
-                coded.run(index)
-            coded.finish(out)
-        self.code_means(coder, given, out)
-        return out
+@inner
+def copy_guess(info: Any, x: int, y: int, own: int, v: Any) -> None:
+    """In ``v[:2]``: the vector of the copy to the left or above, else zero."""
+    left, top = at_left(info, x, y, own), at_top(info, x, y, own)
+    v[0], v[1] = 0, 0
+    if left >= 0 and info[y >> 2, left, TYPE] == INTRA and info[y >> 2, left, COPIED]:
+        v[0], v[1] = info[y >> 2, left, MX0], info[y >> 2, left, MY0]
+    elif top >= 0 and info[top, x >> 2, TYPE] == INTRA and info[top, x >> 2, COPIED]:
+        v[0], v[1] = info[top, x >> 2, MX0], info[top, x >> 2, MY0]
 
-    def motion_pass(self, coder: Coder, place: Place, given: FrameCode | None) -> MotionPass:
-        """The modes and vectors of a frame, to be coded lattice by lattice."""
-        grid = (self.h, self.w)
-        return MotionPass(self.motion, self.traces, coder, place, given, grid)
 
-    def code_residual(
-        self, coder: Coder, place: Place, given: FrameCode | None, motion: FrameCode,
-        noted: dict[str, NDArray[np.float64]] | None = None,
-    ) -> FrameCode:  # fmt: skip
-        """Coefficients, and the trace of the frame; ``noted`` as in `residual.Residual`."""
-        refs = [self.traces[r] for r in set(place.refs) if r in self.traces]
-        residual = Residual(self.residual, self.h, self.w, min(place.layer, 3), motion.modes)
-        residual.noted = noted
-        before = None
-        if refs:
-            before = (
-                np.minimum(sum(t.luma for t in refs), 2),
-                np.minimum(sum(t.chroma for t in refs), 2),
+@inner
+def code_copy(
+    coder: Any, info: Any, par: Any, x: int, y: int, lw: int, lh: int, own: int, v: Any
+) -> int:
+    """Whether an intra leaf is a copy from within the frame, and from where."""
+    unit = info[y >> 2, x >> 2]
+    mine, layer = of_screens(coder), int(par[LAYER])
+    if not code_flag(mine, info, par, F_COPIED, COPIED, x, y, lw, lh, int(unit[COPIED]), own):
+        unit[COPIED] = 0
+        return 0
+    copy_guess(info, x, y, own, v)
+    gx, gy = int(v[0]), int(v[1])
+    dx = code_component(mine, 0, int(unit[MX0]) - gx, lw, lh, layer, 0, 0)
+    dy = code_component(mine, 1, int(unit[MY0]) - gy, lw, lh, layer, min(abs(dx), 15), 0)
+    unit[COPIED] = 1
+    unit[MX0] = min(max(gx + dx, -(1 << 15)), 1 << 15)
+    unit[MY0] = min(max(gy + dy, -(1 << 15)), 1 << 15)
+    unit[MODE] = MEAN
+    return 1
+
+
+@inner
+def code_luma(
+    coder: Any, info: Any, par: Any, levels: Any, x: int, y: int, lw: int, lh: int, own: int,
+    size: Any,
+) -> None:  # fmt: skip
+    """The luma levels of a leaf, in blocks of at most 32."""
+    unit = info[y >> 2, x >> 2]
+    inter = int(unit[TYPE])
+    mode = 37 if inter else int(unit[MODE])
+    layer = min(int(par[LAYER]), 3)
+    w, h = 1 << lw, 1 << lh
+    bw, bh = min(lw, 5), min(lh, 5)
+    for ty in range(0, h, 1 << bh):
+        for tx in range(0, w, 1 << bw):
+            ux, uy = (x + tx) >> 2, (y + ty) >> 2
+            first = info[uy, ux]
+            inside = 1 if tx or ty else 0
+            el, et = 0, 0
+            if tx or (x > 0 and info[uy, ux - 1, ORDER] <= own):
+                el = int(info[uy, ux - 1, ENERGY])
+            if ty or (y > 0 and info[uy - 1, ux, ORDER] <= own):
+                et = int(info[uy - 1, ux, ENERGY])
+            around = 4 * el + et
+            cbf = code_cbf(
+                coder, 0, int(first[CBF]) & 1, inter, bw, bh, around, mode, layer, inside
             )
-        found = residual.code(
-            coder, None if given is None else (given.quarters, given.luma, given.chroma), before
-        )
-        motion.quarters, motion.luma, motion.chroma = found
-        if not place.last:
-            self.traces[place.index] = self._trace(place, motion)
-        return motion
+            first[CBF] = (int(first[CBF]) & ~1) | cbf
+            total = 0
+            if cbf:
+                if bw < 5 and bh < 5:
+                    unit[SINED] = code_form(coder, info, par, x, y, lw, lh, inter,
+                                            int(unit[SINED]), own)  # fmt: skip
+                if unit[SINED] == PLAIN:
+                    total = code_residual(of_screens(coder), levels, x + tx, y + ty, bw, bh, inter,
+                                          mode, around, layer, size)  # fmt: skip
+                else:
+                    total = code_residual(
+                        coder, levels, x + tx, y + ty, bw, bh, inter, mode, around, layer, size
+                    )
+            else:
+                clear(levels, x + tx, y + ty, 1 << bw, 1 << bh)
+                if bw < 5 and bh < 5:
+                    unit[SINED] = 0
+            energy = energy_class(total)
+            for j in range(1 << (bh - 2)):
+                for i in range(1 << (bw - 2)):
+                    info[uy + j, ux + i, ENERGY] = energy
 
-    def _trace(self, place: Place, code: FrameCode) -> Trace:
-        speed = np.zeros((2, self.h, self.w), np.int64)
-        known = np.zeros((self.h, self.w), np.int64)
-        for k in (1, 0) if place.refs else ():
-            used = (code.modes == BOTH) | (code.modes == FIRST + k)
-            own = code.vectors[k][:, ::2, ::2]
-            found = SPEED * own // (place.refs[k] - place.index)
-            speed, known = np.where(used, found, speed), known | used
-        luma, chroma = (
-            np.minimum(np.abs(x), 2 if place.refs else 0).astype(np.uint8)
-            for x in (code.luma, code.chroma)
-        )
-        return Trace(speed, known, luma, chroma)
 
-    def code_means(self, coder: Coder, given: FrameCode | None, out: FrameCode) -> None:
-        """Means of the blocks without references, from those around and the plane before."""
-        h, w = self.h, self.w
-        wanted = np.concatenate([(out.modes == NONE).reshape(-1), [False]])
-        values = np.zeros((3, h * w + 1), np.int64)
-        size = np.zeros(h * w + 1, np.int64)  # of the differences so far
-        for number, (blocks, around) in enumerate(lattices(h, w)):
-            blocks, around = blocks[wanted[blocks]], around[:, wanted[blocks]]
-            if not blocks.size:
-                continue
-            valid = wanted[around]
-            count = np.maximum(valid.sum(0), 1)
-            for plane in range(3):
-                expected = (values[plane][around] * valid).sum(0) // count
-                spread = np.minimum((size[around] * valid).sum(0) // count, 7)
-                own = np.minimum(size[blocks], 7) if plane else np.zeros_like(blocks)
-                contexts = np.stack([
-                    np.full_like(blocks, 3 * min(number, 7) + plane),
-                    np.full_like(blocks, plane),
-                    3 * np.minimum(spread, 2) + np.minimum(own, 2),
-                ])  # fmt: skip
-                own_values = None if given is None else given.means[plane].reshape(-1)[blocks]
-                found = code_numbers(
-                    coder, self.motion.means,
-                    None if own_values is None else own_values - expected, contexts, MOST,
+@inner
+def code_chroma(
+    coder: Any, info: Any, par: Any, levels: Any, x: int, y: int, lw: int, lh: int, size: Any
+) -> None:
+    """Chroma mode and levels of a leaf, or of a node of 8 whatever its leaves."""
+    unit = info[y >> 2, x >> 2]
+    inter = int(unit[TYPE])
+    sx, sy = int(par[SX]), int(par[SY])
+    layer = min(int(par[LAYER]), 3)
+    mode = 37
+    if not inter and unit[COPIED]:
+        mode = DERIVED
+    elif not inter:
+        mode = code_chroma_mode(coder, int(unit[MODE]), lw, lh, int(unit[CMODE]))
+        unit[CMODE] = mode
+        if mode == DERIVED:
+            mode = int(unit[MODE])
+    w, h = 1 << (lw - sx), 1 << (lh - sy)
+    bw, bh = min(lw - sx, 5), min(lh - sy, 5)
+    kind = 2 + inter
+    for ty in range(0, h, 1 << bh):
+        for tx in range(0, w, 1 << bw):
+            ux, uy = (x + (tx << sx)) >> 2, (y + (ty << sy)) >> 2
+            first = info[uy, ux]
+            energy = int(first[ENERGY])
+            cx, cy = (x >> sx) + tx, (y >> sy) + ty
+            had = 0
+            for plane in range(1, 3):
+                target = levels[plane]
+                around = 4 * energy + had
+                cbf = code_cbf(
+                    coder, plane, int(first[CBF]) >> plane & 1, inter, bw, bh, around, mode, layer,
+                    1 if tx or ty else 0,
                 )  # fmt: skip
-                values[plane][blocks] = found + expected
-                size[blocks] = np.maximum(size[blocks], np.abs(found))
-            values[:, h * w] = 0
-        out.means = values[:, :-1].reshape(3, h, w)
+                first[CBF] = (int(first[CBF]) & ~(1 << plane)) | cbf << plane
+                if cbf:
+                    total = code_residual(
+                        coder, target, cx, cy, bw, bh, kind, mode, around, layer, size
+                    )
+                    had = energy_class(total)
+                else:
+                    clear(target, cx, cy, 1 << bw, 1 << bh)
+
+
+@inner
+def code_leaf(
+    coder: Any, info: Any, field: Any, par: Any, luma: Any, x: int, y: int, lw: int, lh: int,
+    own: int, forced: int, scratch: Any, size: Any,
+) -> None:  # fmt: skip
+    """Everything of a leaf but chroma. ``forced``: its type, or -1."""
+    unit = info[y >> 2, x >> 2]
+    w, h = 1 << lw, 1 << lh
+    layer = int(par[LAYER])
+    if coder.state[4] == 1:
+        for k in range(ENERGY + 1):
+            if k != ORDER:
+                unit[k] = 0
+    unit[LW], unit[LH] = lw, lh
+    if max(lw, lh) == 6:
+        forced = INTER
+    if par[KEY]:
+        unit[TYPE], unit[SKIP], unit[MERGED] = INTRA, 0, 0
+    else:
+        if forced != INTRA:
+            unit[SKIP] = code_flag(
+                coder, info, par, F_SKIP, SKIP, x, y, lw, lh, int(unit[SKIP]), own
+            )
+        else:
+            unit[SKIP] = 0
+        if unit[SKIP]:
+            unit[TYPE], unit[MERGED] = INTER, 1
+        elif forced < 0:
+            unit[TYPE] = code_flag(
+                coder, info, par, F_TYPE, TYPE, x, y, lw, lh, int(unit[TYPE]), own
+            )
+        else:
+            unit[TYPE] = forced
+    if unit[TYPE] == INTRA:
+        copied = 0
+        if par[SCREEN] and min(lw, lh) > 2:
+            copied = code_copy(coder, info, par, x, y, lw, lh, own, scratch[0])
+        if not copied:
+            unit[MODE] = code_mode(coder, info, x, y, lw, lh, int(unit[MODE]), own, scratch[0])
+        unit[MERGED] = 0
+    else:
+        if not unit[SKIP]:
+            unit[MERGED] = code_flag(
+                coder, info, par, F_MERGED, MERGED, x, y, lw, lh, int(unit[MERGED]), own
+            )
+        unit[MODE] = MEAN
+        if unit[MERGED]:
+            which = code_choice(
+                coder, C_WHICH, MERGE - 1, int(unit[WHICH]), lw, lh, layer, int(unit[SKIP])
+            )
+            unit[WHICH] = which
+            merge_candidates(info, field, par, x, y, w, h, own, scratch[4:10], scratch[0])
+            for k in range(7):
+                unit[DIR + k] = scratch[4 + which, k]
+        else:
+            code_motion(coder, info, field, par, x, y, w, h, lw, lh, own, scratch)
+    spread(info, x, y, w, h)
+    if unit[SKIP]:
+        bw, bh = min(lw, 5), min(lh, 5)
+        for ty in range(0, h, 1 << bh):
+            for tx in range(0, w, 1 << bw):
+                clear(luma, x + tx, y + ty, 1 << bw, 1 << bh)
+        for j in range(h >> 2):
+            for i in range(w >> 2):
+                info[(y >> 2) + j, (x >> 2) + i, ENERGY] = 0
+                info[(y >> 2) + j, (x >> 2) + i, SINED] = 0
+                info[(y >> 2) + j, (x >> 2) + i, CBF] &= ~1
+    else:
+        code_luma(coder, info, par, luma, x, y, lw, lh, own, size)
+        sined = int(unit[SINED])
+        for j in range(h >> 2):
+            for i in range(w >> 2):
+                info[(y >> 2) + j, (x >> 2) + i, SINED] = sined
+
+
+@inner
+def put_order(info: Any, x: int, y: int, w: int, h: int, own: int) -> None:
+    """A leaf's place in coding order."""
+    for j in range(h >> 2):
+        for i in range(w >> 2):
+            info[(y >> 2) + j, (x >> 2) + i, ORDER] = own
+
+
+@outer
+def code_tree(
+    coder: Any, info: Any, field: Any, par: Any, levels: Any, x0: int, y0: int,
+    own: int, scratch: Any, size: Any,
+) -> int:  # fmt: skip
+    """A tree block at (x0, y0); returns the next leaf's order."""
+    stack = scratch[10:138]
+    stack[0, 0], stack[0, 1], stack[0, 2] = x0, y0, 6
+    n = 1
+    reading = coder.state[4] == 1
+    while n:
+        n -= 1
+        x, y, log = int(stack[n, 0]), int(stack[n, 1]), int(stack[n, 2])
+        if x >= par[WIDTH] or y >= par[HEIGHT]:
+            continue
+        side = 1 << log
+        unit = info[y >> 2, x >> 2]
+        part = QUARTERS
+        inside = x + side <= par[WIDTH] and y + side <= par[HEIGHT]
+        if inside and not (par[KEY] and log == 6):
+            if reading:
+                part = code_part(coder, info, par, x, y, log, 0, own)
+            else:
+                lw, lh = int(unit[LW]), int(unit[LH])
+                part = WHOLE if lw == log and lh == log else QUARTERS
+                if lw == log and lh == log - 1:
+                    part = ACROSS
+                elif lh == log and lw == log - 1:
+                    part = ALONG
+                part = code_part(coder, info, par, x, y, log, part, own)
+        if part == QUARTERS and log > 3:
+            half = side >> 1
+            for i in range(3, -1, -1):
+                stack[n, 0], stack[n, 1] = x + half * (i & 1), y + half * (i >> 1)
+                stack[n, 2] = log - 1
+                n += 1
+            continue
+        leaves = 1 if part == WHOLE else 4 if part == QUARTERS else 2
+        lw = log - (1 if part in (ALONG, QUARTERS) else 0)
+        lh = log - (1 if part in (ACROSS, QUARTERS) else 0)
+        forced = INTRA if part == QUARTERS else -1
+        skipped = 1
+        for i in range(leaves):
+            lx = x + (side >> 1) * (i & 1 if part != ACROSS else 0)
+            ly = y + (side >> 1) * (i >> 1 if part == QUARTERS else i if part == ACROSS else 0)
+            if reading:
+                put_order(info, lx, ly, 1 << lw, 1 << lh, own)
+            code_leaf(coder, info, field, par, levels[0], lx, ly, lw, lh,
+                      int(info[ly >> 2, lx >> 2, ORDER]), forced, scratch, size)  # fmt: skip
+            own = int(info[ly >> 2, lx >> 2, ORDER]) + 1
+            skip = int(info[ly >> 2, lx >> 2, SKIP])
+            skipped &= skip
+            if log == 3 and not par[KEY]:
+                forced = int(info[ly >> 2, lx >> 2, TYPE])
+            if log > 3 and not par[GRAY]:
+                if skip:
+                    clear_chroma(par, levels, lx, ly, 1 << lw, 1 << lh)
+                else:
+                    code_chroma(coder, info, par, levels, lx, ly, lw, lh, size)
+        if log == 3 and not par[GRAY]:
+            if skipped:
+                clear_chroma(par, levels, x, y, 8, 8)
+            else:
+                code_chroma(coder, info, par, levels, x, y, 3, 3, size)
+    return own
+
+
+@inner
+def clear_chroma(par: Any, levels: Any, x: int, y: int, w: int, h: int) -> None:
+    """No chroma levels."""
+    sx, sy = int(par[SX]), int(par[SY])
+    clear(levels[1], x >> sx, y >> sy, w >> sx, h >> sy)
+    clear(levels[2], x >> sx, y >> sy, w >> sx, h >> sy)

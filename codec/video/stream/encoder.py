@@ -15,9 +15,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from laconic.codec.video.header import CODEC_VERSION, HnervHeader
-from laconic.codec.video.options import VideoOptions
-from laconic.codec.video.stream.cuts import longest_chunk, plan_chunks
+from laconic.codec.video.plan import CODEC_VERSION, HnervHeader
+from laconic.codec.video.settings import VideoOptions
 from laconic.codec.video.stream.fitting import (
     FrameSource,
     PlaneSource,
@@ -25,15 +24,13 @@ from laconic.codec.video.stream.fitting import (
     fit_at_once,
     fit_in_turn,
 )
-from laconic.codec.video.stream.stopping import Stopper
-from laconic.codec.video.stream.work import Work, load
-from laconic.entropy.check import SymbolCheck
-from laconic.entropy.profiles import NumericsProfile
+from laconic.codec.video.stream.work import Stopper, Work, load, longest_chunk, plan_chunks
+from laconic.entropy.quantize import NumericsProfile, SymbolCheck
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.container_writer import ContainerWriter
 from laconic.formats.errors import FormatError, ParameterError
 from laconic.formats.sound_track import PART_BYTES
-from laconic.formats.video_header import VideoHeader
+from laconic.formats.video import VideoHeader
 from laconic.formats.video_reader import Film
 
 CHUNK_OVERHEAD = 14  # of a segment, and its share of the header, in bytes

@@ -22,12 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec.base import Progress, Status
-from laconic.codec.video.stream.cuts import Span
-from laconic.codec.video.stream.stopping import Stopper, interrupts_kept
-from laconic.codec.video.stream.work import Fitted, Work
+from laconic.codec.video.stream.work import Fitted, Span, Stopper, Work, interrupts_kept
 from laconic.formats.errors import DesyncError, FormatError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
-from laconic.formats.video_header import VideoHeader
+from laconic.formats.video import VideoHeader
 from laconic.formats.video_planes import Planes, Sampling
 
 SAVE_SECONDS = 30.0

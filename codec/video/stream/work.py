@@ -1,20 +1,38 @@
-"""The work file: what fitting has reached, so that a killed encoder goes on where it was.
+"""Long encodings: chunks cut at scenes, resumed from a work file, stopped politely.
+
+The work file: what fitting has reached, so that a killed encoder goes on where it was.
 
 A safetensors file beside the target (``clip.lac.work``), replaced in one step every now and then,
 with the payloads of finished chunks, the states of unfinished ones and, for the chain, the weights
 that the next chunk starts from. Its key names the film and all settings that decide the stream: a
 file with another key is never continued.
+
+Where a film is cut into chunks: at scene cuts where that leaves chunks of sensible length.
+
+The network of a chunk is a fixed cost, so chunks are long; frames of a chunk are held in memory, so
+they are not too long; and a chunk that ends at a scene cut need not describe two scenes.
+
+Stopping a long fit politely: the first Ctrl-C ends it with the best so far, the second at once.
+
+SIGTERM keeps what was fitted and then does what it did before. Handlers are only set in the main
+thread, where Python allows it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
+from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from laconic.formats.atomic import atomic_write
 from laconic.formats.errors import FormatError, OutputError
@@ -140,3 +158,120 @@ def _joined(layout: Any, name: str, tensors: Mapping[str, Any]) -> Any:
         values = (_joined(v, f"{name}/{k}", tensors) for k, v in enumerate(inner))
         return list(values) if kind == "list" else tuple(values)
     return inner
+
+
+LONGEST = 160  # frames of a chunk by default
+SHORTEST = 48  # no chunk is made shorter than this for a scene cut
+CHUNK_BYTES = 2**29  # RGB frames of a chunk in memory
+LEVELS = 18.0  # mean difference of thumbnails that may be a cut
+TIMES = 3.0  # and how far it stands out from its neighbours
+
+
+@dataclass(frozen=True)
+class Span:
+    """``count`` frames from ``first``; ``fresh`` if they begin a new scene."""
+
+    first: int
+    count: int
+    fresh: bool
+
+
+def scene_cuts(changes: NDArray[Any]) -> list[int]:
+    """First frames of new scenes: changes that are large and far above those around them."""
+    found = []
+    for n in range(1, len(changes)):
+        around = [*changes[max(1, n - 3) : n], *changes[n + 1 : n + 4]]
+        usual = float(np.median(around)) if around else 0.0
+        if changes[n] > LEVELS and changes[n] > TIMES * usual:
+            found.append(n)
+    return found
+
+
+def longest_chunk(width: int, height: int, asked: int | None) -> int:
+    """Frames of a chunk at most: the number asked for, or what memory allows."""
+    if asked is not None:
+        return asked
+    return max(1, min(LONGEST, CHUNK_BYTES // (3 * width * height)))
+
+
+def plan_chunks(changes: NDArray[Any], longest: int, fixed: bool = False) -> list[Span]:
+    """Spans that cover all frames.
+
+    Args:
+        changes: difference of each frame from the one before (``video_reader.Scan``).
+        longest: frames of a chunk at most.
+        fixed: pay no attention to scenes, for chunks of exactly ``longest`` frames but the last.
+    """
+    total = len(changes)
+    if fixed:
+        return [Span(a, min(longest, total - a), a == 0) for a in range(0, total, longest)]
+    cuts = scene_cuts(changes)
+    shortest = min(SHORTEST, longest)
+    starts = [0]
+    for cut in cuts:
+        if cut - starts[-1] >= shortest and total - cut >= shortest:
+            starts.append(cut)
+    spans = []
+    for first, end in zip(starts, [*starts[1:], total], strict=True):
+        parts = ceil((end - first) / longest)
+        edges = [first + (end - first) * k // parts for k in range(parts + 1)]
+        for k in range(parts):
+            spans.append(Span(edges[k], edges[k + 1] - edges[k], k == 0))
+    return spans
+
+
+@contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Deliver a Ctrl-C after the block, and never to a process that is started in it.
+
+    A terminal sends the signal to every process of the program; one that has just been started
+    would die of it before it could say that only the first process answers.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Stopper:
+    """``with Stopper() as stop: ... stop.asked`` - whether somebody wants the work to end."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.terminated = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stopper:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    def leave(self) -> None:
+        """What the signal would have done by itself, once everything is saved."""
+        handler = self._before.get(signal.SIGTERM if self.terminated else signal.SIGINT)
+        if self.terminated and callable(handler):
+            handler(signal.SIGTERM, None)
+        raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
+        self.terminated = self.terminated or number == signal.SIGTERM

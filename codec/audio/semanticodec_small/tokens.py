@@ -1,0 +1,138 @@
+"""Token autoencoder: spectrogram patches to semantic and acoustic tokens, and back to log-mel.
+
+The acoustic encoder sees a patch, its semantic feature and the centroid that the semantic token
+stands for (SemantiCodec, section III-D), and codes what the centroid leaves open; the decoder is a
+regression of the log-mel spectrogram. Attention is confined to ``reach`` seconds on each side and
+knows positions only relatively, so a network trained on crops of a few seconds serves windows of
+any length alike.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from laconic.codec.audio.semanticodec_small.config import MEL_BANDS, PATCH_HOP, RATE, SmallConfig
+from laconic.codec.audio.semanticodec_small.harmonics import PitchInput
+from laconic.codec.audio.semanticodec_small.mae import (
+    PIXELS,
+    ConvBlock,
+    TransformerBlock,
+    rotary,
+    stacked,
+)
+from laconic.codec.audio.semanticodec_small.quantiser import ResidualQuantiser, SemanticCodebook
+from laconic.codec.audio.semanticodec_small.vocoder import MEL_MEAN, MEL_SCALE
+
+
+class LocalTransformer(nn.Module):
+    """Transformer over ``[B, columns * positions, dim]`` with local attention in time."""
+
+    def __init__(self, config: SmallConfig, depth: int) -> None:
+        super().__init__()
+        self.positions = config.positions
+        self.reach = round(config.reach * RATE / PATCH_HOP / config.span)
+        self.head_width = config.dim // config.heads
+        self.band = nn.Parameter(0.02 * torch.randn(config.positions, config.dim))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(config.dim, config.heads, 4 * config.dim) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(config.dim, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        columns = x.shape[1] // self.positions
+        times = torch.arange(columns, device=x.device).repeat_interleave(self.positions)
+        distance = (times[:, None] - times[None, :]).abs()
+        x = x + self.band.repeat(columns, 1)
+        mask = torch.zeros(distance.shape, device=x.device, dtype=x.dtype)
+        mask = mask.masked_fill(distance > self.reach, float("-inf"))
+        rotation = rotary(times, self.head_width)
+        for block in self.blocks:
+            x = block(x, mask, rotation)
+        y: Tensor = self.norm(x)
+        return y
+
+
+class AcousticEncoder(nn.Module):
+    """Patches, features and centroids -> acoustic latents ``[B, N, latent]`` of unit norm."""
+
+    def __init__(self, config: SmallConfig) -> None:
+        super().__init__()
+        feature = config.stack * config.mae_dim
+        self.patch = nn.Linear(config.stack * PIXELS, config.dim)
+        self.feature = nn.Linear(feature, config.dim)
+        self.centroid = nn.Linear(feature, config.dim)
+        self.transformer = LocalTransformer(config, config.encoder_depth)
+        self.out = nn.Linear(config.dim, config.latent)
+
+    def forward(self, patches: Tensor, features: Tensor, centroids: Tensor) -> Tensor:
+        x = self.patch(patches) + self.feature(features) + self.centroid(centroids)
+        latents = self.out(self.transformer(x)).float()
+        return F.layer_norm(latents, latents.shape[-1:])
+
+
+class TokenDecoder(nn.Module):
+    """Centroids, acoustic latents and the pitch -> log-mel frames."""
+
+    def __init__(self, config: SmallConfig) -> None:
+        super().__init__()
+        self.frames, self.positions = config.frames, config.positions
+        self.centroid = nn.Linear(config.stack * config.mae_dim, config.dim)
+        self.latent = nn.Linear(config.latent, config.dim)
+        self.transformer = LocalTransformer(config, config.decoder_depth)
+        width = config.frame_dim // config.positions
+        self.spread = nn.Linear(config.dim, config.frames * width)
+        self.pitch = PitchInput(config.frame_dim) if config.pitch else None
+        self.blocks = nn.ModuleList(
+            ConvBlock(config.frame_dim, 3 * config.frame_dim, 1 / config.frame_depth)
+            for _ in range(config.frame_depth)
+        )
+        self.norm = nn.LayerNorm(config.frame_dim, eps=1e-6)
+        self.head = nn.Linear(config.frame_dim, MEL_BANDS)
+
+    def forward(self, centroids: Tensor, latents: Tensor, track: Tensor | None = None) -> Tensor:
+        """``[B, N, K mae_dim]``, ``[B, N, latent]``, ``[B, T / 2]`` -> log-mel ``[B, T, 80]``, ten
+        frames per 0.16 s."""
+        x = self.transformer(self.centroid(centroids) + self.latent(latents))
+        batch, count, _ = x.shape
+        grid = self.spread(x).view(batch, count // self.positions, self.positions, self.frames, -1)
+        hidden = grid.transpose(2, 3).reshape(batch, count // self.positions * self.frames, -1)
+        if self.pitch is not None and track is not None:
+            hidden = hidden + self.pitch(track)
+        for block in self.blocks:
+            hidden = block(hidden)
+        mel: Tensor = self.head(self.norm(hidden)).float() * MEL_SCALE + MEL_MEAN
+        return mel
+
+
+class TokenAutoencoder(nn.Module):
+    """Semantic codebook, acoustic encoder, quantiser and decoder."""
+
+    def __init__(self, config: SmallConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.semantic = SemanticCodebook(config.semantic, config.stack * config.mae_dim)
+        self.encoder = AcousticEncoder(config)
+        self.quantiser = ResidualQuantiser(config.stages, config.acoustic, config.latent)
+        self.decoder = TokenDecoder(config)
+
+    def latents(self, patches: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Semantic tokens ``[B, N]`` and latents ``[B, N, latent]`` of patches ``[B, 8 T, 256]``
+        and their features ``[B, 8 T, mae_dim]``."""
+        patches, features = stacked(patches, self.config), stacked(features, self.config)
+        tokens = self.semantic(features)
+        scaled = self.semantic.standardised(features.float())
+        return tokens, self.encoder(patches, scaled, self.semantic.centroids[tokens])
+
+    def encode(self, patches: Tensor, features: Tensor, streams: int) -> Tensor:
+        """Tokens ``[B, N, streams]``: the semantic one and ``streams - 1`` acoustic stages."""
+        semantic, latents = self.latents(patches, features)
+        return torch.cat([semantic[..., None], self.quantiser.encode(latents, streams - 1)], -1)
+
+    def decode(self, tokens: Tensor, track: Tensor | None = None) -> Tensor:
+        """Log-mel ``[B, T, 80]`` of tokens ``[B, N, streams]``, the later of which may be -1 where
+        they are absent, and of the pitch ``[B, T / 2]``."""
+        latents = self.quantiser.decode(tokens[..., 1:])
+        mel: Tensor = self.decoder(self.semantic.centroids[tokens[..., 0]], latents, track)
+        return mel
