@@ -35,7 +35,7 @@ class MlicConfig:
     global_attention: bool = True  # inter-slice, intra-slice and hyperprior-guided
     # (quality, lambda): log lambda is linear in the quality between these points
     rates: tuple[tuple[float, float], ...] = ((0.0, 0.0008), (100.0, 0.12))
-    detail: int = 0  # width of the network of the detail layer (``detail.py``), 0 for none
+    detail: int = 0  # width of the network of the detail layer (``model.py``), 0 for none
     detail_from: float = 100.0  # quality above which latents stay and the detail layer refines
 
     @property

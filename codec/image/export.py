@@ -5,7 +5,7 @@ Network <-> model file: half-precision weights and integer tables; export of che
 Picture codecs: pictures <-> ``.lac`` files with any image model.
 
 Segments are tiles in row-major order. A segment's payload is, with alpha, a varint length and the
-tile's alpha plane (``alpha.py``), in layered files what is coded as a screen
+tile's alpha plane (``tiles.py``), in layered files what is coded as a screen
 (``screen/layers.py``), then the coded latent (``coding.py``). What a model has to offer
 is in ``interface.py``; a codec (``codecs.py``) names its
 number, its header and its models. The work on one file is in ``encoding.py`` and ``decoding.py``,

@@ -56,7 +56,7 @@ class ImageModel(ABC):
 
     @abstractmethod
     def filters(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights that make and read each channel of y, for ``saliency.py``: last layer of g_a
+        """Weights that make and read each channel of y, for ``reorder.py``: last layer of g_a
         ``[M, K]``, its bias ``[M]``, first dense layer of g_s ``[M, L]``."""
 
     @abstractmethod
@@ -70,7 +70,7 @@ class ImageModel(ABC):
         return quality
 
     def has_detail(self, quality: float | None) -> bool:
-        """Whether a detail layer follows the latents (``detail.py``)."""
+        """Whether a detail layer follows the latents (``model.py``)."""
         return False
 
     def detail(self, difference: Tensor, quality: float | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 An order belongs to the configuration of a model (entry ``order``), so a model with an order is
 another model with another id, and encoder and decoder cannot disagree about it. It is written by
-``laconic models order --write`` (``saliency.py`` says how it is found). Parts of the core are coded
+``laconic models order --write`` (``reorder.py`` says how it is found). Parts of the core are coded
 one after the other; auxiliary groups know the core and nothing of each other, have a stream each
 and are decoded side by side.
 """

@@ -4,7 +4,7 @@ decoder.
 For each slice, in order: contexts -> parameters of the anchors -> code -> contexts that see the
 anchors -> parameters of the non-anchors -> code -> latent residual prediction. What "code" means
 is the caller's business: :meth:`SliceModel.forward` hands mean and log-scale to a callable and
-gets y_hat back (``likelihood.py`` trains with it, ``coding.py`` writes and reads streams with it),
+gets y_hat back (``model.py`` trains with it, ``coding.py`` writes and reads streams with it),
 so that the three uses cannot drift apart.
 
 Means and scales are predicted relative to a per-quality baseline of each channel. Networks

@@ -8,7 +8,7 @@ second attention reads the condition.
 The diffusion network: a U-Net with two transformers per block ("T-UNet") on the VAE's latent.
 
 Four levels of 64, 128, 192 and 320 channels; the three lower ones attend to themselves and to the
-condition. It predicts v (``diffusion.py``). Names follow the public checkpoints.
+condition. It predicts v. Names follow the public checkpoints.
 
 Diffusion in the latent: noise schedule, v-prediction, DDIM with classifier-free guidance.
 

@@ -7,12 +7,12 @@ rows in turn, which costs a third of that, larger tiles are worth while (F(6x6, 
 products), and what follows a convolution (activation, normalisation, shortcut) is done while its
 band is still in the cache. Matrix products do the work; every operand is read where it lies.
 
-No gradients: ``transforms.py`` gives the same values, but for rounding of about 3e-5 of full scale.
+No gradients: ``layers.py`` gives the same values, but for rounding of about 3e-5 of full scale.
 
-g_a and g_s of the MLIC family on planes: the numbers of ``transforms.py`` in half the time.
+g_a and g_s of the MLIC family on planes: the numbers of ``layers.py`` in half the time.
 
 Each layer works in place or into a map that the next one reads, and activations, GDN and shortcuts
-are applied to bands on their way into the map. Choose this to code pictures, ``transforms.py`` to
+are applied to bands on their way into the map. Choose this to code pictures, ``layers.py`` to
 train or for gradients with respect to latents.
 """
 

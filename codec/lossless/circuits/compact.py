@@ -124,7 +124,7 @@ def unpack(data: bytes, expected: tuple[int, ...] | None = None) -> CompactCircu
 
     Layout: varints D, M, transition step, leaf step, both back-offs, records; a varint 2 n + z and
     n bytes of tree, a zlib stream if z (D varints of zigzag distance to the parent, 0 at the root,
-    then D varints of sizes); the levels (``levels.py``): totals, marginals, transitions, leaves.
+    then D varints of sizes); the levels (``em.py``): totals, marginals, transitions, leaves.
 
     Raises:
         FormatError: damaged. LimitError: tables beyond 2^28 entries, or too large for the data.
