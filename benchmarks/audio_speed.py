@@ -89,7 +89,7 @@ def opus_factors(path: Path, seconds: float) -> dict[str, float]:
 
 
 def factors(path: Path, seconds: float, model: str) -> list[dict[str, Any]]:
-    """Default rate, model loaded, one process: encode, decode with and without the refiner."""
+    """Default rate, model loaded, one process."""
     from laconic import codec
 
     codec.decode(codec.encode(SAMPLE, codec="semanticodec", model=model))
@@ -103,11 +103,9 @@ def factors(path: Path, seconds: float, model: str) -> list[dict[str, Any]]:
         {"step": "encode, verified", "factor": encode},
         {"step": "encode --no-verify", "factor": unchecked},
     ]
-    for steps in (0, 4):
-        start = time.process_time()
-        codec.decode(data, steps=steps)
-        rows.append({"step": f"decode --steps {steps}",
-                     "factor": seconds / (time.process_time() - start)})  # fmt: skip
+    start = time.process_time()
+    codec.decode(data)
+    rows.append({"step": "decode", "factor": seconds / (time.process_time() - start)})
     start = time.process_time()
     codec.verify(data)
     rows.append({"step": "tokens alone", "factor": seconds / (time.process_time() - start)})
@@ -136,7 +134,7 @@ def main() -> None:
         coded, back = str(Path(folder) / "long.lac"), str(Path(folder) / "back.wav")
         encode = timed("encode", str(long), "-o", coded, "--model", arguments.model, "--quiet",
                        "--no-verify")  # fmt: skip
-        decode = timed("decode", coded, "-o", back, "--steps", "0", "--quiet")
+        decode = timed("decode", coded, "-o", back, "--quiet")
         result["long"] = {
             "minutes": arguments.minutes,
             "bytes": Path(coded).stat().st_size,

@@ -274,6 +274,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "video-ablation": kept("video_ablation"),
     "pscodec": kept("pscodec_prompts"),
     "audio-speech": lambda: audio_rows("speech"),
+    "audio-men": lambda: audio_rows("men"),
+    "audio-women": lambda: audio_rows("women"),
     "audio-other": lambda: audio_rows("other"),
     "audio-short": audio_short,
     "audio-rates": audio_rates,
