@@ -20,7 +20,7 @@ import torch
 from kept import keep, table
 
 from laconic import codec
-from laconic.codec.evaluate import metrics, psnr
+from laconic.codec.evaluate import bd_rate, psnr
 from laconic.codec.image.refine import STEPS
 from laconic.formats.image import Image, read_image
 
@@ -51,7 +51,7 @@ def efforts_table(rows: dict[str, Any], efforts: list[int]) -> str:
         done = [r for r in rows.values() if str(effort) in r]
         if not done:
             continue
-        gains = [metrics(r["0"]["points"], r[str(effort)]["points"]).value for r in done]
+        gains = [bd_rate(r["0"]["points"], r[str(effort)]["points"]).value for r in done]
         seconds = np.mean([r[str(effort)]["seconds"] for r in done])
         lines.append(
             f"{effort} | {STEPS[effort]} | {len(done)} | {np.mean(gains):+.2f} | {seconds:.1f}"

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from laconic.codec import models
-from laconic.codec.evaluate import metrics
+from laconic.codec.evaluate import bd_rate
 
 ROOT = Path(__file__).parents[1]
 QUALITIES = (10, 30, 50, 70, 90)  # on Kodak
@@ -48,7 +48,7 @@ def points_of(entry: dict[str, Any]) -> list[list[float]]:
 
 def score(anchor: list[list[float]], entry: dict[str, Any]) -> dict[str, float]:
     """BD-rate of a validation and its mean loss."""
-    value = metrics(anchor, points_of(entry)).value
+    value = bd_rate(anchor, points_of(entry)).value
     return {"bd_rate": round(float(value), 3), "loss": float(np.mean(entry["loss"]))}
 
 
@@ -57,7 +57,7 @@ def kodak(folder: Path, anchor: Path) -> dict[str, float]:
     ours, theirs = (per_picture(f) for f in (folder, anchor))
     shared = sorted(set(ours) & set(theirs))
     curves = [np.mean([found[name] for name in shared], 0).tolist() for found in (theirs, ours)]
-    return {"pictures": len(shared), "bd_rate": round(float(metrics(*curves).value), 3)}
+    return {"pictures": len(shared), "bd_rate": round(float(bd_rate(*curves).value), 3)}
 
 
 def per_picture(folder: Path) -> dict[str, list[list[float]]]:

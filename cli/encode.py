@@ -58,13 +58,13 @@ EXAMPLES = (
 @click.option("--model", cls=Flag, group=SEVERAL, shell_complete=complete_model,
               help="Model: name, id or file.  [default: the codec's own]")  # fmt: skip
 @shared(("verify",), SEVERAL, {})
+@codec_flags()
 @click.option("--format", "raw_format", cls=Flag, group="Sounds", type=click.Choice(RAW_FORMATS),
               help="The input is samples without a header.")  # fmt: skip
 @click.option("--rate", cls=Flag, group="Sounds", type=click.IntRange(1),
               help="Of samples without a header, in Hz.")  # fmt: skip
 @click.option("--channels", cls=Flag, group="Sounds", type=click.IntRange(1),
               help="Of samples without a header, interleaved.  [default: 1]")  # fmt: skip
-@codec_flags()
 @output("-o", "--output", help="Output file; '-' is stdout.")
 @output("--output-dir", help="Folder for the outputs; the structure of input folders is kept.")
 @output("--keep-extension", is_flag=True, help="a.png becomes a.png.lac, not a.lac.")

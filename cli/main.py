@@ -1,11 +1,7 @@
-"""The command `laconic`: its subcommands, loaded when they are called, and shell completion.
-
-``laconic completion``.
-
-The group ``laconic``: finds a command's module when the command is asked for.
+"""The group ``laconic``: finds a command's module when the command is asked for.
 
 Nothing heavy is imported here, so that help and completion answer at once. Errors end in one
-sentence on stderr and a documented exit code (``errors.py``).
+sentence on stderr and a documented exit code (``tables.py``).
 """
 
 from __future__ import annotations
@@ -14,23 +10,8 @@ from difflib import get_close_matches
 from importlib import import_module
 
 import click
-from click.shell_completion import get_completion_class
 
 from laconic.cli.tables import run_guarded
-
-
-@click.command("completion")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def command(shell: str) -> None:
-    """Print the script that completes commands, options, codecs and models.
-
-    For bash: add  eval "$(laconic completion bash)"  to ~/.bashrc.
-    """
-
-    kind = get_completion_class(shell)
-    assert kind is not None
-    click.echo(kind(cli, {}, "laconic", "_LACONIC_COMPLETE").source())
-
 
 COMMANDS = {
     "encode": "Encode pictures, sounds, videos, tables and arrays into .lac files.",

@@ -35,7 +35,7 @@ from pictures import scene
 from laconic import codec
 from laconic.codec import models
 from laconic.codec.audio import loading
-from laconic.codec.image import architectures, export
+from laconic.codec.image import architectures, files
 from laconic.codec.image import codec as image_codec
 from laconic.codec.image.config import CONFIGS
 from laconic.codec.image.export import write_mlic
@@ -100,7 +100,7 @@ def made() -> list[tuple[str, Container]]:
     }
     found = []
     with pytest.MonkeyPatch.context() as patch:  # keeps the files that exact ones are smaller than
-        patch.setattr(export, "no_larger", lambda image, settings, data, target, screen: data)
+        patch.setattr(files, "no_larger", lambda image, settings, data, target, screen: data)
         for name, (pixels, model, quality) in wanted.items():
             data = codec.encode(pixels, model=model, quality=quality)
             found.append((name, Container.from_bytes(data)))
@@ -252,7 +252,7 @@ class Attack:
     per mutant so far, so that slow decoders do not take the time of the others.
     """
 
-    export: list[tuple[str, Container]]
+    files: list[tuple[str, Container]]
     seed: int
     milliseconds: float
     counts: Counter[str] = field(default_factory=Counter)

@@ -280,7 +280,7 @@ def test_the_page_on_evaluation_runs_from_a_folder_to_a_report(tmp_path: Path) -
             output += done.stdout
 
     assert re.search(r"codecs: .*\bcoarse\b", output)
-    assert re.search(r"\| psnr \| coarse \| webp \| [+-][\d.]+ \|", output)
+    assert re.search(r"\| PSNR \(dB\) \| coarse \| webp \| [+-][\d.]+ \|", output)
     for name in re.findall(r"^\| `([a-z.]+)`", page, re.MULTILINE):
         assert (tmp_path / "run" / name).exists()
     results = json.loads((tmp_path / "run" / "results.json").read_text())

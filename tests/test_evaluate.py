@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pictures import scene
 
-from laconic.codec.evaluate import bd_psnr, metrics, ms_ssim, psnr
+from laconic.codec.evaluate import bd_psnr, bd_rate, ms_ssim, psnr
 from laconic.codec.evaluate.results import read_curves
 from laconic.formats.errors import ParameterError
 
@@ -20,7 +20,7 @@ CURVE = [(0.1, 27.0), (0.2, 30.2), (0.4, 33.0), (0.8, 36.1), (1.5, 39.0)]
 def test_scaling_all_rates_is_found_as_that_bd_rate(method: str, factor: float) -> None:
     scaled = [(r * factor, q) for r, q in CURVE]
 
-    result = metrics(CURVE, scaled, method)  # type: ignore[arg-type]
+    result = bd_rate(CURVE, scaled, method)  # type: ignore[arg-type]
 
     assert result.value == pytest.approx(100 * (factor - 1), abs=1e-6)
     assert (result.low, result.high) == (27.0, 39.0)
@@ -34,7 +34,7 @@ def test_raising_all_qualities_is_found_as_that_bd_psnr(method: str) -> None:
 
 
 def test_order_of_points_does_not_matter_and_only_the_overlap_counts() -> None:
-    result = metrics(CURVE, [(r * 2, q) for r, q in reversed(CURVE[1:4])])
+    result = bd_rate(CURVE, [(r * 2, q) for r, q in reversed(CURVE[1:4])])
 
     assert result.value == pytest.approx(100, abs=2)
     assert (result.low, result.high) == (30.2, 36.1)
@@ -42,7 +42,7 @@ def test_order_of_points_does_not_matter_and_only_the_overlap_counts() -> None:
 
 def test_curves_that_do_not_overlap_are_refused() -> None:
     with pytest.raises(ParameterError, match="overlap"):
-        metrics(CURVE, [(r, q + 50) for r, q in CURVE])
+        bd_rate(CURVE, [(r, q + 50) for r, q in CURVE])
 
 
 def test_psnr_of_known_errors() -> None:
@@ -89,7 +89,7 @@ def test_published_curves_give_published_deltas(anchor: str) -> None:
     (base, *_) = read_curves(ANCHORS, [anchor])
 
     found = {
-        name: metrics(base.values("bpp", "psnr"), curve.values("bpp", "psnr")).value
+        name: bd_rate(base.values("bpp", "psnr"), curve.values("bpp", "psnr")).value
         for name in published
         for curve in read_curves(ANCHORS, [name])
     }

@@ -118,7 +118,7 @@ def test_tiles_leave_no_seam() -> None:
 
 def test_a_region_equals_the_same_part_of_the_whole_and_reads_only_its_tiles() -> None:
     original = picture(448, 512, alpha=True)
-    data = codec.encode(original, quality=50, tile=128)
+    data = codec.encode(original, quality=50, tile=192)
     whole = codec.decode(data)
     read: list[int] = []
 
@@ -130,13 +130,13 @@ def test_a_region_equals_the_same_part_of_the_whole_and_reads_only_its_tiles() -
     from laconic.codec.base import DecodeSettings
     from laconic.codec.image.codecs import MlicCodec
 
-    inner = MlicCodec().decode(Spy(data), DecodeSettings(region=(180, 180, 10, 12)))
+    inner = MlicCodec().decode(Spy(data), DecodeSettings(region=(260, 280, 10, 12)))
     with codec.open(data) as file:
         across = file.region(100, 30, 301, 333)
-        assert len(file) == 16
+        assert len(file) == 9
 
-    assert set(read) == {5}
-    assert np.abs(inner.pixels.astype(int) - whole.pixels[180:192, 180:190]).max() <= 1
+    assert set(read) == {4}
+    assert np.abs(inner.pixels.astype(int) - whole.pixels[280:292, 260:270]).max() <= 1
     assert np.abs(across.pixels.astype(int) - whole.pixels[30:363, 100:401]).max() <= 1
     assert whole.alpha is not None
     assert np.array_equal(across.alpha, whole.alpha[30:363, 100:401])

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from laconic import codec
 from laconic.cli.main import cli
 from laconic.codec import models
-from laconic.codec.image import export
+from laconic.codec.image import unpack
 from laconic.codec.image.checkpoints import import_checkpoint, read_checkpoint
 from laconic.formats.errors import ModelError, OutputError, ParameterError
 
@@ -251,7 +251,7 @@ def test_every_test_model_was_imported(rule_models: Path) -> None:
 def test_what_is_no_state_dict_is_said(tmp_path: Path) -> None:
     for content, sentence in (([1, 2], "holds a list"), ({}, "empty")):
         with pytest.raises(TypeError, match=sentence):
-            export._tensors(content)
+            unpack._tensors(content)
 
 
 def test_published_weights_are_found_by_name_where_the_library_keeps_them(

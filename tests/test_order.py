@@ -14,7 +14,7 @@ from laconic.cli.main import cli
 from laconic.codec import models, registry
 from laconic.codec.image.codec import load_model
 from laconic.codec.image.coding import split_payload
-from laconic.codec.image.export import PictureCodec
+from laconic.codec.image.files import PictureCodec
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.order import ChannelOrder, Plan
 from laconic.codec.image.reorder import channel_order, write_ordered

@@ -107,7 +107,7 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
     with tempfile.TemporaryDirectory(prefix="laconic-") as folder:
         plain = Path(folder) / "weights.safetensors"
         limit = MEMORY + 4 * path.stat().st_size
-        module = "laconic.codec.image.export"
+        module = "laconic.codec.image.unpack"
         command = [sys.executable, "-m", module, str(path), str(plain), str(limit)]
         try:
             done = subprocess.run(  # noqa: S603 - our own interpreter and module

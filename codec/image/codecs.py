@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from laconic.codec import models
 from laconic.codec.base import Recipes
-from laconic.codec.image.export import PictureCodec
+from laconic.codec.image.files import PictureCodec
 from laconic.codec.image.header import CODEC_ID, MlicHeader, TileHeader, ZooHeader
 from laconic.codec.models import ModelInfo
 

@@ -80,7 +80,7 @@ class Base:
     """
 
     def __init__(self, data: bytes, picture: ImageHeader, limits: Limits) -> None:
-        from laconic.codec.image.export import PictureCodec
+        from laconic.codec.image.files import PictureCodec
 
         reader = ContainerReader(data, limits)
         name = registry.name_of(reader.header.codec)
