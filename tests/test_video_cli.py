@@ -239,7 +239,7 @@ def test_losses_are_noted_and_other_options_explained(tmp_path: Path) -> None:
     assert code_of(run("encode", path, "-f", "--lossless")) == 2
     assert code_of(run("encode", path, "-f", "--effort", 3)) == 2
     assert code_of(run("encode", path, "-f", "--model", "vgg")) == 4
-    assert code_of(run("encode", path, "-f", "-c", "motion:vgg")) == 2
+    assert code_of(run("encode", path, "-f", "--codec", "motion:vgg")) == 2
     assert code_of(run("decode", lac, "--region", "0,0,4,4")) == 2
     picture = TESTS / "golden" / "mlic-1" / "1x1.lac"
     assert code_of(run("decode", picture, "--frames", "0:1", "-o", tmp_path / "p.png")) == 2
