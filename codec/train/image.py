@@ -2,18 +2,27 @@
 
     L = sum_b w(q_b) * (lambda(q_b) * 255^2 * MSE_b + bpp_b),   q_b uniform in 0..100
 
-with w = lambda^-1/2, normalised, so that every quality pulls with similar strength. A model with a
-detail layer trains its latents up to the quality where the layer begins, and every so many steps
-the layer's scales on the bits of what the latents leave over. The learning rate follows the share
-of the time budget that has passed: constant, then linear to zero over the last part, so a run of
-any length on any machine ends annealed. A run is resumable from its checkpoint with the same
-command.
+with w = lambda^-1/2, normalised, so that every quality pulls with similar strength. For the eye,
+``Recipe.visual`` replaces a share v of the error by structural dissimilarity:
+
+    D_b = (1 - v) * 255^2 * MSE_b + v * 1280 * (1 - MS-SSIM_b),
+
+where the factor makes both halves weigh about the same over the range of qualities, as the two
+scales of lambda of published codecs do (CompressAI's tables). MS-SSIM is that of luma, and of the
+two colour differences for a tenth each: the eye resolves them less.
+
+A model with a detail layer trains its latents up to the quality where the layer begins, and every
+so many steps the layer's scales on the bits of what the latents leave over. The learning rate
+follows the share of the time budget that has passed: constant, then linear to zero over the last
+part, so a run of any length on any machine ends annealed. A run is resumable from its checkpoint
+with the same command.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from collections import defaultdict
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +64,7 @@ class Recipe:
     linear_lr: float = 3e-4
     clip: float = 2.0
     ema: float = 0.999
+    visual: float = 0.0  # share of MS-SSIM in the distortion
     seed: int = 1
 
     def further(self) -> Recipe:
@@ -74,16 +84,41 @@ MIDDLE = lambda_of(50, MlicConfig().rates)
 DETAIL_EVERY = 8  # steps of the latents between two of the detail layer
 
 
+STRUCTURE = 1280.0  # weight of 1 - MS-SSIM beside 255^2 * MSE
+CHANNELS = (0.8, 0.1, 0.1)  # of Y, Cb and Cr in it
+
+
+def structural_similarity(x_hat: Tensor, x: Tensor) -> Tensor:
+    """MS-SSIM ``[B]`` of pictures ``[B, H, W, 3]`` in [0, 1], sides above 160, weighed over the
+    channels of YCbCr (BT.601). Needs the package pytorch-msssim."""
+    from pytorch_msssim import ms_ssim
+
+    to_ycbcr = x.new_tensor(
+        [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+    )
+    planes = [(v @ to_ycbcr.T + x.new_tensor([0, 0.5, 0.5])) for v in (x_hat, x)]
+    result = x.new_zeros(len(x))
+    for channel, weight in enumerate(CHANNELS):
+        a, b = (p[..., channel, None].permute(0, 3, 1, 2) for p in planes)  # [B, 1, H, W]
+        result = result + weight * ms_ssim(a, b, data_range=1.0, size_average=False)
+    return result
+
+
 def loss_of(
-    result: Forward, x: Tensor, quality: Tensor, rates: Rates
+    result: Forward, x: Tensor, quality: Tensor, rates: Rates, visual: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, bpp ``[B]`` and mean squared error ``[B]`` on the [0, 1] scale."""
+    """Loss, bpp ``[B]`` and mean squared error ``[B]`` on the [0, 1] scale; ``visual`` is the share
+    of MS-SSIM in the distortion."""
     pixels = x.shape[1] * x.shape[2]
     bpp = (result.y_bits + result.z_bits) / pixels
     mse = (result.x_hat - x).square().mean((1, 2, 3))
+    distortion = 255**2 * mse
+    if visual:
+        dissimilar = STRUCTURE * (1 - structural_similarity(result.x_hat, x))
+        distortion = (1 - visual) * distortion + visual * dissimilar
     multiplier = lambdas_of(quality, rates)
     weight = (multiplier / MIDDLE) ** -0.5
-    return (weight * (multiplier * 255**2 * mse + bpp)).mean(), bpp, mse
+    return (weight * (multiplier * distortion + bpp)).mean(), bpp, mse
 
 
 class Trainer(BudgetTrainer):
@@ -186,7 +221,7 @@ class Trainer(BudgetTrainer):
         # Stratified qualities: each batch spans the whole range.
         offset = torch.rand(recipe.batch) + torch.arange(recipe.batch)
         quality = (self.top * offset / recipe.batch).to(self.device)
-        loss, bpp, mse = loss_of(self.model(x, quality), x, quality, self.rates)
+        loss, bpp, mse = loss_of(self.model(x, quality), x, quality, self.rates, recipe.visual)
         loss.backward()
         if self.model.config.detail and self.step % DETAIL_EVERY == 0:
             self._detail_step(x[: max(1, recipe.batch // 4)])
@@ -221,19 +256,25 @@ class Trainer(BudgetTrainer):
     def validate(self) -> dict[str, Any]:
         """bpp, PSNR and loss of the averaged weights on held-out pictures at five qualities, those
         of the first model's scale."""
-        result: dict[str, list[float]] = {"quality": [], "bpp": [], "psnr": [], "loss": []}
+        result: dict[str, list[float]] = defaultdict(list)
         for q in (10.0, 30.0, 50.0, 70.0, 90.0):
             own = quality_of(lambda_of(q, MlicConfig().rates), self.rates)
             quality = torch.full((len(self.validation),), own, device=self.device)
             out = self.average(self.validation, quality)
             out.x_hat.clamp_(0, 1)
-            loss, bpp, mse = loss_of(out, self.validation, quality, self.rates)
-            psnr = (-10 * mse.log10()).mean()
-            for key, value in zip(
-                result, (q, bpp.mean().item(), psnr.item(), loss.item()), strict=True
-            ):
+            loss, bpp, mse = loss_of(out, self.validation, quality, self.rates, self.recipe.visual)
+            figures = {
+                "quality": q,
+                "bpp": bpp.mean().item(),
+                "psnr": (-10 * mse.log10()).mean().item(),
+                "loss": loss.item(),
+            }
+            if self.recipe.visual:
+                alike = structural_similarity(out.x_hat, self.validation)
+                figures["ms_ssim_db"] = (-10 * (1 - alike).log10()).mean().item()
+            for key, value in figures.items():
                 result[key].append(round(value, 4))
-        return result
+        return dict(result)
 
     def report(self) -> None:
         """Validate and append to the log, in one process."""
