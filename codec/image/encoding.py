@@ -243,6 +243,7 @@ class EncodeJob:
             self.pixels(box),
             model.multiplier(quality),
             model.latent_quality(quality),
+            model.visual,
         )
         best = refine(objective, y, z, self.effort, report)
         if best.interrupted:

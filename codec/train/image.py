@@ -1,15 +1,9 @@
 """Training of the default image model: rate-distortion loss over all qualities at once.
 
-    L = sum_b w(q_b) * (lambda(q_b) * 255^2 * MSE_b + bpp_b),   q_b uniform in 0..100
+    L = sum_b w(q_b) * (lambda(q_b) * D_b + bpp_b),   q_b uniform in 0..100
 
-with w = lambda^-1/2, normalised, so that every quality pulls with similar strength. For the eye,
-``Recipe.visual`` replaces a share v of the error by structural dissimilarity:
-
-    D_b = (1 - v) * 255^2 * MSE_b + v * 1280 * (1 - MS-SSIM_b),
-
-where the factor makes both halves weigh about the same over the range of qualities, as the two
-scales of lambda of published codecs do (CompressAI's tables). MS-SSIM is that of luma, and of the
-two colour differences for a tenth each: the eye resolves them less.
+with w = lambda^-1/2, normalised, so that every quality pulls with similar strength. D is the
+distortion of ``rate.py``: 255^2 * MSE, or with ``Recipe.visual`` a mixture with MS-SSIM.
 
 A model with a detail layer trains its latents up to the quality where the layer begins, and every
 so many steps the layer's scales on the bits of what the latents leave over. The learning rate
@@ -36,7 +30,14 @@ from laconic.codec.image.config import CONFIGS, MlicConfig
 from laconic.codec.image.export import read_mlic
 from laconic.codec.image.layers import Block
 from laconic.codec.image.model import Forward, Mlic, detail_step
-from laconic.codec.image.rate import Rates, lambda_of, lambdas_of, quality_of
+from laconic.codec.image.rate import (
+    Rates,
+    distortion,
+    lambda_of,
+    lambdas_of,
+    quality_of,
+    structural_similarity,
+)
 from laconic.codec.train.images import Crops, grown, load_pictures, validation_batch
 from laconic.codec.train.running import (
     BudgetTrainer,
@@ -80,28 +81,13 @@ class Recipe:
         )
 
 
+RECIPES = {
+    "mlic-small": Recipe(),
+    "mlic-base": Recipe(config="base"),
+    "mlic-visual": Recipe(config="base", visual=0.75),
+}
 MIDDLE = lambda_of(50, MlicConfig().rates)
 DETAIL_EVERY = 8  # steps of the latents between two of the detail layer
-
-
-STRUCTURE = 1280.0  # weight of 1 - MS-SSIM beside 255^2 * MSE
-CHANNELS = (0.8, 0.1, 0.1)  # of Y, Cb and Cr in it
-
-
-def structural_similarity(x_hat: Tensor, x: Tensor) -> Tensor:
-    """MS-SSIM ``[B]`` of pictures ``[B, H, W, 3]`` in [0, 1], sides above 160, weighed over the
-    channels of YCbCr (BT.601). Needs the package pytorch-msssim."""
-    from pytorch_msssim import ms_ssim
-
-    to_ycbcr = x.new_tensor(
-        [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
-    )
-    planes = [(v @ to_ycbcr.T + x.new_tensor([0, 0.5, 0.5])) for v in (x_hat, x)]
-    result = x.new_zeros(len(x))
-    for channel, weight in enumerate(CHANNELS):
-        a, b = (p[..., channel, None].permute(0, 3, 1, 2) for p in planes)  # [B, 1, H, W]
-        result = result + weight * ms_ssim(a, b, data_range=1.0, size_average=False)
-    return result
 
 
 def loss_of(
@@ -112,13 +98,10 @@ def loss_of(
     pixels = x.shape[1] * x.shape[2]
     bpp = (result.y_bits + result.z_bits) / pixels
     mse = (result.x_hat - x).square().mean((1, 2, 3))
-    distortion = 255**2 * mse
-    if visual:
-        dissimilar = STRUCTURE * (1 - structural_similarity(result.x_hat, x))
-        distortion = (1 - visual) * distortion + visual * dissimilar
     multiplier = lambdas_of(quality, rates)
     weight = (multiplier / MIDDLE) ** -0.5
-    return (weight * (multiplier * distortion + bpp)).mean(), bpp, mse
+    error = distortion(result.x_hat, x, visual)
+    return (weight * (multiplier * error + bpp)).mean(), bpp, mse
 
 
 class Trainer(BudgetTrainer):
