@@ -1,13 +1,9 @@
-"""Measures of an evaluation: distortion, Bjontegaard deltas, and what is measured for which medium.
+"""Measures of decoded media by name, and Bjontegaard deltas between rate-distortion curves.
 
-Distortion of decoded pictures and frames: PSNR and MS-SSIM on the samples a viewer sees.
-
-Bjontegaard deltas: the mean difference between two rate-distortion curves.
-
-Reference: Bjontegaard, VCEG-M33 (2001), with a cubic through the points; PCHIP interpolation
-(VCEG-AI11 and JCTVC practice) never overshoots and is the default.
-
-Which measures exist for which medium, by the names that options and results use.
+Measures of images and video frames are computed here, those of audio in ``sound.py`` and
+``voice.py``. A delta is the mean difference between two curves (Bjontegaard, VCEG-M33, 2001, with a
+cubic through the points); PCHIP interpolation (VCEG-AI11 and JCTVC practice) never overshoots and
+is the default.
 """
 
 from __future__ import annotations
