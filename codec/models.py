@@ -37,11 +37,12 @@ from laconic.formats.errors import ModelError, OutputError
 Arrays = Mapping[str, NDArray[Any]]
 ID_BYTES = 6
 TABLE_PREFIX = "tables."  # within the names of tensors that are not learned
-DEFAULT_MODEL = "mlic-base"
+DEFAULT_MODEL = "mlic-visual"
 SUFFIX = ".safetensors"
 MAX_DEPTH = 16  # of a manifest
 EXTRA = "laconic_models_extra"
 IN_EXTRA = {  # models of that package, by id: one that is missing is named with its command
+    "90249a5299c3": "mlic-base",
     "1d85274e6498": "mlic-base",
     "bbc363a4b541": "mlic-small",
     "915e105a9f2e": "mnist-hclt",

@@ -9,7 +9,8 @@ import pytest
 from pictures import picture, scene
 
 from laconic import codec
-from laconic.codec.evaluate import psnr
+from laconic.codec.evaluate import ms_ssim, psnr
+from laconic.codec.image.options import TUNED
 from laconic.formats import Container, ContainerReader, Limits
 from laconic.formats.errors import (
     DesyncError,
@@ -51,6 +52,37 @@ def test_alpha_is_exact(bits: int) -> None:
 
     assert decoded.alpha is not None
     assert np.array_equal(decoded.alpha, original.alpha)
+
+
+@pytest.mark.parametrize(("tune", "model"), [(None, "mlic-visual"), *TUNED.items()])
+def test_a_tune_chooses_the_model_that_the_file_names(tune: str | None, model: str) -> None:
+    original = picture(64, 96)
+
+    data = codec.encode(original, quality=60, tune=tune)
+
+    assert codec.probe(data).model == model
+    assert psnr(original.pixels, codec.decode(data).pixels) > 20
+
+
+def test_tunes_are_better_at_what_they_are_for() -> None:
+    original = scene(256, 320, seed=3)
+    target = len(codec.encode(original, quality=40))
+    visual, squared = (
+        codec.decode(codec.encode(original, target_bytes=target, tune=tune)).pixels
+        for tune in ("visual", "psnr")
+    )
+
+    assert ms_ssim(original, visual) > ms_ssim(original, squared)
+    assert psnr(original, squared) > psnr(original, visual)
+
+
+def test_a_tune_beside_a_model_or_for_another_codec_is_refused() -> None:
+    with pytest.raises(ParameterError, match="leave one out"):
+        codec.encode(picture(32, 32), tune="psnr", model="mlic-visual")
+    with pytest.raises(ParameterError, match="expected one of visual, psnr"):
+        codec.encode(picture(32, 32), tune="ssim")
+    with pytest.raises(ParameterError, match="tune"):
+        codec.encode(picture(32, 32), lossless=True, tune="psnr")
 
 
 def test_metadata_travels_and_strip_leaves_only_the_colour_profile() -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pictures import picture, scene
@@ -9,9 +10,11 @@ from pictures import picture, scene
 from laconic import codec
 from laconic.codec.evaluate import psnr
 from laconic.codec.image import refine as search
+from laconic.codec.image.codec import load_model
 from laconic.codec.image.config import MlicConfig
-from laconic.codec.image.rate import lambda_of
+from laconic.codec.image.rate import distortion, lambda_of, structural_similarity
 from laconic.codec.image.refine import annealed_round, expected_round, temperature
+from laconic.codec.models import DEFAULT_MODEL
 from laconic.formats.errors import ParameterError
 
 
@@ -131,3 +134,33 @@ def test_annealed_rounding_ends_at_the_nearest_integer() -> None:
     assert torch.allclose(cold.mean(0), x[0].round(), atol=0.05)
     assert [temperature(p) for p in (0, 0.35)] == [0.5, 0.5]
     assert temperature(1.0) == pytest.approx(0.5 * 2.718281828**-1.3)
+
+
+def test_distortion_is_the_squared_error_or_a_mixture_with_ms_ssim() -> None:
+    x = torch.rand(2, 176, 192, 3, generator=torch.Generator().manual_seed(0))
+    blurred = (x[:, :, :1] + x) / 2
+    squared = 255**2 * (blurred - x).square().mean((1, 2, 3))
+    structure = 1280 * (1 - structural_similarity(blurred, x))
+
+    assert torch.allclose(distortion(blurred, x), squared)
+    assert torch.allclose(distortion(blurred, x, 0.75), 0.25 * squared + 0.75 * structure)
+    assert distortion(x, x, 0.75).abs().max() < 0.01
+    small = (blurred[:, :160], x[:, :160])
+    assert torch.equal(distortion(*small, 0.75), distortion(*small))
+
+
+def test_effort_lowers_the_loss_that_the_model_is_tuned_for() -> None:
+    """A tile of 192 pixels is large enough for MS-SSIM, which the search then counts."""
+    original = scene(192, 192, seed=4)
+    model = load_model(DEFAULT_MODEL)
+    x = torch.from_numpy(original).float()[None] / 255
+
+    losses = []
+    for effort in (0, 2):
+        data = codec.encode(original, quality=40, effort=effort)
+        decoded = torch.from_numpy(codec.decode(data).pixels.astype(np.float32))[None] / 255
+        error = distortion(decoded, x, model.visual)
+        losses.append(8 * len(data) / 192**2 + model.multiplier(40) * float(error))
+
+    assert model.visual > 0
+    assert losses[1] < 0.995 * losses[0]
