@@ -12,6 +12,7 @@ from pictures import scene
 from PIL import Image as Pillow
 
 from laconic.cli.main import cli
+from laconic.codec.engines import Processes
 from laconic.codec.evaluate import Config, evaluate, psnr
 from laconic.codec.evaluate.subject import parse_spec
 from laconic.formats.errors import LaconicError, ParameterError
@@ -143,7 +144,7 @@ def test_several_jobs_give_the_same_numbers_in_the_same_order(photos: Path, tmp_
     config = Config((str(photos),), ("jpeg:30,60", "webp:40"))
 
     alone = evaluate(config, tmp_path / "one")
-    together = evaluate(config, tmp_path / "two", jobs=2)
+    together = evaluate(config, tmp_path / "two", engine=Processes(2, 1))
 
     keys = ("codec", "item", "quality", "bytes", "psnr")
     assert [[r[k] for k in keys] for r in alone.rows] == [
