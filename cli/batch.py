@@ -8,11 +8,12 @@ returned. With ``--manifest`` a run goes on where it stopped.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path, PurePath, PurePosixPath
@@ -207,6 +208,7 @@ class Outcome:
     seconds: float = 0.0
     bytes: int | None = None
     hash: str | None = None
+    notes: str = ""  # what a node had to say beside it
 
 
 def is_plain(name: str) -> bool:
@@ -264,12 +266,19 @@ def engine_for(names: Collection[str], count: int, options: dict[str, Any]) -> E
     return choose(name, jobs, each, options.get("address"))
 
 
-def _guarded(task: Task, job: Job, *, hashed: bool, folder: str) -> Outcome:
-    """What becomes of a job; relative names are of ``folder``."""
+def _guarded_far(task: Task, job: Job, *, hashed: bool, folder: str) -> Outcome:
+    """As ``_guarded`` on a node of a cluster; relative names are of ``folder``."""
+    if os.path.isdir(folder):
+        os.chdir(folder)
+    with redirect_stderr(io.StringIO()) as notes:
+        outcome = _guarded(task, job, hashed=hashed)
+    return replace(outcome, notes=notes.getvalue())
+
+
+def _guarded(task: Task, job: Job, *, hashed: bool) -> Outcome:
+    """What becomes of a job."""
     start, hidden = time.perf_counter(), dict[str, str]()
     try:
-        if os.path.isdir(folder) and os.getcwd() != folder:  # on a cluster
-            os.chdir(folder)
         with ExitStack() as stack:
             near = job
             if places.is_url(job.source) or places.is_url(job.target):
@@ -347,7 +356,9 @@ def run(
         engine = engine_for(names, len(left), options)
         stack.callback(engine.close)
         advance = stack.enter_context(ProgressBar(len(left), progress and len(jobs) > 1))
-        guarded = partial(_guarded, task, hashed=manifest is not None, folder=os.getcwd())
+        guarded = partial(_guarded, task, hashed=manifest is not None)
+        if options.get("engine") == "ray":
+            guarded = partial(_guarded_far, *guarded.args, **guarded.keywords, folder=os.getcwd())
         begun = (_begun(job, manifest, is_there) for job in left)
         for job, found in spread(
             guarded, begun, engine, lost=lambda _, why: Outcome(None, why, 1),
@@ -359,6 +370,7 @@ def run(
                     hash=found.hash, seconds=round(found.seconds, 3),
                     error=found.sentence or None, code=found.code,
                 )  # fmt: skip
+            click.echo(found.notes, err=True, nl=False)
             if found.row is None:
                 say(_about(job.name, found.sentence))
             else:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import os
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,13 +19,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from laconic.codec.workers import use_threads
+from laconic.codec.workers import cores, use_threads
 from laconic.formats.errors import LaconicError, ParameterError, UnsupportedError
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 TRIES = 3  # of a piece whose worker dies
 AHEAD = 2  # pieces in flight for each task that a cluster can run at once
+PATIENCE = 5.0  # seconds for a cluster to answer
 FRESH = 5.0  # seconds for which the size of a cluster is believed
 
 
@@ -233,14 +236,7 @@ class Ray:
         self._ray, self._threads, self._jobs = ray, threads, jobs
         self._own = not ray.is_initialized()
         if self._own:
-            try:
-                ray.init(address=address, log_to_driver=False, logging_level="ERROR",
-                         include_dashboard=False if address is None else None)  # fmt: skip
-            except Exception as error:
-                raise LaconicError(
-                    f"no Ray cluster answers at {address or 'RAY_ADDRESS'}: start one with"
-                    " 'ray start --head', or leave the address out to use this machine"
-                ) from error
+            self._connect(address or os.environ.get("RAY_ADDRESS") or "local")
         self._call = ray.remote(num_cpus=threads, max_retries=0)(_on_a_node)
         self._running: list[Any] = []
         self._most, self._asked = 0, float("-inf")
@@ -252,10 +248,26 @@ class Ray:
                 f" {largest:g} cores: use fewer --threads"
             )
 
+    def _connect(self, address: str) -> None:
+        """Ray itself would try for minutes."""
+        how: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        try:
+            if address == "local":
+                how |= {"num_cpus": cores(), "include_dashboard": False}
+            elif address != "auto":
+                host, _, port = address.rpartition("://")[2].partition(":")
+                socket.create_connection((host, int(port or 6379)), PATIENCE).close()
+            self._ray.init(address=address, **how)
+        except Exception as error:
+            raise LaconicError(
+                f"no Ray cluster answers at {address}: start one with 'ray start --head', or leave"
+                " the address out to use this machine"
+            ) from error
+
     def room(self) -> int:
         if time.monotonic() - self._asked > FRESH:  # nodes come and go
-            cores = self._ray.cluster_resources().get("CPU", 0)
-            self._most = self._jobs or AHEAD * max(1, int(cores // self._threads))
+            found = self._ray.cluster_resources().get("CPU", 0)
+            self._most = self._jobs or AHEAD * max(1, int(found // self._threads))
             self._asked = time.monotonic()
         return self._most - len(self._running)
 
@@ -272,6 +284,12 @@ class Ray:
         try:
             return self._ray.get(handle)
         except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ImportError | self._ray.exceptions.RaySystemError):
+                words = str(error.cause).splitlines()[0]
+                raise LaconicError(
+                    f"a node of the cluster cannot do the work ({words}): install the same laconic"
+                    " on every node"
+                ) from error
             raise (error.cause or error) from None
         except self._ray.exceptions.RayError as error:
             return Lost(" ".join(str(error).split(". ")[0].split()))
