@@ -20,7 +20,36 @@ from figure_blocks_audio import (
 from kept import RESULTS, ROOT, load, table
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-KODAK = ("mlic:0,10,20,30,40,50,60,70,80,85,90,95,100", "avif", "webp", "jpeg2000", "jpeg")
+POINTS = "0,10,20,30,40,50,60,70,80,85,90,95,100"
+KODAK = (f"mlic:{POINTS}", f"mlic@mlic-base:{POINTS}", "avif", "avif@420", "jxl", "webp", "jpeg")
+MEASURES = ("psnr", "psnr-y", "ms-ssim-db", "ssimulacra2")
+
+
+TITLES = {"mlic": "**mlic**", "mlic@mlic-base": "mlic --tune psnr"}
+
+
+def kodak_measures() -> str:
+    """Bits of the default model and of the one tuned for PSNR at equal quality, by measure."""
+    from laconic.codec.evaluate import bd_rate
+
+    curves = {}
+    for path in sorted((RESULTS / "kodak").glob("*.json")):
+        found = load(f"kodak/{path.stem}")
+        if "results" in found and "name" in found:
+            curves[found["name"]] = found["results"]
+    rows = []
+    for ours in ("mlic", "mlic@mlic-base"):
+        for theirs in (c for c in curves if not c.startswith("mlic")):
+            cells = []
+            for measure in MEASURES:
+                column = "psnr-rgb" if measure == "psnr" else measure
+                pair = [
+                    list(zip(curves[c]["bpp"], curves[c][column], strict=True))
+                    for c in (theirs, ours)
+                ]
+                cells.append(f"{bd_rate(*pair).value:+.1f}")
+            rows.append(f"{TITLES[ours]} | {theirs} | " + " | ".join(cells))
+    return table("bits of, % | against | RGB PSNR | luma PSNR | MS-SSIM | SSIMULACRA2", rows)
 
 
 def kodak_deltas() -> str:
@@ -30,7 +59,7 @@ def kodak_deltas() -> str:
     return table(
         "codec | BD-rate against VTM, % (PCHIP) | (cubic) | BD-PSNR, dB | over PSNR, dB",
         [
-            f"{'**mlic**' if d['codec'] == 'mlic' else d['codec']} | {d['bd_rate_pchip']:+.1f} |"
+            f"{TITLES.get(d['codec'], d['codec'])} | {d['bd_rate_pchip']:+.1f} |"
             f" {d['bd_rate_cubic']:+.1f} | {d['bd_metric_pchip']:+.2f} |"
             f" {d['low']:.1f} to {d['high']:.1f}"
             for d in rows
@@ -42,11 +71,11 @@ def kodak_points() -> str:
     """Mean points of the default model."""
     points = load("kodak/mlic")["results"]
     qualities = KODAK[0].split(":")[1].split(",")
-    columns = ("bpp", "psnr-rgb", "psnr-y", "ms-ssim-rgb")
+    columns = ("bpp", "psnr-rgb", "psnr-y", "ms-ssim-db", "ssimulacra2")
     rows = zip(qualities, *(points[c] for c in columns), strict=True)
     return table(
-        "quality | bpp | PSNR, dB | PSNR of luma, dB | MS-SSIM",
-        [f"{q} | {b:.4f} | {p:.2f} | {y:.2f} | {m:.4f}" for q, b, p, y, m in rows],
+        "quality | bpp | PSNR, dB | PSNR of luma, dB | MS-SSIM, dB | SSIMULACRA2",
+        [f"{q} | {b:.4f} | {p:.2f} | {y:.2f} | {m:.2f} | {s:.1f}" for q, b, p, y, m, s in rows],
     )
 
 
@@ -244,6 +273,7 @@ def orders() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "kodak-deltas": kodak_deltas,
+    "kodak-measures": kodak_measures,
     "kodak-points": kodak_points,
     "training": training,
     "training-curve": training_curve,

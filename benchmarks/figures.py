@@ -26,7 +26,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from figure_blocks import KODAK, PAGES, filled
+from figure_blocks import KODAK, MEASURES, PAGES, filled
 from kept import HERE, RESULTS, ROOT
 
 EFFORTS = "2,4"
@@ -43,6 +43,7 @@ def measure_kodak(kodak: Path, anchors: Path) -> None:
     """Rate-distortion on Kodak from the bytes of files; the run is resumed if it was cut."""
     out = Path(tempfile.gettempdir()) / "laconic-kodak"
     codecs = [x for name in KODAK for x in ("-c", name)]
+    codecs += [x for name in MEASURES for x in ("-m", name)]
     run(
         "-m", "laconic.cli", "eval", kodak.name, *codecs, "--out", str(out), "--gallery", "0",
         "--curves", f"{anchors.resolve()}:{CURVES}", "--anchor", "vtm", "--quiet",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from PIL import Image as Pillow
 from screen_pictures import TESTING, TUNING, render
 
 from laconic import codec
-from laconic.codec.evaluate import psnr
+from laconic.codec.evaluate import psnr, ssimulacra2
 from laconic.formats.image import Image
 
 QUALITIES = (0, 20, 40, 60, 80, 100)
@@ -36,17 +35,6 @@ SEEN = (20, 50, 70, 90, 0, 40, 60, 100)  # qualities that are measured with SSIM
 EXACT = 1000.0
 Pixels = NDArray[np.uint8]
 Point = tuple[int, float]  # bytes, quality
-
-
-def ssimulacra2(original: Pixels, decoded: Pixels) -> float:
-    """SSIMULACRA2 by the package of that name."""
-    from ssimulacra2 import compute_ssimulacra2
-
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [str(Path(folder) / name) for name in ("a.png", "b.png")]
-        for path, pixels in zip(paths, (original, decoded), strict=True):
-            Pillow.fromarray(pixels).save(path, compress_level=0)
-        return float(compute_ssimulacra2(*paths))
 
 
 def measure(

@@ -216,7 +216,7 @@ def use(name: str) -> None:
 def _files() -> Iterator[Path]:
     """Every model file on the search path, in order of preference."""
     for folder in search_path():
-        yield from sorted(folder.glob("*.safetensors"))
+        yield from sorted(folder.glob("*.safetensors"), key=lambda path: path.stem)
 
 
 def _readable(*first: Path) -> Iterator[ModelInfo]:

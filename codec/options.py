@@ -1,6 +1,4 @@
-"""Options as codecs declare them, and the extras that some of them need.
-
-Options as declarations: a dataclass field says type, range, default, unit and one sentence.
+"""Options as declarations: a dataclass field says type, range, default, unit and one sentence.
 
 A codec's options are a frozen dataclass whose fields are made by :func:`option`. From them follow
 the flags of the command line, its help, what is refused, and the keywords of the Python API.
@@ -18,8 +16,7 @@ Traceback (most recent call last):
     ...
 laconic.formats.errors.ParameterError: tile is 100: expected a multiple of 64 from 64 to 256 pixels
 
-Packages that only some commands need: imported where they are used, or named with their
-command.
+:func:`need` imports the packages of extras where they are used, or names them with their command.
 """
 
 from __future__ import annotations

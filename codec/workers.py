@@ -65,7 +65,12 @@ def use_threads(threads: int) -> None:
 
 
 def share(task: Callable[[Piece], Result], pieces: Sequence[Piece], threads: int) -> list[Result]:
-    """What ``task`` makes of every piece, as many at a time as there are threads."""
+    """What ``task`` makes of every piece, as many at a time as there are threads.
+
+    The threads have ended when it returns. A generator must not keep a pool open between its
+    results: one that nobody exhausts may be closed by the garbage collector inside the start of
+    another thread, which then waits for itself.
+    """
     if threads < 2 or len(pieces) < 2:
         return [task(piece) for piece in pieces]
     with ThreadPoolExecutor(min(threads, len(pieces))) as pool:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pictures import scene
 
-from laconic.codec.evaluate import bd_psnr, bd_rate, ms_ssim, psnr
+from laconic.codec.evaluate import bd_psnr, bd_rate, ms_ssim, psnr, ssimulacra2
 from laconic.codec.evaluate.results import read_curves
 from laconic.formats.errors import ParameterError
 
@@ -66,6 +66,22 @@ def test_ms_ssim_is_one_for_equal_pictures_and_falls_with_noise() -> None:
     assert 0.5 < ms_ssim(a, noisy) < 0.99
     with pytest.raises(ParameterError):
         ms_ssim(a[:100], a[:100])
+
+
+def test_ssimulacra2_is_a_hundred_for_equal_pictures_and_sees_blur_and_noise() -> None:
+    pytest.importorskip("ssimulacra2")
+    a = scene(96, 128)
+    rng = np.random.default_rng(0)
+    noisy, worse = (
+        np.clip(a + rng.normal(0, deviation, a.shape), 0, 255).astype(np.uint8)
+        for deviation in (4, 20)
+    )
+
+    assert ssimulacra2(a, a) == pytest.approx(100)
+    assert ssimulacra2(a[..., :1], a[..., :1]) == pytest.approx(100)
+    assert 100 > ssimulacra2(a, noisy) > ssimulacra2(a, worse)
+    with pytest.raises(ParameterError):
+        ssimulacra2(a, a, 16)
 
 
 ANCHORS = Path(

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from PIL import Image as Pillow
 from laconic import codec
 from laconic.codec.lossless.photo.fallback import prepare, restore
 from laconic.codec.lossless.photo.header import PhotoHeader, Tiles
+from laconic.codec.lossless.photo.workers import Workers
 from laconic.formats import Container, ContainerReader
 from laconic.formats.errors import FormatError, LaconicError, ParameterError
 from laconic.formats.image import Image, read_image
@@ -310,6 +312,24 @@ def test_damage_behind_valid_checksums_never_shows_a_wrong_picture() -> None:
             except FormatError:
                 refused += 1
         assert refused >= 15
+
+
+def test_a_coding_that_is_given_up_leaves_no_thread_behind() -> None:
+    """A pool kept open between results is closed by the garbage collector, perhaps inside the start
+    of another thread, which then waits for itself."""
+    tiles = [np.full((40, 40, 3), number, np.int64) for number in range(4)]
+    workers = Workers("photo", threads=2)
+    before = threading.active_count()
+    encoding = workers.encode(tiles, 8)
+    streams = [next(encoding)]
+    assert threading.active_count() == before
+    streams += encoding
+
+    decoding = workers.decode([(s, (40, 40, 3), None) for s in streams], 8)
+
+    assert np.array_equal(next(decoding), tiles[0])
+    assert threading.active_count() == before
+    assert [np.array_equal(a, b) for a, b in zip(decoding, tiles[1:], strict=True)] == [True] * 3
 
 
 def test_a_damaged_tile_leaves_the_others() -> None:

@@ -1,19 +1,15 @@
-"""How a network of any kind codes a long signal: window by window.
+"""Audio models behind one protocol, and how one of any kind codes a long signal: window by window.
 
-What an audio model offers to the file-level code: the plug between networks and files.
-
-A model turns sound into a grid of tokens and back. Time is cut into *columns* of ``hop`` samples,
-a column into ``positions`` bands of frequency; every position carries one token of each stream.
+A model turns audio into a grid of tokens and back. Time is cut into *columns* of ``hop`` samples, a
+column into ``positions`` bands of frequency; every position carries one token of each stream.
 Stream 0 is semantic, the others are acoustic stages: the first n streams alone decode to the same
-sound at a lower rate. Models know one channel at one rate, and windows of at most ``window``
+signal at a lower rate. Models know one channel at one rate, and windows of at most ``window``
 columns; resampling, channels, segments, cross-fades and files are the business of the caller.
-
-Sound <-> tokens of segments, through windows that overlap.
 
 A segment is encoded together with a margin of its neighbours and keeps only its own tokens, so that
 no bit is spent twice; it is decoded together with the same margin of its neighbours' tokens, and
 the decoded windows are cross-faded where they meet. Both directions go forward with at most a
-window of sound in memory, whatever the length of the file.
+window in memory, whatever the length of the file.
 """
 
 from __future__ import annotations

@@ -5,7 +5,15 @@ own scripts.
 rest are the functions they are made of.
 """
 
-from laconic.codec.evaluate.metrics import BdResult, bd_psnr, bd_rate, ms_ssim, psnr, psnr_y
+from laconic.codec.evaluate.metrics import (
+    BdResult,
+    bd_psnr,
+    bd_rate,
+    ms_ssim,
+    psnr,
+    psnr_y,
+    ssimulacra2,
+)
 from laconic.codec.evaluate.runner import Config, Run, evaluate
 from laconic.codec.evaluate.sound import mel_distance, si_sdr, stft_distance
 
@@ -21,6 +29,7 @@ __all__ = [
     "psnr",
     "psnr_y",
     "si_sdr",
+    "ssimulacra2",
     "stft_distance",
     "write_outputs",
 ]

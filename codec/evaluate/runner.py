@@ -1,18 +1,14 @@
-"""A run of an evaluation: every codec on every input, measured, resumed where it stopped.
-
-One measurement: one item through one subject at one quality.
-
-Rates count the bytes of the file. Times are wall-clock seconds of the call, models loaded; for
-videos decoding is timed frame by frame, without the metrics. Memory (Linux) is how far the resident
-size of the process rose above what it was before; the peak is that size, everything that the
-process had loaded for whatever codec included.
-
-A run: every item through every subject at every quality, resumable, in worker processes.
+"""A run of an evaluation: every input through every codec at every quality, resumable.
 
 A run lives in a folder: ``config.json`` says what was asked, ``measurements.jsonl`` has one line
 for each finished measurement, ``streams/`` holds the encoded files. A measurement is found again by
 a key over all that decides it - the item's name and bytes, the subject's settings and versions,
 quality and metrics - so a run that was interrupted or extended computes only what is missing.
+
+Rates count the bytes of the file. Times are wall-clock seconds of the call, models loaded; videos
+are decoded frame by frame, without the metrics. Memory (Linux) is how far the resident size of the
+process rose above what it was before; the peak is that size, everything included that the process
+had loaded for whatever codec.
 """
 
 from __future__ import annotations

@@ -1,14 +1,10 @@
-"""What is evaluated: the inputs and the codecs with their settings.
+"""What is evaluated: the inputs, and codecs of Laconic and other people's behind one protocol.
 
-What is evaluated: media files found below folders, all of one kind.
-
-Kinds are told apart by extension, so that a folder of ten thousand files is listed without opening
-them. Files are read when their turn comes and forgotten afterwards.
-
-What is measured: codecs of Laconic and other people's behind one protocol.
-
-A specification is ``NAME[@VARIANT][:Q,Q,...]``. The variant is a model for codecs of the registry,
-a preset for video encoders, a subsampling for JPEG. Qualities are on the codec's own scale.
+Inputs are media files of one kind below folders, told apart by extension, so that a folder of ten
+thousand files is listed without opening them; they are read when their turn comes and forgotten
+afterwards. A codec is specified as ``NAME[@VARIANT][:Q,Q,...]``: the variant is a model for codecs
+of the registry, a preset for video encoders, a subsampling for JPEG; qualities are on the codec's
+own scale.
 """
 
 from __future__ import annotations

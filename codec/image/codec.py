@@ -27,6 +27,7 @@ class LoadedModel(ImageModel):
     def __init__(self, info: models.ModelInfo, network: Mlic, coder: ExactCoder) -> None:
         self.info, self.network, self.coder = info, network, coder
         self.channels = network.config.latent
+        self.visual = _visual(info)
         self.analysis_margin = analysis_margin(network.config)
         self.synthesis_margin = synthesis_margin(network.config)
 
@@ -94,6 +95,13 @@ class LoadedModel(ImageModel):
 
     def decode(self, payload: bytes, height: int, width: int, quality: float | None) -> Coded:
         return self.coder.decode(payload, height, width, _given(quality))
+
+
+def _visual(info: models.ModelInfo) -> float:
+    """What the history of a model says; it is no part of what identifies the model."""
+    recipe = info.training.get("recipe")
+    share = recipe.get("visual", 0.0) if isinstance(recipe, dict) else 0.0
+    return float(share) if isinstance(share, int | float) and 0 <= share <= 1 else 0.0
 
 
 def _given(quality: float | None) -> float:

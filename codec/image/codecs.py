@@ -16,6 +16,7 @@ from laconic.codec import models
 from laconic.codec.base import Recipes
 from laconic.codec.image.files import PictureCodec
 from laconic.codec.image.header import CODEC_ID, MlicHeader, TileHeader, ZooHeader
+from laconic.codec.image.options import MlicOptions
 from laconic.codec.models import ModelInfo
 
 if TYPE_CHECKING:
@@ -28,11 +29,12 @@ class MlicCodec(PictureCodec):
 
     name = "mlic"
     codec_id = CODEC_ID
+    options = MlicOptions
     header = MlicHeader
     layered = True
     points = (5, 20, 35, 50, 65, 80, 95)
     recipes: ClassVar[Recipes] = dict.fromkeys(
-        ("mlic-small", "mlic-base"), ("minutes", "batch", "threads", "init")
+        ("mlic-small", "mlic-base", "mlic-visual"), ("minutes", "batch", "threads", "init")
     )
 
     def load(self, name_or_id: str | None) -> LoadedModel:
@@ -53,7 +55,7 @@ class MlicCodec(PictureCodec):
 
         options.pop("report", None)
         how = {k: options.pop(k) for k in ("resume", "threads", "init") if k in options}
-        chosen = replace(image.Recipe(config=recipe.removeprefix("mlic-")), **options)
+        chosen = replace(image.RECIPES[recipe], **options)
         return models.exportable(image.run(chosen, list(data), out, **how))
 
 

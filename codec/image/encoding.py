@@ -1,11 +1,7 @@
-"""Encoding of one image: tiles, and the size asked for.
+"""Encoding of one image: tiles, alpha, search with effort, metadata, and the size asked for.
 
-Rate targeting: the largest quality whose file fits a number of bytes.
-
-The size of a file grows with quality, nearly linearly in the logarithm, so a secant on log-size
-brackets the target in a few encodings and bisection over tenths of quality finishes.
-
-One picture on its way to a file: tiles, alpha, search with effort, header, metadata.
+The size of a file grows with quality, nearly linearly in its logarithm, so for a target a secant on
+log-size brackets it in a few encodings and bisection over tenths of quality finishes.
 """
 
 from __future__ import annotations
@@ -243,6 +239,7 @@ class EncodeJob:
             self.pixels(box),
             model.multiplier(quality),
             model.latent_quality(quality),
+            model.visual,
         )
         best = refine(objective, y, z, self.effort, report)
         if best.interrupted:

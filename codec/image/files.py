@@ -69,7 +69,7 @@ class PictureCodec(Codec):
 
         tile = DEFAULT_TILE if settings.tile is None else settings.tile
         settings.limits.check_pixels(image.width, image.height)
-        job = EncodeJob(self.codec_id, self.load(settings.model), image, settings, tile, layered)
+        job = EncodeJob(self.codec_id, self.load(settings.wanted()), image, settings, tile, layered)
         target = settings.target_bytes
         if settings.bpp is not None:
             target = int(settings.bpp * image.width * image.height / 8)

@@ -23,6 +23,7 @@ class ImageModel(ABC):
     info: ModelInfo
     channels: int  # of y
     variable = False  # whether the quality can be chosen
+    visual = 0.0  # share of MS-SSIM in the distortion that it was trained for
     analysis_margin: int  # pixels around a tile that its latents depend on
     synthesis_margin: int  # pixels around a region whose latents it depends on
 

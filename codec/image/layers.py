@@ -1,6 +1,4 @@
-"""Layers and transforms of the default image model.
-
-Building blocks of the image transforms and of the entropy model.
+"""Layers of the default image model, its transforms g_a and g_s and its hyperprior h_a and h_s.
 
 Everything here is channels-last: a feature map is ``[B, H, W, C]`` and a 1x1 convolution is a plain
 matrix product, which is what CPUs do best and what the same code can repeat in float64 for the
@@ -8,20 +6,17 @@ exact entropy path (``contexts.py``, ``slices.py``). Depth-wise convolutions sup
 mixing at 1/8 and 1/16 of the resolution (Jia et al., "Towards Practical Real-Time Neural Video
 Compression", CVPR 2025, arXiv 2502.20762).
 
-Analysis and synthesis transforms g_a and g_s.
+All work of the transforms happens at 1/8 and 1/16 of the resolution: full-resolution feature maps
+cost most of the time and buy little rate (DCVC-RT, arXiv 2502.20762). Both transforms contain an
+exact linear path - 8x8 DCT of opponent colours, then the Karhunen-Loeve transform of 2x2 neighbours
+- to which the residual blocks add what a linear transform cannot do. A model therefore starts its
+training as a block-transform codec and not as noise, which matters when hours of training are few
+(compare the wavelet shortcuts of AuxT, arXiv 2411.10650).
 
-All work happens at 1/8 and 1/16 of the resolution: full-resolution feature maps cost most of the
-time and buy little rate (DCVC-RT, arXiv 2502.20762). Both transforms contain an exact linear
-path - 8x8 DCT of opponent colours, then the Karhunen-Loeve transform of 2x2 neighbours - to which
-the residual blocks add what a linear transform cannot do. A model therefore starts its training as
-a block-transform codec and not as noise, which matters when hours of training are few (compare the
-wavelet shortcuts of AuxT, arXiv 2411.10650).
-
-Hyperprior: h_a describes y in a few numbers at 1/64, h_s turns them into features at 1/16.
-
-Reference: Balle et al., "Variational image compression with a scale hyperprior", ICLR 2018
-(arXiv 1802.01436). The prior of the hyper-latent z is a Gaussian per channel whose mean and scale
-follow the quality, so that z uses the same integer tables as y.
+h_a describes y in a few numbers at 1/64, h_s turns them into features at 1/16 (Balle et al.,
+"Variational image compression with a scale hyperprior", ICLR 2018, arXiv 1802.01436). The prior of
+the hyper-latent z is a Gaussian per channel whose mean and scale follow the quality, so that z uses
+the same integer tables as y.
 """
 
 from __future__ import annotations

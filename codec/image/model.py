@@ -1,26 +1,15 @@
-"""The default image model whole, with its likelihoods and its detail layer.
-
-Detail layer: what the latents leave over, for qualities that they cannot reach.
-
-Nonlinear transforms with fewer latents than samples saturate: more bits stop helping near 40 dB.
-Above ``MlicConfig.detail_from`` the latents stay at that quality, and the difference between
-picture and synthesis is coded with an orthonormal transform, whose error is that of its
-quantisation alone. Its scales are predicted from the decoded latents, in float64 like theirs, so a
-stream needs no side information. The synthesis that the encoder subtracts is in float32: machines
-may differ there by what is far below one level, and symbols depend on none of it.
-
-Choose qualities below the threshold for everything that is looked at; the layer serves masters.
-
-Differentiable rate of training: Gaussian likelihood under uniform noise, straight-through
-rounding.
-
-The rate term sees y + noise, context and synthesis see round(y - mean) + mean (Minnen & Singh 2020,
-arXiv 2007.08739). Files are coded with ``coding.py``; nothing here decides a bit of a stream.
-
-The default image model: transforms, hyperprior and multi-reference entropy model in one module.
+"""The default image model as a network: transforms, hyperprior, entropy model and detail layer.
 
 Choose this for everything that trains or evaluates the network; ``coding.py`` turns its symbols
-into bytes and ``codec.py`` bytes into files.
+into bytes and ``codec.py`` bytes into files. Its rate is differentiable: the rate term sees y +
+noise, context and synthesis see round(y - mean) + mean (Minnen & Singh 2020, arXiv 2007.08739).
+
+The detail layer reaches qualities that nonlinear transforms with fewer latents than samples cannot:
+they saturate near 40 dB. Above ``MlicConfig.detail_from`` the latents stay at that quality, and the
+difference between image and synthesis is coded with an orthonormal transform, whose error is that
+of its quantisation alone. Its scales are predicted from the decoded latents, in float64 like
+theirs, so a stream needs no side information. The synthesis that the encoder subtracts is in
+float32: machines may differ there by what is far below one level, and symbols depend on none of it.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from laconic.codec.base import EncodeSettings
 from laconic.codec.image.header import TILE_UNIT
 from laconic.codec.image.tiles import DEFAULT_TILE
 from laconic.codec.options import option
+from laconic.formats.errors import ParameterError
 
 MAX_EFFORT = 9  # `refine.STEPS` says what each costs
 
@@ -29,3 +30,31 @@ class PictureOptions(EncodeSettings):
         "Encode the first frame or page of several, and without loss samples that had to be"
         " converted; both are refused otherwise.",
     )
+
+    def wanted(self) -> str | None:
+        """Name, id or path of the model to encode with; None is the default."""
+        return self.model
+
+
+TUNED = {"visual": "mlic-visual", "psnr": "mlic-base"}  # models of the codec mlic
+
+
+@dataclass(frozen=True)
+class MlicOptions(PictureOptions):
+    """Options of the codec whose models ship."""
+
+    tune: str | None = option(
+        None, "What files are good at: what people see, or the squared error.",
+        choices=tuple(TUNED), shown="visual",
+    )  # fmt: skip
+
+    def wanted(self) -> str | None:
+        """As for every picture codec, or the model of the tune; raises ``ParameterError`` where
+        both are given."""
+        if self.tune is None:
+            return self.model
+        if self.model is not None:
+            raise ParameterError(
+                f"tune {self.tune} and the model {self.model} were both asked for: leave one out"
+            )
+        return TUNED[self.tune]

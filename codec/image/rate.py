@@ -54,6 +54,42 @@ def step_of(multiplier: float) -> float:
     return math.sqrt(18 / (multiplier * 255**2 * math.log(2)))
 
 
+STRUCTURE = 1280.0  # weight of 1 - MS-SSIM beside 255^2 * MSE
+CHANNELS = (0.8, 0.1, 0.1)  # of Y, Cb and Cr in it: the eye resolves colour less
+SMALLEST = 161  # pixels a side for which MS-SSIM is defined
+
+
+def structural_similarity(x_hat: Tensor, x: Tensor) -> Tensor:
+    """MS-SSIM ``[B]`` of pictures ``[B, H, W, 3]`` in [0, 1] of at least 161 pixels a side, weighed
+    over the channels of YCbCr (BT.601)."""
+    from pytorch_msssim import ms_ssim
+
+    to_ycbcr = x.new_tensor(
+        [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+    )
+    planes = [(v @ to_ycbcr.T + x.new_tensor([0, 0.5, 0.5])) for v in (x_hat, x)]
+    result = x.new_zeros(len(x))
+    for channel, weight in enumerate(CHANNELS):
+        a, b = (p[..., channel, None].permute(0, 3, 1, 2) for p in planes)  # [B, 1, H, W]
+        result = result + weight * ms_ssim(a, b, data_range=1.0, size_average=False)
+    return result
+
+
+def distortion(x_hat: Tensor, x: Tensor, visual: float = 0.0) -> Tensor:
+    """Distortion ``[B]`` of pictures ``[B, H, W, 3]`` in [0, 1], on the scale of lambda:
+
+        D = (1 - v) * 255^2 * MSE + v * 1280 * (1 - MS-SSIM).
+
+    The factor makes both halves weigh about the same over the range of qualities, as the two scales
+    of lambda of published codecs do (CompressAI's tables). Pictures too small for MS-SSIM have the
+    squared error alone.
+    """
+    error = 255**2 * (x_hat - x).square().mean((1, 2, 3))
+    if not visual or min(x.shape[1:3]) < SMALLEST:
+        return error
+    return (1 - visual) * error + visual * STRUCTURE * (1 - structural_similarity(x_hat, x))
+
+
 class RateTable(nn.Module):
     """Per-quality vectors: ``[anchors, channels]`` control points, linear interpolation."""
 

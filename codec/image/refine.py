@@ -28,6 +28,7 @@ from torch import Tensor
 from laconic.codec.image.coding import LatentCoder, Result, Steps
 from laconic.codec.image.mlicpp.slices import FactorizedPrior
 from laconic.codec.image.model import gaussian_bits
+from laconic.codec.image.rate import distortion
 from laconic.entropy import CdfTables
 
 STEPS = (0, 10, 25, 50, 100, 200, 400, 700, 1200, 2000)  # of the optimiser, by effort
@@ -121,7 +122,7 @@ class Relaxed(Steps):
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised for one tile: bits per pixel + multiplier * 255^2 * MSE.
+    """What is minimised for one tile: bits per pixel + multiplier * distortion.
 
     ``synthesise`` maps the tile's y_hat to its picture, ``target`` is what it should look like.
     """
@@ -131,6 +132,7 @@ class Objective:
     target: Tensor  # [1, H, W, 3]
     multiplier: float
     quality: float | None
+    visual: float = 0.0  # share of MS-SSIM in the distortion
 
     def loss(self, y: Tensor, z: Tensor | None, rounding: Callable[[Tensor], Tensor]) -> Tensor:
         """Loss of latents under some kind of rounding."""
@@ -139,10 +141,10 @@ class Objective:
         size = (y.shape[1], y.shape[2])
         z = None if z is None else z.to(dtype)
         y_hat = self.coder.walk(steps, y.to(dtype), z, size, self.quality)
-        error = (self.synthesise(y_hat.float()) - self.target).square().mean()
+        error = distortion(self.synthesise(y_hat.float()), self.target, self.visual).mean()
         pixels = self.target.shape[1] * self.target.shape[2]
         bits = torch.stack(steps.bits).sum().float()
-        return bits / pixels + self.multiplier * 255**2 * error
+        return bits / pixels + self.multiplier * error
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Importance of latent channels from a model's parameters alone, without a single picture.
+"""Models with an order of channels: by saliency, from their parameters alone, or by energy.
 
 The idea is that of ISCS (arXiv 2509.16853, version 1), whose formulas were never published; these
 are ours. For channel c let w_c be its filter in the last layer of g_a, b_c the bias and v_c its
@@ -15,9 +15,8 @@ decoded in parallel once the core is known.
 Choose the measured order (:func:`energies`) where pictures are at hand: it costs one pass over a
 few of them, and the report says how far the two agree.
 
-Models with an order of channels from models without: found by saliency, written to the store.
-
-The weights stay what they are, so nothing is trained. What that means depends on the entropy model:
+A model is given its order without training: its weights stay what they are. What that means depends
+on the entropy model:
 
 * channels that are independent given z (CompressAI's hyperprior and factorised models): any
   permutation and any grouping leaves every probability as it was;

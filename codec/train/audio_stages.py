@@ -1,25 +1,15 @@
-"""Stages of the training of the small SemantiCodec, each with its recipe.
+"""The stages of the training of the small SemantiCodec, each with its recipe.
 
-Where stages find what earlier stages made: folders of runs side by side, named by stage.
+Runs lie in folders side by side, named by stage, where later stages find what earlier ones made; an
+installed model can take their place. In their order:
 
-A model that is installed can take the place of earlier runs, so that a later stage goes on from it.
-
-Stage ``audio-vocoder``: spectral losses on true spectrograms.
-
-    L = 5 |mel(x) - mel(y)|_1 + MR-STFT(x, y)
-
-The vocoder meets its adversaries and the decoded spectrograms in later stages.
-
-What the stages after the tokens share: spectrograms as the decoder really makes them.
-
-Stage ``audio-decoder``: the token decoder alone, for longer than the encoder.
-
-Encoder and codebooks stay as they are, so tokens keep their meaning and a prior of them its use;
-the decoder also learns to make what it can of the semantic stream alone.
-
-Stage ``audio-mae``: the masked autoencoder, on windows of 2.56, 5.12 and 10.24 s in turn.
-
-Stage ``audio-refiner``: flow matching from decoded to true spectrograms.
+* ``audio-mae``: the masked autoencoder, on windows of 2.56, 5.12 and 10.24 s in turn;
+* ``audio-vocoder``: spectral losses on true spectrograms, 5 |mel(x) - mel(y)|_1 + MR-STFT(x, y); it
+  meets its adversaries and decoded spectrograms later (``audio_sound.py``);
+* ``audio-decoder``: the token decoder alone, for longer than the encoder. Encoder and codebooks
+  stay as they are, so tokens keep their meaning and a prior of them its use; the decoder also
+  learns to make what it can of the semantic stream alone;
+* ``audio-refiner``: flow matching from decoded to true spectrograms.
 """
 
 from __future__ import annotations

@@ -1,19 +1,22 @@
 """Training of the default image model: rate-distortion loss over all qualities at once.
 
-    L = sum_b w(q_b) * (lambda(q_b) * 255^2 * MSE_b + bpp_b),   q_b uniform in 0..100
+    L = sum_b w(q_b) * (lambda(q_b) * D_b + bpp_b),   q_b uniform in 0..100
 
-with w = lambda^-1/2, normalised, so that every quality pulls with similar strength. A model with a
-detail layer trains its latents up to the quality where the layer begins, and every so many steps
-the layer's scales on the bits of what the latents leave over. The learning rate follows the share
-of the time budget that has passed: constant, then linear to zero over the last part, so a run of
-any length on any machine ends annealed. A run is resumable from its checkpoint with the same
-command.
+with w = lambda^-1/2, normalised, so that every quality pulls with similar strength. D is the
+distortion of ``rate.py``: 255^2 * MSE, or with ``Recipe.visual`` a mixture with MS-SSIM.
+
+A model with a detail layer trains its latents up to the quality where the layer begins, and every
+so many steps the layer's scales on the bits of what the latents leave over. The learning rate
+follows the share of the time budget that has passed: constant, then linear to zero over the last
+part, so a run of any length on any machine ends annealed. A run is resumable from its checkpoint
+with the same command.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from collections import defaultdict
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,14 @@ from laconic.codec.image.config import CONFIGS, MlicConfig
 from laconic.codec.image.export import read_mlic
 from laconic.codec.image.layers import Block
 from laconic.codec.image.model import Forward, Mlic, detail_step
-from laconic.codec.image.rate import Rates, lambda_of, lambdas_of, quality_of
+from laconic.codec.image.rate import (
+    Rates,
+    distortion,
+    lambda_of,
+    lambdas_of,
+    quality_of,
+    structural_similarity,
+)
 from laconic.codec.train.images import Crops, grown, load_pictures, validation_batch
 from laconic.codec.train.running import (
     BudgetTrainer,
@@ -55,6 +65,7 @@ class Recipe:
     linear_lr: float = 3e-4
     clip: float = 2.0
     ema: float = 0.999
+    visual: float = 0.0  # share of MS-SSIM in the distortion
     seed: int = 1
 
     def further(self) -> Recipe:
@@ -70,20 +81,27 @@ class Recipe:
         )
 
 
+RECIPES = {
+    "mlic-small": Recipe(),
+    "mlic-base": Recipe(config="base"),
+    "mlic-visual": Recipe(config="base", visual=0.75),
+}
 MIDDLE = lambda_of(50, MlicConfig().rates)
 DETAIL_EVERY = 8  # steps of the latents between two of the detail layer
 
 
 def loss_of(
-    result: Forward, x: Tensor, quality: Tensor, rates: Rates
+    result: Forward, x: Tensor, quality: Tensor, rates: Rates, visual: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, bpp ``[B]`` and mean squared error ``[B]`` on the [0, 1] scale."""
+    """Loss, bpp ``[B]`` and mean squared error ``[B]`` on the [0, 1] scale; ``visual`` is the share
+    of MS-SSIM in the distortion."""
     pixels = x.shape[1] * x.shape[2]
     bpp = (result.y_bits + result.z_bits) / pixels
     mse = (result.x_hat - x).square().mean((1, 2, 3))
     multiplier = lambdas_of(quality, rates)
     weight = (multiplier / MIDDLE) ** -0.5
-    return (weight * (multiplier * 255**2 * mse + bpp)).mean(), bpp, mse
+    error = distortion(result.x_hat, x, visual)
+    return (weight * (multiplier * error + bpp)).mean(), bpp, mse
 
 
 class Trainer(BudgetTrainer):
@@ -186,7 +204,7 @@ class Trainer(BudgetTrainer):
         # Stratified qualities: each batch spans the whole range.
         offset = torch.rand(recipe.batch) + torch.arange(recipe.batch)
         quality = (self.top * offset / recipe.batch).to(self.device)
-        loss, bpp, mse = loss_of(self.model(x, quality), x, quality, self.rates)
+        loss, bpp, mse = loss_of(self.model(x, quality), x, quality, self.rates, recipe.visual)
         loss.backward()
         if self.model.config.detail and self.step % DETAIL_EVERY == 0:
             self._detail_step(x[: max(1, recipe.batch // 4)])
@@ -221,19 +239,25 @@ class Trainer(BudgetTrainer):
     def validate(self) -> dict[str, Any]:
         """bpp, PSNR and loss of the averaged weights on held-out pictures at five qualities, those
         of the first model's scale."""
-        result: dict[str, list[float]] = {"quality": [], "bpp": [], "psnr": [], "loss": []}
+        result: dict[str, list[float]] = defaultdict(list)
         for q in (10.0, 30.0, 50.0, 70.0, 90.0):
             own = quality_of(lambda_of(q, MlicConfig().rates), self.rates)
             quality = torch.full((len(self.validation),), own, device=self.device)
             out = self.average(self.validation, quality)
             out.x_hat.clamp_(0, 1)
-            loss, bpp, mse = loss_of(out, self.validation, quality, self.rates)
-            psnr = (-10 * mse.log10()).mean()
-            for key, value in zip(
-                result, (q, bpp.mean().item(), psnr.item(), loss.item()), strict=True
-            ):
+            loss, bpp, mse = loss_of(out, self.validation, quality, self.rates, self.recipe.visual)
+            figures = {
+                "quality": q,
+                "bpp": bpp.mean().item(),
+                "psnr": (-10 * mse.log10()).mean().item(),
+                "loss": loss.item(),
+            }
+            if self.recipe.visual:
+                alike = structural_similarity(out.x_hat, self.validation)
+                figures["ms_ssim_db"] = (-10 * (1 - alike).log10()).mean().item()
+            for key, value in figures.items():
                 result[key].append(round(value, 4))
-        return result
+        return dict(result)
 
     def report(self) -> None:
         """Validate and append to the log, in one process."""

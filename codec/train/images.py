@@ -1,18 +1,13 @@
-"""What image trainings start from: crops of images, and a larger model grown from a smaller one.
+"""What image trainings start from: random crops, and a larger model grown from a smaller one.
 
-Training pictures: decoded once, kept in memory as uint8, cropped and scaled at random.
+Images are decoded once and kept in memory as uint8. Random down-scaling of their crops hides what
+an earlier lossy coding left behind; flips and transpositions multiply a small collection.
 
-Random down-scaling hides what an earlier lossy coding left behind and multiplies a small
-collection; flips and transpositions do the rest.
-
-A trained model as the start of a larger one: same pictures, same bits, more to learn with.
-
-Blocks that the larger model has more of start as the identity. Vectors that follow the quality are
-read off at the same lambda, so the scale of qualities may change. Global attentions that the larger
-model lacks are replaced by their mean output on sample pictures, which the biases behind them take
-up; without them the models of this size need 0.1 to 0.5 % more bits (docs/design/mlic.md). Choose
-this for another round on a new configuration; a run from scratch spends its first hours on what the
-smaller model knows.
+:func:`grown` gives a larger configuration the images and bits of a trained smaller one. Blocks that
+it has more of start as the identity; vectors that follow the quality are read off at the same
+lambda, so the scale of qualities may change; global attentions that it lacks are replaced by their
+mean output on samples, which the biases behind them take up (docs/design/mlic.md says what they are
+worth). A run from scratch spends its first hours on what the smaller model knows.
 """
 
 from __future__ import annotations

@@ -1,17 +1,12 @@
-"""What every training shares: budget, checkpoints, averages, measures and the optimiser Muon.
+"""The frame of every training: time budget, checkpoints, held-out reports, averages, optimisers.
 
-Intelligibility on held-out speech while a stage trains; needs the extra ``eval``.
-
-The frame of every training run: its folder, clock and checkpoints, and what an end leaves.
-
-Optimiser: Muon for the inner weight matrices, Adam for everything else.
-
-Muon replaces each matrix's momentum by its nearest orthogonal matrix, found with Newton-Schulz
-iterations (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; second-order optimisers
-on learned image codecs: Zhang et al., arXiv 2601.20814). On short budgets it needs far fewer steps
-than Adam. PyTorch's own Muon iterates one matrix at a time and always in bfloat16, which is slow
-where the processor lacks it; this one handles matrices of one shape together, in bfloat16 where the
-processor multiplies it and in float32 elsewhere.
+:class:`BudgetTrainer` runs the steps of any recipe within its minutes and leaves a checkpoint that
+the same command resumes. :class:`Muon` trains the inner weight matrices, Adam everything else. Muon
+replaces each matrix's momentum by its nearest orthogonal matrix, found with Newton-Schulz
+iterations (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; on learned image codecs
+Zhang et al., arXiv 2601.20814), and on short budgets needs far fewer steps than Adam. PyTorch's own
+Muon iterates one matrix at a time and always in bfloat16, which is slow where the processor lacks
+it; this one handles matrices of one shape together, in float32 there.
 """
 
 from __future__ import annotations

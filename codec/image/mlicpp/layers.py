@@ -1,6 +1,4 @@
-"""Layers and transforms of MLIC++ and MLICv2.
-
-Convolutional building blocks of the published models, with their parameter names.
+"""Layers and transforms of MLIC++ and MLICv2, with the parameter names of published models.
 
 Feature maps are ``[B, C, H, W]``. Residual blocks as in Cheng et al., "Learned Image Compression
 with Discretized Gaussian Mixture Likelihoods and Attention Modules", CVPR 2020 (arXiv 2001.01568);

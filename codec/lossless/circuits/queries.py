@@ -1,15 +1,12 @@
-"""Passes through a circuit, and the questions they answer.
-
-The two passes over a circuit that everything else is made of: likelihoods up, posteriors down.
-
-Records are processed in blocks. Within a block every tree edge is one matrix product up and two
-down, ``[B, M] x [M, M]``, in float32 with each message scaled to a largest entry of 1 and the
-logarithms of the scales added up. A block of one variable then stays in the processor's cache.
-
-Questions to a circuit: likelihoods, marginals, conditionals in any order, samples, completions.
+"""Questions to a circuit: likelihoods, marginals, conditionals in any order, samples, completions.
 
 All of them accept missing values (-1, NaN or a masked array): those variables are summed out
 exactly. Names and meanings follow PyJuice where it has them; everything runs on a CPU.
+
+They are made of two passes, likelihoods up and posteriors down. Records are processed in blocks:
+within one every tree edge is one matrix product up and two down, ``[B, M] x [M, M]``, in float32
+with each message scaled to a largest entry of 1 and the logarithms of the scales added up. A block
+of one variable then stays in the processor's cache.
 """
 
 from __future__ import annotations

@@ -1,18 +1,14 @@
-"""A network adapted to one image, and its model files.
+"""The network on images of its own: adaptation to one image (``--effort``), samples, and export.
 
-Training checkpoint -> model file: integer weights and tables, with proof that sums are exact.
-
-Random samples of pictures with their contexts: what training and adaptation learn from.
-
-Adapting the model to one picture (``--effort``): fewer bits for encoding time.
-
-The weights are trained further on the picture's own samples; what changes is rounded to coarse
+For an image the weights are trained further on its own samples; what changes is rounded to coarse
 steps, also during training, and its price is part of the loss,
 
     L = sum_samples bits + sum_weights PRICE * log2(1 + |change| / step),
 
 so that only changes that pay for themselves survive. Compare CALLIC (AAAI 2025), which adapts a
-context model by low-rank matrices. Decoding costs the same at every effort.
+context model by low-rank matrices. Decoding costs the same at every effort. The samples with their
+contexts are those that training learns from; export turns its checkpoint into integer weights and
+tables, with proof that sums are exact.
 """
 
 from __future__ import annotations

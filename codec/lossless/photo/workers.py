@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 
 from laconic.codec.lossless.photo import rans, wave
 from laconic.codec.lossless.photo.fallback import adapt
 from laconic.codec.lossless.photo.network import PhotoModel, load_model
-from laconic.codec.lossless.photo.wave import Samples
-from laconic.codec.workers import cores
+from laconic.codec.lossless.photo.wave import Floats, Samples
+from laconic.codec.workers import cores, share
 from laconic.formats.errors import FormatError
 
 Part = tuple[bytes, tuple[int, int, int], Samples | None]
+Piece = tuple[Floats, tuple[int, int], Floats | None]
 
 
 class Workers:
@@ -37,43 +38,40 @@ class Workers:
         """Streams of tiles [H, W, C]; `lossy` are those of the lossy picture, for models that see
         one. A tile alone is divided among the threads."""
         parts = -(-self.threads // len(tiles))
-        with ThreadPoolExecutor(self.threads) as pool:
-            for first in range(0, len(tiles), self.threads):
-                jobs = []
-                for number in range(first, min(first + self.threads, len(tiles))):
-                    planes = wave.planes_of(tiles[number])
-                    height, width, channels = tiles[number].shape
-                    seen = None if lossy is None else wave.planes_of(lossy[number])
-                    jobs.append(
-                        [
-                            pool.submit(wave.intervals, self.model, planes, steps, bits, seen)
-                            for steps in wave.cut(height, width, channels, parts)
-                        ]
-                    )
-                for number, job in enumerate(jobs, first):
-                    height, width, channels = tiles[number].shape
-                    starts, widths = zip(*(part.result() for part in job), strict=True)
-                    fronts = wave.fronts(height, width, channels)
-                    yield rans.encode(fronts, np.concatenate(starts), np.concatenate(widths))
+
+        def intervals(piece: Piece) -> wave.Intervals:
+            planes, steps, seen = piece
+            return wave.intervals(self.model, planes, steps, bits, seen)
+
+        for first in range(0, len(tiles), self.threads):
+            group = tiles[first : first + self.threads]
+            counts: list[int] = []
+            pieces: list[Piece] = []
+            for number, tile in enumerate(group, first):
+                height, width, channels = tile.shape
+                planes = wave.planes_of(tile)
+                seen = None if lossy is None else wave.planes_of(lossy[number])
+                cut = wave.cut(height, width, channels, parts)
+                pieces += [(planes, steps, seen) for steps in cut]
+                counts.append(len(cut))
+            found = iter(share(intervals, pieces, self.threads))
+            for tile, count in zip(group, counts, strict=True):
+                starts, widths = zip(*islice(found, count), strict=True)
+                fronts = wave.fronts(*tile.shape)
+                yield rans.encode(fronts, np.concatenate(starts), np.concatenate(widths))
 
     def decode(self, parts: Sequence[Part], bits: int) -> Iterator[Samples | FormatError]:
         """Tiles [H, W, C] of streams, each with that shape and what is seen of the lossy picture;
         in the place of a damaged one what is wrong with it."""
-        with ThreadPoolExecutor(self.threads) as pool:
-            for first in range(0, len(parts), self.threads):
-                some = parts[first : first + self.threads]
-                jobs = [
-                    pool.submit(wave.decode_tile, self.model, stream, shape, bits, seen)
-                    for stream, shape, seen in some
-                ]
-                yield from map(_outcome, jobs)
 
+        def tile(part: Part) -> Samples | FormatError:
+            try:
+                return wave.decode_tile(self.model, part[0], part[1], bits, part[2])
+            except FormatError as error:
+                return error
 
-def _outcome(job: Future[Samples]) -> Samples | FormatError:
-    try:
-        return job.result()
-    except FormatError as error:
-        return error
+        for first in range(0, len(parts), self.threads):
+            yield from share(tile, parts[first : first + self.threads], self.threads)
 
 
 @lru_cache(maxsize=2)
