@@ -48,7 +48,7 @@ HOW = {
 }  # options that decide no output
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One input, where its output goes ("" for none), and the options of the command.
 
@@ -76,7 +76,7 @@ class Job:
         return self.replace or bool(self.options.get("force"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """An input, its path below the folder that was named, and the stamp of a file at a URL."""
 

@@ -350,14 +350,14 @@ def test_without_ray_its_engine_says_what_to_install(
     assert "pip install 'laconic[ray]'" in str(result.exception)
 
 
-def started(piece: tuple[Path, int]) -> int:
-    """Leaves a mark for each try, with the node it ran on."""
+def started(piece: tuple[Path, str, int]) -> int:
+    """Leaves a mark for each try, with the node it ran on; on the doomed one it takes long."""
     import ray
 
-    marks, number = piece
+    marks, doomed, number = piece
     node = ray.get_runtime_context().get_node_id()
     (marks / f"{number}-{node}-{time.monotonic_ns()}").touch()
-    time.sleep(0.5)
+    time.sleep(60 if node == doomed else 0.1)
     return 2 * number
 
 
@@ -385,11 +385,11 @@ def test_a_node_that_is_lost_costs_nothing(
 
         killer = threading.Thread(target=kill)
         killer.start()
-        pieces = [(tmp_path, number) for number in range(12)]
+        pieces = [(tmp_path, node.node_id, number) for number in range(12)]
         found = list(spread(started, pieces, engine, lost=lambda piece, why: why, in_order=True))
         killer.join()
 
-        assert found == [(piece, 2 * piece[1]) for piece in pieces]
+        assert found == [(piece, 2 * piece[2]) for piece in pieces]
         tries = Counter(int(path.name.partition("-")[0]) for path in tmp_path.glob("*-*-*"))
         assert set(tries) == set(range(12))
         assert max(tries.values()) == 2  # what ran on the node that is no more
