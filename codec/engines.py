@@ -284,11 +284,10 @@ class Ray:
         try:
             return self._ray.get(handle)
         except self._ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, ImportError | self._ray.exceptions.RaySystemError):
-                words = str(error.cause).splitlines()[0]
+            if "failed to import on the worker" in str(error):
                 raise LaconicError(
-                    f"a node of the cluster cannot do the work ({words}): install the same laconic"
-                    " on every node"
+                    "a node of the cluster cannot import the work: install the same laconic on"
+                    " every node"
                 ) from error
             raise (error.cause or error) from None
         except self._ray.exceptions.RayError as error:

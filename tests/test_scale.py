@@ -30,7 +30,8 @@ def run(*arguments: object) -> Result:
 
 
 def said(result: Result) -> str:
-    return result.stderr + str(result.exception or "")
+    error: Any = result.exception or ""
+    return result.stderr + str(getattr(error, "message", "") or error)
 
 
 def table(number: int) -> bytes:
@@ -147,6 +148,27 @@ def test_jobs_and_threads_together_take_the_cores_there_are(
 
     found = spread(threads_of, [1, 2], Processes(1, 3), lost=lambda piece, why: why)
     assert [result for _, result in found] == ["3", "3"]
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda", "mps", "auto"])
+def test_networks_are_on_the_device_that_was_chosen(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from laconic.codec import devices
+
+    monkeypatch.setenv(devices.VARIABLE, "auto")
+    if name in ("auto", *devices.available()):
+        devices.use(name)
+        assert devices.device().type == (devices.available()[-1] if name == "auto" else name)
+    else:
+        with pytest.raises(ParameterError, match=f"there is no device {name} here: choose auto"):
+            devices.use(name)
+
+
+def test_a_training_without_a_network_has_no_device(folder: Path, tmp_path: Path) -> None:
+    result = run("train", "records", "--data", folder, "--out", tmp_path / "x", "--device", "cpu")
+
+    assert "the training records has no --device" in said(result)
 
 
 # --- The manifest ---------------------------------------------------------------------------------
