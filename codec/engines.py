@@ -199,7 +199,7 @@ def _work(connection: Any, threads: int) -> None:
     while True:
         try:
             task, piece = connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, ConnectionResetError, KeyboardInterrupt):
             return
         try:
             answer = (False, task(piece))
