@@ -57,7 +57,7 @@ MEDIA = {
     "lossless": Medium("image", "psnr", "png", LOSSLESS, ""),
     "video": Medium("video", "psnr", "x264:28", ("x265:28", "svt-av1:35", "vp9:35"), ":50"),
     "audio": Medium("audio", "mel", "opus:32", ("aac:48", "mp3:48", "flac"), ":50"),
-    "table": Medium("data", "", "xz", ("gzip", "bzip2"), ""),
+    "table": Medium("data", "", "xz", ("gzip", "bzip2", "openzl"), ""),
 }
 ROUNDS = 3  # of a command
 FOLDER = 16  # files
