@@ -1,21 +1,27 @@
 """Speed and memory of every codec here beside the codecs people use, medium by medium, in one run.
 
-    python benchmarks/toolkit_speed.py [--json FILE] [--media image lossless video audio]
+    python benchmarks/toolkit_speed.py [--json FILE] [--media image lossless video audio table]
+                                       [--starts]
 
 Every codec runs alone in a process of its own (``laconic eval``), so that peak memory is its own
 and that of what it imports; the measures of sound import torch in every such process. The codecs of
 the registry are found by themselves; ratios refer to the reference of each medium: WebP, PNG, x264,
-Opus. Pictures are the samples; the film pans over one of them and the sound is synthesised, so that
-the benchmark needs no other data.
+Opus, xz. Pictures are the samples; the film pans over one of them, sound and table are made, so
+that the benchmark needs no other data.
+
+Last, or alone with ``--starts``, come whole commands from a cold process, best of several, against
+a Python that reads a PNG file with Pillow, and folders with one job and with two.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 import wave
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image as Pillow
 
 from laconic.codec import registry
 from laconic.codec.evaluate.subject import find_subject, parse_spec
@@ -37,7 +44,7 @@ class Medium:
     """What a medium is measured with. ``reference`` is what the ratios refer to."""
 
     kind: str
-    metric: str
+    metric: str  # "" where decoding is exact or wrong
     reference: str
     codecs: tuple[str, ...]
     ours: str  # qualities of the registry's codecs, "" for lossless ones
@@ -50,7 +57,10 @@ MEDIA = {
     "lossless": Medium("image", "psnr", "png", LOSSLESS, ""),
     "video": Medium("video", "psnr", "x264:28", ("x265:28", "svt-av1:35", "vp9:35"), ":50"),
     "audio": Medium("audio", "mel", "opus:32", ("aac:48", "mp3:48", "flac"), ":50"),
+    "table": Medium("data", "", "xz", ("gzip", "bzip2", "openzl"), ""),
 }
+ROUNDS = 3  # of a command
+FOLDER = 16  # files
 
 
 def ours(medium: str) -> list[str]:
@@ -62,7 +72,8 @@ def ours(medium: str) -> list[str]:
         except LaconicError:
             continue
         lossless = list(subject.qualities) == [None]
-        if subject.media.name.lower() == MEDIA[medium].kind and lossless == (medium == "lossless"):
+        exact = medium in ("lossless", "table")
+        if subject.media.name.lower() == MEDIA[medium].kind and lossless == exact:
             found.append(name + MEDIA[medium].ours)
     return found
 
@@ -72,8 +83,26 @@ def make_items(folder: Path, medium: str) -> tuple[list[Path], int]:
     if MEDIA[medium].kind == "image":
         files = sorted(SAMPLES.glob("*.png"))
         return files, sum(read_image(f).pixels.nbytes for f in files)
-    path = folder / ("pan.mkv" if medium == "video" else "chord.wav")
-    return [path], write_film(path) if medium == "video" else write_sound(path)
+    name, write = {"video": ("pan.mkv", write_film), "audio": ("chord.wav", write_sound),
+                   "table": ("people.csv", write_table)}[medium]  # fmt: skip
+    return [folder / name], write(folder / name)
+
+
+def write_table(path: Path, rows: int = 10_000) -> int:
+    """Records whose columns depend on one another."""
+    rng = np.random.default_rng(1)
+    age = rng.integers(17, 90, rows)
+    work = np.minimum(age // 20 + rng.integers(0, 2, rows), 5)
+    school = (work * 2 + rng.integers(0, 3, rows)) % 7
+    hours = np.where(age > 65, 0, 8 * work + rng.integers(0, 8, rows))
+    income = 100 * (hours * (3 + school) + rng.integers(0, 50, rows))
+    lines = ["age,work,school,hours,income"]
+    lines += [
+        f"{a},{'ABCDEF'[w]}-work,school-{s},{h},{i}"
+        for a, w, s, h, i in zip(age, work, school, hours, income, strict=True)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path.stat().st_size
 
 
 def write_film(path: Path, frames: int = 96, size: tuple[int, int] = (320, 180)) -> int:
@@ -115,7 +144,8 @@ def measure(files: list[Path], spec: str, medium: Medium, folder: Path) -> list[
     """Rows of one codec from a process of its own; empty where its library is missing."""
     out = folder / spec.replace(":", "-")
     laconic = [sys.executable, "-m", "laconic.cli", "eval", "--out", str(out)]
-    options = ["-c", spec, "-m", medium.metric, "--gallery", "0", "--quiet", "--no-progress"]
+    options = ["-c", spec, "--gallery", "0", "--quiet", "--no-progress"]
+    options += ["-m", medium.metric] if medium.metric else []
     done = subprocess.run([*laconic, *options, *map(str, files)], capture_output=True, text=True)
     if done.returncode:
         print(f"{spec}: {done.stderr.strip()}", file=sys.stderr)
@@ -129,9 +159,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--media", nargs="+", choices=list(MEDIA), default=list(MEDIA))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--starts", action="store_true", help="only commands and folders")
     arguments = parser.parse_args()
     figures: dict[str, list[dict[str, Any]]] = {}
-    for name in arguments.media:
+    for name in [] if arguments.starts else arguments.media:
         medium = MEDIA[name]
         with tempfile.TemporaryDirectory() as temporary:
             files, size = make_items(Path(temporary), name)
@@ -146,7 +177,7 @@ def main() -> None:
                             "encode_mbps": size / 1e6 / sum(r["encode_s"] for r in rows),
                             "decode_mbps": size / 1e6 / sum(r["decode_s"] for r in rows),
                             "peak_mib": max(r["peak_mib"] for r in rows),
-                            medium.metric: _mean(r[medium.metric] for r in rows),
+                            **_quality(medium, rows),
                         }
                     )
         base = table[0]
@@ -156,7 +187,7 @@ def main() -> None:
         figures[name] = table
         print(f"\n{name}: MB/s of samples, in brackets times that of {base['codec']}")
         for row in table:
-            value = row[medium.metric]
+            value = row.get(medium.metric)
             print(
                 f"{row['codec']:20} {row['percent']:6.2f} % of the samples  {medium.metric}"
                 f" {'exact' if value is None else format(value, '.2f'):>6}  encode"
@@ -165,8 +196,64 @@ def main() -> None:
                 f"  peak {row['peak_mib']:5.0f} MiB",
                 flush=True,
             )
+    with tempfile.TemporaryDirectory() as temporary:
+        figures["starts"] = measure_starts(Path(temporary))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def measure_starts(folder: Path) -> list[dict[str, Any]]:
+    """Seconds and peak memory of whole commands; prints them as they come."""
+    pictures, small, table = folder / "pictures", folder / "small.png", folder / "people.csv"
+    pictures.mkdir()
+    pixels = read_image(SAMPLES / "mountains.png").pixels
+    Pillow.fromarray(pixels[:64, :64]).save(small)
+    write_table(table, 500)
+    for n in range(FOLDER):
+        Pillow.fromarray(pixels[n : n + 256, n : n + 256]).save(pictures / f"{n:02}.png")
+    read = f"import numpy, PIL.Image; numpy.asarray(PIL.Image.open({str(small)!r}))"
+    many = f"encode {pictures} -f --output-dir {folder / 'coded'}"
+    commands = {
+        "Python reads a PNG": [sys.executable, "-c", read],
+        "laconic --version": "--version",
+        "encode a small picture": f"encode {small} -f",
+        "decode it": f"decode {small.with_suffix('.lac')} -f -o {folder / 'back.png'}",
+        "encode it losslessly": f"encode {small} -f --lossless",
+        "decode that": f"decode {small.with_suffix('.lac')} -f -o {folder / 'back.png'}",
+        "encode a small table": f"encode {table} -f",
+        "decode it again": f"decode {table.with_suffix('.lac')} -f -o {folder / 'back.csv'}",
+        f"encode {FOLDER} pictures": f"{many} --jobs 1",
+        f"encode {FOLDER} pictures, 2 jobs": f"{many} --jobs 2",
+    }
+    rows: list[dict[str, Any]] = []
+    print("\ncommands from a cold process, in brackets times that of the first")
+    for name, command in commands.items():
+        if isinstance(command, str):
+            command = [sys.executable, "-m", "laconic.cli", *command.split(), "--quiet"]
+            command = command[:-1] if name.endswith("version") else command
+        seconds, peak = min(run_alone(command) for _ in range(ROUNDS))
+        row = {"command": name, "seconds": seconds, "peak_mib": peak}
+        rows.append({**row, "ratio": seconds / (rows[0]["seconds"] if rows else seconds)})
+        print(f"{name:28} {seconds:6.2f} s ({rows[-1]['ratio']:.3g})  peak {peak:5.0f} MiB",
+              flush=True)  # fmt: skip
+    return rows
+
+
+def run_alone(command: list[str]) -> tuple[float, float]:
+    """Seconds of a command, and the largest memory of its process in MiB, its children's apart."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with exit code {process.returncode}")
+    return seconds, used.ru_maxrss / 1024
+
+
+def _quality(medium: Medium, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of the medium's measure, if it has one."""
+    return {medium.metric: _mean(r[medium.metric] for r in rows)} if medium.metric else {}
 
 
 def _mean(values: Any) -> float | None:

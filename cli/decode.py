@@ -29,8 +29,10 @@ from laconic.cli.options import (
     common,
     complete_model,
     limits_of,
+    spreading,
     wants_progress,
 )
+from laconic.cli.progress import WorkProgress
 from laconic.cli.tables import MediaTable, say
 
 FIRST = [("input", "input", ""), ("output", "output", "")]
@@ -65,15 +67,14 @@ EXAMPLES = (
 @output("--format", "format_", help=formats())
 @output("--skip-existing", is_flag=True, help="Leave inputs out whose output exists.")
 @output("-f", "--force", is_flag=True, help="Replace existing files.")
-@click.option("-j", "--jobs", type=click.IntRange(1), default=1,
-              help="Inputs at a time.  [default: 1]")  # fmt: skip
+@spreading()
 @common
 def command(inputs: tuple[str, ...], **options: Any) -> int:
     """Decode .lac files into pictures, sounds, videos, tables and arrays.
 
-    INPUTS are files, folders or '-' for stdin. Videos become .mkv (FFV1, the decoded samples
-    exactly), .mp4, .mov or .webm (for players, nearly without loss), .y4m, or a folder of PNG
-    pictures (-o FOLDER), with their sound as it was.
+    INPUTS are files, folders, URLs of either (s3://, gs://, ...) or '-' for stdin. Videos become
+    .mkv (FFV1, the decoded samples exactly), .mp4, .mov or .webm (for players, nearly without
+    loss), .y4m, or a folder of PNG pictures (-o FOLDER), with their sound as it was.
     """
     files = list(batch.expand(inputs, (LAC,)))
     several = len(files) > 1
@@ -83,29 +84,30 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     if placed.output is not None and placed.output.lower().endswith(LAC):
         raise click.UsageError(f"{placed.output} would hold no .lac file: give it another name")
     jobs = [
-        Job(source, placed.target(source, below, _suffix(source, options["format_"])), passed)
-        for source, below in files
+        Job(f.source, placed.target(f, _suffix(f.source, options["format_"])), passed, f.stamp)
+        for f in files
     ]
     to_stdout = any(job.target == STD for job in jobs)
     if to_stdout and sys.stdout.isatty() and not options["force"]:
         raise click.UsageError("refusing to write binary data to a terminal: use -o, a pipe, or -f")
     table = MediaTable(FIRST, LAST, "decode_columns", as_json=options["as_json"], err=to_stdout,
                        quiet=options["quiet"])  # fmt: skip
-    code = batch.run(jobs, decode_one, options["jobs"], table.add, progress=show,
-                     skip=options["skip_existing"])  # fmt: skip
+    code = batch.run("decode", jobs, decode_one, options, table.add, progress=show)
     table.close()
     return code
 
 
 def _suffix(source: str, format_: str | None) -> str:
     """Extension of what an input decodes to; ``.png`` where that cannot be said, which is reported
-    when it is decoded."""
-    from laconic.codec import media
+    when it is decoded. A file at a URL is looked into only where no format was named."""
+    from laconic.codec import media, places
     from laconic.formats import ContainerReader
     from laconic.formats.errors import LaconicError
 
     try:
-        with open(source, "rb") as file:
+        if format_ is not None and places.is_url(source):
+            return f".{format_}"
+        with places.opened(source) as file:
             header = ContainerReader(file).header
         return media.of(header.media).suffix(header.media_header, format_)
     except (OSError, LaconicError):
@@ -144,7 +146,7 @@ def decode_one(job: Job) -> dict[str, Any]:
     if options["model"] is not None:
         models.use(options["model"])
     start = time.perf_counter()
-    bar = batch.WorkProgress(job.name, options["show_progress"])
+    bar = WorkProgress(job.name, options["show_progress"])
     bar.note("loading the model")
     parts = {name: options[name] for name in PARTS}
     given = {
@@ -162,14 +164,14 @@ def decode_one(job: Job) -> dict[str, Any]:
         medium = media.of(file.header.media)
         medium.check_format("" if job.target == STD else job.target, options["format_"])
         if job.target != STD and Path(job.target).suffix:
-            check_target(job.target, options["force"])
+            check_target(job.target, job.overwrite)
         saved = medium.save(
             codec.open(file, settings),
             sys.stdout.buffer if job.target == STD else job.target,
             options["format_"],
             header=file.header.media_header,
             settings=settings,
-            overwrite=options["force"],
+            overwrite=job.overwrite,
         )
     bar.close()
     if job.target == STD:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from laconic.cli import batch
 from laconic.cli.options import wants_progress
+from laconic.cli.progress import WorkProgress, tile_progress
 from laconic.cli.tables import Table
 
 COLUMNS = [
@@ -97,20 +97,20 @@ def command(
     if video:
         from laconic.codec import demo
 
-        bar = batch.WorkProgress("fitting")
+        bar = WorkProgress("fitting")
         draw, note = (bar.draw, bar.note) if show else (None, None)
         videos = demo.run_video(out, samples, progress=draw, status=note)
         columns, rows, said = VIDEO_COLUMNS, [*videos.rows], f"contact sheet: {videos.picture}"
     elif audio:
         from laconic.codec.audio import demo as demo_audio
 
-        heard = demo_audio.run(out, samples, batch.tile_progress(show, "demo"))
+        heard = demo_audio.run(out, samples, tile_progress(show, "demo"))
         columns, rows = SOUND_COLUMNS, [*heard.rows]
         said = f"spectrograms: {', '.join(map(str, heard.pictures))}"
     else:
         from laconic.codec import demo
 
-        result = demo.run(out, samples, batch.tile_progress(show, "demo"))
+        result = demo.run(out, samples, tile_progress(show, "demo"))
         columns, rows, said = COLUMNS, [*result.rows], f"side by side: {result.picture}"
     table = Table(columns, as_json=as_json)
     for row in rows:

@@ -28,8 +28,10 @@ from laconic.cli.options import (
     complete_codec,
     complete_model,
     limits_of,
+    spreading,
     wants_progress,
 )
+from laconic.cli.progress import WorkProgress
 from laconic.cli.tables import MediaTable, say
 from laconic.formats.audio import looks_like_sound
 from laconic.formats.audio_stream import RAW_FORMATS
@@ -71,16 +73,15 @@ EXAMPLES = (
 @output("--force-extension", is_flag=True, help="Write a .lac file under any other extension.")
 @output("--skip-existing", is_flag=True, help="Leave inputs out whose output exists.")
 @output("-f", "--force", is_flag=True, help="Replace existing files.")
-@click.option("-j", "--jobs", type=click.IntRange(1), default=1,
-              help="Inputs at a time; of a single video its chunks.  [default: 1]")  # fmt: skip
+@spreading()
 @common
 def command(inputs: tuple[str, ...], **options: Any) -> int:
     """Encode pictures, sounds, videos, tables and arrays into .lac files.
 
-    INPUTS are files, folders or '-' for stdin; what they hold decides the codec. Videos are fitted
-    for minutes to hours: progress is kept in OUTPUT.work, the same command goes on from there, and
-    Ctrl-C writes the best stream so far. A folder of equal gray pictures is one table with --codec
-    records.
+    INPUTS are files, folders, URLs of either (s3://, gs://, ...) or '-' for stdin; what they hold
+    decides the codec. Videos are fitted for minutes to hours: progress is kept in OUTPUT.work, the
+    same command goes on from there, and Ctrl-C writes the best stream so far. A folder of equal
+    gray pictures is one table with --codec records.
     """
     from laconic.codec import media, registry
     from laconic.codec.base import RATES
@@ -93,7 +94,7 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     codec = options["codec"]
     medium = None if codec is None else media.of(registry.get(codec.partition(":")[0]).media)
     if medium is not None and medium.folders:
-        files = [(name, Path(Path(name).name)) for name in inputs]
+        files = [batch.Found(name, Path(Path(name).name)) for name in inputs]
     else:
         files = list(batch.expand(inputs, {s for m in media.MEDIA for s in m.suffixes}))
     several = len(files) > 1
@@ -101,7 +102,7 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     passed = {**options, "show_progress": show and not several, "alone": not several}
     placed = batch.Placing(options["output"], options["output_dir"], several,
                            keep=options["keep_extension"])  # fmt: skip
-    jobs = [Job(source, placed.target(source, below, ".lac"), passed) for source, below in files]
+    jobs = [Job(f.source, placed.target(f, ".lac"), passed, f.stamp) for f in files]
     for job in jobs:
         if not options["force_extension"] and batch.belongs_to_media(job.target):
             raise click.UsageError(
@@ -112,8 +113,7 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
         raise click.UsageError("refusing to write binary data to a terminal: use -o, a pipe, or -f")
     table = MediaTable(FIRST, LAST, "encode_columns", as_json=options["as_json"], err=to_stdout,
                        quiet=options["quiet"], total=("input_bytes", "bytes"))  # fmt: skip
-    code = batch.run(jobs, encode_one, options["jobs"], table.add, progress=show,
-                     skip=options["skip_existing"])  # fmt: skip
+    code = batch.run("encode", jobs, encode_one, options, table.add, progress=show)
     table.close()
     return code
 
@@ -164,7 +164,7 @@ def encode_one(job: Job) -> dict[str, Any]:
     from laconic.formats.atomic import atomic_write, check_target
 
     options, limits = job.options, limits_of(job.options["limit_pixels"])
-    bar = batch.WorkProgress(job.name, options["show_progress"])
+    bar = WorkProgress(job.name, options["show_progress"])
     bar.note("looking at it")
     source = Source(sys.stdin.buffer if job.source == STD else Path(job.source))
     if source.is_coded:
@@ -172,7 +172,7 @@ def encode_one(job: Job) -> dict[str, Any]:
     if options["raw_format"] is not None:
         _as_raw(source, options)
     if job.target != STD:
-        check_target(job.target, options["force"])
+        check_target(job.target, job.overwrite)
     own = codec_options(options)
     start = time.perf_counter()
     with api.prepare(
@@ -190,7 +190,7 @@ def encode_one(job: Job) -> dict[str, Any]:
         bar.note("loading the model")
         info = None
         if job.target != STD:
-            with atomic_write(job.target, options["force"]) as file:
+            with atomic_write(job.target, job.overwrite) as file:
                 written = work.codec.encode_file(work.media, file, work.settings)
             batch.take_over(job)
             info = codec.probe(Path(job.target), limits=limits)
@@ -228,7 +228,7 @@ def _resumable(job: Job, options: dict[str, Any]) -> dict[str, Any]:
     return {
         "work": None if job.target == STD else job.target + ".work",
         "fresh": options["force"] or None,
-        "jobs": options["jobs"] if options["alone"] and options["jobs"] > 1 else None,
+        "jobs": options["jobs"] if options["alone"] and (options["jobs"] or 1) > 1 else None,
     }
 
 

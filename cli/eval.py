@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from laconic.cli.batch import tile_progress
-from laconic.cli.options import complete_subject, wants_progress
+from laconic.cli.batch import engine_for
+from laconic.cli.options import complete_subject, spreading, wants_progress
+from laconic.cli.progress import tile_progress
 from laconic.cli.tables import say
 from laconic.codec.media import MEDIA
 
@@ -32,7 +33,7 @@ from laconic.codec.media import MEDIA
 @click.option("--title", help="Title of the report.")
 @click.option("--gallery", type=click.IntRange(0, 100), default=4, show_default=True,
               help="Items shown in the report.")  # fmt: skip
-@click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Items at a time.")
+@spreading(jobs="Items at a time; they lengthen each other's times.  [default: 1]", manifest=False)
 @click.option("--list", "list_", is_flag=True, is_eager=True, expose_value=False,
               callback=lambda ctx, _, value: _list(ctx) if value else None,
               help="List codecs, baselines and metrics.")  # fmt: skip
@@ -51,12 +52,16 @@ def command(
     log: bool,
     title: str | None,
     gallery: int,
-    jobs: int,
+    jobs: int | None,
+    threads: int | None,
+    engine: str | None,
+    address: str | None,
     as_json: bool,
     quiet: bool,
     progress: bool | None,
 ) -> int:
-    """Measure rate and distortion of codecs on INPUTS, files or folders of one kind of media.
+    """Measure rate and distortion of codecs on INPUTS: files, folders or URLs of either, of one
+    kind of media.
 
     \b
     laconic eval photos/ -c mlic -c jpeg -c avif:30,50,70 --out run
@@ -79,7 +84,10 @@ def command(
         name, _, chosen = text.partition(":")
         imported += read_curves(Path(name), [c for c in chosen.split(",") if c])
     bar = tile_progress(wants_progress(progress), "eval")
-    run = evaluate(asked, out, jobs=jobs, progress=bar)
+    if engine != "ray":
+        jobs = jobs or 1  # others would lengthen the times that are measured
+    where = {"jobs": jobs, "threads": threads, "engine": engine, "address": address}
+    run = evaluate(asked, out, engine=engine_for((), jobs or 0, where), progress=bar)
     for item, codec, sentence in run.failures:
         say(f"{item}{f' with {codec}' if codec else ''}: {sentence}")
     summary = write_outputs(run, out, curves=imported, anchor=anchor, log=log, title=title,

@@ -46,8 +46,8 @@ PROFILES = {
 def command(inputs: tuple[str, ...], as_json: bool, limit_pixels: int | None) -> int:
     """Show what the header of .lac files says."""
     jobs = [
-        Job(source, "", {"limit_pixels": limit_pixels})
-        for source, _ in batch.expand(inputs, (".lac",))
+        Job(found.source, "", {"limit_pixels": limit_pixels})
+        for found in batch.expand(inputs, (".lac",))
     ]
     shown = 0
 
@@ -62,7 +62,7 @@ def command(inputs: tuple[str, ...], as_json: bool, limit_pixels: int | None) ->
         for line in lines_of(row):
             click.echo(printable(line))
 
-    return batch.run(jobs, probe_one, 1, show, progress=False)
+    return batch.run("info", jobs, probe_one, {"jobs": 1}, show, progress=False)
 
 
 def lines_of(row: dict[str, Any]) -> list[str]:

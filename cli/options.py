@@ -75,6 +75,47 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+MANY = "one for each core with many inputs, else 1"
+ITEMS = f"Inputs at a time; of a single fitted video its chunks.  [default: {MANY}]"
+
+
+def spreading(*, jobs: str = ITEMS, manifest: bool = True) -> Callable[..., Any]:
+    """Decorator: --jobs, --threads, --engine, --address and, if wanted, --manifest."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        found = [
+            click.option(
+                "-j", "--jobs", type=click.IntRange(1), help=jobs,
+            ),
+            click.option(
+                "--threads", type=click.IntRange(1),
+                help="Threads of each job.  [default: the cores divided by --jobs; on Ray 1]",
+            ),
+            click.option(
+                "--engine", type=click.Choice(["local", "ray"]),
+                help="Where the work is done; on Ray --jobs bounds what is in flight.  [default:"
+                " local]",
+            ),
+            click.option(
+                "--address", metavar="HOST:PORT",
+                help="Of the Ray cluster.  [default: RAY_ADDRESS, else this machine]",
+            ),
+        ]  # fmt: skip
+        if manifest:
+            found.append(
+                click.option(
+                    "--manifest", type=click.Path(dir_okay=False),
+                    help="File of JSON lines with the result of each input; the same command goes"
+                    " on from it.",
+                )
+            )  # fmt: skip
+        for option in reversed(found):
+            function = option(function)
+        return function
+
+    return decorate
+
+
 def wants_progress(progress: bool | None) -> bool:
     """Whether bars are drawn."""
     return sys.stderr.isatty() if progress is None else progress

@@ -9,6 +9,7 @@ import click
 
 from laconic.cli.options import complete_model
 from laconic.codec import registry
+from laconic.codec.devices import NAMES, use
 
 RECIPES = {name: codec.name for codec in registry.codecs() for name in codec.recipes}
 PROMPTS = ["base", "drl-ict", "casan", "plain"]
@@ -58,6 +59,11 @@ SIZES = ["small", "small-50", "small-12", "tiny"]
 )
 @click.option("--batch", type=click.IntRange(1), help="Crops or samples per step.")
 @click.option("--threads", type=click.IntRange(1), help="Threads on a CPU.")
+@click.option(
+    "--device",
+    type=click.Choice(NAMES),
+    help="Where the network is trained.  [default: auto, a GPU if there is one]",
+)
 @click.option("--name", help="Name of the model for records. [default: mnist-hclt, mnist-small]")
 @click.option("--states", type=click.IntRange(1, 1024), help="Latent states of the circuit.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the records.")
@@ -72,4 +78,6 @@ def command(model: str, data: tuple[Path, ...], out: Path, resume: bool, **optio
         if name not in codec.recipes[model]:
             known = ", ".join(f"--{n}" for n in codec.recipes[model])
             raise click.UsageError(f"the training {model} has no --{name}: it has {known}")
+    if "device" in given:
+        use(given.pop("device"))
     click.echo(codec.train(model, data, out, resume=resume, report=click.echo, **given))

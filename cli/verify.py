@@ -10,7 +10,7 @@ import click
 
 from laconic.cli import batch
 from laconic.cli.batch import STD, Job
-from laconic.cli.options import common, limits_of, wants_progress
+from laconic.cli.options import common, limits_of, spreading, wants_progress
 from laconic.cli.tables import Table
 
 COLUMNS = [
@@ -24,14 +24,17 @@ COLUMNS = [
 
 @click.command("verify")
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Inputs at a time.")
+@spreading()
 @common
 def command(inputs: tuple[str, ...], **options: Any) -> int:
-    """Decode every symbol of .lac files and compare the checks; writes nothing."""
-    jobs = [Job(source, "", options) for source, _ in batch.expand(inputs, (".lac",))]
+    """Decode every symbol of .lac files and compare the checks; writes nothing.
+
+    INPUTS are files, folders, URLs of either or '-' for stdin.
+    """
+    jobs = [Job(f.source, "", options, f.stamp) for f in batch.expand(inputs, (".lac",))]
     table = Table(COLUMNS, as_json=options["as_json"], quiet=options["quiet"])
     show = wants_progress(options["progress"])
-    code = batch.run(jobs, verify_one, options["jobs"], table.add, progress=show)
+    code = batch.run("verify", jobs, verify_one, options, table.add, progress=show)
     table.close()
     return code
 

@@ -1,20 +1,27 @@
-"""Independent pieces of work, in threads or in worker processes with a share of the cores each.
+"""How many threads and processes work at a time: the one place that decides.
 
-Threads (`share`) are for compiled loops, which hold no lock: tiles of a picture, blocks of a table.
-Processes (`spread`) are for whole files. Chunks of one film have processes of their own
-(`codec.video.stream.fitting`), because they report progress and can be asked to stop.
+The cores of a process are those it may run on (affinity), that its container may use (the quota of
+the control group) and that OMP_NUM_THREADS leaves it. Jobs, which are whole files, divide them:
+``split``. Threads (``share``) are for compiled loops, which hold no lock: tiles of a picture,
+blocks of a table. Whole files are spread over processes and machines by
+``laconic.codec.engines``; chunks of one film have processes of their own
+(``codec.video.stream.fitting``), because they report progress and can be asked to stop.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 MOST = 64  # threads
+ENOUGH = 8  # files that are worth a process of their own, which starts for a second or two
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # "200000 100000": 2 cores; "max 100000": all
 
 
 def cores() -> int:
@@ -22,8 +29,39 @@ def cores() -> int:
     said = os.environ.get("OMP_NUM_THREADS", "")
     if said.isdigit() and int(said):
         return min(MOST, int(said))
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(MOST, count or 1)
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(MOST, found or 1, quota(QUOTA)))
+
+
+def quota(path: Path) -> int:
+    """Whole cores that the control group's file ``path`` grants; ``MOST`` where it sets no
+    limit."""
+    try:
+        time, period = path.read_text().split()
+        return max(1, int(time) // int(period))
+    except (OSError, ValueError, ZeroDivisionError):
+        return MOST
+
+
+def split(items: int, jobs: int | None = None, threads: int | None = None) -> tuple[int, int]:
+    """Jobs at a time and threads of each, so that together they take the cores there are.
+
+    Args:
+        items: how many there are to do; few are done one after the other, with all the threads.
+        jobs: as many as the caller says, None for a choice.
+        threads: of each job, None for a choice.
+    """
+    if jobs is None:
+        jobs = max(1, min(cores() // (threads or 1), items // ENOUGH))
+    jobs = max(1, min(jobs, items))
+    return jobs, threads or max(1, cores() // jobs)
+
+
+def use_threads(threads: int) -> None:
+    """Let everything that this process does from now on take so many threads."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when it is imported
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def share(task: Callable[[Piece], Result], pieces: Sequence[Piece], threads: int) -> list[Result]:
@@ -37,42 +75,3 @@ def share(task: Callable[[Piece], Result], pieces: Sequence[Piece], threads: int
         return [task(piece) for piece in pieces]
     with ThreadPoolExecutor(min(threads, len(pieces))) as pool:
         return list(pool.map(task, pieces))
-
-
-def spread(
-    task: Callable[[Piece], Result], pieces: Sequence[Piece], workers: int, *, in_order: bool
-) -> Iterator[tuple[Piece, Result]]:
-    """Each piece with what ``task`` makes of it; in this process if one worker is enough.
-
-    Args:
-        task: a picklable function.
-        in_order: yield in the order of the pieces, not as they are ready.
-
-    What the task raises is raised here, and pieces that had not begun are dropped.
-    """
-    if workers <= 1 or len(pieces) <= 1:
-        for piece in pieces:
-            yield piece, task(piece)
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-
-    count = min(workers, len(pieces))
-    with ProcessPoolExecutor(
-        count,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_limit_threads,
-        initargs=(max(1, cores() // count),),
-    ) as pool:
-        futures = {pool.submit(task, piece): piece for piece in pieces}
-        try:
-            for future in futures if in_order else as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _limit_threads(threads: int) -> None:
-    """Before torch is imported, which many pieces of work never do."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)

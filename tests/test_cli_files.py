@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from test_cli import LACONIC, code_of, message_of, run
 
-from laconic.cli.batch import WorkProgress
+from laconic.cli.progress import WorkProgress
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from pictures import scene
 from PIL import Image as Pillow
 
 from laconic.cli.main import cli
+from laconic.codec.engines import Processes
 from laconic.codec.evaluate import Config, evaluate, psnr
+from laconic.codec.evaluate.baselines import tables
 from laconic.codec.evaluate.subject import parse_spec
 from laconic.formats.errors import LaconicError, ParameterError
 
@@ -143,7 +145,7 @@ def test_several_jobs_give_the_same_numbers_in_the_same_order(photos: Path, tmp_
     config = Config((str(photos),), ("jpeg:30,60", "webp:40"))
 
     alone = evaluate(config, tmp_path / "one")
-    together = evaluate(config, tmp_path / "two", jobs=2)
+    together = evaluate(config, tmp_path / "two", engine=Processes(2, 1))
 
     keys = ("codec", "item", "quality", "bytes", "psnr")
     assert [[r[k] for k in keys] for r in alone.rows] == [
@@ -273,3 +275,16 @@ def test_equal_files_of_different_names_are_different_items(tmp_path: Path) -> N
         assert result.return_value == 0, result.output
         assert [m["item"] for m in measurements(tmp_path / "run")] == ["a.png", "b.png"]
         assert len(list((tmp_path / "run" / "streams").rglob("*.jpg"))) == 2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"a,b\n" + b"1,x\n2,yy\n" * 50, b"a,b\n1\n", b"a,b\n1,2", b"a\r\n,\r\n", b"\n\n", b"x", b""],
+    ids=["columns", "ragged", "no end", "one column", "empty lines", "one cell", "nothing"],
+)
+def test_openzl_gives_every_table_back(data: bytes) -> None:
+    pytest.importorskip("openzl", reason="needs openzl: laconic[eval]")
+
+    coded = tables.openzl_compress(data)
+
+    assert tables.openzl_decompress(coded) == data

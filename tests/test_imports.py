@@ -164,13 +164,15 @@ def test_worker_processes_share_the_threads_of_their_caller(tmp_path: Path) -> N
     script = tmp_path / "script.py"
     script.write_text("""
 import os
-from laconic.codec.workers import cores, spread
+from laconic.codec.engines import choose, spread
+from laconic.codec.workers import cores, split
 
 def threads(_):
     return cores()
 
 if __name__ == "__main__":
-    print(cores(), *(found for _, found in spread(threads, [1, 2], 2, in_order=True)))
+    engine = choose("local", *split(2, 2), None)
+    print(cores(), *(found for _, found in spread(threads, [1, 2], engine, lost=print)))
 """)
 
     for said, expected in (("4", "4 2 2"), ("1", "1 1 1")):

@@ -50,7 +50,10 @@ class SemantiCodec(Codec):
     decode_options = AudioDecodeOptions
     points = (0, 8, 17, 33, 50, 67, 100)
     recipes: ClassVar[Recipes] = {
-        **{f"audio-{stage}": ("minutes", "batch", "threads", "init", "size") for stage in STAGES},
+        **{
+            f"audio-{stage}": ("minutes", "batch", "threads", "init", "size", "device")
+            for stage in STAGES
+        },
         "audio-prior": ("minutes", "init"),
     }
     default_model: ClassVar[str] = "semanticodec-small-3"

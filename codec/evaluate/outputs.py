@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from laconic.codec import places
 from laconic.codec.evaluate import report, tables
 from laconic.codec.evaluate.metrics import METRICS
 from laconic.codec.evaluate.results import (
@@ -22,7 +23,7 @@ from laconic.codec.evaluate.results import (
     to_csv,
     to_json,
 )
-from laconic.codec.evaluate.runner import Run
+from laconic.codec.evaluate.runner import INPUTS, Run
 from laconic.codec.evaluate.subject import find_items
 from laconic.codec.media import of
 from laconic.codec.options import need
@@ -181,7 +182,8 @@ def write_outputs(
     panels = [draw(everything, rate, [m], "svg", log=log, max_rate=top, size=NARROW) for m in shown]
     texts |= plots
     names = set(complete)
-    items = [i for i in find_items(run.config.inputs, run.media) if i.name in names]
+    inputs = [places.near(name, out / INPUTS) for name in run.config.inputs]
+    items = [i for i in find_items(inputs, run.media) if i.name in names]
     texts["report.html"] = report.render(
         run, items, out, title=title, plots=panels,
         deltas=deltas, means=means, gallery=gallery,

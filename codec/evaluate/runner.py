@@ -17,11 +17,14 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from laconic.codec import places
+from laconic.codec.engines import Engine, Here, spread
 from laconic.codec.evaluate import metrics as metric_table
 from laconic.codec.evaluate.metrics import Metric
 from laconic.codec.evaluate.subject import (
@@ -33,8 +36,8 @@ from laconic.codec.evaluate.subject import (
     find_subject,
     parse_spec,
 )
+from laconic.codec.manifest import Lines, read_lines
 from laconic.codec.media import named, of
-from laconic.codec.workers import spread
 from laconic.formats.atomic import atomic_write
 from laconic.formats.container import Media
 from laconic.formats.errors import FormatError, LaconicError, ParameterError
@@ -48,13 +51,12 @@ def measure(
     item: Item,
     quality: float | None,
     metrics: Sequence[Metric],
-    stream: Path | None = None,
-) -> Row:
-    """Encode, write to ``stream`` if given, decode, compare.
+) -> tuple[Row, bytes]:
+    """Encode, decode, compare.
 
     Returns:
         {"codec", "item", "quality", "bytes", rates, metrics (None where not defined),
-        "encode_s", "decode_s", "memory_mib", "peak_mib"}.
+        "encode_s", "decode_s", "memory_mib", "peak_mib"}, and the bytes of the file.
     """
     _ = item.original  # is not timed
     _reset_peak()
@@ -62,14 +64,11 @@ def measure(
     start = time.perf_counter()
     data = subject.encode(item, quality)
     encode_s = time.perf_counter() - start
-    if stream is not None:
-        stream.parent.mkdir(parents=True, exist_ok=True)
-        stream.write_bytes(data)
     row: Row = {
         "codec": subject.label,
         "item": item.name,
         "quality": quality,
-        "bytes": len(data) if stream is None else stream.stat().st_size,
+        "bytes": len(data),
         "encode_s": encode_s,
     }
     try:
@@ -80,7 +79,7 @@ def measure(
         raise FormatError(f"{subject.label}: {error}") from error
     peak = _peak_mib()
     added = None if peak is None or before is None else peak - before
-    return {**row, **compared, "memory_mib": added, "peak_mib": peak}
+    return {**row, **compared, "memory_mib": added, "peak_mib": peak}, data
 
 
 def _reset_peak() -> None:
@@ -100,6 +99,7 @@ def _peak_mib() -> float | None:
 
 
 JOURNAL = "measurements.jsonl"
+INPUTS = "inputs"  # copies of what is at URLs
 VERSION = 1
 
 
@@ -108,7 +108,7 @@ class Config:
     """What a run measures; the same configuration gives the same numbers (times aside).
 
     Attributes:
-        inputs: files and folders.
+        inputs: files, folders, and URLs of either, which are copied into the run.
         codecs: specifications ``NAME[@VARIANT][:Q,...]``.
         metrics: names; empty for the medium's defaults.
         media: kind to take from mixed folders, or None.
@@ -178,11 +178,21 @@ class _Work:
     points: tuple[tuple[str, float | None, str], ...]  # key, quality, file below the folder
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """What became of a point: its row, or a sentence if it failed, and its file."""
+
+    key: str
+    row: Row | str
+    name: str = ""
+    data: bytes = b""
+
+
 def evaluate(
     config: Config,
     out: Path,
     *,
-    jobs: int = 1,
+    engine: Engine | None = None,
     progress: Callable[[int, int], None] | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Run:
@@ -190,13 +200,17 @@ def evaluate(
 
     A measurement that fails is reported in ``failures`` and tried again by the next call.
 
+    Args:
+        engine: where the measurements are taken (``codec.engines``); None is this process.
+
     Raises:
         ParameterError: no items, mixed media, unknown codec, variant or metric.
         UnsupportedError: a library that a codec or metric needs is missing.
         FormatError: ``out`` holds another run's journal that cannot be read.
     """
     media = None if config.media is None else named(config.media).kind
-    items = find_items(config.inputs, media, limits)
+    inputs = [places.bring(name, out / INPUTS) for name in config.inputs]
+    items = find_items(inputs, media, limits)
     media = items[0].media
     chosen = tuple(m.name for m in metric_table.choose(config.metrics, media))
     specs = [parse_spec(text) for text in config.codecs]
@@ -206,22 +220,23 @@ def evaluate(
         file.write(json.dumps(config.to_dict(), indent=1).encode() + b"\n")
     run = Run(config, media, list(chosen), {s.label: s.describe() for s in subjects.values()},
               [item.name for item in items])  # fmt: skip
-    done = _read_journal(out / JOURNAL)
-    work, order = _plan(items, subjects, chosen, done, run)
-    total, finished = len(order), sum(key in done for key in order)
-    if progress:
-        progress(finished, total)
-    with (out / JOURNAL).open("a", encoding="utf-8") as journal:
-        measure_unit = partial(_measure_all, streams=out / "streams")
-        for unit, results in spread(measure_unit, work, jobs, in_order=False):
-            for key, row in results:
+    with closing(Lines(out / JOURNAL)) as journal:
+        done = _read_journal(out / JOURNAL)
+        work, order = _plan(items, subjects, chosen, done, run)
+        total, finished = len(order), sum(key in done for key in order)
+        if progress:
+            progress(finished, total)
+        for unit, results in spread(_measure_all, work, engine or Here(), lost=_given_up):
+            for found in results:
                 finished += 1
-                if isinstance(row, str):
-                    run.failures.append((unit.item.name, unit.spec.label, row))
+                if isinstance(found.row, str):
+                    run.failures.append((unit.item.name, unit.spec.label, found.row))
                 else:
-                    done[key] = row
-                    journal.write(json.dumps({"key": key, **row}) + "\n")
-                    journal.flush()
+                    stream = out / "streams" / found.name
+                    stream.parent.mkdir(parents=True, exist_ok=True)
+                    stream.write_bytes(found.data)
+                    done[found.key] = found.row
+                    journal.add({"key": found.key, **found.row})
                 if progress:
                     progress(finished, total)
     run.rows = [done[key] for key in order if key in done]
@@ -290,39 +305,31 @@ def _ready_subject(spec: Spec) -> Subject:
     return subject
 
 
-def _measure_all(unit: _Work, streams: Path) -> list[tuple[str, Row | str]]:
-    """Rows, or a sentence for a point that failed; one failure does not stop the others."""
+def _measure_all(unit: _Work) -> list[_Measured]:
+    """What became of every point; one failure does not stop the others."""
     chosen = [metric_table.METRICS[name] for name in unit.metrics]
     fresh = Item(unit.item.path, unit.item.name, unit.item.media, unit.item.limits)
-    results: list[tuple[str, Row | str]] = []
+    results = []
     for key, quality, name in unit.points:
         try:
-            subject = _ready_subject(unit.spec)
-            results.append((key, measure(subject, fresh, quality, chosen, streams / name)))
+            row, data = measure(_ready_subject(unit.spec), fresh, quality, chosen)
+            results.append(_Measured(key, row, name, data))
         except LaconicError as error:
-            results.append((key, str(error)))
+            results.append(_Measured(key, str(error)))
         except Exception as error:  # a codec of somebody's own may raise anything
-            results.append((key, f"{type(error).__name__}: {error}"))
+            results.append(_Measured(key, f"{type(error).__name__}: {error}"))
     return results
+
+
+def _given_up(unit: _Work, sentence: str) -> list[_Measured]:
+    return [_Measured(key, sentence) for key, _, _ in unit.points]
 
 
 def _read_journal(path: Path) -> dict[str, Row]:
     """Finished measurements; a line that an interruption cut short is dropped."""
-    if not path.exists():
-        return {}
     rows = {}
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            entry = json.loads(line)
-            rows[entry.pop("key")] = entry
-        except (ValueError, KeyError, AttributeError) as error:
-            if number < len(lines):
-                raise FormatError(
-                    f"line {number} of {path} is damaged: delete that line"
-                ) from error
-    if lines and len(rows) < len(lines):
-        kept = [json.dumps({"key": k, **r}) for k, r in rows.items()]
-        with atomic_write(path, overwrite=True) as file:
-            file.write("".join(x + "\n" for x in kept).encode())
+    for number, entry in enumerate(read_lines(path), 1):
+        if "key" not in entry:
+            raise FormatError(f"line {number} of {path} is damaged: delete that line")
+        rows[entry.pop("key")] = entry
     return rows

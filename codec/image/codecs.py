@@ -34,7 +34,8 @@ class MlicCodec(PictureCodec):
     layered = True
     points = (5, 20, 35, 50, 65, 80, 95)
     recipes: ClassVar[Recipes] = dict.fromkeys(
-        ("mlic-small", "mlic-base", "mlic-visual"), ("minutes", "batch", "threads", "init")
+        ("mlic-small", "mlic-base", "mlic-visual"),
+        ("minutes", "batch", "threads", "init", "device"),
     )
 
     def load(self, name_or_id: str | None) -> LoadedModel:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from laconic.codec import devices
 from laconic.codec.train.running import (
     BudgetTrainer,
     Muon,
@@ -55,7 +56,7 @@ class AudioTrainer(BudgetTrainer):
 
     def __init__(self, recipe: AudioRecipe, data: list[Path], out: Path, model: nn.Module) -> None:
         self.recipe, self.out, self.minutes = recipe, out, recipe.minutes
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = devices.device()
         torch.manual_seed(recipe.seed)
         self.clips, self.held_out = load_sounds(data)
         self.crops = SoundCrops(self.clips, recipe.seed)

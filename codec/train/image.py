@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from laconic.codec import models
+from laconic.codec import devices, models
 from laconic.codec.image.config import CONFIGS, MlicConfig
 from laconic.codec.image.export import read_mlic
 from laconic.codec.image.layers import Block
@@ -114,11 +114,9 @@ class Trainer(BudgetTrainer):
         self.minutes = recipe.minutes
         self.rank = int(os.environ.get("RANK", "0"))
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
+        self.device = devices.device(int(os.environ.get("LOCAL_RANK", "0")))
         if self.world > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-        self.device = torch.device(
-            f"cuda:{int(os.environ.get('LOCAL_RANK', '0'))}" if torch.cuda.is_available() else "cpu"
-        )
+            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
         torch.manual_seed(recipe.seed)
         train, held_out = load_pictures(data, recipe.crop)
         self.crops = Crops(train, recipe.crop, recipe.seed + 1000 * self.rank)

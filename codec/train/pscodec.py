@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from laconic.codec import devices
 from laconic.codec.audio.pscodec.config import HOP, PromptConfig
 from laconic.codec.audio.pscodec.losses import (
     Discriminator,
@@ -67,7 +68,7 @@ class Trainer(BudgetTrainer):
     ) -> None:
         self.recipe, self.config, self.out = recipe, config, out
         self.minutes = recipe.minutes
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = devices.device()
         torch.manual_seed(recipe.seed)
         crop, prompt = recipe.columns * HOP, recipe.prompt_columns * HOP
         train, held_out = load_speech(data, crop)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from laconic.codec import devices
 from laconic.codec.video.film import LATENT, Film
 from laconic.codec.video.plan import Plan
 from laconic.codec.video.planning import count_latents
@@ -32,7 +33,7 @@ class Decoder:
 
     def __init__(self, plan: Plan, coded: Coded, symbols_check: int) -> None:
         self.plan, self.coded, self.symbols_check = plan, coded, symbols_check
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = devices.device()
         self.film = Film(plan)
         with torch.no_grad():
             for name, p in self.film.sent().items():

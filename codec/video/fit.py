@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
 
+from laconic.codec import devices
 from laconic.codec.video.film import LATENT, Film
 from laconic.codec.video.losses import LOSSES, Adan, FrameDescent, arrays_of, load_arrays, squared
 from laconic.codec.video.plan import Plan
@@ -75,7 +76,7 @@ class Fit:
         self.pixels = count * rows * columns
         self.aim = Aim.of(settings, self.pixels)
         self.plan = plan or plan_network(settings.network, self.aim, count, rows, columns)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = devices.device()
         self.frames = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
         self.generator = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng():

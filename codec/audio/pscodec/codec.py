@@ -36,7 +36,7 @@ class PromptCodec(SemantiCodec):
     codec_id = 8
     default_model = "pscodec-base"
     recipes: ClassVar[Recipes] = {
-        "pscodec": ("minutes", "batch", "threads", "init", "config", "full", "steps")
+        "pscodec": ("minutes", "batch", "threads", "init", "config", "full", "steps", "device")
     }
 
     def prepare(self, model: LoadedModel, source: AudioSource) -> tuple[LoadedModel, list[Chunk]]:

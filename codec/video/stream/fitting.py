@@ -11,7 +11,6 @@ import contextlib
 import math
 import multiprocessing
 import multiprocessing.connection
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from laconic.codec.base import Progress, Status
 from laconic.codec.video.stream.work import Fitted, Span, Stopper, Work, interrupts_kept
+from laconic.codec.workers import cores
 from laconic.formats.errors import DesyncError, FormatError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.video import VideoHeader
@@ -229,7 +229,7 @@ def fit_at_once(task: Task, source: FrameSource | PlaneSource, jobs: int) -> dic
     early: dict[int, Fitted] = {}
     waiting = [n for n in range(len(task.spans)) if n not in work.done]
     context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, cores() // jobs)
     running: dict[Any, tuple[int, Any]] = {}
     told, saved = False, time.monotonic()
     try:
