@@ -26,7 +26,8 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.sound_track import Sound
 from laconic.formats.timing import Timing
 from laconic.formats.video import VideoHeader
-from laconic.formats.video_reader import Film, FilmArray, FilmFile
+from laconic.formats.video_pictures import FilmArray, FilmPictures
+from laconic.formats.video_reader import Film, FilmFile
 
 if TYPE_CHECKING:
     from laconic.codec.evaluate.subject import Item
@@ -117,7 +118,18 @@ class VideoMedium(Medium):
             raise ParameterError(
                 f"{type(value).__name__} is no video: leave the codec out, or choose one for it"
             )
-        return FilmFile(source.file())
+        if isinstance(value, Path) and self.folder(value):
+            return FilmPictures(value, limits)
+        animated = source.head.startswith(b"RIFF") and source.head[8:12] == b"WEBP"
+        return FilmPictures(source.file(), limits) if animated else FilmFile(source.file())
+
+    def folder(self, path: Path) -> bool:
+        """Pictures and no films lie in it."""
+        return (
+            path.is_dir()
+            and bool(FilmPictures.paths(path))
+            and not any(p.suffix.lower() in self.suffixes for p in path.rglob("*"))
+        )
 
     def facts(self, reader: ContainerReader, limits: Limits) -> dict[str, Any]:
         film = VideoHeader.unpack(reader.header.media_header, reader.chunks, limits)

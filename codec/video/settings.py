@@ -19,6 +19,7 @@ from laconic.codec.video.plan import FITTED
 from laconic.formats.errors import ParameterError
 
 DEFAULT_QUALITY = 50.0
+PATIENCE = 600.0  # seconds of a preset that nobody asked for
 SEARCHES = ("fast", "medium")  # presets of "motion"
 PRESETS = {"fast": 1000, "medium": 5000, "slow": 25000}
 
@@ -136,11 +137,40 @@ class Aim:
         return cls(bpp, 0.7 * error / bpp, settings.target_bytes)
 
 
+# Seconds of one slow core for a megapixel: of film at quality 50, and of one step of a fit.
+MOTION_SECONDS = {"fast": 1.7, "medium": 9.0}
+STEP_SECONDS = {"grids": 0.75, "hnerv": 0.75, "hnerv-boost": 1.9}
+PASSES_EXPECTED = 4  # of "motion" towards a target
+
+
+def expected_seconds(settings: FitSettings, pixels: int, frames: int, chunks: int) -> float:
+    """How long a film takes on one slow core, within a factor of about two.
+
+    Args:
+        settings: without a quality there is a target.
+        pixels: of a frame.
+        frames, chunks: of the film.
+    """
+    if settings.network != "motion":
+        return PRESETS[settings.preset] * chunks * STEP_SECONDS[settings.network] * pixels / 1e6
+    seconds = MOTION_SECONDS[settings.preset] * pixels * frames / 1e6
+    if settings.quality is None:
+        return PASSES_EXPECTED * seconds
+    return float(seconds * 2 ** ((settings.quality - DEFAULT_QUALITY) / 25))
+
+
 @dataclass(frozen=True)
 class VideoOptions(EncodeSettings):
     """Options of every video encoder."""
 
-    preset: str = option("medium", "How long a video is fitted.", choices=tuple(PRESETS))
+    preset: str | None = option(
+        None, "How long a video is fitted.", choices=tuple(PRESETS),
+        shown="medium, or fast where that takes more than ten minutes",
+    )  # fmt: skip
+    fps: float | None = option(
+        None, "Of a folder of pictures: how many are shown a second.", low=0.01, high=1000,
+        unit="frames", shown="as its timestamps.txt says, or 25",
+    )  # fmt: skip
     chunk: int | None = option(
         None, "Frames that are fitted together.", unit="frames", low=1,
         shown="by scenes and memory",

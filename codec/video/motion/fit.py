@@ -40,10 +40,11 @@ from laconic.codec.video.settings import DEFAULT_QUALITY, FitSettings
 from laconic.formats.errors import ParameterError
 
 Planes = Sequence[NDArray[np.uint16]]
-# rounds, intra kept, merge kept, halves, sines, references, stop at skip, next order
+# rounds, intra kept, merge kept, halves, sines, references; and where a leaf without residual loses
+# less than so many bits are worth: no search, no intra prediction, no parts
 EFFORTS = {
-    "fast": (1, 2, 2, 1, 1, 2, 1),
-    "medium": (2, 3, 3, 2, 2, 2, 0),
+    "fast": (1, 2, 2, 1, 1, 2, 10**6, 10**6, 10**6),
+    "medium": (2, 3, 3, 2, 2, 2, -1, -1, -1),
 }
 GAP = 16
 
