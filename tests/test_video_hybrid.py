@@ -213,6 +213,41 @@ def test_quality_buys_a_better_picture() -> None:
     assert errors[0] > errors[1] > errors[2]
 
 
+def test_the_highest_quality_brings_luma_back_exactly() -> None:
+    made = clip(9, 40, 48, Sampling(1, 1))
+    rng = np.random.default_rng(3)
+    for planes in made.frames:
+        planes[0][:] = np.clip(planes[0] + rng.integers(-9, 10, planes[0].shape), 0, 255)
+
+    decoder = read(fitted(made, quality=100), made)
+
+    for n, planes in enumerate(made.frames):
+        shown = decoder.planes(n)
+        assert np.array_equal(planes[0], shown[0])
+        for a, b in zip(planes[1:], shown[1:], strict=True):
+            assert np.abs(a.astype(int) - b).max() <= 1
+
+
+def test_fast_follows_what_moves_in_a_corner_of_a_still_picture() -> None:
+    """At a low rate the whole of a large block costs little without a residual, its corner much."""
+    rng = np.random.default_rng(5)
+    texture = np.kron(rng.integers(60, 200, (16, 16)), np.ones((4, 4))).astype(np.uint16)
+    frames = []
+    for n in range(5):
+        luma = np.full((64, 128), 120, np.uint16)
+        luma[20:44, 12 + 3 * n : 36 + 3 * n] = texture[:24, :24]
+        frames.append([luma, *[np.full((32, 64), 128, np.uint16)] * 2])
+    made = Clip(frames, Sampling(1, 1, full=False, matrix=5))
+
+    decoder = read(fitted(made, quality=20), made)
+
+    for n in range(1, 5):
+        face = np.s_[20:44, 12 + 3 * n : 36 + 3 * n]
+        lost = frames[n][0][face].astype(float) - decoder.planes(n)[0][face]
+        first = frames[0][0][20:44, 12:36].astype(float) - decoder.planes(0)[0][20:44, 12:36]
+        assert np.square(lost).mean() < 2 * np.square(first).mean()
+
+
 def test_prefixes_are_refused_or_differ() -> None:
     made = clip(3, 48, 64, Sampling(1, 1))
     payload = fitted(made, quality=70)

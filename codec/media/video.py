@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -224,23 +225,31 @@ class VideoMedium(Medium):
         decoded: Iterator[NDArray[np.uint8]] = iter(decode())
         values: dict[str, list[float | None]] = {m.name: [] for m in metrics}
         decode_s, count, exact = 0.0, 0, True
-        for original in video.read_frames(item.path, item.limits):
-            start = time.perf_counter()
-            frame = next(decoded, None)
-            decode_s += time.perf_counter() - start
-            if frame is None:
-                raise FormatError(f"the codec decoded {count} frames; the source has more")
-            count += 1
-            reference = video.frame_to_rgb(original, clip)
-            exact = exact and np.array_equal(reference, frame)
-            for metric in metrics:
-                values[metric.name].append(metric.of(reference, frame, 8))
-        if next(decoded, None) is not None:
-            raise FormatError(f"the codec decoded more than the {count} frames of the source")
-        if count == 0:
-            raise FormatError("the video has no frames")
+        with ExitStack() as stack:
+            watching = {m.name: stack.enter_context(m.compute()) for m in metrics if m.whole}
+            for original in video.read_frames(item.path, item.limits):
+                start = time.perf_counter()
+                frame = next(decoded, None)
+                decode_s += time.perf_counter() - start
+                if frame is None:
+                    raise FormatError(f"the codec decoded {count} frames; the source has more")
+                count += 1
+                reference = video.frame_to_rgb(original, clip)
+                exact = exact and np.array_equal(reference, frame)
+                for metric in metrics:
+                    if metric.whole:
+                        watching[metric.name].add(reference, frame)
+                    else:
+                        values[metric.name].append(metric.of(reference, frame, 8))
+            if next(decoded, None) is not None:
+                raise FormatError(f"the codec decoded more than the {count} frames of the source")
+            if count == 0:
+                raise FormatError("the video has no frames")
+            for name, watcher in watching.items():
+                with suppress(ParameterError):
+                    values[name] = [watcher.score()]
         means = {
-            name: None if any(v is None for v in found) else float(np.mean(found))  # type: ignore[arg-type]
+            name: None if not found or None in found else float(np.mean(found))  # type: ignore[arg-type]
             for name, found in values.items()
         }
         return {

@@ -138,7 +138,7 @@ class Aim:
 
 
 # Seconds of one slow core for a megapixel: of film at quality 50, and of one step of a fit.
-MOTION_SECONDS = {"fast": 1.7, "medium": 9.0}
+MOTION_SECONDS = {"fast": 2.9, "medium": 8.1}
 STEP_SECONDS = {"grids": 0.75, "hnerv": 0.75, "hnerv-boost": 1.9}
 PASSES_EXPECTED = 4  # of "motion" towards a target
 

@@ -67,7 +67,6 @@ from laconic.codec.video.motion.trial import (
     MERGE_KEPT,
     MISSED,
     NEXT,
-    STOP_INTRA,
     STOP_PARTS,
     STOP_SEARCH,
     fill,
@@ -194,9 +193,9 @@ def settled(e: Any, depth: int, x: int, y: int, w: int, h: int, bits: int) -> bo
     """Whether a leaf was kept without a residual and loses little everywhere.
 
     Little is a squared error that ``bits`` bits are worth, in each block of 8 x 8: what moves in a
-    corner of a large block is not outvoted by the rest.
+    corner of a large block is not outvoted by the rest. Nothing is little where ``bits`` is -1.
     """
-    if e.kept_info[depth, 0, 0, SKIP] != 1:
+    if e.kept_info[depth, 0, 0, SKIP] != 1 or bits < 0:
         return False
     most = e.lam[0] * 256 * bits
     shown = e.kept[depth, 1]
@@ -283,7 +282,7 @@ def leaf(
         if not settled(e, depth, x, y, w, h, int(par[STOP_SEARCH])):
             best = search_leaf(e, chance, store, x, y, lw, lh, chroma, best, depth, own,
                                float(inter_bits + searched), top, wk)  # fmt: skip
-        if settled(e, depth, x, y, w, h, int(par[STOP_INTRA])):
+        if e.kept_info[depth, 0, 0, SKIP] == 1 and par[STOP_SEARCH] >= 0:
             keep(e, depth, x, y, w, h, 1)
             return best
     if forced != INTER and max(lw, lh) < 6:

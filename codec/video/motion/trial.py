@@ -56,8 +56,9 @@ from laconic.codec.video.motion.transform import COSINE, PLAIN, SINE, STEPS, for
 MISSED = 1e30
 # Places in Encoder.par.
 EFFORT = PARAMETERS
-(ROUNDS, INTRA_KEPT, MERGE_KEPT, HALVES, SINES, REFS, STOP_SEARCH, STOP_INTRA, STOP_PARTS,
- NEXT) = range(EFFORT, EFFORT + 10)  # fmt: skip
+(ROUNDS, INTRA_KEPT, MERGE_KEPT, HALVES, SINES, REFS, STOP_SEARCH, STOP_PARTS, NEXT) = range(
+    EFFORT, EFFORT + 9
+)
 
 
 class Encoder(NamedTuple):
