@@ -33,13 +33,15 @@ from laconic.formats.video import STAMPS, VideoHeader
 from laconic.formats.video_planes import Planes, Sampling, from_rgb
 from laconic.formats.video_reader import THUMB, Scan, changes
 
+MICRO = Fraction(1, 10**6)  # seconds
+
 
 class _Pictures:
     """A film of pictures that are at hand one by one, shown at a constant rate or as ``times``
     says."""
 
     rate = Fraction(25)
-    times: tuple[tuple[int, ...], tuple[int, ...]] | None = None  # stamps, durations: milliseconds
+    times: tuple[tuple[int, ...], tuple[int, ...]] | None = None  # stamps and durations in MICRO
 
     def pictures(self) -> Iterator[NDArray[np.uint8]]:
         """Samples ``[H, W, 1 or 3]`` of each."""
@@ -73,7 +75,7 @@ class _Pictures:
         self._gray = gray
         timing = Timing(1 / self.rate, tuple(range(len(thumbs))), (1,) * len(thumbs))
         if self.times is not None and len(self.times[0]) == len(thumbs):
-            timing = Timing(Fraction(1, 1000), *self.times)
+            timing = Timing(MICRO, *self.times)
         header = VideoHeader(shape[1], shape[0], timing, gray=gray)
         return Scan(header, changes(thumbs), self.losses(), Sampling(gray=gray))
 
@@ -143,7 +145,7 @@ class FilmPictures(_Pictures):
             with self._opened() as animation:
                 for frame in Frames(animation):
                     frame.load()  # which finds out how long it is shown
-                    lasting.append(int(frame.info.get("duration", 40)) or 100)
+                    lasting.append(1000 * (int(frame.info.get("duration", 0)) or 100))
             self.times = (0, *accumulate(lasting[:-1])), tuple(lasting)
         elif (self._folder / STAMPS).is_file():
             self.times = _listed((self._folder / STAMPS).read_text(errors="replace"))
@@ -194,13 +196,15 @@ _PARTS = re.compile(r"(\d+)").split
 def _listed(text: str) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Stamps and durations of a list of milliseconds; None for one that is none."""
     try:
-        stamps = [round(float(line)) for line in text.splitlines() if not line.startswith("#")]
+        stamps = [
+            round(1000 * float(line)) for line in text.splitlines() if not line.startswith("#")
+        ]
     except (ValueError, OverflowError):
         return None
     steps = [b - a for a, b in pairwise(stamps)]
     if not stamps or min(steps, default=1) < 1 or stamps[0] < 0:
         return None
-    return tuple(stamps), (*steps, steps[-1] if steps else 40)
+    return tuple(stamps), (*steps, steps[-1] if steps else 40_000)
 
 
 def _shrink(frame: NDArray[np.uint8]) -> NDArray[Any]:

@@ -86,7 +86,9 @@ class Recipe:
         quantise_from: share of the steps after which codes are rounded and rate is paid.
         weights_from: share of the steps after which weights too are rounded and paid, if later:
             weights that start at zero never grow when they cost from the beginning.
-        levels: steps that span eight deviations of a tensor when quantisation starts.
+        levels: steps that span eight deviations of a tensor when quantisation starts: 256 are
+            the 8 bits of the published fits, from which steps drift to the bits aimed at.
+        power: how the loss falls with the squared error: 1 like it, 0.5 like its root.
         batch: frames a step, until then.
     """
 
@@ -95,13 +97,14 @@ class Recipe:
     rate: float = 3e-3
     quantise_from: float = 0.5
     weights_from: float = 0.0
-    levels: float = 24.0
+    levels: float = 256.0
+    power: float = 1.0
     batch: int = 1
 
 
 RECIPES = {
     "hnerv": Recipe(optimiser="adam", rate=1e-3),
-    "hnerv-boost": Recipe(loss="boosted"),
+    "hnerv-boost": Recipe(loss="boosted", power=0.5),
     "grids": Recipe(rate=3e-3, quantise_from=0.0, weights_from=0.5, levels=16.0),
 }
 
