@@ -192,7 +192,7 @@ def test_the_time_is_said_before_work_begins_and_long_films_are_encoded_fast() -
         r"preset fast takes about \d minutes on a slow core, where medium would take \d\d minutes",
         said[0],
     )
-    assert said[1:] == ["preset medium takes about 13 minutes on a slow core"]
+    assert said[1:] == ["preset medium takes about 32 minutes on a slow core"]
 
 
 def test_estimates_grow_with_the_work() -> None:
