@@ -135,7 +135,7 @@ class Quantiser(nn.Module):
     @torch.no_grad()
     def widen(self, octaves: float) -> None:
         """Make all steps wider, or finer."""
-        self.log_steps += octaves
+        self.log_steps.add_(octaves)
 
     @torch.no_grad()
     def integers(self, film: Film, places: Mapping[str, int] | None = None) -> Coded:

@@ -42,7 +42,7 @@ def within(
     """
 
     def places(number: int) -> dict[str, int]:
-        found = {}
+        found: dict[str, int] = {}
         for n, keys in enumerate(groups):
             own = min(number if n == 0 else max(number, 0), PLACES * len(keys))
             each, rest = divmod(own, len(keys))
