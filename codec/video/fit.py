@@ -46,6 +46,7 @@ LATENT_SHARE = 0.8  # of the target, when a pyramid starts
 TRAVEL, FURTHEST_MOVE = 6.0, 0.1  # steps that latents move in all updates together, in one
 MARGIN = 0.95  # share of the target that the estimate is steered to
 DRIFT, FURTHEST_DRIFT = 0.6, 0.25  # share of the steps, octaves of one correction
+DRIFT_CALIBRATIONS, DRIFT_MARGIN = 100, 0.99  # weights know their steps: none may change at the end
 
 
 class Fit:
@@ -230,7 +231,8 @@ class Fit:
             return
         target = self.aim.target_bytes
         if target is not None:
-            if self.step % max(STEER_EVERY, self.steps // CALIBRATIONS) < STEER_EVERY:
+            times = CALIBRATIONS if not self.drifts else DRIFT_CALIBRATIONS
+            if self.step % max(STEER_EVERY, self.steps // times) < STEER_EVERY:
                 self._calibrate()
             if not self.drifts:
                 ratio = self.calibration * self.bpp * self.pixels / 8 / (MARGIN * target)
@@ -248,7 +250,7 @@ class Fit:
         """
         self.begun = self.begun or bpp
         share = (self.step - self.switch) / (DRIFT * (self.steps - self.switch))
-        aimed = self.begun + min(share, 1.0) * (self.aim.bpp - self.begun)
+        aimed = self.begun + min(share, 1.0) * (DRIFT_MARGIN * self.aim.bpp - self.begun)
         excess = (self.calibration * bpp - aimed) * self.pixels / self.sent
         self.quantiser.widen(min(max(0.5 * excess, -FURTHEST_DRIFT), FURTHEST_DRIFT))
 
