@@ -407,7 +407,7 @@ class Fit:
         fit.correction = float(state["correction"])
         fit.calibration = float(state["calibration"])
         fit.error, fit.bpp = float(state["error"]), float(state["bpp"])
-        fit.begun = float(state["begun"])
+        fit.begun = float(state.get("begun", 0.0))
         fit._order = [int(i) for i in state["order"]]
         fit.generator.set_state(torch.from_numpy(np.asarray(state["generator"])))
         with torch.no_grad():
