@@ -10,6 +10,7 @@ the raw stream without the encoder's own notes (SEI), ``file`` those of an MP4 o
 Points that were measured before are kept, so that a run which was cut goes on.
 
 PSNR-Y is the mean over frames; PSNR-YUV weighs Y, U and V by 6 : 1 : 1, the practice of JVET.
+MS-SSIM is of Y, VMAF that of libvmaf (``pip install laconic[eval]``).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import math
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ import numpy as np
 from kept import RESULTS, Journal, keep, table
 from numpy.typing import NDArray
 
-from laconic.codec.evaluate.metrics import bd_rate
+from laconic.codec.evaluate.metrics import Vmaf, bd_rate, decibels, ms_ssim_y, psnr
 from laconic.formats.errors import ParameterError
 
 Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
@@ -70,6 +71,12 @@ def _vp9(speed: int) -> Rival:
     return Rival("libvpx-vp9", options, "crf", (20, 30, 40, 50))
 
 
+def _as_is(rival: Rival) -> Rival:
+    """The encoder with the tuning it has by default, which is for the eye."""
+    options = {k: v.replace("tune=1:", "") for k, v in rival.options.items() if k != "tune"}
+    return replace(rival, options=options)
+
+
 RIVALS = {
     "x264 medium": _x264("medium"),
     "x264 veryslow": _x264("veryslow"),
@@ -78,6 +85,8 @@ RIVALS = {
     "VP9 1": _vp9(1),
     "SVT-AV1 8": _svt(8),
     "SVT-AV1 4": _svt(4),
+    "x264 medium, default tuning": _as_is(_x264("medium")),
+    "x265 medium, default tuning": _as_is(_x265("medium")),
 }
 
 
@@ -110,17 +119,27 @@ def frame_of(planes: Planes, index: int, rate: Fraction) -> Any:
     return frame
 
 
-def quality(source: list[Planes], decoded: Iterator[Planes]) -> dict[str, float]:
-    """Means over frames of the PSNR of Y, and of Y, U and V as 6 : 1 : 1."""
-    luma, all_planes = [], []
-    for a, b in zip(source, decoded, strict=True):
-        found = []
-        for x, y in zip(a, b, strict=True):
-            error = float(np.square(x.astype(np.float64) - y).mean())
-            found.append(10 * math.log10(255**2 / error) if error else 99.0)
-        luma.append(found[0])
-        all_planes.append((6 * found[0] + found[1] + found[2]) / 8)
-    return {"psnr_y": float(np.mean(luma)), "psnr_yuv": float(np.mean(all_planes))}
+def quality(source: list[Planes], decoded: Iterator[Planes]) -> dict[str, float | None]:
+    """Means over frames, on the planes of the source: PSNR of Y, and of Y, U and V as 6 : 1 : 1;
+    MS-SSIM of Y in dB, None below 161 rows or columns; VMAF."""
+    luma, all_planes, structure = [], [], []
+    large = min(source[0][0].shape) > 160
+    with Vmaf() as vmaf:
+        for a, b in zip(source, decoded, strict=True):
+            shown = [y.astype(np.uint8) for y in b]
+            found = []
+            for x, y in zip(a, shown, strict=True):
+                value = psnr(x, y)
+                found.append(value if math.isfinite(value) else 99.0)
+            luma.append(found[0])
+            all_planes.append((6 * found[0] + found[1] + found[2]) / 8)
+            structure += [ms_ssim_y(a[0], shown[0])] if large else []
+            vmaf.add(a[0], shown[0])
+        return {
+            "psnr_y": float(np.mean(luma)), "psnr_yuv": float(np.mean(all_planes)),
+            "ms_ssim_y": decibels(float(np.mean(structure))) if large else None,
+            "vmaf": vmaf.score(),
+        }  # fmt: skip
 
 
 def without_notes(packet: bytes, library: str) -> bytes:
@@ -198,15 +217,19 @@ def measure_ours(path: Path, source: list[Planes], name: str, value: int) -> dic
     }  # fmt: skip
 
 
+def _number(point: dict[str, Any], measure: str) -> str:
+    return f"{point[measure]:.2f}" if point.get(measure) is not None else "-"
+
+
 def points_table(points: list[dict[str, Any]]) -> str:
     """All points as Markdown."""
     rows = [
         f"{p['clip']} | {p['codec']} | {p['setting']} | {p['bytes']:,} | {p['file']:,}"
-        f" | {p['psnr_y']:.2f} | {p['psnr_yuv']:.2f} | {p['encode_fps']:.1f}"
-        f" | {p['decode_fps']:.0f}"
+        f" | {p['psnr_y']:.2f} | {p['psnr_yuv']:.2f} | {_number(p, 'ms_ssim_y')}"
+        f" | {_number(p, 'vmaf')} | {p['encode_fps']:.1f} | {p['decode_fps']:.0f}"
         for p in sorted(points, key=lambda p: (p["clip"], p["codec"], p["bytes"]))
     ]
-    head = "clip | codec | setting | bytes | of the file | PSNR-Y | PSNR-YUV"
+    head = "clip | codec | setting | bytes | of the file | PSNR-Y | PSNR-YUV | MS-SSIM-Y dB | VMAF"
     return table(head + " | encode fps | decode fps", rows, texts=2)
 
 
@@ -214,9 +237,12 @@ def delta(points: list[dict[str, Any]], clip: str, ours: str, theirs: str, measu
           size: str = "bytes") -> float | None:  # fmt: skip
     """BD-rate of a codec against another on a clip; None where a curve is missing."""
     curves = [
-        [(p[size], p[measure]) for p in points if p["clip"] == clip and p["codec"] == name]
+        [
+            (p[size], p[measure]) for p in points
+            if p["clip"] == clip and p["codec"] == name and p.get(measure) is not None
+        ]
         for name in (theirs, ours)
-    ]
+    ]  # fmt: skip
     try:
         return bd_rate(curves[0], curves[1]).value if min(map(len, curves)) > 1 else None
     except ParameterError:
@@ -224,13 +250,17 @@ def delta(points: list[dict[str, Any]], clip: str, ours: str, theirs: str, measu
 
 
 def deltas_table(points: list[dict[str, Any]]) -> str:
-    """BD-rates of ours against the others: at equal PSNR-Y, and at equal PSNR-YUV and as files."""
+    """BD-rates of ours against the others: at equal PSNR-Y, by clips and in the mean, and at other
+    measures and as files in the mean."""
     rows = []
     clips = sorted({p["clip"] for p in points})
     for ours in (name for name in OURS if any(p["codec"] == name for p in points)):
         for theirs in (*RIVALS, *(name for name in OURS if name != ours)):
             cells = []
-            for measure, size in (("psnr_y", "bytes"), ("psnr_yuv", "bytes"), ("psnr_y", "file")):
+            for measure, size in (
+                ("psnr_y", "bytes"), ("psnr_yuv", "bytes"), ("ms_ssim_y", "bytes"),
+                ("vmaf", "bytes"), ("psnr_y", "file"),
+            ):  # fmt: skip
                 found = [delta(points, clip, ours, theirs, measure, size) for clip in clips]
                 known = [value for value in found if value is not None]
                 if size == "bytes" and measure == "psnr_y":
@@ -238,7 +268,11 @@ def deltas_table(points: list[dict[str, Any]]) -> str:
                 cells.append(f"{np.mean(known):+.1f}" if known else "-")
             if set(cells) != {"-"}:
                 rows.append(f"{ours} | {theirs} | " + " | ".join(cells))
-    head = "codec | against | " + " | ".join(clips) + " | mean, PSNR-Y | PSNR-YUV | files"
+    head = (
+        "codec | against | "
+        + " | ".join(clips)
+        + " | mean, PSNR-Y | PSNR-YUV | MS-SSIM-Y | VMAF | files"
+    )
     return table(head, rows, texts=2)
 
 

@@ -81,7 +81,8 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     INPUTS are files, folders, URLs of either (s3://, gs://, ...) or '-' for stdin; what they hold
     decides the codec. Videos are fitted for minutes to hours: progress is kept in OUTPUT.work, the
     same command goes on from there, and Ctrl-C writes the best stream so far. A folder of equal
-    gray pictures is one table with --codec records.
+    gray pictures is one table with --codec records, and a folder of numbered pictures one video
+    with --codec motion.
     """
     from laconic.codec import media, registry
     from laconic.codec.base import RATES
@@ -93,10 +94,12 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
     _check_raw(options)
     codec = options["codec"]
     medium = None if codec is None else media.of(registry.get(codec.partition(":")[0]).media)
-    if medium is not None and medium.folders:
-        files = [batch.Found(name, Path(Path(name).name)) for name in inputs]
-    else:
-        files = list(batch.expand(inputs, {s for m in media.MEDIA for s in m.suffixes}))
+    files: list[batch.Found] = []
+    for name in inputs:
+        if medium is not None and medium.folder(Path(name)):
+            files.append(batch.Found(name, Path(Path(name).name)))
+        else:
+            files += batch.expand([name], {s for m in media.MEDIA for s in m.suffixes})
     several = len(files) > 1
     show = wants_progress(options["progress"])
     passed = {**options, "show_progress": show and not several, "alone": not several}

@@ -33,7 +33,7 @@ from laconic.formats.errors import LaconicError, ParameterError
 from laconic.formats.image import Image
 from laconic.formats.records import Records, from_array
 from laconic.formats.table import Table
-from laconic.formats.video_reader import FilmArray
+from laconic.formats.video_pictures import FilmArray
 
 Run = Callable[[Sequence[str]], str]
 
@@ -148,7 +148,7 @@ def plain(medium: Medium, value: Any) -> Any:
         return value.samples
     if hasattr(value, "scan"):
         return np.stack(list(value.frames()))
-    if medium.folders:  # records
+    if medium.part == "rows":
         records = medium.read(media.Source(value))
         return np.frombuffer(records.original(), np.uint8)
     return np.asarray(value)

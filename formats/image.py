@@ -93,7 +93,7 @@ def check_whole(image: Image, *, lossless: bool) -> None:
     if image.frames > 1:
         raise ParameterError(
             f"the file holds {image.frames} frames or pages, and a picture has one: encode"
-            f" animations as video, take pages apart, or {way}"
+            f" animations as video (--codec motion), take pages apart, or {way}"
         )
     if lossless and image.changes:
         raise ParameterError(f"lossless would not be exact: {image.changes[0]}; {way}")

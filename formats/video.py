@@ -29,6 +29,7 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.timing import Timing
 
 SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".mpg", ".ts", ".ivf"}
+STAMPS = "timestamps.txt"  # beside pictures of a film: a line of milliseconds for each
 BT709, BT601 = 1, 5  # FFmpeg's numbers of the two matrices
 EXACT = 4 | 0x2000 | 0x40000  # FFmpeg's bicubic + full_chroma_int + accurate_rnd: no bias
 MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # tags (H.273) -> what the scaler knows

@@ -1,8 +1,8 @@
 """Films for a codec: what has to be known of all frames first, then the frames in order.
 
-:class:`FilmFile` reads what FFmpeg reads, :class:`FilmArray` takes frames from memory. Neither
-keeps more than one frame. Damaged frames are left out and reported, as players do; decoding runs
-in one thread, so that a second pass finds the same frames as the first.
+:class:`FilmFile` reads what FFmpeg reads and keeps one frame; films of pictures are in
+`video_pictures`. Damaged frames are left out and reported, as players do; decoding runs in one
+thread, so that a second pass finds the same frames as the first.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
+from laconic.formats.errors import FormatError, UnsupportedError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.sound_track import take_sound
 from laconic.formats.timing import MAX_TERM, Timing
 from laconic.formats.video import UNSPECIFIED, VideoHeader, VideoInfo, frame_to_rgb, info_of_stream
-from laconic.formats.video_planes import Planes, Sampling, from_rgb, planes_of, sampling_of
+from laconic.formats.video_planes import Planes, Sampling, planes_of, sampling_of
 
 THUMB = (32, 18)  # frames are compared at this size to find cuts
 LONGEST_GAP = 2**34  # between time stamps, in their units
@@ -72,49 +72,6 @@ class Film(Protocol):
         ...
 
 
-class FilmArray:
-    """A film of frames ``[N, H, W]``, ``[N, H, W, 1]`` or ``[N, H, W, 3]`` of uint8, shown at a
-    constant rate."""
-
-    def __init__(self, frames: NDArray[Any], rate: Fraction | float = Fraction(25)) -> None:
-        array = frames[..., None] if frames.ndim == 3 else frames
-        if array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape:
-            raise ParameterError(
-                f"the frames have shape {list(frames.shape)}: expected [N, H, W, 1] or [N, H, W, 3]"
-            )
-        if array.dtype != np.uint8:
-            raise ParameterError(f"the frames are {array.dtype}: expected uint8 samples")
-        self._frames, self._rate = array, Fraction(rate).limit_denominator(1001)
-        if self._rate <= 0:
-            raise ParameterError(f"the rate is {rate}: expected frames per second above 0")
-
-    def scan(self, limits: Limits = DEFAULT_LIMITS) -> Scan:
-        count, height, width, channels = self._frames.shape
-        limits.check_pixels(width, height)
-        limits.check("the number of frames", count, limits.frames)
-        timing = Timing(1 / self._rate, tuple(range(count)), (1,) * count)
-        thumbs = [_shrink(frame) for frame in self._frames]
-        header = VideoHeader(width, height, timing, gray=channels == 1)
-        return Scan(header, _changes(thumbs), sampling=Sampling(gray=channels == 1))
-
-    def frames(self) -> Iterator[NDArray[np.uint8]]:
-        for frame in self._frames:
-            yield np.broadcast_to(frame, (*frame.shape[:2], 3))
-
-    def planes(self) -> Iterator[Planes]:
-        for frame in self._frames:
-            yield from_rgb(frame)
-
-    def sound(self) -> tuple[BinaryIO | None, int, list[str]]:
-        return None, 0, []
-
-    def digest(self) -> str:
-        found = hashlib.sha256(f"{self._frames.shape} {self._rate}".encode())
-        for frame in self._frames:
-            found.update(frame.tobytes())
-        return found.hexdigest()
-
-
 class FilmFile:
     """The first video track of a file (a path or its bytes), with its audio tracks."""
 
@@ -129,7 +86,10 @@ class FilmFile:
         durations: list[int] = []
         thumbs: list[NDArray[Any]] = []
         tracks = _Tracks()
+        interlaced = seen_through = False
         for frame in self._decoded(limits, tracks):
+            interlaced = interlaced or frame.interlaced_frame
+            seen_through = seen_through or _seen_through(frame)
             limits.check("the number of frames", len(stamps) + 1, limits.frames)
             stamps.append(frame.pts)
             durations.append(frame.duration or 0)
@@ -145,7 +105,8 @@ class FilmFile:
             plural = "places" if self.damaged > 1 else "place"
             notices.append(f"the film is damaged in {self.damaged} {plural}: frames are missing")
         timing = _timing(base, info.rate, stamps, durations, notices)
-        notices += _losses(info, first)
+        notices += _losses(info, first, interlaced, seen_through or tracks.alpha)
+        notices += [f"{', '.join(tracks.others)} are left out"] if tracks.others else []
         header = VideoHeader(
             info.width,
             info.height,
@@ -155,7 +116,7 @@ class FilmFile:
             color=_tags(tracks),
             aspect=tracks.aspect,
         )
-        return Scan(header, _changes(thumbs), notices, sampling_of(first, info))
+        return Scan(header, changes(thumbs), notices, sampling_of(first, info))
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         for frame in self._decoded(Limits(pixels=2**48), _Tracks()):
@@ -203,7 +164,7 @@ class FilmFile:
             context = stream.codec_context
             limits.check_pixels(context.width, context.height)
             context.thread_count = 1
-            tracks.see(stream)
+            tracks.see(container, stream)
             packets = container.demux(stream)
             while True:
                 try:
@@ -242,9 +203,13 @@ class _Tracks:
         self.first: Any = None
         self.base = Fraction(1, 25)
         self.aspect = (1, 1)
+        self.alpha = False  # that FFmpeg's own decoder of VP8 and VP9 does not show
+        self.others: list[str] = []
         self.context: Any = None
 
-    def see(self, stream: Any) -> None:
+    def see(self, container: Any, stream: Any) -> None:
+        self.alpha = stream.metadata.get("alpha_mode") == "1"
+        self.others = _others(container)
         self.base = Fraction(stream.time_base)
         ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
         if ratio:
@@ -313,27 +278,52 @@ def _timing(
     return Timing(base, tuple(fixed), tuple(lasting))
 
 
-def _losses(info: VideoInfo, frame: Any) -> list[str]:
+def _seen_through(frame: Any) -> bool:
+    """Whether a frame has a pixel that is not opaque."""
+    if not any(c.is_alpha for c in frame.format.components):
+        return False
+    return bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
+
+
+HDR = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "DYNAMIC_HDR_PLUS", "DOVI_METADATA")
+
+
+def _losses(info: VideoInfo, frame: Any, interlaced: bool, seen_through: bool) -> list[str]:
     losses = []
     if max(c.bits for c in frame.format.components) > 8:
-        losses.append(f"the samples ({info.pixel_format}) are coded with 8 bits")
-    if any(c.is_alpha for c in frame.format.components):
+        losses.append(f"the samples ({info.pixel_format}) are decoded to 8 bits")
+    if {str(data.type.name) for data in frame.side_data.keys()} & {*HDR}:  # noqa: SIM118
+        losses.append("what a display is told of HDR (peak brightness, colours) is left out")
+    if interlaced:
+        losses.append(
+            "the film is interlaced: both fields of a frame are coded as one picture, and players"
+            " are not told"
+        )
+    if seen_through:
         losses.append("transparency is left out")
     return losses
 
 
-def _shrink(frame: NDArray[np.uint8]) -> NDArray[Any]:
-    """Means of about 32 x 18 blocks of a frame ``[H, W, C]``."""
-    gray = frame.mean(2)
-    rows = np.linspace(0, gray.shape[0], min(THUMB[1], gray.shape[0]), endpoint=False).astype(int)
-    columns = np.linspace(0, gray.shape[1], min(THUMB[0], gray.shape[1]), endpoint=False)
-    columns = columns.astype(int)
-    sums = np.add.reduceat(np.add.reduceat(gray, rows, 0), columns, 1)
-    heights = np.diff([*rows, gray.shape[0]])[:, None]
-    return np.asarray(sums / (heights * np.diff([*columns, gray.shape[1]])))
+def _others(container: Any) -> list[str]:
+    """Subtitles, chapters and further films of a file, in words."""
+    found = []
+    titles = list(container.streams.subtitles)
+    if titles:
+        spoken = [s.metadata.get("language", "") for s in titles]
+        named = f" ({', '.join(filter(None, spoken))})" if any(spoken) else ""
+        found.append(f"{len(titles)} subtitle track{'s' * (len(titles) > 1)}{named}")
+    for count, noun in (
+        (len(container.chapters()), "chapter"),
+        (sum(not s.disposition & _cover() for s in container.streams.video) - 1, "further film"),
+        (len(container.streams.attachments), "attached file"),
+    ):
+        if count > 0:
+            found.append(f"{count} {noun}{'s' * (count > 1)}")
+    return found
 
 
-def _changes(thumbs: list[NDArray[Any]]) -> NDArray[np.float32]:
+def changes(thumbs: list[NDArray[Any]]) -> NDArray[np.float32]:
+    """Mean difference of each thumbnail from the one before, 0 for the first."""
     steps = [
         np.abs(b.astype(np.float32) - a.astype(np.float32)).mean() for a, b in pairwise(thumbs)
     ]

@@ -24,9 +24,8 @@ from laconic.formats.errors import OutputError, ParameterError, UnsupportedError
 from laconic.formats.image import Image, write_image
 from laconic.formats.sound_track import Packet, Sound, add_track, to_ffmpeg
 from laconic.formats.timing import Timing
-from laconic.formats.video import BT601, BT709, MATRICES, VideoHeader
+from laconic.formats.video import BT601, BT709, MATRICES, STAMPS, VideoHeader
 
-STAMPS = "timestamps.txt"  # beside PNG pictures: a line of milliseconds for each
 RGB_TAG, LIMITED, FULL = 0, 1, 2
 
 

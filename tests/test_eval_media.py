@@ -136,6 +136,24 @@ def test_films_are_measured_frame_by_frame(tmp_path: Path, codec: str) -> None:
     assert good["bpp"] == pytest.approx(8 * good["bytes"] / (192 * 176 * 6))
 
 
+def test_films_are_measured_by_structure_and_by_vmaf(tmp_path: Path) -> None:
+    pytest.importorskip("imageio_ffmpeg", reason="VMAF needs the extra eval")
+    film = write_film(tmp_path / "film.mkv")
+    measures = ("ms-ssim-y", "vmaf")
+
+    run = evaluate(Config((str(film),), ("x264@veryfast:10,45",), measures), tmp_path / "run")
+
+    good, bad = run.rows
+    for name, top in (("ms-ssim-y", 1), ("vmaf", 100)):
+        assert top >= good[name] > bad[name] > 0
+    luma = next(read_frames(film)).to_ndarray()[:176]
+    with METRICS["vmaf"].compute() as same, METRICS["vmaf"].compute() as other:
+        for n in range(3):
+            same.add(luma, luma)
+            other.add(luma, np.roll(luma, n, 1) // 2)
+        assert same.score() > 95 > 60 > other.score()
+
+
 def test_frames_are_read_one_at_a_time_with_their_facts(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mkv", 3)
 

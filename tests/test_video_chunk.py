@@ -1,6 +1,7 @@
 """A chunk of film becomes bytes and comes back: sizes, damage, targets, stopping and going on."""
 
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import films
@@ -16,6 +17,7 @@ from laconic.codec.video.decoder import Decoder
 from laconic.codec.video.gaussians import scale_of, tables_for
 from laconic.codec.video.losses import boosted, ms_ssim
 from laconic.codec.video.plan import KINDS, PREDICTED
+from laconic.codec.video.target import within
 from laconic.formats.errors import (
     FormatError,
     LaconicError,
@@ -267,6 +269,27 @@ def test_integers_survive_whatever_they_are() -> None:
     assert found.steps == coded.steps
     for name, array in (*weights.items(), ("latents.0", walk)):
         assert np.array_equal({**found.weights, **found.latents}[name], array)
+
+
+@pytest.mark.parametrize("limit", [700, 1100, 1450])
+def test_steps_become_wider_or_finer_until_a_target_is_met_within_two_per_cent(limit: int) -> None:
+    random = np.random.default_rng(2)
+    floats = {f"{n}.weight": random.normal(0, 6, (30, 20)) for n in "abc"}
+
+    def integers(places: Mapping[str, int]) -> symbols.Coded:
+        rounded = {
+            name: np.rint(w / 2 ** (places.get(name, 0) / 8)).astype(np.int32)
+            for name, w in floats.items()
+        }
+        return symbols.Coded(rounded, {}, {name: places.get(name, 0) for name in floats})
+
+    def size(coded: symbols.Coded) -> int:
+        return len(symbols.encode_symbols(coded)[0])
+
+    assert 0.98 * limit < size(within(limit, integers, [list(floats)], finer=True)) <= limit
+    unforced = size(integers({}))
+    kept = size(within(limit, integers, [list(floats)], finer=False))
+    assert kept <= min(limit, unforced)
 
 
 def test_prediction_from_frame_to_frame_saves_bits() -> None:

@@ -233,7 +233,7 @@ def test_a_truncated_film_and_its_intact_chunks(clip: Path) -> None:
 def test_losses_are_noted_and_other_options_explained(tmp_path: Path) -> None:
     path = films.write(tmp_path / "deep.mkv", films.moving(2, 16, 16), layout="yuv444p10le")
 
-    assert "note: the samples (yuv444p10le) are coded with 8 bits" in run("encode", path).stderr
+    assert "note: the samples (yuv444p10le) are decoded to 8 bits" in run("encode", path).stderr
     lac = path.with_suffix(".lac")
     assert code_of(run("encode", path)) == 1  # exists
     assert code_of(run("encode", path, "-f", "--lossless")) == 2

@@ -213,6 +213,49 @@ def test_quality_buys_a_better_picture() -> None:
     assert errors[0] > errors[1] > errors[2]
 
 
+def test_the_highest_quality_brings_luma_back_exactly() -> None:
+    made = clip(9, 40, 48, Sampling(1, 1))
+    rng = np.random.default_rng(3)
+    for planes in made.frames:
+        planes[0][:] = np.clip(planes[0] + rng.integers(-9, 10, planes[0].shape), 0, 255)
+
+    decoder = read(fitted(made, quality=100), made)
+
+    for n, planes in enumerate(made.frames):
+        shown = decoder.planes(n)
+        assert np.array_equal(planes[0], shown[0])
+        for a, b in zip(planes[1:], shown[1:], strict=True):
+            assert np.abs(a.astype(int) - b).max() <= 1
+
+
+def test_fast_follows_small_parts_of_a_still_picture_at_a_low_rate() -> None:
+    """A large block loses little without a residual where a few small parts of it go their own
+    ways; they are followed nevertheless."""
+    rng, frames = np.random.default_rng(1), []
+    y, x = np.mgrid[0:64, 0:128]
+    parts = [
+        (rng.integers(12, 116), rng.integers(12, 52), rng.integers(-4, 5) / 2,
+         rng.integers(-3, 4) / 2, rng.integers(4, 9), rng.choice([-50, 50]))
+        for _ in range(7)
+    ]  # fmt: skip
+    for n in range(9):
+        luma = np.full((64, 128), 120.0)
+        for left, top, right, down, size, level in parts:
+            away = np.hypot(x - left - right * n, y - top - down * n)
+            luma += level * np.clip(size - away, 0, 1)
+        frames.append(
+            [luma.clip(0, 255).astype(np.uint16), *[np.full((32, 64), 128, np.uint16)] * 2]
+        )
+    made = Clip(frames, Sampling(1, 1, full=False, matrix=5))
+
+    decoder = read(fitted(made, quality=30), made)
+
+    lost = [
+        np.square(f[0].astype(float) - decoder.planes(n)[0]).mean() for n, f in enumerate(frames)
+    ]
+    assert np.mean(lost[1:]) < 3 * lost[0]
+
+
 def test_prefixes_are_refused_or_differ() -> None:
     made = clip(3, 48, 64, Sampling(1, 1))
     payload = fitted(made, quality=70)

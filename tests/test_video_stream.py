@@ -110,7 +110,7 @@ def test_ten_bits_and_transparency_are_reported(tmp_path: Path) -> None:
 
     codec.encode(path, note=notes.append)
 
-    assert notes == ["the samples (yuv444p10le) are coded with 8 bits"]
+    assert notes == ["the samples (yuv444p10le) are decoded to 8 bits"]
 
 
 def test_films_are_sequences(tmp_path: Path) -> None:

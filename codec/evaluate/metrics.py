@@ -9,9 +9,13 @@ is the default.
 from __future__ import annotations
 
 import io
+import json
 import math
+import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -97,6 +101,74 @@ def ssimulacra2(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
         height, width = rgb.shape[:2]
         files.append(io.BytesIO(b"P6 %d %d 255\n" % (width, height) + rgb.tobytes()))
     return float(compute(*files))
+
+
+def ms_ssim_y(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
+    """`ms_ssim` of luma in 8 bits: planes ``[H, W]`` as they are, of RGB that of BT.601."""
+    _same(a, b)
+    x, y = (luma_of(p, bit_depth)[..., None] for p in (a, b))
+    return ms_ssim(x, y)
+
+
+def luma_of(picture: NDArray[Any], bit_depth: int = 8) -> NDArray[np.uint8]:
+    """Luma ``[H, W]`` in 8 bits of a plane ``[H, W]`` or a picture ``[H, W, 1 or 3]``."""
+    if picture.ndim == 3 and picture.shape[2] == 3:
+        picture = picture @ LUMA
+    flat = picture.reshape(picture.shape[:2]).astype(np.float64)
+    return np.rint(flat * (255 / ((1 << bit_depth) - 1))).astype(np.uint8)
+
+
+class Vmaf:
+    """VMAF of a clip, which is seen frame by frame: ``with Vmaf() as m: m.add(a, b); m.score()``.
+
+    Measured by Netflix's own libvmaf (model vmaf_v0.6.1) in the FFmpeg of the package
+    imageio-ffmpeg, on luma in limited range, as that model was trained. Frames wait on the disk.
+
+    Raises ``UnsupportedError`` without the package.
+    """
+
+    def __init__(self) -> None:
+        self._program = need("imageio_ffmpeg", "eval").get_ffmpeg_exe()
+        self._size: tuple[int, ...] = ()
+
+    def __enter__(self) -> Vmaf:
+        self._folder = tempfile.TemporaryDirectory()
+        paths = [Path(self._folder.name, name) for name in ("a.yuv", "b.yuv")]
+        self._files = [path.open("wb") for path in paths]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for file in self._files:
+            file.close()
+        self._folder.cleanup()
+
+    def add(self, a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> None:
+        """A frame of the source and the decoded one: RGB ``[H, W, 3]`` in full range, or luma
+        ``[H, W]`` of 8 bits in limited range."""
+        _same(a, b)
+        for file, picture in zip(self._files, (a, b), strict=True):
+            luma = luma_of(picture, bit_depth)
+            if picture.ndim == 3:
+                luma = np.rint(16 + luma * (219 / 255)).astype(np.uint8)
+            self._size = luma.shape
+            chroma = 2 * (-(-luma.shape[0] // 2)) * (-(-luma.shape[1] // 2))
+            file.write(luma.tobytes() + b"\x80" * chroma)
+
+    def score(self) -> float:
+        """The mean over frames, 0 to 100; ``ParameterError`` where libvmaf gives none."""
+        for file in self._files:
+            file.flush()
+        rows, columns = self._size
+        raw = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{columns}x{rows}"]
+        done = subprocess.run(  # noqa: S603 - no shell, and names of our own
+            [self._program, "-v", "error", *raw, "-i", "b.yuv", *raw, "-i", "a.yuv", "-lavfi",
+             "libvmaf=log_fmt=json:log_path=vmaf.json", "-f", "null", "-"],
+            cwd=self._folder.name, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        log = Path(self._folder.name, "vmaf.json")
+        if done.returncode or not log.exists():
+            raise ParameterError(f"VMAF cannot be measured: {done.stderr.strip()[-200:]}")
+        return float(json.loads(log.read_text())["pooled_metrics"]["vmaf"]["mean"])
 
 
 def decibels(similarity: float) -> float:
@@ -197,19 +269,21 @@ class Metric:
         compute: pictures ``(a, b, bit_depth) -> float``; sounds ``(a, b) -> float``. Raises
             ``ParameterError`` where it is not defined, ``UnsupportedError`` without its package.
         extra: needs a package that is not installed by default.
+        whole: ``compute()`` gives a context manager that sees all frames, such as `Vmaf`.
     """
 
     name: str
     title: str
     better: int
     media: frozenset[Media]
-    compute: Callable[..., float]
+    compute: Callable[..., Any]
     extra: bool = False
+    whole: bool = False
 
     def of(self, *arguments: Any) -> float | None:
         """The measure, None where it is not defined."""
         try:
-            return self.compute(*arguments)
+            return self.compute(*arguments)  # type: ignore[no-any-return]
         except ParameterError:
             return None
 
@@ -230,6 +304,8 @@ METRICS: dict[str, Metric] = {
         Metric("ms-ssim", "MS-SSIM", 1, PICTURES, ms_ssim),
         Metric("ms-ssim-db", "MS-SSIM (dB)", 1, PICTURES, _ms_ssim_db),
         Metric("ssimulacra2", "SSIMULACRA2", 1, PICTURES, ssimulacra2, True),
+        Metric("ms-ssim-y", "MS-SSIM of luma", 1, PICTURES, ms_ssim_y),
+        Metric("vmaf", "VMAF", 1, frozenset({Media.VIDEO}), Vmaf, True, True),
         Metric("mel", "log-mel distance", -1, SOUNDS, sound.mel_distance),
         Metric("stft", "STFT distance", -1, SOUNDS, sound.stft_distance),
         Metric("si-sdr", "SI-SDR (dB)", 1, SOUNDS, sound.si_sdr),

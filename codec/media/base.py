@@ -143,7 +143,6 @@ class Medium(ABC):
         kind: number of the medium in files.
         noun, plural: what people call one, and several.
         suffixes: extensions by which its files are found in folders.
-        folders: whether a folder can be one input.
         streams: whether files are decoded as they come in from a pipe.
         is_lazy: whether what is decoded is evaluated as it is asked for.
         part: the field of ``DecodeSettings`` that asks for a part of one.
@@ -161,7 +160,6 @@ class Medium(ABC):
     noun: ClassVar[str]
     plural: ClassVar[str]
     suffixes: ClassVar[frozenset[str]]
-    folders: ClassVar[bool] = False
     part: ClassVar[str]
     streams: ClassVar[bool] = False
     is_lazy: ClassVar[bool] = False
@@ -192,6 +190,10 @@ class Medium(ABC):
     def claims(self, source: Source) -> bool:
         """Whether a source is one by its extension."""
         return source.suffix in self.suffixes
+
+    def folder(self, path: Path) -> bool:
+        """Whether a path is a folder whose files together are one input."""
+        return False
 
     @abstractmethod
     def read(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> Any:

@@ -44,7 +44,6 @@ class TableMedium(Medium):
     kind = Media.DATA
     noun, plural = "table", "tables"
     suffixes = frozenset(SUFFIXES)
-    folders = True  # of gray pictures of one size
     part = "rows"
     formats = ("csv", "tsv", "npy", "idx", "parquet", "feather", "arrow")
     encode_columns = (
@@ -73,6 +72,10 @@ class TableMedium(Medium):
     def claims(self, source: Source) -> bool:
         """By one of its last two extensions: ``digits.idx3-ubyte.gz``."""
         return bool({*source.suffixes[-2:]} & self.suffixes)
+
+    def folder(self, path: Path) -> bool:
+        """A folder of gray pictures of one size."""
+        return path.is_dir()
 
     def read(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> Records:
         value = source.value

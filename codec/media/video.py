@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,8 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.sound_track import Sound
 from laconic.formats.timing import Timing
 from laconic.formats.video import VideoHeader
-from laconic.formats.video_reader import Film, FilmArray, FilmFile
+from laconic.formats.video_pictures import FilmArray, FilmPictures
+from laconic.formats.video_reader import Film, FilmFile
 
 if TYPE_CHECKING:
     from laconic.codec.evaluate.subject import Item
@@ -117,7 +119,18 @@ class VideoMedium(Medium):
             raise ParameterError(
                 f"{type(value).__name__} is no video: leave the codec out, or choose one for it"
             )
-        return FilmFile(source.file())
+        if isinstance(value, Path) and self.folder(value):
+            return FilmPictures(value, limits)
+        animated = source.head.startswith(b"RIFF") and source.head[8:12] == b"WEBP"
+        return FilmPictures(source.file(), limits) if animated else FilmFile(source.file())
+
+    def folder(self, path: Path) -> bool:
+        """Pictures and no films lie in it."""
+        return (
+            path.is_dir()
+            and bool(FilmPictures.paths(path))
+            and not any(p.suffix.lower() in self.suffixes for p in path.rglob("*"))
+        )
 
     def facts(self, reader: ContainerReader, limits: Limits) -> dict[str, Any]:
         film = VideoHeader.unpack(reader.header.media_header, reader.chunks, limits)
@@ -212,23 +225,31 @@ class VideoMedium(Medium):
         decoded: Iterator[NDArray[np.uint8]] = iter(decode())
         values: dict[str, list[float | None]] = {m.name: [] for m in metrics}
         decode_s, count, exact = 0.0, 0, True
-        for original in video.read_frames(item.path, item.limits):
-            start = time.perf_counter()
-            frame = next(decoded, None)
-            decode_s += time.perf_counter() - start
-            if frame is None:
-                raise FormatError(f"the codec decoded {count} frames; the source has more")
-            count += 1
-            reference = video.frame_to_rgb(original, clip)
-            exact = exact and np.array_equal(reference, frame)
-            for metric in metrics:
-                values[metric.name].append(metric.of(reference, frame, 8))
-        if next(decoded, None) is not None:
-            raise FormatError(f"the codec decoded more than the {count} frames of the source")
-        if count == 0:
-            raise FormatError("the video has no frames")
+        with ExitStack() as stack:
+            watching = {m.name: stack.enter_context(m.compute()) for m in metrics if m.whole}
+            for original in video.read_frames(item.path, item.limits):
+                start = time.perf_counter()
+                frame = next(decoded, None)
+                decode_s += time.perf_counter() - start
+                if frame is None:
+                    raise FormatError(f"the codec decoded {count} frames; the source has more")
+                count += 1
+                reference = video.frame_to_rgb(original, clip)
+                exact = exact and np.array_equal(reference, frame)
+                for metric in metrics:
+                    if metric.whole:
+                        watching[metric.name].add(reference, frame)
+                    else:
+                        values[metric.name].append(metric.of(reference, frame, 8))
+            if next(decoded, None) is not None:
+                raise FormatError(f"the codec decoded more than the {count} frames of the source")
+            if count == 0:
+                raise FormatError("the video has no frames")
+            for name, watcher in watching.items():
+                with suppress(ParameterError):
+                    values[name] = [watcher.score()]
         means = {
-            name: None if any(v is None for v in found) else float(np.mean(found))  # type: ignore[arg-type]
+            name: None if not found or None in found else float(np.mean(found))  # type: ignore[arg-type]
             for name, found in values.items()
         }
         return {

@@ -25,7 +25,7 @@ from laconic.codec import devices
 from laconic.codec.video.film import LATENT, Film
 from laconic.codec.video.losses import LOSSES, Adan, FrameDescent, arrays_of, load_arrays, squared
 from laconic.codec.video.plan import Plan
-from laconic.codec.video.planning import plan_network
+from laconic.codec.video.planning import count_sent, plan_network
 from laconic.codec.video.quantiser import LatentModel, Quantiser, rounded
 from laconic.codec.video.settings import PRESETS, RECIPES, Aim, FitSettings, Recipe, check_frames
 from laconic.codec.video.symbols import Coded, encode_symbols
@@ -46,6 +46,8 @@ STATUS_EVERY = 50
 LATENT_SHARE = 0.8  # of the target, when a pyramid starts
 TRAVEL, FURTHEST_MOVE = 6.0, 0.1  # steps that latents move in all updates together, in one
 MARGIN = 0.95  # share of the target that the estimate is steered to
+DRIFT, FURTHEST_DRIFT = 0.6, 0.25  # share of the steps, octaves of one correction
+DRIFT_CALIBRATIONS, DRIFT_MARGIN = 100, 0.99  # weights know their steps: none may change at the end
 
 
 class Fit:
@@ -95,6 +97,9 @@ class Fit:
         self.step = 0
         self.trade, self.correction, self.calibration = self.aim.trade, 1.0, 1.0
         self.error = 0.0  # running mean of the squared error
+        self.begun = 0.0  # bits per pixel when rounding began
+        self.drifts = settings.network != "grids"  # nearly all bits are of weights
+        self.sent = count_sent(self.plan)
         self.bpp = 0.0
         self._order: list[int] = []
         self.frame_optimisers = [FrameDescent(stored.data) for stored in self.film.latents]
@@ -191,8 +196,11 @@ class Fit:
         frames = functional_call(self.film, values, (indexes, rounded_rows))
         loss, error = self._distortion(frames, target)
         count = self.plan.frames
-        # The rate is weighed against squared error; other losses are brought to its size.
-        scale = 1.0 if self.recipe.loss == "squared" else float(loss.detach()) / max(error, 1e-9)
+        # The rate is weighed against squared error; other losses are brought to its size, and to
+        # how fast they fall with it.
+        scale = self.recipe.power
+        if self.recipe.loss != "squared":
+            scale *= float(loss.detach()) / max(error, 1e-9)
         paid = weight_bits + count * (own + following)
         (loss + self.trade * scale / self.pixels * paid).backward()
         travel = self.travel * rate / self.recipe.rate
@@ -220,14 +228,32 @@ class Fit:
 
     def _steer(self, bpp: float) -> None:
         self.bpp = bpp if not self.bpp else self.bpp + 0.05 * (bpp - self.bpp)
+        if self.step % STEER_EVERY:
+            return
         target = self.aim.target_bytes
-        if target is not None and self.step % STEER_EVERY == 0:
-            if self.step % max(STEER_EVERY, self.steps // CALIBRATIONS) < STEER_EVERY:
+        if target is not None:
+            times = CALIBRATIONS if not self.drifts else DRIFT_CALIBRATIONS
+            if self.step % max(STEER_EVERY, self.steps // times) < STEER_EVERY:
                 self._calibrate()
-            ratio = self.calibration * self.bpp * self.pixels / 8 / (MARGIN * target)
-            self.correction *= min(max(ratio, 0.5), 2.0) ** STEERING
-            self.correction = min(max(self.correction, 1 / FURTHEST), FURTHEST)
+            if not self.drifts:
+                ratio = self.calibration * self.bpp * self.pixels / 8 / (MARGIN * target)
+                self.correction *= min(max(ratio, 0.5), 2.0) ** STEERING
+                self.correction = min(max(self.correction, 1 / FURTHEST), FURTHEST)
             self.trade = 0.7 * self.error / self.aim.bpp * self.correction
+        if self.drifts:
+            self._drift(bpp)
+
+    def _drift(self, bpp: float) -> None:
+        """Lead all steps together from where rounding began to the bits aimed at, and hold them.
+
+        The gradient alone moves them by two or three octaves in a whole fit; it chooses which steps
+        are wider than others.
+        """
+        self.begun = self.begun or bpp
+        share = (self.step - self.switch) / (DRIFT * (self.steps - self.switch))
+        aimed = self.begun + min(share, 1.0) * (DRIFT_MARGIN * self.aim.bpp - self.begun)
+        excess = (self.calibration * bpp - aimed) * self.pixels / self.sent
+        self.quantiser.widen(min(max(0.5 * excess, -FURTHEST_DRIFT), FURTHEST_DRIFT))
 
     def _calibrate(self) -> None:
         """What the coder makes of an estimated bit, once weights are rounded too."""
@@ -315,10 +341,14 @@ class Fit:
             self.quantiser.start(self.film, self.recipe.levels, latents=False)
         if self.aim.target_bytes is None:
             return self.quantiser.integers(self.film)
+        keys = list(self.quantiser.place)
+        latents = [key for key in keys if key.startswith(LATENT)]
+        weights = [key for key in keys if not key.startswith(LATENT)]
         return within(
             self.aim.target_bytes - len(self.plan.to_bytes()),
             partial(self.quantiser.integers, self.film),
-            mostly_weights=self.settings.network != "grids",
+            [keys] if self.drifts else [latents, weights],
+            finer=self.drifts,
         )
 
     def payload(self) -> bytes:
@@ -350,6 +380,7 @@ class Fit:
             "calibration": self.calibration,
             "error": self.error,
             "bpp": self.bpp,
+            "begun": self.begun,
             "order": list(self._order),
             "recipe": asdict(self.recipe),
             "generator": self.generator.get_state().numpy().copy(),
@@ -377,6 +408,7 @@ class Fit:
         fit.correction = float(state["correction"])
         fit.calibration = float(state["calibration"])
         fit.error, fit.bpp = float(state["error"]), float(state["bpp"])
+        fit.begun = float(state.get("begun", 0.0))
         fit._order = [int(i) for i in state["order"]]
         fit.generator.set_state(torch.from_numpy(np.asarray(state["generator"])))
         with torch.no_grad():

@@ -10,7 +10,7 @@ from laconic.codec.video.film import Film, latent_shapes
 from laconic.codec.video.plan import MAX_WIDTH, Plan, choose_strides
 from laconic.codec.video.settings import Aim
 
-BITS_PER_WEIGHT = {"hnerv": 6.0, "hnerv-boost": 4.0}
+BITS_PER_WEIGHT = {"hnerv": 3.0, "hnerv-boost": 4.0}
 NARROWEST = 4
 GRID_CHANNELS = (3, 3, 3, 3, 1)  # luma alone at half resolution
 GRID_SHARE, GRID_BITS_PER_WEIGHT = 0.25, 3.0

@@ -9,6 +9,7 @@ zero, and most codes of a small file are zeros. Zhang et al., arXiv 2402.18152, 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,13 +133,22 @@ class Quantiser(nn.Module):
         return rounded(code) * step, own, following
 
     @torch.no_grad()
-    def integers(self, film: Film, latent_shift: int = 0, weight_shift: int = 0) -> Coded:
-        """What is written: steps on their grid, some places coarser, and parameters rounded."""
-        indexes = {
-            key: step_index(float(torch.exp2(self.log_steps[place].detach())))
-            + (latent_shift if key.startswith(LATENT) else weight_shift)
-            for key, place in self.place.items()
-        }
+    def widen(self, octaves: float) -> None:
+        """Make all steps wider, or finer."""
+        self.log_steps.add_(octaves)
+
+    @torch.no_grad()
+    def integers(self, film: Film, places: Mapping[str, int] | None = None) -> Coded:
+        """What is written: steps on their grid, parameters rounded.
+
+        Args:
+            places: on that grid that the steps of some groups are wider, or finer if negative.
+        """
+        wider = places or {}
+        indexes = {}
+        for key, place in self.place.items():
+            octaves = float(self.log_steps[place]) + wider.get(key, 0) / STEPS_PER_OCTAVE
+            indexes[key] = step_index(2**octaves)
         weights: dict[str, NDArray[np.int32]] = {}
         latents: dict[str, NDArray[np.int32]] = {}
         for name, p in film.sent().items():

@@ -19,6 +19,7 @@ from laconic.codec.video.plan import FITTED
 from laconic.formats.errors import ParameterError
 
 DEFAULT_QUALITY = 50.0
+PATIENCE = 600.0  # seconds of a preset that nobody asked for
 SEARCHES = ("fast", "medium")  # presets of "motion"
 PRESETS = {"fast": 1000, "medium": 5000, "slow": 25000}
 
@@ -85,7 +86,9 @@ class Recipe:
         quantise_from: share of the steps after which codes are rounded and rate is paid.
         weights_from: share of the steps after which weights too are rounded and paid, if later:
             weights that start at zero never grow when they cost from the beginning.
-        levels: steps that span eight deviations of a tensor when quantisation starts.
+        levels: steps that span eight deviations of a tensor when quantisation starts: 256 are
+            the 8 bits of the published fits, from which steps drift to the bits aimed at.
+        power: how the loss falls with the squared error: 1 like it, 0.5 like its root.
         batch: frames a step, until then.
     """
 
@@ -94,13 +97,14 @@ class Recipe:
     rate: float = 3e-3
     quantise_from: float = 0.5
     weights_from: float = 0.0
-    levels: float = 24.0
+    levels: float = 256.0
+    power: float = 1.0
     batch: int = 1
 
 
 RECIPES = {
     "hnerv": Recipe(optimiser="adam", rate=1e-3),
-    "hnerv-boost": Recipe(loss="boosted"),
+    "hnerv-boost": Recipe(loss="boosted", power=0.5),
     "grids": Recipe(rate=3e-3, quantise_from=0.0, weights_from=0.5, levels=16.0),
 }
 
@@ -136,11 +140,40 @@ class Aim:
         return cls(bpp, 0.7 * error / bpp, settings.target_bytes)
 
 
+# Seconds of one slow core for a megapixel: of film at quality 50, and of one step of a fit.
+MOTION_SECONDS = {"fast": 2.9, "medium": 8.1}
+STEP_SECONDS = {"grids": 0.75, "hnerv": 0.75, "hnerv-boost": 1.9}
+PASSES_EXPECTED = 4  # of "motion" towards a target
+
+
+def expected_seconds(settings: FitSettings, pixels: int, frames: int, chunks: int) -> float:
+    """How long a film takes on one slow core, within a factor of about two.
+
+    Args:
+        settings: without a quality there is a target.
+        pixels: of a frame.
+        frames, chunks: of the film.
+    """
+    if settings.network != "motion":
+        return PRESETS[settings.preset] * chunks * STEP_SECONDS[settings.network] * pixels / 1e6
+    seconds = MOTION_SECONDS[settings.preset] * pixels * frames / 1e6
+    if settings.quality is None:
+        return PASSES_EXPECTED * seconds
+    return float(seconds * 2 ** ((settings.quality - DEFAULT_QUALITY) / 25))
+
+
 @dataclass(frozen=True)
 class VideoOptions(EncodeSettings):
     """Options of every video encoder."""
 
-    preset: str = option("medium", "How long a video is fitted.", choices=tuple(PRESETS))
+    preset: str | None = option(
+        None, "How long a video is fitted.", choices=tuple(PRESETS),
+        shown="medium, or fast where that takes more than ten minutes",
+    )  # fmt: skip
+    fps: float | None = option(
+        None, "Of a folder of pictures: how many are shown a second.", low=0.01, high=1000,
+        unit="frames", shown="as its timestamps.txt says, or 25",
+    )  # fmt: skip
     chunk: int | None = option(
         None, "Frames that are fitted together.", unit="frames", low=1,
         shown="by scenes and memory",

@@ -1,17 +1,19 @@
 """Meeting a target size at the start and at the end of a fit.
 
 A pyramid starts with the finest step that takes its share of the bits. The last word has the coder:
-steps are widened until the coded bytes fit, first those of latents, since weights were fitted to
-the places of theirs.
+steps are widened until the coded bytes fit. Those of a pyramid's latents come first, since weights
+were fitted to the places of theirs; those of the published networks go together, and become finer
+where there is room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from laconic.codec.video.symbols import Coded, encode_symbols
 
-COARSER = 64  # places that steps may be widened
+PLACES = 64  # that a step may be widened
+FINER = 16  # places that it may be made finer
 
 
 def finest_step(limit: float, bits: Callable[[float], float]) -> float:
@@ -24,25 +26,38 @@ def finest_step(limit: float, bits: Callable[[float], float]) -> float:
     return float(2**high)
 
 
-def within(limit: int, integers: Callable[[int, int], Coded], *, mostly_weights: bool) -> Coded:
+def within(
+    limit: int, integers: Callable[[Mapping[str, int]], Coded], groups: Sequence[Sequence[str]], *,
+    finer: bool,
+) -> Coded:  # fmt: skip
     """The finest integers whose stream has at most ``limit`` bytes, or the coarsest there are.
 
+    One step is changed by one place at a time, so that the smallest change is a small part of the
+    bytes.
+
     Args:
-        integers: those of steps widened by so many places, of latents and of weights.
-        mostly_weights: widen both together.
+        integers: those of steps widened by so many places, by name.
+        groups: names of steps; those of a group are widened alike, one group after the other.
+        finer: make the steps of the first group finer where there is room.
     """
-    shifts = [(shift, 0) for shift in range(COARSER + 1)]
-    shifts += [(COARSER, shift) for shift in range(1, COARSER + 1)]
-    if mostly_weights:
-        shifts = [(shift, shift) for shift in range(COARSER + 1)]
-    found = integers(0, 0)
-    if len(encode_symbols(found)[0]) <= limit:
+
+    def places(number: int) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for n, keys in enumerate(groups):
+            own = min(number if n == 0 else max(number, 0), PLACES * len(keys))
+            each, rest = divmod(own, len(keys))
+            found |= {key: each + (i < rest) for i, key in enumerate(keys)}
+            number -= max(own, 0)
         return found
-    low, high = 0, len(shifts) - 1  # the least widening that fits lies above low
-    while high - low > 1:
+
+    def fits(number: int) -> bool:
+        return len(encode_symbols(integers(places(number)))[0]) <= limit
+
+    low = -FINER * len(groups[0]) if finer else 0
+    if fits(low):
+        return integers(places(low))
+    high = PLACES * sum(map(len, groups))
+    while high - low > 1:  # the least widening that fits lies above low
         middle = (low + high) // 2
-        if len(encode_symbols(integers(*shifts[middle]))[0]) <= limit:
-            high = middle
-        else:
-            low = middle
-    return integers(*shifts[high])
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return integers(places(high))

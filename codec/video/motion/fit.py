@@ -1,11 +1,7 @@
-"""Encoding of a chunk towards a quality or a size.
+"""Encoding of a chunk of kind ``motion`` towards a quality or a size.
 
-Encoding a chunk: one pass over its frames, each chosen, coded and decoded before the next.
-
-Encoding a chunk of kind ``motion`` as the stream around it expects: in slices, to a target.
-
-With a quality there is one pass. With a target size, passes with other quantisers follow until the
-bytes lie within two per cent below it.
+Each frame is chosen, coded and decoded before the next. With a quality there is one pass; with a
+target size, passes with other quantisers follow until the bytes lie within two per cent below it.
 """
 
 from __future__ import annotations
@@ -40,17 +36,23 @@ from laconic.codec.video.settings import DEFAULT_QUALITY, FitSettings
 from laconic.formats.errors import ParameterError
 
 Planes = Sequence[NDArray[np.uint16]]
-# rounds, intra kept, merge kept, halves, sines, references, stop at skip, next order
+# rounds, intra kept, merge kept, halves, sines, references; bits that a leaf without residual may
+# lose in a block of 8 x 8 for want of a search, and of parts: -1 for nothing
 EFFORTS = {
-    "fast": (1, 2, 2, 1, 1, 2, 1),
-    "medium": (2, 3, 3, 2, 2, 2, 0),
+    "fast": (1, 2, 2, 1, 1, 2, 8, 6),
+    "medium": (2, 3, 3, 2, 2, 2, -1, -1),
 }
 GAP = 16
+EXACT_GAP = 8  # whose deepest layer still has steps of one level
 
 
 # Of lambda, by layer; from layer 2 on times (QP - 12) / 6 between 2 and 4, as in HM's reference
 # configurations: frames that few others refer to may lose more.
 FACTORS = (0.30, 0.45, 0.35, 0.35, 0.40, 0.60)
+
+
+LEAST_LAMBDA = 1e-4  # no error of a sample is worth its bits
+TOP = 100.0  # the quality at which luma of 8 bits comes back exactly
 
 
 def _lambda(quant: int, layer: int) -> float:
@@ -68,13 +70,14 @@ class ChunkEncoder:
         base: quantiser in eighths of a unit, 0..511; six units double the step.
         effort: a key of EFFORTS.
         screens: look for screens among the frames, see `clip.Head`.
+        exact: spare no bits, with the tools for screens, whose levels of samples lose nothing.
     """
 
     def __init__(
         self, layout: Layout, count: int, base: int, effort: str, gap: int = GAP,
-        screens: bool = False,
+        screens: bool = False, exact: bool = False,
     ) -> None:  # fmt: skip
-        self.layout, self.base, self.screens = layout, base, screens
+        self.layout, self.base, self.screens, self.exact = layout, base, screens, exact
         self.places = coding_order(count, gap)
         self.buffers = Buffers(layout, self.places)
         rows, columns = layout.padded
@@ -108,6 +111,7 @@ class ChunkEncoder:
             target[: shape[0], : shape[1]] = padded(plane, shape)
         self._look_for_repeats(place, par, source[0])
         lam = _lambda(int(par[inter.QUANT]), place.layer) * 4.0 ** (layout.depth - 8)
+        lam = min(lam, LEAST_LAMBDA) if self.exact else lam
         self.lam[:] = lam / 256, np.sqrt(lam) / 256
         self.cands[:] = 0
         field = buffers.field(place)
@@ -140,7 +144,7 @@ class ChunkEncoder:
         self.hints[:], self.copies[:] = repeats.NONE, repeats.NONE
         if not self.screens:
             return
-        par[inter.SCREEN] = repeats.is_screen(luma)
+        par[inter.SCREEN] = repeats.is_screen(luma, 0.0 if self.exact else repeats.FLAT)
         code_number(self.coder, int(par[inter.SCREEN]), 1)
         self.seen = {i: f for i, f in self.seen.items() if i in self.buffers.slot_of}
         if not par[inter.SCREEN]:
@@ -205,7 +209,10 @@ class HybridFit:
         self.pixels = self.count * self.layout.width * self.layout.height
         self.effort = settings.preset
         self.target = settings.target_bytes
-        self.screens = any(is_screen(planes[0]) for planes in frames.frames)
+        self.exact = self.target is None and settings.quality == TOP
+        self.gap = EXACT_GAP if self.exact else GAP
+        flat = 0.0 if self.exact else repeats.FLAT
+        self.screens = any(is_screen(planes[0], flat) for planes in frames.frames)
         self.tried: dict[int, int] = {}  # quantiser -> bytes
         self.best = b""
         self.step, self.steps = 0, self.count * (1 if self.target is None else PASSES)
@@ -217,14 +224,16 @@ class HybridFit:
         if self.target is None:
             quality = self.settings.quality
             quality = DEFAULT_QUALITY if quality is None else quality
-            return _clipped(8 * (51 - 0.4 * quality))
+            return 0 if self.exact else _clipped(8 * (51 - 0.4 * quality))
         bpp = 8 * self.target / self.pixels
         if init is not None and "base" in init:
             return _clipped(init["base"] + SLOPE * math.log2(init["bpp"] / bpp))
         return _clipped(264 + SLOPE * math.log2(0.08 / bpp))
 
     def _pass(self, base: int) -> ChunkEncoder:
-        return ChunkEncoder(self.layout, self.count, base, self.effort, GAP, self.screens)
+        return ChunkEncoder(
+            self.layout, self.count, base, self.effort, self.gap, self.screens, self.exact
+        )
 
     def run(
         self,
@@ -290,7 +299,9 @@ class HybridFit:
         return _clipped(last + (max(moved, 1) if above else min(moved, -1)))
 
     def _packed(self, encoder: ChunkEncoder) -> bytes:
-        return Head(self.clip.sampling, GAP, encoder.base, self.screens).pack() + encoder.data()
+        return (
+            Head(self.clip.sampling, self.gap, encoder.base, self.screens).pack() + encoder.data()
+        )
 
     def payload(self) -> bytes:
         """The chunk as a self-contained payload, the best so far.

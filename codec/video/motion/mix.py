@@ -104,6 +104,20 @@ def narrow(coder: Any, low: int, high: int) -> None:
 
 
 @inner
+def logit(p: int, visits: int) -> int:
+    """A context's logit, in 1/256, trusted the more the more it has seen."""
+    return int(STRETCH[p >> 10]) * int(TRUST[visits]) >> 8
+
+
+@inner
+def follow(chance: Any, context: int, p: int, visits: int, target: int) -> None:
+    """Move a context, which stood at ``p`` after so many visits, towards what was seen."""
+    chance[2 * context] = p + ((target - p) * int(RATES[visits]) >> RATE_BITS)
+    if visits < LIMIT:
+        chance[2 * context + 1] = visits + 1
+
+
+@inner
 def code_bit(
     coder: Any, bit: int, set_: int, c0: int, c1: int, c2: int, c3: int, c4: int, c5: int
 ) -> int:
@@ -113,12 +127,8 @@ def code_bit(
     n3, n4, n5 = int(chance[2 * c3 + 1]), int(chance[2 * c4 + 1]), int(chance[2 * c5 + 1])
     p0, p1, p2 = int(chance[2 * c0]), int(chance[2 * c1]), int(chance[2 * c2])
     p3, p4, p5 = int(chance[2 * c3]), int(chance[2 * c4]), int(chance[2 * c5])
-    s0 = int(STRETCH[p0 >> 10]) * int(TRUST[n0]) >> 8
-    s1 = int(STRETCH[p1 >> 10]) * int(TRUST[n1]) >> 8
-    s2 = int(STRETCH[p2 >> 10]) * int(TRUST[n2]) >> 8
-    s3 = int(STRETCH[p3 >> 10]) * int(TRUST[n3]) >> 8
-    s4 = int(STRETCH[p4 >> 10]) * int(TRUST[n4]) >> 8
-    s5 = int(STRETCH[p5 >> 10]) * int(TRUST[n5]) >> 8
+    s0, s1, s2 = logit(p0, n0), logit(p1, n1), logit(p2, n2)
+    s3, s4, s5 = logit(p3, n3), logit(p4, n4), logit(p5, n5)
     w = 8 * set_
     w0, w1, w2 = int(weight[w]), int(weight[w + 1]), int(weight[w + 2])
     w3, w4, w5 = int(weight[w + 3]), int(weight[w + 4]), int(weight[w + 5])
@@ -145,24 +155,12 @@ def code_bit(
     weight[w + 4] = w4 + ((s4 * error + half) >> LEARN_SHIFT)
     weight[w + 5] = w5 + ((s5 * error + half) >> LEARN_SHIFT)
     target = (1 << FINE) - 1 if bit else 0
-    chance[2 * c0] = p0 + ((target - p0) * int(RATES[n0]) >> RATE_BITS)
-    chance[2 * c1] = p1 + ((target - p1) * int(RATES[n1]) >> RATE_BITS)
-    chance[2 * c2] = p2 + ((target - p2) * int(RATES[n2]) >> RATE_BITS)
-    chance[2 * c3] = p3 + ((target - p3) * int(RATES[n3]) >> RATE_BITS)
-    chance[2 * c4] = p4 + ((target - p4) * int(RATES[n4]) >> RATE_BITS)
-    chance[2 * c5] = p5 + ((target - p5) * int(RATES[n5]) >> RATE_BITS)
-    if n0 < LIMIT:
-        chance[2 * c0 + 1] = n0 + 1
-    if n1 < LIMIT:
-        chance[2 * c1 + 1] = n1 + 1
-    if n2 < LIMIT:
-        chance[2 * c2 + 1] = n2 + 1
-    if n3 < LIMIT:
-        chance[2 * c3 + 1] = n3 + 1
-    if n4 < LIMIT:
-        chance[2 * c4 + 1] = n4 + 1
-    if n5 < LIMIT:
-        chance[2 * c5 + 1] = n5 + 1
+    follow(chance, c0, p0, n0, target)
+    follow(chance, c1, p1, n1, target)
+    follow(chance, c2, p2, n2, target)
+    follow(chance, c3, p3, n3, target)
+    follow(chance, c4, p4, n4, target)
+    follow(chance, c5, p5, n5, target)
     return bit
 
 

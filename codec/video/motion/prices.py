@@ -25,6 +25,8 @@ from laconic.codec.video.motion.elements import (
 from laconic.codec.video.motion.inter import KEY, LH, LW
 from laconic.codec.video.motion.mix import price_bit
 
+TAKEN = 1 << 30  # more than any candidate costs
+
 
 @inner
 def hadamard(src: Any, x0: int, y0: int, guess: Any, w: int, h: int) -> int:
@@ -58,6 +60,21 @@ def hadamard(src: Any, x0: int, y0: int, guess: Any, w: int, h: int) -> int:
             p, q, r, s = m03 + m13, m03 - m13, m23 + m33, m23 - m33
             total += abs(p + r) + abs(q + s) + abs(p - r) + abs(q - s)
     return total >> 1
+
+
+@inner
+def cheapest(costs: Any, count: int, top: int) -> int:
+    """The first of the cheapest candidates, -1 when none is left that is worth a trial.
+
+    Args:
+        costs: of ``count`` candidates, `TAKEN` for those that are not to be tried.
+        top: the cost of the cheapest of all, `TAKEN` before it is known.
+    """
+    chosen = 0
+    for i in range(1, count):
+        if costs[i] < costs[chosen]:
+            chosen = i
+    return -1 if costs[chosen] >= TAKEN or costs[chosen] > top * 5 // 4 else chosen
 
 
 @inner

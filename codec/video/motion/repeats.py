@@ -25,11 +25,12 @@ Samples = NDArray[np.int16]
 Hashes = NDArray[np.uint64]
 
 
-def is_screen(luma: NDArray[Any]) -> bool:
-    """Whether a frame looks drawn: neighbours are often equal, as noise never lets them be."""
+def is_screen(luma: NDArray[Any], flat: float = FLAT) -> bool:
+    """Whether a frame looks drawn: more than a share of ``flat`` neighbours are equal, as noise
+    never lets them be; with 0, whether its size lets it be one."""
     if not 8 < luma.shape[1] <= LONGEST or not 8 <= luma.shape[0] <= LONGEST:
         return False
-    return float((luma[:, 1:] == luma[:, :-1]).mean()) > FLAT
+    return flat <= 0 or float((luma[:, 1:] == luma[:, :-1]).mean()) > flat
 
 
 class Frame:

@@ -51,6 +51,8 @@ from laconic.codec.video.motion.inter import (
 from laconic.codec.video.motion.inter_search import inter_trial, search_leaf
 from laconic.codec.video.motion.intra import DERIVED, MEAN, gather, predict
 from laconic.codec.video.motion.prices import (
+    TAKEN,
+    cheapest,
     choice_price,
     flag_price,
     hadamard,
@@ -65,7 +67,8 @@ from laconic.codec.video.motion.trial import (
     MERGE_KEPT,
     MISSED,
     NEXT,
-    STOP_SKIP,
+    STOP_PARTS,
+    STOP_SEARCH,
     fill,
     keep,
     plain_chroma,
@@ -96,8 +99,8 @@ def intra_leaf(
     likely(e.info, x, y, own, v)
     costs = wk[EDGES, 3]
     for m in range(35):
-        costs[m] = 1 << 30
-    pivot, pivot_cost = 0, 1 << 30
+        costs[m] = TAKEN
+    pivot, pivot_cost = 0, TAKEN
     for stage in range(4):
         centre = pivot
         for i in range(13):
@@ -114,7 +117,7 @@ def intra_leaf(
                 if i > 2:
                     break
                 m = int(v[i])
-            if m < 0 or m > 34 or (stage in (1, 2) and m < 2) or costs[m] < 1 << 30:
+            if m < 0 or m > 34 or (stage in (1, 2) and m < 2) or costs[m] < TAKEN:
                 continue
             predict(
                 m,
@@ -132,19 +135,14 @@ def intra_leaf(
             costs[m] = cost
             if m >= 2 and cost < pivot_cost:
                 pivot, pivot_cost = m, cost
-    first_cost = 0
+    top = TAKEN
     for rank in range(int(e.par[INTRA_KEPT])):
-        chosen = 0
-        for m in range(1, 35):
-            if costs[m] < costs[chosen]:
-                chosen = m
-        if costs[chosen] >= 1 << 30:
+        chosen = cheapest(costs, 35, top)
+        if chosen < 0:
             break
         if rank == 0:
-            first_cost = int(costs[chosen])
-        elif costs[chosen] > first_cost * 5 // 4:
-            break
-        costs[chosen] = 1 << 30
+            top = int(costs[chosen])
+        costs[chosen] = TAKEN
         unit[LW], unit[LH], unit[TYPE], unit[SKIP], unit[MERGED] = lw, lh, INTRA, 0, 0
         unit[MODE], unit[CMODE] = chosen, DERIVED
         for k in range(7):
@@ -191,6 +189,29 @@ def drawn_leaf(
 
 
 @inner
+def settled(e: Any, depth: int, x: int, y: int, w: int, h: int, bits: int) -> bool:
+    """Whether a leaf was kept without a residual and loses little everywhere.
+
+    Little is a squared error that ``bits`` bits are worth, in each block of 8 x 8: what moves in a
+    corner of a large block is not outvoted by the rest. Nothing is little where ``bits`` is -1.
+    """
+    if e.kept_info[depth, 0, 0, SKIP] != 1 or bits < 0:
+        return False
+    most = e.lam[0] * 256 * bits
+    shown = e.kept[depth, 1]
+    for top in range(0, h, 8):
+        for left in range(0, w, 8):
+            error = 0
+            for j in range(top, min(top + 8, h)):
+                for i in range(left, min(left + 8, w)):
+                    d = int(e.src[0, y + j, x + i]) - int(shown[j, i])
+                    error += d * d
+            if error > most:
+                return False
+    return True
+
+
+@inner
 def leaf(
     e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int, forced: int, chroma: int,
     depth: int, wk: Any,
@@ -226,7 +247,7 @@ def leaf(
         ranks = e.cands[7]
         for i in range(MERGE):
             unit[TYPE], unit[MERGED], unit[MODE], unit[WHICH] = INTER, 1, MEAN, i
-            ranks[i] = 1 << 30
+            ranks[i] = TAKEN
             known = False
             for j in range(i):
                 same = True
@@ -241,19 +262,14 @@ def leaf(
             ranks[i] = hadamard(e.src[0], x, y, wk[TRIAL], w, h) + int(
                 e.lam[1] * choice_price(chance, C_WHICH, MERGE - 1, i, layer)
             )
-        top_cost = 1 << 30
+        top = TAKEN
         for rank in range(int(e.par[MERGE_KEPT])):
-            chosen = 0
-            for i in range(1, MERGE):
-                if ranks[i] < ranks[chosen]:
-                    chosen = i
-            if ranks[chosen] >= 1 << 30:
+            chosen = cheapest(ranks, MERGE, top)
+            if chosen < 0:
                 break
             if rank == 0:
-                top_cost = int(ranks[chosen])
-            elif ranks[chosen] > top_cost * 5 // 4:
-                break
-            ranks[chosen] = 1 << 30
+                top = int(ranks[chosen])
+            ranks[chosen] = TAKEN
             unit[LW], unit[LH] = lw, lh
             unit[TYPE], unit[MERGED], unit[MODE], unit[WHICH] = INTER, 1, MEAN, chosen
             for k in range(7):
@@ -263,12 +279,10 @@ def leaf(
             best = inter_trial(e, chance, store, x, y, lw, lh, chroma, best, depth,
                                float(inter_bits + merged + price), float(skip + price), wk[TRIAL],
                                wk)  # fmt: skip
-        quiet = e.kept_info[depth, 0, 0, SKIP] == 1
-        if not (quiet and e.par[STOP_SKIP]):
+        if not settled(e, depth, x, y, w, h, int(par[STOP_SEARCH])):
             best = search_leaf(e, chance, store, x, y, lw, lh, chroma, best, depth, own,
-                               float(inter_bits + searched), top_cost, wk)  # fmt: skip
-        quiet = e.kept_info[depth, 0, 0, SKIP] == 1
-        if quiet and e.par[STOP_SKIP]:
+                               float(inter_bits + searched), top, wk)  # fmt: skip
+        if e.kept_info[depth, 0, 0, SKIP] == 1 and par[STOP_SEARCH] >= 0:
             keep(e, depth, x, y, w, h, 1)
             return best
     if forced != INTER and max(lw, lh) < 6:
@@ -297,15 +311,15 @@ def node(e: Any, chance: Any, store: Any, x: int, y: int, log: int, wk: Any) -> 
     own = int(e.par[NEXT])
     lam = e.lam[0]
     level = log - 3
-    best, skipped = MISSED, False
+    best, done = MISSED, False
     box = 6 + level
     if inside and not (par[KEY] and log == 6):
         forget(e, x, y, side)
         cost = lam * part_price(chance, e.info, par, x, y, log, WHOLE, own)
         best = cost + leaf(e, chance, store, x, y, log, log, -1, 1, level, wk)
         keep(e, box, x, y, side, side, 0)
-        skipped = e.info[y >> 2, x >> 2, SKIP] == 1
-        if not (skipped and e.par[STOP_SKIP]):
+        done = settled(e, level, x, y, side, side, int(par[STOP_PARTS]))
+        if not done:
             for part in range(ACROSS, ALONG + 1):
                 if not e.par[HALVES] or (log == 6 and e.par[HALVES] < 2):
                     break
@@ -330,12 +344,7 @@ def node(e: Any, chance: Any, store: Any, x: int, y: int, log: int, wk: Any) -> 
                 if cost < best:
                     best = cost
                     keep(e, box, x, y, side, side, 0)
-    tried = True
-    if inside and skipped and e.par[STOP_SKIP]:
-        tried = False
-    if log == 3 and not inside:
-        tried = False
-    if tried:
+    if not done and (log > 3 or inside):
         if inside:
             forget(e, x, y, side)
         cost = 0.0

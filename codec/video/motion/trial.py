@@ -56,7 +56,9 @@ from laconic.codec.video.motion.transform import COSINE, PLAIN, SINE, STEPS, for
 MISSED = 1e30
 # Places in Encoder.par.
 EFFORT = PARAMETERS
-(ROUNDS, INTRA_KEPT, MERGE_KEPT, HALVES, SINES, REFS, STOP_SKIP, NEXT) = range(EFFORT, EFFORT + 8)
+(ROUNDS, INTRA_KEPT, MERGE_KEPT, HALVES, SINES, REFS, STOP_SEARCH, STOP_PARTS, NEXT) = range(
+    EFFORT, EFFORT + 9
+)
 
 
 class Encoder(NamedTuple):

@@ -16,7 +16,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from laconic.codec.video.plan import CODEC_VERSION, HnervHeader
-from laconic.codec.video.settings import VideoOptions
+from laconic.codec.video.settings import (
+    DEFAULT_QUALITY,
+    PATIENCE,
+    FitSettings,
+    VideoOptions,
+    expected_seconds,
+)
 from laconic.codec.video.stream.fitting import (
     FrameSource,
     PlaneSource,
@@ -35,6 +41,8 @@ from laconic.formats.video_reader import Film
 
 CHUNK_OVERHEAD = 14  # of a segment, and its share of the header, in bytes
 FILE_OVERHEAD = 64
+PRESET_TRIED = "medium"  # when none is asked for
+SHORT = 60.0  # seconds that need no announcement
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,14 @@ class StreamEncoder:
     """
 
     def __init__(self, film: Film, settings: VideoOptions, codec_id: int, network: str) -> None:
+        if settings.fps is not None:
+            if not hasattr(film, "at_rate"):
+                raise ParameterError(
+                    "the film has times of its own: fps is for a folder of pictures, leave it out"
+                )
+            film = film.at_rate(settings.fps)
         self.film, self.settings = film, settings
+        self.preset = settings.preset or PRESET_TRIED
         self.codec_id, self.network = codec_id, network
         self.note: Callable[[str], None] = settings.say
         self._fit_settings(None)  # complains about unknown presets and networks at once
@@ -91,6 +106,7 @@ class StreamEncoder:
             longest_chunk(header.width, header.height, self.settings.chunk),
             fixed=self.settings.chunk is not None,
         )
+        self._plan_time(header, len(spans))
         private = self._private = HnervHeader(self.network, tuple(s.count for s in spans))
         work = self.work = self._work(private)
         if self.network in chunk.PLANAR:
@@ -140,12 +156,29 @@ class StreamEncoder:
         elif self.work.path is not None:
             self.note(f"stopped early: the same command with -f goes on from {self.work.path}")
 
-    def _fit_settings(self, quality: float | None) -> Any:
-        from laconic.codec.video.settings import FitSettings
+    def _fit_settings(self, quality: float | None) -> FitSettings:
+        return FitSettings(network=self.network, preset=self.preset, quality=quality, seed=0)
 
-        return FitSettings(
-            network=self.network, preset=self.settings.preset, quality=quality, seed=0
-        )
+    def _plan_time(self, header: VideoHeader, chunks: int) -> None:
+        """Say how long it will take, and choose the preset where nobody did."""
+        size, jobs = header.width * header.height, min(self.settings.jobs, chunks)
+        targets = self.settings.bpp, self.settings.target_bytes
+        quality = self.settings.quality
+        if quality is None and targets == (None, None):
+            quality = DEFAULT_QUALITY
+
+        def seconds() -> float:
+            return expected_seconds(self._fit_settings(quality), size, header.frames, chunks)
+
+        expected, instead = seconds(), ""
+        if self.settings.preset is None and expected > PATIENCE:
+            self.preset, instead = "fast", f", where {self.preset} would take {_words(expected)}"
+            expected = seconds()
+        if expected / jobs >= SHORT:
+            self.note(
+                f"preset {self.preset} takes about {_words(expected / jobs)} on a slow core"
+                + instead
+            )
 
     def _work(self, private: HnervHeader) -> Work:
         """The work file to go on from, or a new one."""
@@ -219,6 +252,14 @@ class StreamEncoder:
             while part := sound.read(PART_BYTES):
                 writer.add(Segment(part, part_check(part)))
         writer.finish()
+
+
+def _words(seconds: float) -> str:
+    """A time as people say it."""
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} minute{'s' * (minutes != 1)}"
+    return f"{round(minutes / 60)} hours"
 
 
 def part_check(part: bytes) -> int:

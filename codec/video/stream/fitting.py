@@ -31,7 +31,6 @@ from laconic.formats.video_planes import Planes, Sampling
 SAVE_SECONDS = 30.0
 BRIEF_SECONDS = 10.0  # for a chunk that had not begun when the user stopped
 BRIEF_CHUNKS = 12  # more of them than this are not fitted briefly
-PARTS = 1000  # the progress of a chunk is counted in these
 Frames = NDArray[np.uint8]
 
 
@@ -59,45 +58,58 @@ class Task:
 
 
 class Meter:
-    """Turns the steps of several chunks into one bar, and adds the time left for all of them."""
+    """Turns the steps of several chunks into one bar, and adds the time left for all of them.
+
+    Steps are those of the fits, frames for "motion"; a chunk that has not begun is expected to
+    take as many for a frame as those that have.
+    """
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._shares = dict.fromkeys(task.work.done, 1.0)
-        self._begun, self._before = time.monotonic(), float(len(self._shares))
+        self._finished = set(task.work.done)  # before
+        self._steps: dict[int, tuple[int, int]] = {}  # done and all, of the chunks that began
+        self._begun, self._before = time.monotonic(), 0
         self._drawn = 0.0
 
     def progress(self, number: int, done: int, total: int) -> None:
         """A chunk stands at ``done`` of ``total`` steps."""
-        if number not in self._shares:  # what a resumed chunk brings along took no time here
-            self._before += (done - 1) / total
-        self._shares[number] = done / total
+        if number not in self._steps:  # what a resumed chunk brings along took no time here
+            self._before += done - 1
+        self._steps[number] = done, total
         now = time.monotonic()
         if self._task.progress is not None and (now - self._drawn > 0.2 or done == total):
             self._drawn = now
-            whole = PARTS * len(self._task.spans)
-            self._task.progress(min(whole - 1, round(PARTS * self._sum())), whole)
+            known, whole = self._sum()
+            self._task.progress(min(known, whole - 1), whole)
 
     def status(self, number: int, words: str) -> None:
         """A chunk says how it stands."""
         if self._task.status is None:
             return
-        count, gained = len(self._task.spans), self._sum() - self._before
-        left = (time.monotonic() - self._begun) * (count - self._sum()) / max(gained, 1e-6)
+        count = len(self._task.spans)
+        known, whole = self._sum()
+        gained = sum(done for done, _ in self._steps.values()) - self._before
+        left = (time.monotonic() - self._begun) * (whole - known) / max(gained, 1e-6)
         eta = f"{int(left) // 3600}:{int(left) // 60 % 60:02}:{int(left) % 60:02}"
-        several = count > 1
         self._task.status(
-            f"chunk {number + 1}/{count}: {words}, all chunks in {eta}" if several else words
+            f"chunk {number + 1}/{count}: {words}, all in {eta}" if count > 1 else words
         )
 
     def finish(self) -> None:
         """All chunks are done."""
         if self._task.progress is not None:
-            whole = PARTS * len(self._task.spans)
+            whole = self._sum()[1]
             self._task.progress(whole, whole)
 
-    def _sum(self) -> float:
-        return sum(self._shares.values())
+    def _sum(self) -> tuple[int, int]:
+        """Steps done and steps of all chunks."""
+        counts = [span.count for span in self._task.spans]
+        steps = sum(total for _, total in self._steps.values())
+        rate = steps / sum(counts[n] for n in self._steps) if self._steps else 1.0
+        before = round(rate * sum(counts[n] for n in self._finished - self._steps.keys()))
+        waiting = set(range(len(counts))) - self._finished - self._steps.keys()
+        known = before + sum(done for done, _ in self._steps.values())
+        return known, max(before + steps + round(rate * sum(counts[n] for n in waiting)), 1)
 
 
 class FrameSource:
