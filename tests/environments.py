@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from laconic.formats.audio import Audio
 from laconic.formats.image import Image
 from laconic.formats.table import Table
 
+MADE = "test-detail.safetensors"  # a model whose weights are not the same everywhere
 LEVELS = 1  # of 255 that decoded samples of lossy codecs may differ between machines
 TONE = np.sin(np.arange(4000) / 9.0, dtype=np.float32)[None] * np.float32(0.3)
 CELLS = b"n,name,x\n" + b"".join(b"%d,w%d,%d.5\n" % (n, n % 7, n * n % 50) for n in range(90))
@@ -115,9 +117,13 @@ def main(what: str, folder: str, *names: str) -> int:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as store:
         patch.setenv("LACONIC_MODELS", store)
         rule_models.install(Path(store))
+        for other in () if what == "encode" else (folder, *names):
+            for path in Path(other).glob("*.safetensors"):
+                shutil.copy(path, Path(store) / f"{Path(other).name}-{path.name}")
         mutants.install(Path(store), patch)
         if what == "encode":
             encode(Path(folder), list(names))
+            shutil.copy(Path(store) / MADE, folder)
             return 0
         return decode([Path(folder), *map(Path, names)])
 
