@@ -15,6 +15,7 @@ from tables import awkward, clustered, digits, table
 from laconic import codec
 from laconic.codec.lossless.circuits import em
 from laconic.codec.lossless.circuits.tree import HCLT
+from laconic.codec.lossless.records import training
 from laconic.codec.lossless.records.header import Method, RecordsHeader
 from laconic.codec.lossless.records.training import fit
 from laconic.formats import Container, ContainerReader
@@ -197,10 +198,10 @@ def test_what_few_records_cannot_teach_is_not_searched_for(
     assert (round_trip(noise) == noise).all()
 
 
-@pytest.mark.parametrize(("rows", "repeats"), [(40, 6), (100, 5), (250, 4)])
+@pytest.mark.parametrize(("rows", "repeats"), [(40, 6), (100, 3)])
 def test_few_records_of_dependent_columns_are_still_learned_from(rows: int, repeats: int) -> None:
     r = np.random.default_rng(rows)
-    array = r.integers(0, 5, (rows, 40)).repeat(repeats, axis=1).astype(np.uint8)
+    array = r.integers(0, 5, (rows, 30)).repeat(repeats, axis=1).astype(np.uint8)
     alone = codec.encode(np.ascontiguousarray(array[:, ::repeats]), codec="records")
 
     data = codec.encode(array, codec="records")
@@ -219,10 +220,11 @@ def test_wide_tables_are_passed_over_less_often(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(em, "expected_counts", counting)
     r = np.random.default_rng(0)
-    for columns in (10, 1500):
+    monkeypatch.setattr(training, "VISITS", 1 << 12)
+    for columns in (10, 200):
         fit(r.integers(0, 2, (400, columns)), (2,) * columns, states=2)
-    assert 50 * 10 < sum(n for n in found if n == 10) < 200 * 10
-    assert sum(n for n in found if n == 1500) < 70_000
+    assert found.count(10) > 90
+    assert found.count(200) < 30
 
 
 def test_random_and_adversarial_arrays_come_back() -> None:

@@ -143,9 +143,11 @@ def tree_of(sample: NDArray[np.integer], sizes: tuple[int, ...], seed: int = 0) 
     parents = chow_liu_tree(information)
     below = np.flatnonzero(parents >= 0)
     saved = len(sample) * information[below, parents[below]].sum() / np.log(2)
+    # Information found in few records is too large by (a - 1)(b - 1) / 2 nats (Miller and Madow).
+    groups = np.minimum(np.array(sizes), bins)
+    saved -= ((groups[below] - 1) * (groups[parents[below]] - 1)).sum() / (2 * np.log(2))
     # The parent's number, two transitions and one more column of leaves.
-    numbers = np.minimum(np.array(sizes)[below], bins) + 1
-    cost = np.log2(count) * len(below) + 0.5 * np.log2(len(sample)) * numbers.sum()
+    cost = np.log2(count) * len(below) + 0.5 * np.log2(len(sample)) * (groups[below] + 1).sum()
     return Tree(parents, float(saved - cost))
 
 
