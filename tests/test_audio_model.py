@@ -1,5 +1,7 @@
 """The small audio model: shapes, prefixes of streams, determinism, recipes that resume."""
 
+import subprocess
+import sys
 import wave
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import torch
 from laconic.codec import models
 from laconic.codec.audio.semanticodec_small.config import CONFIGS, SmallConfig
 from laconic.codec.audio.semanticodec_small.export import read_small
-from laconic.codec.audio.semanticodec_small.mae import FFT, Synthesis
+from laconic.codec.audio.semanticodec_small.mae import FFT, Synthesis, mel_bank
 from laconic.codec.audio.semanticodec_small.model import SmallSemantiCodec
 from laconic.codec.audio.semanticodec_small.quantiser import (
     ResidualQuantiser,
@@ -38,6 +40,25 @@ def make(config: SmallConfig = TINY) -> SmallSemantiCodec:
     model.tokens.quantiser.codebooks.normal_()
     torch.nn.init.normal_(model.refiner.head.weight, std=0.05)
     return model
+
+
+@pytest.mark.parametrize(("bands", "window", "rate"), [(128, 1024, 16000), (150, 2048, 44100)])
+@pytest.mark.filterwarnings("ignore:At least one mel filterbank")
+def test_filters_are_those_of_torchaudio_to_the_bit(bands: int, window: int, rate: int) -> None:
+    bank = pytest.importorskip("torchaudio.functional").melscale_fbanks
+    expected = bank(window // 2 + 1, 0.0, rate / 2, bands, rate, norm="slaney", mel_scale="slaney")
+    assert torch.equal(mel_bank(bands, window, rate), expected)
+
+
+def test_models_are_built_where_torchaudio_does_not_load() -> None:
+    script = (
+        "import sys; sys.modules['torchaudio'] = None\n"
+        "from laconic.codec.audio.semanticodec_small.config import CONFIGS\n"
+        "from laconic.codec.audio.semanticodec_small.model import SmallSemantiCodec\n"
+        "from laconic.codec.evaluate.sound import mel_distance\n"
+        "SmallSemantiCodec(CONFIGS['tiny'])\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.parametrize(("stack", "rate"), [(1, 50), (2, 25), (4, 12.5)])

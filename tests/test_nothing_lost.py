@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from pictures import scene
 from PIL import Image as Pillow
 
 import laconic.formats.pillow
@@ -90,6 +91,41 @@ def test_errors_of_the_plugin_are_those_that_callers_of_pillow_expect(tmp_path: 
         Pillow.open(io.BytesIO(codec.encode(np.zeros((9, 2), np.uint8), codec="records")))
     with pytest.raises(OSError, match="quality"):
         Pillow.fromarray(COLOUR).save(tmp_path / "x.lac", quality=500)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA"])
+@pytest.mark.parametrize("preview", [False, True])
+def test_a_draft_is_smaller_and_decodes_the_preview_alone(
+    mode: str, preview: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Pillow.fromarray(scene(90, 131)).convert("RGB")
+    source.putalpha(Pillow.linear_gradient("L").resize(source.size))
+    source = source.convert(mode)
+    data = codec.encode(source, lossless=True, preview=preview)
+    decoded: list[bool] = []
+    whole = codec.decode
+
+    def decode(*args: Any, **options: Any) -> Any:
+        decoded.append(bool(options.get("preview")))
+        return whole(*args, **options)
+
+    monkeypatch.setattr(codec, "decode", decode)
+    opened = Pillow.open(io.BytesIO(data))
+    box = opened.draft(None, (60, 40))
+    opened.load()
+
+    assert opened.mode == mode
+    assert opened.size == (66, 45)
+    assert box == (mode, (0, 0, 65.5, 45))
+    assert decoded == ([] if preview else [False])
+    error = np.asarray(opened, np.float64) - np.asarray(source.reduce(2), np.float64)
+    assert np.abs(error).mean() < 6
+    small = Pillow.open(io.BytesIO(data))
+    small.thumbnail((20, 20))
+    assert max(small.size) == 20
+    same = Pillow.open(io.BytesIO(data))
+    assert same.draft(None, (100, 80)) == (mode, (0, 0, 131, 90))
+    assert np.array_equal(np.asarray(same), np.asarray(source))
 
 
 def test_pictures_of_other_libraries_are_encoded_alike() -> None:

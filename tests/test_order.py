@@ -8,6 +8,7 @@ import torch
 from click.testing import CliRunner
 from pictures import picture, scene
 from PIL import Image as Pillow
+from rule_models import write_order
 
 from laconic import codec
 from laconic.cli.main import cli
@@ -57,6 +58,21 @@ def test_channels_independent_given_z_cost_the_same_in_any_order(
     assert len(data) <= len(plain) + 6 * (len(order.core) + len(order.groups))
     (path := models.find(name).path).unlink()
     assert not path.exists()
+
+
+@pytest.mark.parametrize("source", ["test-hyperprior", "test-hyperprior-vbr", "test-mean-vbr"])
+def test_the_cost_of_an_order_is_what_the_table_says(source: str, rule_models: Path) -> None:
+    name = f"{source}-by-parameters"
+    write_order(source, name)
+    for size in ((60, 90), (200, 300)):
+        for quality in (10.0, 50.0, 90.0) if "vbr" in source else (None,):
+            before, after = (
+                len(codec.encode(scene(*size, seed=1), model=m, quality=quality))
+                for m in (source, name)
+            )
+            print(f"{source} {quality}: {before} -> {after}, {100 * (after / before - 1):+.1f} %")
+            assert before <= after <= 1.07 * before + 5
+    models.find(name).path.unlink()
 
 
 @pytest.mark.parametrize(

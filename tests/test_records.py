@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 from tables import awkward, clustered, digits, table
 
 from laconic import codec
+from laconic.codec.lossless.circuits import em
+from laconic.codec.lossless.circuits.tree import HCLT
+from laconic.codec.lossless.records import training
 from laconic.codec.lossless.records.header import Method, RecordsHeader
+from laconic.codec.lossless.records.training import fit
 from laconic.formats import Container, ContainerReader
 from laconic.formats.errors import FormatError, LaconicError, LimitError, ParameterError
 from laconic.formats.limits import Limits
@@ -177,6 +181,50 @@ def random_arrays(count: int, seed: int) -> None:
         assert decoded.dtype == array.dtype
         assert decoded.shape == array.shape
         np.testing.assert_array_equal(decoded, array)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(8, 400), (20, 3000), (31, 700), (40, 500)])
+def test_what_few_records_cannot_teach_is_not_searched_for(
+    rows: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = []
+    monkeypatch.setattr(em, "expected_counts", lambda *all: passes.append(1))
+    noise = np.random.default_rng(rows).integers(0, 9, (rows, columns)).astype(np.uint8)
+
+    fitted = fit(noise, (9,) * columns)
+
+    assert not passes
+    assert fitted.compact.totals.shape == (columns, 1)
+    assert (round_trip(noise) == noise).all()
+
+
+@pytest.mark.parametrize(("rows", "repeats"), [(40, 6), (100, 3)])
+def test_few_records_of_dependent_columns_are_still_learned_from(rows: int, repeats: int) -> None:
+    r = np.random.default_rng(rows)
+    array = r.integers(0, 5, (rows, 30)).repeat(repeats, axis=1).astype(np.uint8)
+    alone = codec.encode(np.ascontiguousarray(array[:, ::repeats]), codec="records")
+
+    data = codec.encode(array, codec="records")
+
+    assert (codec.decode(data) == array).all()
+    assert len(data) < 0.75 * repeats * len(alone)
+
+
+def test_wide_tables_are_passed_over_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[int] = []
+    counted = em.expected_counts
+
+    def counting(circuit: HCLT, data: np.ndarray) -> em.Counts:
+        found.append(circuit.variables)
+        return counted(circuit, data)
+
+    monkeypatch.setattr(em, "expected_counts", counting)
+    r = np.random.default_rng(0)
+    monkeypatch.setattr(training, "VISITS", 1 << 12)
+    for columns in (10, 200):
+        fit(r.integers(0, 2, (400, columns)), (2,) * columns, states=2)
+    assert found.count(10) > 90
+    assert found.count(200) < 30
 
 
 def test_random_and_adversarial_arrays_come_back() -> None:

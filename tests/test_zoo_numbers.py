@@ -3,6 +3,7 @@
 For the full-size vectors set ``LACONIC_GOLDEN`` to their folder.
 """
 
+import copy
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from laconic.entropy import gaussian_scales, gaussian_tables
 SIMPLE = [k for k in KINDS if not k.endswith(("-vbr", "checkerboard")) and "elic" not in k]
 GROUPED = [k for k in KINDS if "checkerboard" in k or "elic" in k]
 VARIABLE = [k for k in KINDS if k.endswith("-vbr")]
+HEAVY = pytest.mark.heavy
 GOLDEN = Path(os.environ.get("LACONIC_GOLDEN", "")) / "compressai"
 FULL = {
     "mbt2018-mean": (ZooConfig("mbt2018-mean", 128, 192), "mbt2018-mean_N128_M192"),
@@ -38,6 +40,10 @@ FULL = {
 def small(kind: str) -> Any:
     _, config, rule = next(v for v in RULE_MODELS.values() if v[0] == kind)
     return fill(ARCHITECTURES[kind].build(config), rule).double()
+
+
+def levels(picture: torch.Tensor) -> torch.Tensor:
+    return (picture.clamp(0, 1) * 255).round().int()
 
 
 def coder_of(network: ZooNetwork | GroupedNetwork) -> ZooCoder | GroupedCoder:
@@ -138,6 +144,45 @@ def test_the_library_computes_the_same_on_checkerboards(kind: str) -> None:
     assert torch.allclose(x_hat, expected["x_hat"], atol=1e-9)
     bits = sum(-torch.log2(v).sum() for v in expected["likelihoods"].values())
     assert float(torch.stack(steps.bits).sum()) == pytest.approx(float(bits), rel=1e-6)
+
+
+WIDTHS = [(6, 12, [2, 2, 3, 5]), pytest.param(192, 320, [16, 16, 32, 64, 192], marks=HEAVY)]
+
+
+@pytest.mark.parametrize(("channels", "latent", "groups"), WIDTHS)
+def test_elic_files_hold_what_the_library_reconstructs(
+    channels: int, latent: int, groups: list[int]
+) -> None:
+    """As close to the library's float32 as its own float64 is, but where a latent lies in the
+    middle between two symbols; ``-rP`` prints how far."""
+    models = pytest.importorskip("compressai.models")
+    config = {"channels": channels, "latent": latent, "groups": groups}
+    network = fill(ARCHITECTURES["elic2022-official"].build(config), "elic2022-official")
+    theirs = models.sensetime.Elic2022Official(channels, latent, groups).eval()
+    theirs.load_state_dict(network.state_dict())
+    x = rule_picture(256, 384, 1)
+    tables = gaussian_tables(gaussian_scales()), network.prior_tables()
+
+    with torch.no_grad():
+        single = levels(theirs(x)["x_hat"])
+        double = levels(theirs.double()(x.double())["x_hat"])
+        y = network.g_a(x)
+        z = network.hyper_latent(y)
+        coder = GroupedCoder(copy.deepcopy(network).double(), *tables)
+        coded = coder.encode(last(y.double()), last(z.double()), None)
+        ours = levels(network.g_s(coded.y_hat.float().permute(0, 3, 1, 2)))
+
+    rows = {}
+    for name, found in {"their float64": double, "the file": ours}.items():
+        away = (found - single).abs()
+        rows[name] = int((away > 0).sum()), int(away.max())
+        print(f"{name} against their float32: {rows[name][0]} of {away.numel()} samples differ,"
+              f" by at most {rows[name][1]}")  # fmt: skip
+    away = (ours - double).abs()
+    print(f"the file against their float64: {int((away > 0).sum())}, at most {int(away.max())}")
+    if channels == 6:
+        assert rows["the file"][0] <= 2 * rows["their float64"][0] + 20
+        assert int(away.max()) <= 1
 
 
 @pytest.mark.parametrize("of_z", [True, False])

@@ -75,16 +75,9 @@ def mel_distance(a: Audio, b: Audio) -> float:
 @cache
 def _mel_bank(window: int, rate: int) -> Tensor:
     """Filters ``[window / 2 + 1, mels]``."""
-    import warnings
+    from laconic.codec.audio.semanticodec_small.mae import mel_bank
 
-    from torchaudio.functional import melscale_fbanks
-
-    with warnings.catch_warnings():  # the highest resolution leaves some filters empty
-        warnings.simplefilter("ignore")
-        bank: Tensor = melscale_fbanks(
-            window // 2 + 1, 0.0, rate / 2, MELS[window], rate, norm="slaney", mel_scale="slaney"
-        )
-    return bank
+    return mel_bank(MELS[window], window, rate)
 
 
 def si_sdr(a: Audio, b: Audio) -> float:

@@ -23,12 +23,11 @@ are trained, so that the last window of a file needs no padding.
 
 from __future__ import annotations
 
-import warnings
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.functional import melscale_fbanks
 
 from laconic.codec.audio.semanticodec_small.config import (
     BANDS,
@@ -123,15 +122,25 @@ FFT = 1024
 ANALYSIS_MEAN, ANALYSIS_SCALE = -7.0, 2.5  # about the mean and deviation of speech
 
 
-def mel_bank(bands: int) -> Tensor:
-    """Slaney's filters ``[FFT / 2 + 1, bands]`` up to half the rate."""
-    # Constants: they need memory also where a network is sketched without any.
-    with torch.device("cpu"), warnings.catch_warnings():
-        # The lowest filters may fall between two bins.
-        warnings.simplefilter("ignore")
-        bank: Tensor = melscale_fbanks(
-            FFT // 2 + 1, 0.0, RATE / 2, bands, RATE, norm="slaney", mel_scale="slaney"
-        )
+def mel_bank(bands: int, window: int = FFT, rate: int = RATE) -> Tensor:
+    """Slaney's filters ``[window / 2 + 1, bands]`` up to half the rate, each of area 1; to the bit
+    those of torchaudio, whose binary part does not load beside every build of torch.
+
+    The lowest filters may fall between two bins and be empty.
+    """
+    with torch.device("cpu"):  # constants: needed also where a network is sketched without memory
+        linear, start, step = 200.0 / 3, 1000.0, math.log(6.4) / 27
+        turn, end = start / linear, rate / 2
+        top = turn + math.log(end / start) / step if end >= start else end / linear
+        mels = torch.linspace(0.0, top, bands + 2)
+        edges = linear * mels
+        above = mels >= turn
+        edges[above] = start * torch.exp(step * (mels[above] - turn))
+        slopes = edges[None] - torch.linspace(0, rate // 2, window // 2 + 1)[:, None]
+        widths = edges[1:] - edges[:-1]
+        falling, rising = -slopes[:, :-2] / widths[:-1], slopes[:, 2:] / widths[1:]
+        bank = torch.minimum(falling, rising).clamp_min(0)
+        bank *= (2.0 / (edges[2:] - edges[:-2]))[None]
     return bank
 
 

@@ -31,6 +31,7 @@ from laconic.formats.errors import ParameterError
 
 MAX_SAMPLES = 20_000
 MAX_BINS = 16
+BLOCK = 1 << 18  # counts of pairs of bins that are looked at together
 
 
 def mutual_information(
@@ -66,14 +67,24 @@ def mutual_information(
         columns.append(hot)
         widths.append(count)
     one_hot = np.concatenate(columns, axis=1)  # [N, sum of bins]
-    joint = (one_hot.T @ one_hot).astype(np.float64)  # counts of every pair of bins
-    starts = np.concatenate([[0], np.cumsum(widths)[:-1]])
+    starts = np.concatenate([[0], np.cumsum(widths)])
+    counts = np.arange(len(one_hot) + 1, dtype=np.float64)
+    logarithms = counts * np.log(np.maximum(counts, 1))  # n log n of every count
+    marginal = np.empty((len(sizes), len(sizes)))
+    joint_entropy = np.empty_like(marginal)
+    step = max(1, BLOCK // max(1, one_hot.shape[1] * max(widths)))
+    for first in range(0, len(sizes), step):  # a few variables against all: little memory
+        end = min(first + step, len(sizes))
+        inside = starts[first:end] - starts[first]
+        joint = one_hot[:, starts[first] : starts[end]].T @ one_hot  # counts of pairs of bins
+        rows_of = np.add.reduceat(joint, starts[:-1], axis=1)  # bin b of X where Y is present
+        safe = np.maximum(np.add.reduceat(rows_of, inside, axis=0), 1).astype(np.float64)
+        of_pairs = np.add.reduceat(logarithms[joint.astype(np.int32)], inside, axis=0)
+        of_pairs = np.add.reduceat(of_pairs, starts[:-1], axis=1)
+        of_bins = np.add.reduceat(logarithms[rows_of.astype(np.int32)], inside, axis=0)
+        joint_entropy[first:end] = np.log(safe) - of_pairs / safe
+        marginal[first:end] = np.log(safe) - of_bins / safe
     # I(X; Y) = H(X) + H(Y) - H(X, Y), each from the records in which both are present.
-    total = _block_sums(joint, starts)
-    safe = np.maximum(total, 1)
-    joint_entropy = np.log(safe) - _block_sums(_xlogx(joint), starts) / safe
-    rows_of = np.add.reduceat(joint, starts, axis=1)  # count of bin b of X where Y is present
-    marginal = np.log(safe) - np.add.reduceat(_xlogx(rows_of), starts, axis=0) / safe
     information: NDArray[np.float64] = marginal + marginal.T - joint_entropy
     return np.maximum(information, 0)
 
@@ -168,17 +179,6 @@ def _groups(column: NDArray[np.integer], size: int, bins: int) -> tuple[NDArray[
     middle = np.cumsum(counts) - counts / 2
     groups = np.minimum(middle * bins // max(1, counts.sum()), bins - 1).astype(np.int64)
     return groups, bins
-
-
-def _xlogx(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    return counts * np.log(np.maximum(counts, 1))
-
-
-def _block_sums(matrix: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
-    sums: NDArray[np.float64] = np.add.reduceat(
-        np.add.reduceat(matrix, starts, axis=0), starts, axis=1
-    )
-    return sums
 
 
 def _farthest(neighbours: list[list[int]], start: int) -> tuple[int, dict[int, int]]:

@@ -169,7 +169,7 @@ def _pngs(image: Image, samples: NDArray[Any]) -> list[bytes]:
         from laconic.formats.image_writer import png16
 
         plain = Image(pixels=image.pixels, alpha=image.alpha, bit_depth=16)
-        candidates = [png16(plain)]
+        candidates = [png16(plain, 9)]
         if samples.shape[2] == 1:
             candidates.append(_save(Pillow.fromarray(np.ascontiguousarray(samples[..., 0]))))
     else:

@@ -38,6 +38,8 @@ from laconic.formats.records import Records
 
 TRAIN_CELLS = 1 << 22  # cells looked at when learning, doubled by each step of effort
 FEW = 32  # records that cannot pay for latent states, however many columns they have
+SOME = 256  # records below which few states are tried first, if the tree promises to pay for them
+VISITS = 1 << 16  # of a variable in one circuit's updates, doubled by each step of effort
 ROUNDING = Rounding(transition_step=14, leaf_step=14, transition_backoff=32, leaf_backoff=48)
 
 Note = Callable[[str], None]
@@ -70,7 +72,7 @@ def fit(
 
     Args:
         states: number of latent states; None tries 8, then more or fewer until the size grows,
-            and 1 alone for very few records.
+            1 alone for very few records, and 1, 2, 4 and so on for few.
         effort: 0..9; looks at more records and passes over them more often.
         progress: called with (states tried, states that may be tried).
     """
@@ -81,14 +83,19 @@ def fit(
         rows = np.sort(rng.permutation(len(rows))[:wanted])
     sample = np.ascontiguousarray(symbols[rows])
     seen = column_counts(symbols, sizes)
-    parents = tree_of(sample, sizes, seed)
     best: Fitted | None = None
     tried = 0
+    tree: Tree | None = None
 
     def attempt(number: int) -> bool:
         """Whether that many states make the total smaller than before."""
-        nonlocal best, tried
-        fitted = _fit_states(sample, sizes, parents, number, seen, len(symbols), effort, seed)
+        nonlocal best, tried, tree
+        if number == 1:
+            fitted = _fit_independent(sample, sizes, seen, len(symbols))
+        else:
+            tree = tree or tree_of(sample, sizes, seed)
+            parents = tree.parents
+            fitted = _fit_states(sample, sizes, parents, number, seen, len(symbols), effort, seed)
         tried += 1
         if progress:
             progress(min(tried, 4), 5)
@@ -98,8 +105,14 @@ def fit(
 
     if states is not None:
         attempt(states)
-    elif len(symbols) < FEW:
+    elif len(symbols) < SOME:
         attempt(1)
+        if len(symbols) >= FEW:
+            tree = tree_of(sample, sizes, seed)
+            if tree.gain > 0:
+                for number in (2, 4, 8, 16, 32, 64):
+                    if not attempt(number):
+                        break
     else:
         attempt(8)
         for number in (16, 32, 64) if attempt(16) else (4, 2, 1):
@@ -111,15 +124,48 @@ def fit(
     return best
 
 
-def tree_of(
-    sample: NDArray[np.integer], sizes: tuple[int, ...], seed: int = 0
-) -> NDArray[np.int64]:
+@dataclass(frozen=True)
+class Tree:
+    """Parents of the variables ``[D]``, and roughly the bits that knowing them saves in the records
+    beyond those of describing the dependence; of a chain that nothing is known of, infinite."""
+
+    parents: NDArray[np.int64]
+    gain: float = np.inf
+
+
+def tree_of(sample: NDArray[np.integer], sizes: tuple[int, ...], seed: int = 0) -> Tree:
     """Chow-Liu tree, with fewer bins for many variables and a chain beyond 4096 of them."""
     count = len(sizes)
     if count > 4096:
-        return np.arange(-1, count - 1)
+        return Tree(np.arange(-1, count - 1))
     bins = int(np.clip(6400 // count, 2, 16))
-    return chow_liu_tree(mutual_information(sample, sizes, bins=bins, seed=seed))
+    information = mutual_information(sample, sizes, bins=bins, seed=seed)
+    parents = chow_liu_tree(information)
+    below = np.flatnonzero(parents >= 0)
+    saved = len(sample) * information[below, parents[below]].sum() / np.log(2)
+    # Information found in few records is too large by (a - 1)(b - 1) / 2 nats (Miller and Madow).
+    groups = np.minimum(np.array(sizes), bins)
+    saved -= ((groups[below] - 1) * (groups[parents[below]] - 1)).sum() / (2 * np.log(2))
+    # The parent's number, two transitions and one more column of leaves.
+    cost = np.log2(count) * len(below) + 0.5 * np.log2(len(sample)) * (groups[below] + 1).sum()
+    return Tree(parents, float(saved - cost))
+
+
+def _fit_independent(
+    sample: NDArray[np.integer], sizes: tuple[int, ...], seen: NDArray[np.int64], records: int
+) -> Fitted:
+    """One state: the variables' own distributions, which need no search."""
+    parents = np.arange(-1, len(sizes) - 1)
+    ones = np.ones((len(sizes), 1, 1), np.float32)
+    found = column_counts(sample, sizes)
+    scaled = (found * (records / len(sample))).astype(np.float32)[:, None]
+    circuit = HCLT(parents, sizes, ones[0, 0], ones, np.ones_like(scaled))
+    prior = np.full(1, records, np.float32)
+    counts = Counts(prior, ones * np.float32(records), scaled, records, 0.0)
+    model = compact(circuit, counts, ROUNDING, seen)
+    leaves = model.to_integer().to_float().leaves[:, 0]
+    bits = -float(found[found > 0] @ np.log2(leaves[found > 0])) * records / len(sample)
+    return Fitted(model, model.pack(), bits)
 
 
 def _fit_states(
@@ -132,7 +178,9 @@ def _fit_states(
     effort: int,
     seed: int,
 ) -> Fitted:
-    epochs = 1 if states == 1 else 12 + 4 * effort
+    updates = min(16, max(1, len(sample) // 50))
+    most = (VISITS << effort) // (len(sizes) * updates)
+    epochs = int(np.clip(most, 3, 12 + 4 * effort))
     circuit = random_parameters(sample, sizes, parents, states, seed)
     learner = Learner(circuit, sample, Schedule(epochs=epochs), seed=seed)
     circuit = learner.run()
