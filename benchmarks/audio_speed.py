@@ -2,9 +2,9 @@
 
     python benchmarks/audio_speed.py [--json FILE] [--model MODEL] [--minutes 60] [--sound FILE]
 
-Factors are seconds of sound per second of processor time, which says what a core that has nothing
+Factors are seconds of audio per second of processor time, which says what a core that has nothing
 else to do would take; set OMP_NUM_THREADS=1 to leave out what threads lose to each other. The long
-sound is a sample, repeated; its steps are commands of their own, model loading included, so that
+audio is a sample, repeated; its steps are commands of their own, model loading included, so that
 peak memory is their own. FFmpeg's Opus encoder is measured in the same run.
 """
 
@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--model", default=SemantiCodec.default_model)
-    parser.add_argument("--minutes", type=float, default=60, help="of the long sound")
+    parser.add_argument("--minutes", type=float, default=60, help="of the long audio")
     parser.add_argument("--sound", type=Path, default=SAMPLE)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,10 +1,10 @@
-"""Quality and size of the audio codec on held-out sounds, beside codecs people use.
+"""Quality and size of the audio codec on held-out recordings, beside codecs people use.
 
     python benchmarks/audio_table.py --data DIR --json benchmarks/results/audio_table.json
         [--model MODEL] [--limit N] [--metrics pesq,stoi,...] [--streams 1,2,...] [--steps 0,4]
         [--only ours | others | savings] [--kind speech | men | women | other]
 
-``DIR`` holds sounds whose names begin with the source before the first dash; those of SPEECH are
+``DIR`` holds recordings whose names begin with the source before the first dash; SPEECH are
 speech, "men" and "women" are groups of voices of their own, the rest music or effects. PESQ, STOI,
 ESTOI, ViSQOL (speech mode, polynomial map, 16 kHz), lost voice and pitch are measured on voices
 only. A run of one kind keeps what is known of the others. Sizes are those of whole files. Codec 2
@@ -91,7 +91,7 @@ def kind_of(item: Item) -> str:
 def ours(
     items: list[Item], model: LoadedModel, ladder: list[int], all_steps: list[int]
 ) -> Iterator[tuple[str, Callable[[Item], tuple[int, Audio]]]]:
-    """Every rung of the ladder, some with the refiner too; each sound meets the encoder once.
+    """Every rung of the ladder, some with the refiner too; each recording meets the encoder once.
 
     The first n streams of its tokens are the tokens of n streams, so that the files of all rungs
     follow from one.
@@ -151,7 +151,7 @@ def codec2(mode: str) -> Callable[[Item], tuple[int, Audio]]:
 def measure(
     items: list[Item], name: str, run: Callable[[Item], tuple[int, Audio]], wanted: list[str]
 ) -> list[dict[str, Any]]:
-    """A row for each kind of sound."""
+    """A row for each kind of audio."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
         kind = kind_of(item)
@@ -179,7 +179,7 @@ def measure(
 
 
 def savings(items: list[Item], model: LoadedModel) -> list[dict[str, Any]]:
-    """Bytes of payloads for each source of sounds: fixed length, counts alone, prior and counts."""
+    """Bytes of payloads for each source: fixed length, counts alone, prior and counts."""
     network = model.network
     found: dict[str, dict[str, Any]] = {}
     for item in items:
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--model", default=SemantiCodec.default_model)
-    parser.add_argument("--limit", type=int, help="sounds of each source")
+    parser.add_argument("--limit", type=int, help="recordings of each source")
     parser.add_argument("--metrics", default=",".join(MEASURES))
     parser.add_argument("--kind", choices=["speech", "men", "women", "other"])
     parser.add_argument("--streams", default=",".join(map(str, LADDER)))

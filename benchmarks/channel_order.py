@@ -3,8 +3,8 @@
     python benchmarks/channel_order.py --pictures DIR --out PATH [--model NAME ...]
 
 Models in several orders are written to a temporary store (``laconic models order --write``), by
-parameters and by energy measured on the pictures, for several shares of the saliency in the core;
-every one codes every picture. Times are the best of several rounds in which all models take turns:
+parameters and by energy measured on the images, for several shares of the saliency in the core;
+every one codes every image. Times are the best of several rounds in which all models take turns:
 CPU seconds of decoding a file with one thread, and seconds on the clock of decoding the latent, in
 which groups are decoded side by side. ``--model`` adds models of one's own. Writes PATH.json and
 PATH.md.

@@ -3,7 +3,7 @@
     python benchmarks/colour_transforms.py --data DIR --out benchmarks/results/colour_transforms
 
 Writes OUT.json and OUT.md; rows that OUT.jsonl holds already are not measured again. DIR holds the
-pictures of ``laconic train photo``; every ninth is held out and measured. A transform is a triple
+images of ``laconic train photo``; every ninth is held out and measured. A transform is a triple
 of planes P, Q, S, coded as P, then Q given P, then S given both. So that one coder serves all, they
 travel as (P, P + Q, P + S) in 10 bits, whose two last planes the context turns into Q and S again;
 ours is P = green, Q = red - green, S = blue - green. The networks are smaller than the shipped ones
@@ -71,7 +71,7 @@ TRANSFORMS: dict[str, Callable[[Planes, Planes, Planes], tuple[Planes, Planes, P
 
 
 def numbers_of(picture: NDArray[np.uint8], name: str) -> NDArray[np.uint16]:
-    """A picture [H, W, 3] as the coder takes it: planes in the places of green, red and blue."""
+    """An image [H, W, 3] as the coder takes it: planes in the places of green, red and blue."""
     r, g, b = np.moveaxis(picture.astype(np.int64), 2, 0)
     p, q, s = TRANSFORMS[name](r, g, b)
     stacked = np.stack((p + q, p, p + s), axis=2) + OFFSET
@@ -80,7 +80,7 @@ def numbers_of(picture: NDArray[np.uint8], name: str) -> NDArray[np.uint16]:
 
 
 def train(pictures: list[NDArray[np.uint16]], steps: int, batch: int) -> PhotoModel:
-    """Networks of integers for pictures of one transform."""
+    """Networks of integers for images of one transform."""
     torch.manual_seed(0)
     random = np.random.default_rng(0)
     samples = Samples(pictures, BITS)
@@ -106,7 +106,7 @@ def train(pictures: list[NDArray[np.uint16]], steps: int, batch: int) -> PhotoMo
 
 
 def measure(model: PhotoModel, pictures: list[NDArray[np.uint16]]) -> list[float]:
-    """Bits per sub-pixel of each picture's stream; the first is decoded and compared."""
+    """Bits per sub-pixel of each image's stream; the first is decoded and compared."""
     result = []
     for picture in pictures:
         stream = encode_tile(model, picture, BITS)

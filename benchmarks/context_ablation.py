@@ -3,7 +3,7 @@
     python benchmarks/context_ablation.py --pictures DIR --json benchmarks/results/contexts.json
 
 An ablation at inference: the trained weights stay, and one part's output is replaced by its mean
-over the same pictures (reweighting and rotary positions: by their input), so that the networks
+over the same images (reweighting and rotary positions: by their input), so that the networks
 after it see a likely value without information. A model that is trained without the part would
 partly make up for it; the figures are therefore upper bounds of its worth. Bits are those of the
 Gaussians, which files exceed by less than 0.1 %.

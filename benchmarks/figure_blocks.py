@@ -128,7 +128,7 @@ def training() -> str:
         for b, p in zip(held_out["bpp"], held_out["psnr"], strict=True)
     )
     return (
-        f"{', then '.join(parts)}, on two shared CPU cores; on held-out pictures at qualities 10,"
+        f"{', then '.join(parts)}, on two shared CPU cores; on held-out images at qualities 10,"
         f" 30, 50, 70 and 90 (estimated bits, unrounded): {points}."
     )
 
@@ -146,7 +146,7 @@ def training_curve() -> str:
         ]
     head = "run | crops seen | BD-rate against the shipped model, % | mean loss"
     files = [
-        f"On {k['pictures']} Kodak pictures, from bytes of files, the model after"
+        f"On {k['pictures']} Kodak images, from bytes of files, the model after"
         f" {k['crops']:,} crops is at {k['bd_rate']:+.1f} %."
         for k in found["kodak"]
     ]
@@ -168,7 +168,7 @@ def contexts() -> str:
 def demo() -> str:
     """Sizes and times of the samples."""
     return table(
-        "picture | quality | PNG bytes | .lac bytes | bpp | PSNR, dB | encode, s | decode, s",
+        "image | quality | PNG bytes | .lac bytes | bpp | PSNR, dB | encode, s | decode, s",
         [
             f"{r['name']} | {r['quality']:g} | {r['original_bytes']:,} | {r['lac_bytes']:,} |"
             f" {r['bpp']:.3f} | {r['psnr']:.2f} | {r['encode_s']:.2f} | {r['decode_s']:.2f}"
@@ -178,9 +178,9 @@ def demo() -> str:
 
 
 def demo_film() -> str:
-    """The sample film."""
+    """The sample video."""
     return table(
-        "film | frames | size | bytes | .lac bytes | bpp | PSNR, dB | encode s (CPU) | decode fps",
+        "video | frames | size | bytes | .lac bytes | bpp | PSNR, dB | encode s (CPU) | decode fps",
         [
             f"{r['name']} | {r['frames']} | {r['width']} x {r['height']} |"
             f" {r['original_bytes']:,} | {r['lac_bytes']:,} | {r['bpp']:.4f} | {r['psnr']:.2f} |"
@@ -214,9 +214,9 @@ def speed() -> str:
 
 
 def large() -> str:
-    """Time and memory of large pictures."""
+    """Time and memory of large images."""
     return table(
-        "picture | encode, s | decode, s | 256 x 256 region, s | peak memory, GiB",
+        "image | encode, s | decode, s | 256 x 256 region, s | peak memory, GiB",
         [
             f"{r['width']} x {r['height']} | {r['encode_s']:.1f} | {r['decode_s']:.1f} |"
             f" {r['region_256_s']:.2f} | {r['peak_gib']:.2f}"

@@ -1,4 +1,4 @@
-"""Tables of sounds from kept results; see ``figure_blocks.py``."""
+"""Tables of recordings from kept results; see ``figure_blocks.py``."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def audio_training() -> str:
             rows.append(
                 f"{number} | {stage} | {run['steps']:,} | {batch} | {run['minutes']:.0f} | {shown}"
             )
-    return table("round | stage | steps | batch | minutes | on held-out sounds", rows)
+    return table("round | stage | steps | batch | minutes | on held-out recordings", rows)
 
 
 def audio_rows(kind: str) -> str:
-    """Sounds of one kind: ours at every rate, then other codecs."""
+    """Recordings of one kind: ours at every rate, then other codecs."""
     found = load("audio_table")
     measures: tuple[str, ...] = (
         "visqol", "pesq", "stoi", "log_mel", "voicing", "f0", "level", "lines",
@@ -101,20 +101,20 @@ def audio_short() -> str:
 
 
 def audio_savings() -> str:
-    """Bytes saved by the entropy coding, for each source of sounds."""
+    """Bytes saved by the entropy coding, for each source of recordings."""
     rows = []
     for source in load("audio_table")["savings"]:
         for streams, sizes in source["streams"].items():
             share = {k: 100 * (1 - sizes[k] / sizes["fixed"]) for k in ("counts", "prior")}
             rows.append(
-                f"{source['source']} ({source['sounds']} sounds), {streams} streams |"
+                f"{source['source']} ({source['sounds']} recordings), {streams} streams |"
                 f" {sizes['fixed']:,} | {share['counts']:.1f} % | {share['prior']:.1f} %"
             )
-    return table("sounds | bytes at fixed length | saved by counts | by prior and counts", rows)
+    return table("recordings | bytes at fixed length | saved by counts | by prior and counts", rows)
 
 
 def audio_speed() -> str:
-    """Factors of real time and the memory of a long sound."""
+    """Factors of real time and the memory of a long recording."""
     found = load("audio_speed")
     rows = [f"{r['step']} | {r['factor']:.1f}" for r in found["factors"]]
     rows += [f"Opus 64 kbit/s, {k} | {v:.0f}" for k, v in found["opus"].items()]

@@ -6,9 +6,9 @@
     python benchmarks/figures.py write
 
 ``measure`` runs the benchmarks one after the other and keeps what they found in
-``benchmarks/results/``. Kodak means the 24 pictures as PNG, the anchors are published curves
+``benchmarks/results/``. Kodak means the 24 images as PNG, the anchors are published curves
 ``{name: {"bpp": [...], "psnr": [...]}}``, MNIST its IDX files, tables are CSV files, photos those
-of ``laconic train photo``, films those that ``video_rd.py`` names, sounds held-out ones;
+of ``laconic train photo``, videos those that ``video_rd.py`` names, recordings held-out ones;
 none of them is part of this repository, and what is not given is not measured. ``write`` fills the
 blocks of ``figure_blocks.py`` from what was kept, so that no number in a table was typed; a test
 compares them. All of them stand in ``docs/figures.md``, those of one codec in its own page as well,
@@ -47,7 +47,7 @@ def measure_kodak(kodak: Path, anchors: Path) -> None:
     run(
         "-m", "laconic.cli", "eval", kodak.name, *codecs, "--out", str(out), "--gallery", "0",
         "--curves", f"{anchors.resolve()}:{CURVES}", "--anchor", "vtm", "--quiet",
-        "--title", "Kodak, 24 pictures", cwd=kodak.resolve().parent,
+        "--title", "Kodak, 24 images", cwd=kodak.resolve().parent,
     )  # fmt: skip
     target = RESULTS / "kodak"
     target.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def measure_kodak(kodak: Path, anchors: Path) -> None:
 
 
 def measure_demo(name: str, *options: str) -> None:
-    """The demonstration on the sample pictures, or with ``--video`` on the sample film."""
+    """The demonstration on the sample images, or with ``--video`` on the sample video."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "laconic.cli", "demo", "--json", "--out", folder, "-f"]
         done = subprocess.run(
@@ -75,7 +75,7 @@ def measure_lossless(kodak: Path) -> None:
 
 
 def measure_rendered() -> None:
-    """Lossless coding of the sample pictures."""
+    """Lossless coding of the sample images."""
     out = RESULTS / "samples-lossless"
     options = ("--coders", "png,webp,laconic-e0", "--out", str(out))
     run(str(HERE / "lossless_photo.py"), "--data", str(ROOT / "samples"), *options)
@@ -88,7 +88,7 @@ def measure_preview(kodak: Path) -> None:
 
 
 def measure_photos(photos: Path) -> None:
-    """Colour transforms, and circuits for latents, on the training pictures' held-out part."""
+    """Colour transforms, and circuits for latents, on the training images' held-out part."""
     for name in ("colour_transforms", "latent_circuits"):
         steps = ("--steps", "500") if name == "colour_transforms" else ()
         run(str(HERE / f"{name}.py"), "--data", str(photos), "--out", str(RESULTS / name), *steps)
@@ -101,14 +101,14 @@ def measure_records(mnist: Path, tables: Path) -> None:
 
 
 def measure_effort(kodak: Path) -> None:
-    """What encoding effort buys, on eight pictures."""
+    """What encoding effort buys, on eight images."""
     script = str(HERE / "sga_kodak.py")
     options = ("--crop", "256", "--efforts", EFFORTS, "--out", str(RESULTS / "sga"))
     run(script, "--pictures", str(kodak), *options)
 
 
 def measure_order(kodak: Path) -> None:
-    """Files of the default model in several orders of its channels, on four pictures."""
+    """Files of the default model in several orders of its channels, on four images."""
     with tempfile.TemporaryDirectory() as folder:
         for number in (1, 5, 20, 23):
             shutil.copy(kodak / f"kodim{number:02}.png", folder)
@@ -128,7 +128,7 @@ def script(name: str) -> Callable[[], None]:
 
 
 def measure_films(films: Path) -> None:
-    """Film networks against x264 and x265, and what parts of their coder are worth."""
+    """Video networks against x264 and x265, and what parts of their coder are worth."""
     run(str(HERE / "video_rd.py"), "--clips", str(films))
     run(str(HERE / "video_parts.py"), "--clips", str(films))
 
@@ -158,9 +158,9 @@ def main() -> None:
     measuring.add_argument("--anchors", type=Path, required=True)
     measuring.add_argument("--mnist", type=Path)
     measuring.add_argument("--tables", type=Path)
-    measuring.add_argument("--photos", type=Path, help="pictures of `laconic train photo`")
-    measuring.add_argument("--films", type=Path, help="films that video_rd.py names")
-    measuring.add_argument("--sounds", type=Path, help="held-out sounds in folders")
+    measuring.add_argument("--photos", type=Path, help="images of `laconic train photo`")
+    measuring.add_argument("--films", type=Path, help="videos that video_rd.py names")
+    measuring.add_argument("--sounds", type=Path, help="held-out recordings in folders")
     names = [
         "kodak",
         "demo",

@@ -57,7 +57,7 @@ def layered_cases() -> Cases:
 
 
 def imported_cases(codec_name: str) -> Cases:
-    """A picture in two tiles for every test model of a codec."""
+    """An image in two tiles for every test model of a codec."""
     from laconic.codec import models
 
     return {

@@ -1,4 +1,4 @@
-"""Writes golden streams of sounds into ``tests/golden``; existing ones are kept.
+"""Writes golden streams of recordings into ``tests/golden``; existing ones are kept.
 
     python benchmarks/golden_audio.py
 

@@ -77,7 +77,7 @@ def cases(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
 
 
 def sound_digest(video: Any) -> str | None:
-    """Of all packets with their track and times, None without sound."""
+    """Of all packets with their track and times, None without audio."""
     if video.audio is None:
         return None
     digest = hashlib.sha256()

@@ -2,7 +2,7 @@
 
     python benchmarks/image_speed.py [PICTURE] [--json FILE]
 
-Both work from memory with their models loaded, on the same picture and number of threads,
+Both work from memory with their models loaded, on the same image and number of threads,
 alternating, best of several rounds. CompressAI's model has random weights (its time does not
 depend on them beyond the number of bits, which a quality-4 model at 0.5 bpp resembles).
 """

@@ -1,8 +1,8 @@
-"""Peak memory and time of large pictures, each in a fresh process.
+"""Peak memory and time of large images, each in a fresh process.
 
     python benchmarks/large_picture.py [--megapixels 6 12 24] [--json FILE]
 
-The picture is a mosaic of the samples. Time should grow linearly with pixels and memory stay
+The image is a mosaic of the samples. Time should grow linearly with pixels and memory stay
 bounded.
 """
 
@@ -22,7 +22,7 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 def measure(megapixels: float) -> dict[str, Any]:
-    """Encode, decode and take a region of a 3:2 picture in this process."""
+    """Encode, decode and take a region of a 3:2 image in this process."""
     import numpy as np
 
     from laconic import codec

@@ -2,7 +2,7 @@
 
     python benchmarks/latent_circuits.py --data DIR --out benchmarks/results/latent_circuits
 
-Writes OUT.json and OUT.md. DIR holds pictures; every ninth is held out and measured, the others
+Writes OUT.json and OUT.md. DIR holds images; every ninth is held out and measured, the others
 (at most --pictures of them) are learned from. The symbols q = round(y - mean) of the default image
 model and the scale index s that its context networks choose for each are taken as they are coded.
 The circuit is a hidden Chow-Liu tree over blocks of symbols whose leaves are *conditional*,

@@ -3,11 +3,11 @@
     python benchmarks/lossless_photo.py --data DIR --out benchmarks/results/kodak-lossless
     python benchmarks/lossless_photo.py --data DIR --held-out --out benchmarks/results/held-out
 
-Writes OUT.json (per picture and mean) and OUT.md (table). Every file is decoded and compared. With
-``--held-out`` only the pictures that `laconic train photo` leaves out are measured. Rows that
+Writes OUT.json (per image and mean) and OUT.md (table). Every file is decoded and compared. With
+``--held-out`` only the images that `laconic train photo` leaves out are measured. Rows that
 OUT.jsonl holds already are not measured again, so that a run can be continued or shared by
 processes. JPEG XL needs the package imagecodecs. MB/s are 10^6 sub-pixels (bytes of the 8-bit
-picture) per second of one core's time, which other work on the machine hardly changes. Laconic
+image) per second of one core's time, which other work on the machine hardly changes. Laconic
 uses all cores by default: with several tiles expect as many times the speed.
 """
 
@@ -92,19 +92,19 @@ def coders(names: list[str]) -> dict[str, Coder]:
 
 
 def files_of(folder: Path, held_out: bool) -> list[Path]:
-    """Pictures of a folder in order; of a training folder those held out."""
+    """Images of a folder in order; of a training folder those held out."""
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
     if held_out:
         from laconic.codec.train.photo import HELD_OUT_EVERY, HELD_OUT_FIRST
 
         files = files[HELD_OUT_FIRST::HELD_OUT_EVERY]
     if not files:
-        raise SystemExit(f"{folder} holds no pictures")
+        raise SystemExit(f"{folder} holds no images")
     return files
 
 
 def measure(file: Path, name: str, coder: Coder) -> dict[str, Any]:
-    """One row; fails unless the picture comes back as it was."""
+    """One row; fails unless the image comes back as it was."""
     pixels = read_image(file).pixels
     start = time.process_time()
     data = coder[0](pixels)
@@ -124,7 +124,7 @@ def measure(file: Path, name: str, coder: Coder) -> dict[str, Any]:
 
 
 def summary(rows: list[dict[str, Any]], names: list[str], pictures: int) -> list[dict[str, Any]]:
-    """Mean bits per sub-pixel (of pictures) and speed (of all samples) of complete coders."""
+    """Mean bits per sub-pixel (of images) and speed (of all samples) of complete coders."""
     result = []
     for name in names:
         mine = [r for r in rows if r["coder"] == name]
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--held-out", action="store_true")
     parser.add_argument("--coders", default="png,webp,jpeg2000,jxl-e7,jxl-e9,laconic-e0,laconic-e9")
-    parser.add_argument("--backwards", action="store_true", help="begin with the last picture")
+    parser.add_argument("--backwards", action="store_true", help="begin with the last image")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # no helpers: their time would not be counted
     names = arguments.coders.split(",")

@@ -2,7 +2,7 @@
 
     python benchmarks/lossless_preview.py --data DIR --out benchmarks/results/lossless_preview
 
-Writes OUT.json (per picture and mean) and OUT.md (table). Every file is decoded and compared. Rows
+Writes OUT.json (per image and mean) and OUT.md (table). Every file is decoded and compared. Rows
 that OUT.jsonl holds already are not measured again, so that a run can be continued.
 """
 

@@ -126,7 +126,7 @@ def installed() -> list[str]:
 
 
 def picture_bytes(picture: Any, kind: str, options: dict[str, Any]) -> int:
-    """Size of one picture file."""
+    """Size of one image file."""
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, kind, **options)
     return len(stream.getvalue())
@@ -197,7 +197,7 @@ def order_row(name: str, parents: Any) -> dict[str, Any]:
 
 
 def draw_samples(path: Path) -> None:
-    """A picture of digits: drawn freely, and completed from their upper halves."""
+    """An image of digits: drawn freely, and completed from their upper halves."""
     circuit = load_circuit(MODEL).circuit.to_float()
     drawn = circuits.sample(circuit, 30, seed=3).reshape(3, 10, 28, 28)
     half = drawn[0].reshape(10, 784).copy()

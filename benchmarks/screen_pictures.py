@@ -55,7 +55,7 @@ def tone(random: Random, low: int = 0, high: int = 255) -> Colour:
 
 
 class Canvas:
-    """A picture to draw on, with text as screens show it.
+    """An image to draw on, with text as screens show it.
 
     ``aa`` is "gray", "none" or "lcd": stripes of red, green and blue, filtered over five of them.
     """
@@ -662,6 +662,6 @@ TESTING = {"screens": SCREENS, "drawings": DRAWINGS[1:]}  # seeds from 1000
 
 
 def render(kind: Callable[[Random], Picture], seed: int) -> NDArray[np.uint8]:
-    """A picture ``[H, W, 3]``."""
+    """An image ``[H, W, 3]``."""
     name = int.from_bytes(kind.__name__.encode()[:6], "little")
     return np.asarray(kind(np.random.default_rng([seed, name])))

@@ -1,4 +1,4 @@
-"""Screens and drawings beside AVIF and WebP, on pictures that no constant was chosen on.
+"""Screens and drawings beside AVIF and WebP, on images that no constant was chosen on.
 
     python benchmarks/screens.py [--tuning] [--ssimulacra2] [--width 352] [--out FILE]
 
@@ -57,13 +57,13 @@ def measure(
 
 
 def middle(pixels: Pixels, width: int, height: int) -> Pixels:
-    """At most so many pixels from the middle of a picture."""
+    """At most so many pixels from the middle of an image."""
     top, left = (max(0, n - m) // 2 for n, m in zip(pixels.shape, (height, width), strict=False))
     return np.ascontiguousarray(pixels[top : top + height, left : left + width])
 
 
 def picture(group: str, kind: Any, seed: int, seen: bool, width: int) -> dict[str, Any]:
-    """Everything measured on one picture."""
+    """Everything measured on one image."""
     pixels = middle(render(kind, seed), width, width * 3 // 4)
     row: dict[str, Any] = {"group": group, "kind": kind.__name__, "seed": seed}
     start = time.process_time()
@@ -127,7 +127,7 @@ def delta(anchor: list[Point], ours: list[Point]) -> float:
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """The table of all pictures and their means."""
+    """The table of all images and their means."""
     columns = [
         k for k in ("avif psnr", "avif ssimulacra2", "webp psnr") if any(k in r for r in rows)
     ]
@@ -171,7 +171,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "--tuning", action="store_true", help="the pictures that constants were chosen on"
+        "--tuning", action="store_true", help="the images that constants were chosen on"
     )
     parser.add_argument(
         "--ssimulacra2", action="store_true", help="measure with that package as well"

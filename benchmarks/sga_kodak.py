@@ -2,9 +2,9 @@
 
     python benchmarks/sga_kodak.py --pictures DIR --efforts 1,3,5 --out benchmarks/results/sga
 
-Writes OUT.json after every picture, so that a run can be stopped (and resumed with the same
+Writes OUT.json after every image, so that a run can be stopped (and resumed with the same
 command), and OUT.md at the end. Distortion is measured on 8-bit decoded samples; ``--crop`` takes
-the centre of each picture only.
+the centre of each image only.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from laconic.formats.image import Image, read_image
 
 
 def centre(image: Image, side: int) -> Image:
-    """The middle of a picture, at most ``side`` pixels each way."""
+    """The middle of an image, at most ``side`` pixels each way."""
     height, width = (min(side, n) for n in image.pixels.shape[:2])
     top, left = (image.height - height) // 2, (image.width - width) // 2
     return Image(pixels=image.pixels[top : top + height, left : left + width].copy())
 
 
 def measure(original: Image, effort: int, qualities: list[float]) -> dict[str, Any]:
-    """Points ``(bpp, PSNR)`` and the processor seconds of one picture at one effort."""
+    """Points ``(bpp, PSNR)`` and the processor seconds of one image at one effort."""
     points = []
     start = time.process_time()
     for quality in qualities:
@@ -45,7 +45,7 @@ def measure(original: Image, effort: int, qualities: list[float]) -> dict[str, A
 
 
 def efforts_table(rows: dict[str, Any], efforts: list[int]) -> str:
-    """Mean BD-rate per effort over the pictures measured at it."""
+    """Mean BD-rate per effort over the images measured at it."""
     lines = []
     for effort in [0, *efforts]:
         done = [r for r in rows.values() if str(effort) in r]
@@ -56,11 +56,11 @@ def efforts_table(rows: dict[str, Any], efforts: list[int]) -> str:
         lines.append(
             f"{effort} | {STEPS[effort]} | {len(done)} | {np.mean(gains):+.2f} | {seconds:.1f}"
         )
-    return table("effort | steps | pictures | BD-rate % | encode, CPU seconds", lines)
+    return table("effort | steps | images | BD-rate % | encode, CPU seconds", lines)
 
 
 def main() -> None:
-    """Measure picture by picture."""
+    """Measure image by image."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=Path, required=True)
     parser.add_argument("--count", type=int, default=8)

@@ -4,9 +4,9 @@
                                        [--starts]
 
 Every codec runs alone in a process of its own (``laconic eval``), so that peak memory is its own
-and that of what it imports; the measures of sound import torch in every such process. The codecs of
+and that of what it imports; the measures of audio import torch in every such process. The codecs of
 the registry are found by themselves; ratios refer to the reference of each medium: WebP, PNG, x264,
-Opus, xz. Pictures are the samples; the film pans over one of them, sound and table are made, so
+Opus, xz. Images are the samples; the video pans over one of them, audio and table are made, so
 that the benchmark needs no other data.
 
 Last, or alone with ``--starts``, come whole commands from a cold process, best of several, against
@@ -106,7 +106,7 @@ def write_table(path: Path, rows: int = 10_000) -> int:
 
 
 def write_film(path: Path, frames: int = 96, size: tuple[int, int] = (320, 180)) -> int:
-    """A lossless film that pans over a sample picture."""
+    """A lossless video that pans over a sample image."""
     import av
 
     source = read_image(SAMPLES / "mountains.png").pixels
@@ -216,14 +216,14 @@ def measure_starts(folder: Path) -> list[dict[str, Any]]:
     commands = {
         "Python reads a PNG": [sys.executable, "-c", read],
         "laconic --version": "--version",
-        "encode a small picture": f"encode {small} -f",
+        "encode a small image": f"encode {small} -f",
         "decode it": f"decode {small.with_suffix('.lac')} -f -o {folder / 'back.png'}",
         "encode it losslessly": f"encode {small} -f --lossless",
         "decode that": f"decode {small.with_suffix('.lac')} -f -o {folder / 'back.png'}",
         "encode a small table": f"encode {table} -f",
         "decode it again": f"decode {table.with_suffix('.lac')} -f -o {folder / 'back.csv'}",
-        f"encode {FOLDER} pictures": f"{many} --jobs 1",
-        f"encode {FOLDER} pictures, 2 jobs": f"{many} --jobs 2",
+        f"encode {FOLDER} images": f"{many} --jobs 1",
+        f"encode {FOLDER} images, 2 jobs": f"{many} --jobs 2",
     }
     rows: list[dict[str, Any]] = []
     print("\ncommands from a cold process, in brackets times that of the first")

@@ -5,7 +5,7 @@
 
 ``--run`` takes the log that a training writes beside its checkpoint and the steps made before it;
 ``--kodak`` the steps behind another model and the folder of a ``laconic eval`` of it. Both are
-compared with the shipped model at five qualities: held-out pictures from estimated bits and
+compared with the shipped model at five qualities: held-out images from estimated bits and
 unrounded samples, Kodak from bytes of files. Keeps
 ``benchmarks/results/training_curve.json`` and draws ``docs/mlic-small-curve.png``.
 """
@@ -53,7 +53,7 @@ def score(anchor: list[list[float]], entry: dict[str, Any]) -> dict[str, float]:
 
 
 def kodak(folder: Path, anchor: Path) -> dict[str, float]:
-    """BD-rate against another evaluation on the pictures that both have, from mean points."""
+    """BD-rate against another evaluation on the images that both have, from mean points."""
     ours, theirs = (per_picture(f) for f in (folder, anchor))
     shared = sorted(set(ours) & set(theirs))
     curves = [np.mean([found[name] for name in shared], 0).tolist() for found in (theirs, ours)]
@@ -61,7 +61,7 @@ def kodak(folder: Path, anchor: Path) -> dict[str, float]:
 
 
 def per_picture(folder: Path) -> dict[str, list[list[float]]]:
-    """``(bpp, PSNR)`` at :data:`QUALITIES` of every picture that has all of them."""
+    """``(bpp, PSNR)`` at :data:`QUALITIES` of every image that has all of them."""
     found: dict[str, dict[float, list[float]]] = {}
     kept, raw = folder / "results.json", folder / "measurements.jsonl"
     rows = (

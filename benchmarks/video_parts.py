@@ -1,9 +1,9 @@
-"""What each part of the coder of a film chunk saves: one fit, its integers coded with parts off.
+"""What each part of the coder of a video chunk saves: one fit, its integers coded with parts off.
 
     python benchmarks/video_parts.py --clips DIR [--clip bunny-16] [--bytes 14000] [--steps 300]
         [--json FILE]
 
-Every size is that of real coded bytes of the same integers, so pictures are equal in all rows.
+Every size is that of real coded bytes of the same integers, so images are equal in all rows.
 """
 
 from __future__ import annotations

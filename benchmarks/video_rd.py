@@ -4,7 +4,7 @@
 
 DIR holds clips as lossless 4:2:0 files (FFV1 in Matroska), those that tables may show in
 ``DIR/test``: chosen before the codec was designed, and no constant was chosen on them. Every point
-is a stream: encoded, decoded afresh, compared with the source's planes as they are; no picture is
+is a stream: encoded, decoded afresh, compared with the source's planes as they are; no image is
 converted on the way. All encoders are tuned for PSNR and run as one thread. ``bytes`` are those of
 the raw stream without the encoder's own notes (SEI), ``file`` those of an MP4 or ``.lac`` file.
 Points that were measured before are kept, so that a run which was cut goes on.

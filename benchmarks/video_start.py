@@ -4,7 +4,7 @@
 
 Clips are lossless 4:2:0 files that no table of results is measured on. They are encoded one after
 the other at several quantisers, with contexts and weights carried on; what these hold at the end,
-with fewer visits so that they still follow a film quickly, is where every chunk begins. A changed
+with fewer visits so that they still follow a video quickly, is where every chunk begins. A changed
 file changes the bitstream: it needs a new version in ``codec/video/motion/decode.py``.
 """
 

@@ -41,7 +41,7 @@ PARTS = ("region", "seconds", "frames", "rows")
 EXAMPLES = (
     "laconic decode photo.lac -o photo.png",
     "laconic decode photo.lac --region 0,0,512,512",
-    "laconic decode coded/ --output-dir pictures --format jpg",
+    "laconic decode coded/ --output-dir images --format jpg",
     "laconic decode talk.lac --seconds 10:20",
     "laconic decode clip.lac --frames 0:100 -o clip.mp4",
 )
@@ -70,11 +70,11 @@ EXAMPLES = (
 @spreading()
 @common
 def command(inputs: tuple[str, ...], **options: Any) -> int:
-    """Decode .lac files into pictures, sounds, videos, tables and arrays.
+    """Decode .lac files into images, recordings, videos, tables and arrays.
 
     INPUTS are files, folders, URLs of either (s3://, gs://, ...) or '-' for stdin. Videos become
     .mkv (FFV1, the decoded samples exactly), .mp4, .mov or .webm (for players, nearly without
-    loss), .y4m, or a folder of PNG pictures (-o FOLDER), with their sound as it was.
+    loss), .y4m, or a folder of PNG images (-o FOLDER), with their audio as it was.
     """
     files = list(batch.expand(inputs, (LAC,)))
     several = len(files) > 1

@@ -56,7 +56,7 @@ SOUND_COLUMNS = [
 
 
 @click.command("demo")
-@click.option("--audio", is_flag=True, help="Sounds instead of pictures.")
+@click.option("--audio", is_flag=True, help="Recordings instead of images.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -66,7 +66,7 @@ SOUND_COLUMNS = [
 @click.option(
     "--samples",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of PNG pictures, of videos or of sounds.",
+    help="Folder of PNG images, of videos or of recordings.",
 )
 @click.option("--video", is_flag=True, help="Encode the sample video instead: some minutes.")
 @click.option("-f", "--force", is_flag=True, help="Write into an existing folder.")
@@ -81,10 +81,10 @@ def command(
     as_json: bool,
     progress: bool | None,
 ) -> None:
-    """Encode and decode the sample pictures, measure, draw them side by side.
+    """Encode and decode the sample images, measure, draw them side by side.
 
     With --video the sample video, with a contact sheet: originals above, decoded frames below; with
-    --audio the sample sounds, with spectrograms.
+    --audio the sample recordings, with spectrograms.
     """
     from laconic.formats.errors import OutputError, ParameterError
 

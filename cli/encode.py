@@ -76,12 +76,12 @@ EXAMPLES = (
 @spreading()
 @common
 def command(inputs: tuple[str, ...], **options: Any) -> int:
-    """Encode pictures, sounds, videos, tables and arrays into .lac files.
+    """Encode images, recordings, videos, tables and arrays into .lac files.
 
     INPUTS are files, folders, URLs of either (s3://, gs://, ...) or '-' for stdin; what they hold
     decides the codec. Videos are fitted for minutes to hours: progress is kept in OUTPUT.work, the
     same command goes on from there, and Ctrl-C writes the best stream so far. A folder of equal
-    gray pictures is one table with --codec records, and a folder of numbered pictures one video
+    gray images is one table with --codec records, and a folder of numbered images one video
     with --codec motion.
     """
     from laconic.codec import media, registry
@@ -146,7 +146,7 @@ def _as_raw(source: Any, options: dict[str, Any]) -> None:
         kind = registry.get(name).media
         if kind != Media.AUDIO:
             raise ParameterError(
-                f"--format says how a sound is stored: {name} codes {media.of(kind).plural}"
+                f"--format says how a recording is stored: {name} codes {media.of(kind).plural}"
             )
 
     if looks_like_sound(source.head[:12]):

@@ -42,7 +42,7 @@ PROFILES = {
 @click.command("info")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per input.")
-@click.option("--limit-pixels", type=click.IntRange(1), help="Refuse larger pictures.")
+@click.option("--limit-pixels", type=click.IntRange(1), help="Refuse larger images.")
 def command(inputs: tuple[str, ...], as_json: bool, limit_pixels: int | None) -> int:
     """Show what the header of .lac files says."""
     jobs = [

@@ -14,14 +14,14 @@ import click
 from laconic.cli.tables import run_guarded
 
 COMMANDS = {
-    "encode": "Encode pictures, sounds, videos, tables and arrays into .lac files.",
+    "encode": "Encode images, recordings, videos, tables and arrays into .lac files.",
     "decode": "Decode .lac files.",
     "info": "Show what the header of a file says.",
     "verify": "Decode files and check every symbol.",
     "models": "List, show, import and export models.",
     "eval": "Measure and compare codecs.",
     "train": "Train a model.",
-    "demo": "Encode and decode the samples: pictures, sounds, or a video.",
+    "demo": "Encode and decode the samples: images, recordings, or a video.",
     "completion": "Print the script for shell completion.",
 }
 

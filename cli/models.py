@@ -104,13 +104,13 @@ def import_(
 @click.option(
     "--pictures",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of pictures: measure the channels' energy and compare.",
+    help="Folder of images: measure the channels' energy and compare.",
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Write the report there as JSON, and with --pictures a picture of the energies beside it.",
+    help="Write the report there as JSON, and with --pictures an image of the energies beside it.",
 )
 @click.option(
     "--write",
@@ -159,7 +159,7 @@ def order(
         if target is not None:
             check_target(target, force)
     if by == "energy" and pictures is None:
-        raise click.UsageError("--by energy measures pictures: name their folder with --pictures")
+        raise click.UsageError("--by energy measures images: name their folder with --pictures")
     info = models.find(name)
     codec = registry.get(info.codec)
     if not isinstance(codec, PictureCodec):

@@ -60,7 +60,7 @@ class Range(click.ParamType[tuple[Any, Any]]):
 def common(function: Callable[..., Any]) -> Callable[..., Any]:
     """--json, --quiet, --progress, --limit-pixels."""
     for option in (
-        click.option("--limit-pixels", type=click.IntRange(1), help="Refuse larger pictures."),
+        click.option("--limit-pixels", type=click.IntRange(1), help="Refuse larger images."),
         click.option(
             "--progress/--no-progress",
             default=None,

@@ -23,8 +23,8 @@ SIZES = ["small", "small-50", "small-12", "tiny"]
     required=True,
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
-    help="Folder of pictures or of .tar shards of pictures, may be repeated; for records an array"
-    " (.npy, IDX) or a folder of gray pictures of one size; for the stages of audio a folder of"
+    help="Folder of images or of .tar shards of images, may be repeated; for records an array"
+    " (.npy, IDX) or a folder of gray images of one size; for the stages of audio a folder of"
     " recordings in speech/, music/ and general/, those below a folder validation/ held out.",
 )
 @click.option(
@@ -42,7 +42,7 @@ SIZES = ["small", "small-50", "small-12", "tiny"]
 @click.option(
     "--init",
     shell_complete=complete_model,
-    help="Model to start from (pictures, stages of audio), or to give a prior (audio-prior);"
+    help="Model to start from (images, stages of audio), or to give a prior (audio-prior);"
     " checkpoint of a Base to continue (pscodec drl-ict).",
 )
 @click.option(

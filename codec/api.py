@@ -76,12 +76,12 @@ def encode(
     limits: Limits = DEFAULT_LIMITS,
     **options: Any,
 ) -> bytes:
-    """Encode a picture, a sound, a video, a table or an array into the bytes of a ``.lac`` file.
+    """Encode an image, a recording, a video, a table or an array into the bytes of a ``.lac`` file.
 
     Args:
         source: path, bytes or binary file of anything that is read here, recognised by its
             extension or its first bytes; an :class:`Image`, an :class:`Audio`, a :class:`Table`; an
-            array ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16 is a picture, frames
+            array ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` of uint8 or uint16 is an image, frames
             ``[N, H, W, 1 or 3]`` of uint8 a video, and with the codec "records" an array
             ``[N, ...]`` of whole numbers a table.
         codec: name of the codec, with a colon and a model if wanted, such as
@@ -89,7 +89,7 @@ def encode(
             chooses by the kind of input.
         quality: 0 (smallest) to 100 (best); the codec's own choice when no rate is given.
         bpp: largest number of bits per pixel that the file may take, headers included.
-        kbps: largest number of kbit/s that the file of a sound may take, headers included.
+        kbps: largest number of kbit/s that the file of a recording may take, headers included.
         target_bytes: largest size of the file in bytes, headers included.
         lossless: ask for exact reconstruction.
         model: name, id or path of a model; None is the codec's default.
@@ -97,7 +97,7 @@ def encode(
         progress: called with (done, total).
         status: called with a few words on how the work stands.
         note: called with sentences on what is lost, left out or resumed.
-        limits: refuse pictures beyond these.
+        limits: refuse images beyond these.
         options: the codec's own, such as ``effort``, ``tile``, ``strip`` or ``preset``:
             :func:`laconic.codec.registry.options` lists them, ``laconic encode --help`` explains.
 
@@ -253,16 +253,16 @@ def decode(
 
     Args:
         data: bytes, path or binary file.
-        region: ``(x, y, width, height)`` of a picture in pixels; only the tiles it needs are read.
+        region: ``(x, y, width, height)`` of an image in pixels; only the tiles it needs are read.
         rows: ``(first, end)`` of a table or array; only the blocks they need are read.
         frames: ``(first, end)`` of a video; only the chunks they need are read.
-        seconds: ``(start, end)`` of a sound; only the segments they need are read.
+        seconds: ``(start, end)`` of a recording; only the segments they need are read.
         partial: decode what is intact of a damaged file; missing tiles are mid-gray, missing
-            frames left out, missing seconds of a sound silent, and a notice in the result names
+            frames left out, missing seconds of a recording silent, and a notice in the result names
             them.
         progress: called with (done, total).
         limits: refuse files that claim more.
-        options: the codec's own, such as ``steps`` and ``seed`` of a sound.
+        options: the codec's own, such as ``steps`` and ``seed`` of a recording.
 
     Raises:
         FormatError: damaged or truncated. DesyncError: decoded symbols are wrong.
@@ -301,7 +301,7 @@ def decoding(file: Any, given: Mapping[str, Any]) -> tuple[Codec, DecodeSettings
 def preview(
     data: Source, *, progress: Progress | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> Image:
-    """The lossy picture that a lossless file begins with, without decoding the rest.
+    """The lossy image that a lossless file begins with, without decoding the rest.
 
     Raises ``ParameterError`` for files without one, else the same errors as :func:`decode`.
     """
@@ -350,7 +350,7 @@ class Reader:
         return self.decode(rows=(first, end))
 
     def seconds(self, start: float, end: float) -> Any:
-        """Decode a part of a sound; only the segments it needs are read."""
+        """Decode a part of a recording; only the segments it needs are read."""
         return self.decode(seconds=(start, end))
 
     def decode(self, **options: Any) -> Any:
@@ -359,7 +359,7 @@ class Reader:
         return codec.decode(self._reader, settings)
 
     def preview(self) -> Image:
-        """The lossy picture that a lossless file begins with; see :func:`preview`."""
+        """The lossy image that a lossless file begins with; see :func:`preview`."""
         image: Image = self.decode(preview=True)
         return image
 

@@ -40,7 +40,7 @@ class EncodeSettings:
 
     quality: float | None = option(
         None, "0 (smallest) to 100 (best).", low=0, high=100,
-        shown="50, for sounds about 1.5 kbit/s",
+        shown="50, for recordings about 1.5 kbit/s",
     )  # fmt: skip
     bpp: float | None = option(None, "Largest number of bits per pixel of the file.", low=0)
     kbps: float | None = option(None, "Largest number of kbit/s of the file.", low=0)
@@ -63,10 +63,10 @@ class DecodeSettings:
     """What every decoder is given; of the four parts the one that its medium has.
 
     Attributes:
-        region: (x, y, width, height) of a picture, in pixels.
+        region: (x, y, width, height) of an image, in pixels.
         rows: (first, end) of a table or array.
         frames: (first, end) of a video.
-        seconds: (start, end) of a sound.
+        seconds: (start, end) of a recording.
         partial: decode what is intact of a damaged file.
     """
 
@@ -110,7 +110,7 @@ class Encoded:
 class Codec(ABC):
     """A codec. Instances are cheap; models are loaded on first use and kept.
 
-    Those of pictures take and give an ``Image``; those of sounds take a
+    Those of images take and give an ``Image``; those of recordings take a
     ``formats.audio_stream.AudioSource`` and give an ``Audio``; those of videos take a
     ``formats.video_reader.Film`` and give a sequence of frames (``codec.media.video``); those of
     tables and arrays take ``formats.records.Records`` and give an array or a ``Table``.

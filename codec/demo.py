@@ -1,8 +1,8 @@
 """The demonstrations: sample images beside other codecs, and the sample video.
 
-The demonstration: encode and decode the sample pictures, measure, draw them side by side.
+The demonstration: encode and decode the sample images, measure, draw them side by side.
 
-The demonstration of films: encode the sample film, decode it to a file, measure, draw a contact
+The demonstration of videos: encode the sample video, decode it to a file, measure, draw a contact
 sheet.
 """
 
@@ -37,7 +37,7 @@ COLUMN = 384
 
 @dataclass(frozen=True)
 class DemoRow:
-    """One picture at one quality. Sizes in bytes of files, times in seconds, models loaded."""
+    """One image at one quality. Sizes in bytes of files, times in seconds, models loaded."""
 
     name: str
     width: int
@@ -58,7 +58,7 @@ class DemoRow:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Measurements and the side-by-side picture."""
+    """Measurements and the side-by-side image."""
 
     rows: list[DemoRow]
     picture: Path
@@ -82,13 +82,13 @@ def run(
     progress: Callable[[int, int], None] | None = None,
     qualities: Sequence[float] = QUALITIES,
 ) -> DemoResult:
-    """Encode and decode every picture in ``samples`` at three qualities below ``out``.
+    """Encode and decode every image in ``samples`` at three qualities below ``out``.
 
     Every number comes from the files written: sizes from the disk, PSNR and MS-SSIM from the PNG.
     """
     files = sorted((samples or sample_folder()).glob("*.png"))
     if not files:
-        raise ParameterError(f"{samples} holds no PNG pictures")
+        raise ParameterError(f"{samples} holds no PNG images")
     out.mkdir(parents=True, exist_ok=True)
     api.decode(api.encode(np.zeros((64, 64, 3), np.uint8)))  # load the model before timing
     rows: list[DemoRow] = []
@@ -165,8 +165,8 @@ COLUMNS = 6  # frames on the contact sheet
 
 @dataclass(frozen=True)
 class FilmRow:
-    """One film. Sizes in bytes of files, times in seconds (``cpu_s`` of the processor, which others
-    may have used meanwhile), ``fps`` frames decoded a second."""
+    """One video. Sizes in bytes of files, times in seconds (``cpu_s`` of the processor, which
+    others may have used meanwhile), ``fps`` frames decoded a second."""
 
     name: str
     width: int
@@ -201,7 +201,7 @@ def run_video(
     progress: Callable[[int, int], None] | None = None,
     status: Callable[[str], None] | None = None,
 ) -> FilmResult:
-    """Encode and decode every film in ``samples`` below ``out``.
+    """Encode and decode every video in ``samples`` below ``out``.
 
     Every number comes from the files written: sizes from the disk, PSNR and MS-SSIM (None for
     frames of at most 160 pixels a side) from the frames of the decoded ``.mkv``.
@@ -209,7 +209,7 @@ def run_video(
     folder = samples or sample_folder()
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
     if not files:
-        raise ParameterError(f"{folder} holds no films")
+        raise ParameterError(f"{folder} holds no videos")
     out.mkdir(parents=True, exist_ok=True)
     rows, strips = [], []
     for file in files:

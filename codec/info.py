@@ -43,37 +43,37 @@ class Info:
 
     @property
     def quality(self) -> float | None:
-        """Quality of a lossy picture, 0..100."""
+        """Quality of a lossy image, 0..100."""
         return self.settings.get("quality")
 
     @property
     def width(self) -> int:
-        """Pixels in a row, of pictures and videos."""
+        """Pixels in a row, of images and videos."""
         return int(self.facts["width"])
 
     @property
     def height(self) -> int:
-        """Rows of pixels, of pictures and videos."""
+        """Rows of pixels, of images and videos."""
         return int(self.facts["height"])
 
     @property
     def channels(self) -> int:
-        """Of colour or sound."""
+        """Of colour or audio."""
         return int(self.facts["channels"])
 
     @property
     def bit_depth(self) -> int:
-        """Bits of a sample of pictures and videos."""
+        """Bits of a sample of images and videos."""
         return int(self.facts["bit_depth"])
 
     @property
     def alpha(self) -> bool:
-        """Whether a picture has an alpha plane."""
+        """Whether an image has an alpha plane."""
         return bool(self.facts.get("alpha"))
 
     @property
     def bpp(self) -> float:
-        """Bits per pixel of pictures and videos, headers included."""
+        """Bits per pixel of images and videos, headers included."""
         return float(self.facts["bpp"])
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 The cores of a process are those it may run on (affinity), that its container may use (the quota of
 the control group) and that OMP_NUM_THREADS leaves it. Jobs, which are whole files, divide them:
-``split``. Threads (``share``) are for compiled loops, which hold no lock: tiles of a picture,
+``split``. Threads (``share``) are for compiled loops, which hold no lock: tiles of an image,
 blocks of a table. Whole files are spread over processes and machines by
-``laconic.codec.engines``; chunks of one film have processes of their own
+``laconic.codec.engines``; chunks of one video have processes of their own
 (``codec.video.stream.fitting``), because they report progress and can be asked to stop.
 """
 

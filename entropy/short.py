@@ -1,7 +1,7 @@
 """A range coder for short streams whose distributions are computed symbol by symbol.
 
 `SymbolEncoder` needs one of a few stored tables for each symbol and `LaneEncoder` carries 8 bytes
-of state per lane; ten seconds of sound at 0.3 kbit/s are 400 bytes, where that is 2 %. This coder
+of state per lane; ten seconds of audio at 0.3 kbit/s are 400 bytes, where that is 2 %. This coder
 takes any integer frequencies with any total up to 2^32 and ends within one byte of the ideal size.
 It is plain Python, about 1 microsecond a symbol; `token_loops` has the same coder compiled. Martin,
 "Range encoding: an algorithm for removing redundancy from a digitised message", 1979.

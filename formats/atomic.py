@@ -7,7 +7,7 @@ The file is written without a name (``O_TMPFILE``) where the system allows it, s
 takes the target's place in one step. ``click.File(atomic=True)`` keeps partial content after an
 exception and is no substitute.
 
-Folders of small gray pictures of one size as one array, and back.
+Folders of small gray images of one size as one array, and back.
 """
 
 from __future__ import annotations
@@ -214,14 +214,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_folder(folder: Path, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
-    """Samples ``[N, H, W]`` of the pictures of a folder in the order of their names.
+    """Samples ``[N, H, W]`` of the images of a folder in the order of their names.
 
     Raises:
-        FormatError: no pictures, colours, transparency, or different sizes or depths.
+        FormatError: no images, colours, transparency, or different sizes or depths.
     """
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     if not files:
-        raise FormatError(f"the folder {folder} holds no pictures: expected gray ones of one size")
+        raise FormatError(f"the folder {folder} holds no images: expected gray ones of one size")
     pictures: list[NDArray[Any]] = []
     for path in files:
         image = read_image(path, limits)
@@ -229,7 +229,7 @@ def read_folder(folder: Path, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
         if image.alpha is not None or any(
             (image.pixels[..., k] != gray).any() for k in range(1, image.channels)
         ):
-            raise FormatError(f"{path.name} has colours or transparency: expected gray pictures")
+            raise FormatError(f"{path.name} has colours or transparency: expected gray images")
         if pictures and (gray.shape, gray.dtype) != (pictures[0].shape, pictures[0].dtype):
             raise FormatError(
                 f"{path.name} has {gray.shape[1]} x {gray.shape[0]} pixels of {gray.dtype}:"
@@ -241,14 +241,14 @@ def read_folder(folder: Path, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
 
 
 def write_folder(array: NDArray[Any], folder: Path, *, overwrite: bool = False) -> None:
-    """Write pictures ``[N, H, W]`` as 00000.png, 00001.png, ... into a new folder.
+    """Write images ``[N, H, W]`` as 00000.png, 00001.png, ... into a new folder.
 
     Raises:
-        ParameterError: the array does not hold pictures. OutputError: the folder holds files.
+        ParameterError: the array does not hold images. OutputError: the folder holds files.
     """
     if array.ndim != 3 or array.dtype not in (np.uint8, np.uint16) or 0 in array.shape[1:]:
         raise ParameterError(
-            f"an array of shape {list(array.shape)} of {array.dtype} holds no gray pictures: write"
+            f"an array of shape {list(array.shape)} of {array.dtype} holds no gray images: write"
             " it as .npy"
         )
     if folder.exists() and any(folder.iterdir()) and not overwrite:

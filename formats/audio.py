@@ -1,11 +1,11 @@
 """Audio in memory, and its header in a container.
 
-Sound as arrays, and the files that hold it, read through FFmpeg (PyAV).
+Audio as arrays, and the files that hold it, read through FFmpeg (PyAV).
 
-Choose :mod:`laconic.formats.video` for pictures that move; the sound track of a film is read here.
+Choose :mod:`laconic.formats.video` for images that move; the audio track of a video is read here.
 torchaudio's own readers need a package of their own, so they are not used.
 
-Media header of sounds: what is needed to give back the same number of samples and channels.
+Media header of recordings: what is needed to give back the same number of samples and channels.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BEGINNINGS = (
 
 
 def looks_like_sound(head: bytes) -> bool:
-    """Whether a file that begins so (12 bytes) is one of the usual ones for sound alone."""
+    """Whether a file that begins so (12 bytes) is one of the usual ones for audio alone."""
     if head[:4] in (b"RIFF", b"RF64", b"FORM"):
         return head[8:12] in (b"WAVE", b"AIFF", b"AIFC")
     return head.startswith(_BEGINNINGS) or head[4:11] == b"ftypM4A"
@@ -46,7 +46,7 @@ def looks_like_sound(head: bytes) -> bool:
 
 @dataclass
 class Audio:
-    """Sound.
+    """Audio.
 
     Attributes:
         samples: float32 ``[C, N]``, nominally -1..1, C channels of N samples.
@@ -83,7 +83,7 @@ def read_audio(
     source: str | os.PathLike[str] | bytes | BinaryIO, limits: Limits = DEFAULT_LIMITS
 ) -> Audio:
     """Read the first audio track of a file, path or bytes, whole. Choose
-    :class:`~laconic.formats.audio_stream.AudioSource` for sounds that do not fit into memory.
+    :class:`~laconic.formats.audio_stream.AudioSource` for recordings that do not fit into memory.
 
     Encoder delay and padding that the file declares are removed, as players do.
 
@@ -105,7 +105,7 @@ def read_audio(
 
 
 def resample(audio: Audio, rate: int, channels: int | None = None) -> Audio:
-    """The sound at another sampling rate and number of channels (1 or 2), by FFmpeg's resampler.
+    """The audio at another sampling rate and number of channels (1 or 2), by FFmpeg's resampler.
 
     The length is that of the input, ``round(N * rate / audio.rate)`` samples.
     """
@@ -149,7 +149,7 @@ MAX_CHANNELS = 64
 
 @dataclass(frozen=True)
 class AudioHeader:
-    """A sound of ``samples`` samples in each of ``channels`` channels at ``rate`` Hz.
+    """A recording of ``samples`` samples in each of ``channels`` channels at ``rate`` Hz.
 
     ``samples`` 0 means that the length was not known when the file was begun; its last segment
     then tells. ``layout`` is FFmpeg's name of the arrangement of the speakers, "" for none.
@@ -164,7 +164,7 @@ class AudioHeader:
         """Bytes as in SPEC.md, section 5."""
         if not 1 <= self.channels <= MAX_CHANNELS:
             raise ParameterError(
-                f"a sound of {self.channels} channels cannot be stored: at most {MAX_CHANNELS}"
+                f"a recording of {self.channels} channels cannot be stored: at most {MAX_CHANNELS}"
             )
         place = PLACES.get(self.layout, 0)
         if place and LAYOUTS[place][1] != self.channels:
@@ -176,9 +176,9 @@ class AudioHeader:
     def unpack(cls, data: bytes) -> AudioHeader:
         """Inverse of :meth:`pack`."""
         if len(data) < 2:
-            raise FormatError("the sound's header is truncated")
+            raise FormatError("the audio's header is truncated")
         if data[0] >= len(LAYOUTS):
-            raise UnsupportedError("the sound's speakers are arranged in a way unknown here")
+            raise UnsupportedError("the audio's speakers are arranged in a way unknown here")
         layout, channels = LAYOUTS[data[0]]
         offset = 1
         if data[0] == 0:
@@ -186,9 +186,9 @@ class AudioHeader:
         rate, offset = read_varint(data, offset)
         samples, offset = read_varint(data, offset)
         if offset != len(data):
-            raise FormatError("the sound's header has a wrong length: the file is damaged")
+            raise FormatError("the audio's header has a wrong length: the file is damaged")
         if not 1 <= rate <= MAX_RATE or not 1 <= channels <= MAX_CHANNELS:
             raise FormatError(
-                f"the sound's header says {channels} channels at {rate} Hz: damaged file"
+                f"the audio's header says {channels} channels at {rate} Hz: damaged file"
             )
         return cls(rate, channels, layout, samples)

@@ -1,7 +1,7 @@
-"""Sound in blocks: files of any length in bounded memory.
+"""Audio in blocks: files of any length in bounded memory.
 
 :class:`AudioSource` reads, :class:`StreamResampler` changes the rate; both go through FFmpeg
-(PyAV). For whole sounds in memory choose :mod:`laconic.formats.audio`.
+(PyAV). For whole recordings in memory choose :mod:`laconic.formats.audio`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from laconic.formats.errors import FormatError, UnsupportedError
 from laconic.formats.printable import useful
 
 Block = NDArray[np.float32]  # [C, n]
-BLOCK = 1 << 16  # samples of a block of a sound that is in memory
-TRUNCATED = "the sound is truncated: it announces {:.2f} s but ends after {:.2f} s; fetch it again"
+BLOCK = 1 << 16  # samples of a block of a recording that is in memory
+TRUNCATED = "the audio is truncated: it announces {:.2f} s but ends after {:.2f} s; fetch it again"
 # What may be missing of the announced length: the encoder's delay and padding, at most.
 TOLERANCE = 0.25  # seconds
 
@@ -79,7 +79,7 @@ class AudioSource:
         if self.channels > MAX_CHANNELS or not 1 <= self.rate <= MAX_RATE:
             self.close()
             raise UnsupportedError(
-                f"the sound has {self.channels} channels at {self.rate} Hz: at most"
+                f"the audio has {self.channels} channels at {self.rate} Hz: at most"
                 f" {MAX_CHANNELS} channels at {MAX_RATE} Hz are read"
             )
 
@@ -100,15 +100,15 @@ class AudioSource:
                 self._container = av.open(handle, format=raw.format, options=raw.options())
         except av.error.InvalidDataError as error:
             raise UnsupportedError(
-                "the input is no sound that FFmpeg reads, or it is damaged at its beginning"
+                "the input is no audio that FFmpeg reads, or it is damaged at its beginning"
             ) from error
         except av.error.FFmpegError as error:
             if isinstance(error, OSError) and error.errno in (2, 13, 21):
                 raise
-            raise FormatError(f"the sound cannot be read: {error.strerror}") from error
+            raise FormatError(f"the audio cannot be read: {error.strerror}") from error
         if not self._container.streams.audio:
             self.close()
-            raise UnsupportedError("the input holds no audio track: expected a sound file")
+            raise UnsupportedError("the input holds no audio track: expected a recording file")
         self._stream = self._container.streams.audio[0]
         self.rate, self.channels = int(self._stream.rate), int(self._stream.layout.nb_channels)
         name = self._stream.layout.name
@@ -142,7 +142,7 @@ class AudioSource:
             if not np.isfinite(block).all():
                 where = total + int(np.flatnonzero(~np.isfinite(block).all(0))[0])
                 raise FormatError(
-                    f"sample {where} of the sound ({where / self.rate:.3f} s) is no finite number:"
+                    f"sample {where} of the audio ({where / self.rate:.3f} s) is no finite number:"
                     " repair the file"
                 )
             total += block.shape[1]
@@ -173,11 +173,11 @@ class AudioSource:
                         yield block
         except av.error.FFmpegError as error:
             raise FormatError(
-                f"the sound is damaged or truncated: {error.strerror}; fetch it again"
+                f"the audio is damaged or truncated: {error.strerror}; fetch it again"
             ) from error
         except ValueError as error:
             raise FormatError(
-                f"the sound changes its rate or channels on the way: {error}"
+                f"the audio changes its rate or channels on the way: {error}"
             ) from error
 
     @property
@@ -229,7 +229,7 @@ def _check_riff(handle: Any) -> None:
         # Writers that cannot seek leave 0 or all ones; some forget the odd byte of padding.
         if 0 < announced < 0x7FFFFFFF and size + 1 < announced + 8:
             raise FormatError(
-                f"the sound is truncated: it announces {announced + 8} bytes but has {size};"
+                f"the audio is truncated: it announces {announced + 8} bytes but has {size};"
                 " fetch it again"
             )
 

@@ -1,4 +1,4 @@
-"""Writing sounds through FFmpeg (PyAV): WAV, FLAC, Opus, MP3, AAC; whole or block by block."""
+"""Writing recordings through FFmpeg (PyAV): WAV, FLAC, Opus, MP3, AAC; whole or block by block."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def format_of(path: str | os.PathLike[str], name: str | None = None) -> Format:
     if key not in FORMATS:
         asked = name or Path(path).suffix or str(path)
         raise ParameterError(
-            f"sound cannot be written as {asked!r}: choose one of {', '.join(FORMATS)}"
+            f"audio cannot be written as {asked!r}: choose one of {', '.join(FORMATS)}"
         )
     return FORMATS[key]
 
 
 class AudioWriter:
-    """Writes blocks of sound to a binary stream, which need not be seekable.
+    """Writes blocks of audio to a binary stream, which need not be seekable.
 
     Values beyond -1..1 are clipped where the format has whole numbers.
 
@@ -159,7 +159,7 @@ class AudioWriter:
             for frame in frames:
                 self._container.mux(self._stream.encode(frame))
         except av.error.FFmpegError as error:
-            raise OutputError(f"the sound cannot be written: {error.strerror}") from error
+            raise OutputError(f"the audio cannot be written: {error.strerror}") from error
 
 
 class _Pipe:
@@ -177,7 +177,7 @@ def write_audio(
     layout: str = "",
     overwrite: bool = False,
 ) -> None:
-    """Write a sound to a path, atomically, or to a binary stream.
+    """Write a recording to a path, atomically, or to a binary stream.
 
     Args:
         format: "wav" (16 bits), "wav24", "wav32f", "flac", "flac24", "opus", "mp3", "m4a"; None

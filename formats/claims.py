@@ -1,8 +1,8 @@
 """What the header of a file claims against what its bytes can hold.
 
-A few hundred bytes can name a picture or a table of gigabytes and be intact. Each byte of a file
+A few hundred bytes can name an image or a table of gigabytes and be intact. Each byte of a file
 may stand for so much and no more (``Limits.free`` and ``Limits.expansion``); :func:`padded` lets
-an encoder keep the rule for blank pictures and constant tables, whose files are smaller than that.
+an encoder keep the rule for blank images and constant tables, whose files are smaller than that.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from laconic.formats.video import VideoHeader
 
 PADDING = b"pADd"
 _CELL = 8  # bytes of a decoded cell: a pointer or a wide integer
-_FRAME = 2  # a film's frames need their predecessors beside them
+_FRAME = 2  # a video's frames need their predecessors beside them
 
 
 def claim_of(
     header: Header, chunks: list[Chunk], limits: Limits = DEFAULT_LIMITS
 ) -> tuple[str, int]:
-    """What a header announces, in words and in units of about one byte of memory; sounds are read
-    segment by segment and claim nothing.
+    """What a header announces, in words and in units of about one byte of memory; audio is read
+    segment by segment and claims nothing.
 
     Raises ``FormatError``, ``LimitError``, ``UnsupportedError`` for an impossible header.
     """
     if header.media == Media.IMAGE:
         picture = ImageHeader.unpack(header.media_header, limits)
-        return f"a picture of {picture.width} x {picture.height}", picture.width * picture.height
+        return f"an image of {picture.width} x {picture.height}", picture.width * picture.height
     if header.media == Media.DATA:
         data = DataHeader.unpack(header.media_header, limits)
         cells = data.rows * max(1, data.columns)
@@ -39,7 +39,7 @@ def claim_of(
     if header.media == Media.VIDEO:
         film = VideoHeader.unpack(header.media_header, chunks, limits)
         return f"frames of {film.width} x {film.height}", _FRAME * film.width * film.height
-    return "a sound", 0
+    return "a recording", 0
 
 
 def check_claims(reader: ContainerReader) -> None:

@@ -1,4 +1,4 @@
-"""Pictures as arrays, and the files that hold them.
+"""Images as arrays, and the files that hold them.
 
 :func:`read_image` (``image_reader.py``) reads whatever Pillow or FFmpeg read, :func:`write_image`
 (``image_writer.py``) writes by extension.
@@ -20,12 +20,12 @@ SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm",
     ".jp2", ".jxl",
 }  # fmt: skip
-"""Extensions by which pictures are found in folders."""
+"""Extensions by which images are found in folders."""
 
 
 @dataclass
 class Image:
-    """A picture, upright.
+    """An image, upright.
 
     Attributes:
         pixels: uint8 or uint16 ``[H, W, C]``, C = 1 (gray) or 3 (RGB).
@@ -37,7 +37,7 @@ class Image:
         color: CICP triple, or None for sRGB.
         notices: sentences about what reading or decoding changed.
         changes: those of the notices that say how the samples differ from the file's; frames:
-            pictures in the file, of which this is the first.
+            images in the file, of which this is the first.
     """
 
     pixels: NDArray[Any]
@@ -92,7 +92,7 @@ def check_whole(image: Image, *, lossless: bool) -> None:
     way = "add allow_conversion (--allow-conversion) to encode it nevertheless"
     if image.frames > 1:
         raise ParameterError(
-            f"the file holds {image.frames} frames or pages, and a picture has one: encode"
+            f"the file holds {image.frames} frames or pages, and an image has one: encode"
             f" animations as video (--codec motion), take pages apart, or {way}"
         )
     if lossless and image.changes:
@@ -102,7 +102,7 @@ def check_whole(image: Image, *, lossless: bool) -> None:
 def read_image(
     source: str | os.PathLike[str] | bytes | BinaryIO, limits: Limits = DEFAULT_LIMITS
 ) -> Image:
-    """Read a picture from a path, bytes or a binary file; see ``image_reader.py``."""
+    """Read an image from a path, bytes or a binary file; see ``image_reader.py``."""
     from laconic.formats.image_reader import read
 
     return read(source, limits)
@@ -115,7 +115,7 @@ def write_image(
     *,
     overwrite: bool = False,
 ) -> list[str]:
-    """Write a picture to a path (atomically) or a binary file; returns notices of what was lost.
+    """Write an image to a path (atomically) or a binary file; returns notices of what was lost.
 
     ``format`` is a name such as "png"; by default the path's extension decides.
     """

@@ -1,11 +1,11 @@
 """Images from files of any kind: samples, header and what else they hold.
 
-Media header of pictures: all that is needed to show the samples correctly.
+Media header of images: all that is needed to show the samples correctly.
 
-A picture's metadata <-> chunks of a container: colour profile, EXIF, XMP, IPTC, texts,
+An image's metadata <-> chunks of a container: colour profile, EXIF, XMP, IPTC, texts,
 density.
 
-Reading pictures: Pillow for nearly everything, FFmpeg (PyAV) for 16-bit colour, which Pillow
+Reading images: Pillow for nearly everything, FFmpeg (PyAV) for 16-bit colour, which Pillow
 truncates.
 
 What comes out is upright RGB or gray with straight alpha. Conversions that change samples leave a
@@ -59,7 +59,7 @@ class ImageHeader:
 
     @classmethod
     def of(cls, image: Image) -> ImageHeader:
-        """The header of a picture."""
+        """The header of an image."""
         return cls(
             image.width,
             image.height,
@@ -74,10 +74,10 @@ class ImageHeader:
         """Bytes as in SPEC.md, section 5."""
         sides = (self.width, self.height)
         if min(sides) < 1 or max(sides) > MAX_SIDE:
-            raise ParameterError(f"a picture of {self.width} x {self.height} cannot be stored")
+            raise ParameterError(f"an image of {self.width} x {self.height} cannot be stored")
         if self.channels not in (1, 3) or self.bit_depth not in (8, 16):
             raise ParameterError(
-                f"a picture of {self.channels} channels of {self.bit_depth} bits cannot be stored:"
+                f"an image of {self.channels} channels of {self.bit_depth} bits cannot be stored:"
                 " expected 1 or 3 channels of 8 or 16 bits"
             )
         flags = (
@@ -96,19 +96,19 @@ class ImageHeader:
 
     @classmethod
     def unpack(cls, data: bytes, limits: Limits = DEFAULT_LIMITS) -> ImageHeader:
-        """Inverse of :meth:`pack`; raises ``LimitError`` for pictures beyond the limits."""
+        """Inverse of :meth:`pack`; raises ``LimitError`` for images beyond the limits."""
         width, offset = read_varint(data, 0)
         height, offset = read_varint(data, offset)
         if offset >= len(data):
-            raise FormatError("the picture's header is truncated")
+            raise FormatError("the image's header is truncated")
         flags = data[offset]
         color = data[offset + 1 :]
         if flags >> 5:
-            raise UnsupportedError("the picture's header uses features of a newer version")
+            raise UnsupportedError("the image's header uses features of a newer version")
         if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
-            raise FormatError(f"the picture's header says {width} x {height} pixels: damaged file")
+            raise FormatError(f"the image's header says {width} x {height} pixels: damaged file")
         if len(color) != (3 if flags & 8 else 0):
-            raise FormatError("the picture's header has a wrong length: the file is damaged")
+            raise FormatError("the image's header has a wrong length: the file is damaged")
         limits.check_pixels(width, height)
         return cls(
             width,
@@ -146,7 +146,7 @@ def with_chunks(image: Image, chunks: Sequence[Chunk]) -> Image:
     try:
         texts = read_tags(blobs.get(TAGS, b""))
     except FormatError:
-        notices.append("the texts beside the picture are damaged and were left out")
+        notices.append("the texts beside the image are damaged and were left out")
     return replace(
         image,
         icc=blobs.get(ICC),
@@ -185,7 +185,7 @@ MAGICS = {
 
 
 def _opened(data: bytes) -> Pillow.Image:
-    """The picture, whose size the caller's limits decide about and not Pillow's own."""
+    """The image, whose size the caller's limits decide about and not Pillow's own."""
     with _LOCK:
         before, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
         try:
@@ -195,9 +195,9 @@ def _opened(data: bytes) -> Pillow.Image:
 
 
 def read(source: str | os.PathLike[str] | bytes | BinaryIO, limits: Limits) -> Image:
-    """Read the first frame of a picture.
+    """Read the first frame of an image.
 
-    Raises ``UnsupportedError`` if it is no picture that Pillow or FFmpeg know, ``FormatError`` if
+    Raises ``UnsupportedError`` if it is no image that Pillow or FFmpeg know, ``FormatError`` if
     it is damaged or truncated, ``LimitError`` if it is too large (before its samples are decoded).
     """
     data = _bytes_of(source)
@@ -215,13 +215,13 @@ def read(source: str | os.PathLike[str] | bytes | BinaryIO, limits: Limits) -> I
                     " variant that Pillow does not know"
                 ) from error
         raise UnsupportedError(
-            "the input is not a picture in a format that Pillow reads: expected PNG, JPEG, WebP,"
+            "the input is not an image in a format that Pillow reads: expected PNG, JPEG, WebP,"
             " AVIF, TIFF, GIF, PPM or BMP"
         ) from error
     except (LimitError, UnsupportedError):
         raise
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError) as error:
-        raise FormatError(f"the picture is damaged or truncated: {error}") from error
+        raise FormatError(f"the image is damaged or truncated: {error}") from error
 
 
 def _bytes_of(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
@@ -237,7 +237,7 @@ def _convert(picture: Pillow.Image, data: bytes) -> Image:
     changes: list[str] = []
     frames = int(getattr(picture, "n_frames", 1))
     if frames > 1:
-        notices.append(f"the picture has {frames} frames: only the first was read")
+        notices.append(f"the image has {frames} frames: only the first was read")
     if picture.format == "MPO":  # a photograph with its smaller copies or depth
         frames = 1
     orientation, keeps_profile = orientation_of(picture), True
@@ -358,7 +358,7 @@ def _deep_samples(picture: Pillow.Image, data: bytes) -> NDArray[np.uint16] | No
         with av.open(io.BytesIO(_bare(data))) as container:
             frame = next(container.decode(video=0))
     except (av.error.FFmpegError, StopIteration) as error:
-        raise FormatError(f"the 16-bit picture is damaged or truncated: {error}") from error
+        raise FormatError(f"the 16-bit image is damaged or truncated: {error}") from error
     name = frame.format.name
     has_alpha = "a" in name.replace("gray", "").replace("gbrap", "a")
     gray = name.startswith(("gray", "ya"))
@@ -369,7 +369,7 @@ def _deep_samples(picture: Pillow.Image, data: bytes) -> NDArray[np.uint16] | No
     else:
         target = "rgb48le"
     if (frame.width, frame.height) != picture.size:
-        raise FormatError("the 16-bit picture is damaged: its sizes contradict each other")
+        raise FormatError("the 16-bit image is damaged: its sizes contradict each other")
     array = frame.to_ndarray(format=target) if name != target else frame.to_ndarray()
     array = array.astype(np.uint16)
     if array.ndim == 2:
@@ -378,7 +378,7 @@ def _deep_samples(picture: Pillow.Image, data: bytes) -> NDArray[np.uint16] | No
 
 
 def _bare(data: bytes) -> bytes:
-    """A PNG with nothing but what its samples need: FFmpeg refuses pictures for damaged
+    """A PNG with nothing but what its samples need: FFmpeg refuses images for damaged
     metadata."""
     if not data.startswith(b"\x89PNG"):
         return data

@@ -1,4 +1,4 @@
-"""Writing pictures by extension: Pillow, and a PNG writer of our own for 16-bit colour."""
+"""Writing images by extension: Pillow, and a PNG writer of our own for 16-bit colour."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def format_of(target: str | os.PathLike[str], format: str | None = None) -> str:
     name = (format or Path(target).suffix.lstrip(".")).lower()
     if name not in FORMATS:
         raise ParameterError(
-            f"pictures cannot be written as {name or 'a file without extension'!r}: choose one of"
+            f"images cannot be written as {name or 'a file without extension'!r}: choose one of"
             f" {', '.join(sorted(FORMATS))}"
         )
     return FORMATS[name]
@@ -67,11 +67,11 @@ def write(
 
 
 def to_bytes(image: Image, kind: str) -> tuple[bytes, list[str]]:
-    """A picture file of a format of :data:`FORMATS`' values, and notices."""
+    """An image file of a format of :data:`FORMATS`' values, and notices."""
     notices: list[str] = []
     pixels, alpha = image.pixels, image.alpha
     if alpha is not None and kind not in WITH_ALPHA:
-        notices.append(f"{kind} has no alpha channel: the picture was laid on white")
+        notices.append(f"{kind} has no alpha channel: the image was laid on white")
         pixels, alpha = _on_white(pixels, alpha), None
     if image.bit_depth == 16:
         if kind == "PNG":

@@ -5,7 +5,7 @@ True
 >>> Limits(pixels=1_000_000).check_pixels(4000, 3000)  # doctest: +ELLIPSIS
 Traceback (most recent call last):
     ...
-laconic.formats.errors.LimitError: the picture has 4000 x 3000 pixels: the limit is 1000000; ...
+laconic.formats.errors.LimitError: the image has 4000 x 3000 pixels: the limit is 1000000; ...
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class Limits:
     samples: int = 2**30  # of audio, all channels together
     frames: int = 2**24  # of video
     cells: int = 2**28  # of tables and arrays
-    tile_pixels: int = 2**22  # of a part of a picture that is decoded at once
+    tile_pixels: int = 2**22  # of a part of an image that is decoded at once
     free: int = 2**24  # bytes that any file may unpack to, however small it is ...
     expansion: int = 2**12  # ... and that each of its bytes may add
 
     def check_pixels(self, width: int, height: int) -> None:
-        """Raise ``LimitError`` for a picture that is too large."""
+        """Raise ``LimitError`` for an image that is too large."""
         if width * height > self.pixels:
             raise LimitError(
-                f"the picture has {width} x {height} pixels: the limit is {self.pixels}; raise it"
+                f"the image has {width} x {height} pixels: the limit is {self.pixels}; raise it"
                 " with --limit-pixels or Limits(pixels=...) if you trust the file"
             )
 
@@ -44,7 +44,7 @@ class Limits:
         """Raise ``LimitError`` for a tile whose decoder would need too much memory."""
         if width * height > self.tile_pixels:
             raise LimitError(
-                f"the picture has tiles of {width} x {height} pixels: the limit is"
+                f"the image has tiles of {width} x {height} pixels: the limit is"
                 f" {self.tile_pixels}; raise it with Limits(tile_pixels=...) if you trust the file"
             )
 

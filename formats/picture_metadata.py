@@ -1,4 +1,4 @@
-"""What picture files say beside their samples, taken from Pillow and given back to it.
+"""What image files say beside their samples, taken from Pillow and given back to it.
 
 Kept are the colour profile, descriptive EXIF with maker notes, XMP, IPTC, texts (of PNG, comments
 of JPEG and GIF) and dots per inch. EXIF tags that describe how the source stored its samples are
@@ -55,7 +55,7 @@ def orientation_of(picture: Pillow.Image) -> int:
 
 
 def metadata_of(picture: Pillow.Image) -> Metadata:
-    """Everything that an open picture says; what cannot be read leaves a notice. The picture's own
+    """Everything that an open image says; what cannot be read leaves a notice. The image's own
     EXIF tags are changed: it must have been turned before."""
     about, info = Metadata(), picture.info
     about.icc = _bytes(info.get("icc_profile"))
@@ -98,7 +98,7 @@ def _descriptive(
     exif: Pillow.Exif, raw: bytes | None, *, turned: bool = False
 ) -> tuple[bytes | None, str]:
     """The bytes as they were if nothing has to go, else written again; the orientation of a
-    picture that has been ``turned`` becomes upright."""
+    image that has been ``turned`` becomes upright."""
     try:
         present = set(exif)
         upright = exif.get(ORIENTATION, 1) == 1 or not turned

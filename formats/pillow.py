@@ -1,4 +1,4 @@
-"""Pillow plugin: importing this module teaches Pillow to open and save ``.lac`` pictures.
+"""Pillow plugin: importing this module teaches Pillow to open and save ``.lac`` images.
 
 >>> import laconic.formats.pillow
 >>> from PIL import Image
@@ -6,7 +6,7 @@
 'LACONIC'
 
 ``Image.open("x.lac")`` and ``image.save("x.lac", quality=50)`` then work as for any other format;
-``save`` takes the keywords of :func:`laconic.codec.encode`. torch is imported when a picture is
+``save`` takes the keywords of :func:`laconic.codec.encode`. torch is imported when an image is
 encoded or loaded. ``draft``, and with it ``thumbnail``, gives a half, quarter or eighth of the
 size: of lossless files with a preview from that alone, a fraction of the work, while others are
 decoded whole.
@@ -37,10 +37,10 @@ ENCODE_OPTIONS = (
 
 
 class LacImageFile(ImageFile.ImageFile):
-    """A ``.lac`` picture; the header is read at once, the samples on first use."""
+    """A ``.lac`` image; the header is read at once, the samples on first use."""
 
     format = FORMAT
-    format_description = "Laconic picture"
+    format_description = "Laconic image"
 
     def _open(self) -> None:
         assert self.fp is not None
@@ -52,7 +52,7 @@ class LacImageFile(ImageFile.ImageFile):
         except LaconicError as error:
             raise OSError(str(error)) from error
         if reader.header.media != Media.IMAGE:
-            raise SyntaxError(f"a .lac file of {reader.header.media.name.lower()}, no picture")
+            raise SyntaxError(f"a .lac file of {reader.header.media.name.lower()}, no image")
         self._size = (header.width, header.height)
         base = "L" if header.channels == 1 else "RGB"
         self._mode = base + "A" if header.alpha else base
@@ -68,7 +68,7 @@ class LacImageFile(ImageFile.ImageFile):
     def draft(
         self, mode: str | None, size: tuple[int, int] | None
     ) -> tuple[str, tuple[int, int, float, float]] | None:
-        """Load a picture no smaller than ``size`` instead; see :class:`PIL.Image.Image`."""
+        """Load an image no smaller than ``size`` instead; see :class:`PIL.Image.Image`."""
         if not self._data or size is None or self._shrink > 1 or self._mode == "I;16":
             return None
         width, height = self._size
@@ -127,7 +127,7 @@ def _save(picture: Pillow.Image, fp: IO[bytes], filename: str | bytes) -> None:
         image.icc = picture.encoderinfo.get("icc_profile", picture.info.get("icc_profile")) or None
         data = codec.encode(image, **options)
     except LaconicError as error:
-        raise OSError(f"the picture cannot be saved as .lac: {error}") from error
+        raise OSError(f"the image cannot be saved as .lac: {error}") from error
     fp.write(data)
 
 

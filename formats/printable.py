@@ -2,7 +2,7 @@
 
 Names and tags from files, safe to print.
 
-Tags of sounds (title, artist, ...) as a chunk: texts in UTF-8, names and values in turn, each
+Tags of recordings (title, artist, ...) as a chunk: texts in UTF-8, names and values in turn, each
 ended by a zero byte.
 """
 
@@ -35,7 +35,7 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-# What a container says of itself and not of the sound in it.
+# What a container says of itself and not of the audio in it.
 TECHNICAL = {
     "encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id",
     "language", "duration", "creation_time",
@@ -71,9 +71,9 @@ def read_tags(data: bytes) -> dict[str, str]:
     """
     parts = data.split(b"\0")
     if parts.pop() != b"" or len(parts) % 2:
-        raise FormatError("the sound's tags are damaged")
+        raise FormatError("the audio's tags are damaged")
     try:
         texts = [part.decode("utf-8") for part in parts]
     except UnicodeDecodeError as error:
-        raise FormatError("the sound's tags are no UTF-8: the file is damaged") from error
+        raise FormatError("the audio's tags are no UTF-8: the file is damaged") from error
     return dict(zip(texts[::2], texts[1::2], strict=True))

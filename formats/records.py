@@ -43,7 +43,7 @@ class DataKind(IntEnum):
     ARRAY = 1  # .npy
     TABLE = 2  # delimited text
     IDX = 3  # the format of MNIST
-    IMAGES = 4  # a folder of gray pictures
+    IMAGES = 4  # a folder of gray images
     PARQUET = 5  # Parquet as text, written by codec version 1
     TYPED_PARQUET = 6
     FEATHER = 7
@@ -199,7 +199,7 @@ def read_records(
     source: str | os.PathLike[str] | bytes, limits: Limits = DEFAULT_LIMITS
 ) -> Records:
     """Read .npy, IDX, CSV or TSV (also compressed by gzip), Parquet, Feather, Arrow, or a folder
-    of gray pictures.
+    of gray images.
 
     Raises:
         FormatError: damaged. UnsupportedError: of another kind. LimitError: too large.

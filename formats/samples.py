@@ -1,6 +1,6 @@
 """Samples of any type as integers.
 
-Pictures and tensors of other libraries as arrays of samples, without importing them.
+Images and tensors of other libraries as arrays of samples, without importing them.
 
 Floats as the integers of their bits, ordered by their size: exact, NaN included.
 """
@@ -21,7 +21,7 @@ def as_samples(source: Any) -> Any:
     holds it exactly, a tensor ``[C, H, W]`` or ``[H, W]`` (floats in 0..1 or integers) an array
     ``[H, W, C]``; anything else is returned as it is.
 
-    Raises ``ParameterError`` for tensors of other shapes or ranges, and pictures that cannot be
+    Raises ``ParameterError`` for tensors of other shapes or ranges, and images that cannot be
     held exactly.
     """
     if any(c.__module__.startswith("PIL.") and c.__name__ == "Image" for c in type(source).__mro__):
@@ -49,7 +49,7 @@ def file_of(picture: Any) -> bytes:
     try:
         picture.save(buffer, "TIFF", **options)
     except (OSError, ValueError) as error:
-        raise ParameterError(f"a picture of mode {picture.mode} cannot be encoded") from error
+        raise ParameterError(f"an image of mode {picture.mode} cannot be encoded") from error
     return buffer.getvalue()
 
 

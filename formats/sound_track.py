@@ -1,4 +1,4 @@
-"""The sound of a film, carried through untouched: the packets of its audio tracks as they are.
+"""The audio of a video, carried through untouched: the packets of its audio tracks as they are.
 
 Neither decoded nor put into another container, since Matroska rounds time stamps to milliseconds
 and NUT and Matroska shift the priming samples of AAC and Opus: here every packet keeps its bytes
@@ -74,9 +74,9 @@ class Packet:
 
 
 class Sound:
-    """The audio tracks of a film. ``read(offset, size)`` gives bytes of the blob.
+    """The audio tracks of a video. ``read(offset, size)`` gives bytes of the blob.
 
-    Packets are read one at a time, so that long films need little memory.
+    Packets are read one at a time, so that long videos need little memory.
     """
 
     def __init__(
@@ -113,20 +113,20 @@ class Sound:
         head = read(0, min(size, 5))
         length, offset = read_varint(head, 0)
         if offset + length > size:
-            raise FormatError("the table of the sound's packets is truncated")
+            raise FormatError("the table of the audio's packets is truncated")
         tracks, order = _unpack_table(read(offset, length))
         total = sum(sum(track.sizes) for track in tracks)
         if offset + length + total != size:
-            raise FormatError("the sound's packets do not add up to its size: damaged file")
+            raise FormatError("the audio's packets do not add up to its size: damaged file")
         return cls(tracks, order, offset + length, read)
 
     def audio(self, track: int = 0, limits: Limits = DEFAULT_LIMITS) -> Any:
-        """Decode a track into a ``formats.audio.Audio``. For long films use the packets."""
+        """Decode a track into a ``formats.audio.Audio``. For long videos use the packets."""
         from laconic.formats.audio import read_audio
 
         if not 0 <= track < len(self.tracks):
             raise ParameterError(
-                f"there is no audio track {track}: the film has {len(self.tracks)}"
+                f"there is no audio track {track}: the video has {len(self.tracks)}"
             )
         import av
 
@@ -142,10 +142,10 @@ class Sound:
 def take_sound(
     source: str | os.PathLike[str] | bytes | BinaryIO,
 ) -> tuple[BinaryIO | None, int, list[str]]:
-    """Collect the audio tracks of a film.
+    """Collect the audio tracks of a video.
 
     Returns:
-        ``(blob, tracks, notices)``: a temporary file at its beginning (None without sound), the
+        ``(blob, tracks, notices)``: a temporary file at its beginning (None without audio), the
         number of tracks, and sentences about tracks that cannot be carried.
     """
     import av
@@ -175,7 +175,7 @@ def take_sound(
                         order.append(number)
                         spool.write(bytes(packet))
             except av.error.FFmpegError as error:
-                notices.append(f"the sound is damaged and ends early: {error.strerror}")
+                notices.append(f"the audio is damaged and ends early: {error.strerror}")
     if not order:
         return None, 0, notices
     tracks = [track for _, track in found.values()]
@@ -208,7 +208,7 @@ def add_track(container: Any, track: Track) -> Any:
     except (ValueError, av.error.FFmpegError, av.codec.codec.UnknownCodecError) as error:
         raise ParameterError(
             f"{container.format.name} cannot hold {track.codec} audio: write .mkv, or leave the"
-            " sound out with --no-audio"
+            " audio out with --no-audio"
         ) from error
     return stream
 
@@ -296,14 +296,14 @@ class _Cursor:
 
     def take(self, count: int) -> bytes:
         if count > len(self.data) - self.at:
-            raise FormatError("the table of the sound's packets is truncated")
+            raise FormatError("the table of the audio's packets is truncated")
         self.at += count
         return self.data[self.at - count : self.at]
 
     def text(self) -> str:
         data = self.take(self.varint())
         if len(data) > 64 or not data.isascii():
-            raise FormatError("a name in the table of the sound's packets is impossible")
+            raise FormatError("a name in the table of the audio's packets is impossible")
         return data.decode("ascii")
 
 
@@ -312,22 +312,22 @@ def _unpack_table(packed: bytes) -> tuple[list[Track], list[int]]:
     try:
         data = unpacker.decompress(packed, TABLE_BYTES)
     except zlib.error as error:
-        raise FormatError("the table of the sound's packets is damaged") from error
+        raise FormatError("the table of the audio's packets is damaged") from error
     if unpacker.unconsumed_tail:
-        raise LimitError(f"the table of the sound's packets exceeds {TABLE_BYTES} bytes")
+        raise LimitError(f"the table of the audio's packets exceeds {TABLE_BYTES} bytes")
     if not unpacker.eof or unpacker.unused_data:
-        raise FormatError("the table of the sound's packets has a wrong length")
+        raise FormatError("the table of the audio's packets has a wrong length")
     cursor = _Cursor(data)
     count = cursor.varint()
     if not 1 <= count <= MAX_TRACKS:
-        raise FormatError(f"the table of the sound's packets names {count} tracks: damaged file")
+        raise FormatError(f"the table of the audio's packets names {count} tracks: damaged file")
     tracks = [_unpack_track(cursor) for _ in range(count)]
     total = sum(len(track.sizes) for track in tracks)
     order = list(cursor.take(total)) if count > 1 else [0] * total
     if cursor.at != len(data) or any(
         order.count(n) != len(track.sizes) for n, track in enumerate(tracks)
     ):
-        raise FormatError("the table of the sound's packets has a wrong length")
+        raise FormatError("the table of the audio's packets has a wrong length")
     return tracks, order
 
 
@@ -340,7 +340,7 @@ def _unpack_track(cursor: _Cursor) -> Track:
     track = Track(codec, rate, layout, Fraction(numerator, denominator), setup, language)
     count = cursor.varint()
     if count > len(cursor.data) - cursor.at:
-        raise FormatError("the table of the sound's packets is truncated")
+        raise FormatError("the table of the audio's packets is truncated")
     track.sizes = [cursor.varint() for _ in range(count)]
     gaps = [cursor.folded() for _ in range(count)]
     track.orders = [cursor.folded() for _ in range(count)]

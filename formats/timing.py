@@ -1,4 +1,4 @@
-"""When the frames of a film are shown: exact time stamps in a few bytes.
+"""When the frames of a video are shown: exact time stamps in a few bytes.
 
 Times are whole numbers of a rational time base, as in FFmpeg; nothing is rounded. A constant rate
 takes a few bytes in the media header, also where a container rounded it to its own time base (30
@@ -91,7 +91,7 @@ class Timing:
 
     def __post_init__(self) -> None:
         if not len(self.stamps) or len(self.durations) != len(self.stamps):
-            raise ParameterError("a film needs at least one frame, with one duration for each")
+            raise ParameterError("a video needs at least one frame, with one duration for each")
         if self.base <= 0 or max(self.base.numerator, self.base.denominator) > MAX_TERM:
             raise ParameterError(f"the time base is {self.base} s: expected a positive fraction")
         if isinstance(self.stamps, Grid):
@@ -124,13 +124,13 @@ class Timing:
     def at(self, seconds: float | Fraction) -> int:
         """Number of the frame shown ``seconds`` after the first one appears.
 
-        Raises ``ParameterError`` before the film begins or after it ends.
+        Raises ``ParameterError`` before the video begins or after it ends.
         """
         place = Fraction(seconds) / self.base + self.stamps[0]
         end = self.stamps[-1] + max(1, self.durations[-1])
         if not self.stamps[0] <= place < end:
             raise ParameterError(
-                f"{float(seconds):g} s is outside the film: expected 0 to {self.seconds:g} s"
+                f"{float(seconds):g} s is outside the video: expected 0 to {self.seconds:g} s"
             )
         return bisect_right(self.stamps, place) - 1
 
@@ -184,9 +184,9 @@ class Timing:
                 terms.append(term)
             p, q, r = terms
             if r == 0:
-                raise FormatError("the film's rate is impossible: the file is damaged")
+                raise FormatError("the video's rate is impossible: the file is damaged")
             if q >= r:
-                raise FormatError("the film's rate is impossible: the file is damaged")
+                raise FormatError("the video's rate is impossible: the file is damaged")
             stamps = Grid(start, p, q, r, frames)
         else:
             stamps = tuple(accumulate(lists.take(frames - 1), initial=start))
@@ -266,10 +266,10 @@ def _read_modes(data: bytes, offset: int) -> tuple[Fraction, int, int, int]:
     numerator, offset = read_varint(data, offset)
     denominator, offset = read_varint(data, offset)
     if not (0 < numerator <= MAX_TERM and 0 < denominator <= MAX_TERM) or offset >= len(data):
-        raise FormatError("the film's time base is impossible: the file is damaged")
+        raise FormatError("the video's time base is impossible: the file is damaged")
     mode, lasting = data[offset] & 15, data[offset] >> 4
     if max(mode, lasting) > LISTED:
-        raise UnsupportedError("the film's times are stored in a way that this version lacks")
+        raise UnsupportedError("the video's times are stored in a way that this version lacks")
     return Fraction(numerator, denominator), mode, lasting, offset + 1
 
 

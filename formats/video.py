@@ -2,10 +2,10 @@
 
 Frames of video files, one at a time, read through FFmpeg (PyAV).
 
-Films do not fit into memory, so frames are yielded and never collected here. Choose
-:mod:`laconic.formats.image` for single pictures and :mod:`laconic.formats.audio` for sound.
+Videos do not fit into memory, so frames are yielded and never collected here. Choose
+:mod:`laconic.formats.image` for single images and :mod:`laconic.formats.audio` for audio.
 
-Media header of films: all that is needed to show the frames at the right time and in the right
+Media header of videos: all that is needed to show the frames at the right time and in the right
 colours.
 """
 
@@ -29,7 +29,7 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.timing import Timing
 
 SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".mpg", ".ts", ".ivf"}
-STAMPS = "timestamps.txt"  # beside pictures of a film: a line of milliseconds for each
+STAMPS = "timestamps.txt"  # beside images of a video: a line of milliseconds for each
 BT709, BT601 = 1, 5  # FFmpeg's numbers of the two matrices
 EXACT = 4 | 0x2000 | 0x40000  # FFmpeg's bicubic + full_chroma_int + accurate_rnd: no bias
 MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # tags (H.273) -> what the scaler knows
@@ -68,7 +68,7 @@ def read_frames(
     limits: Limits = DEFAULT_LIMITS,
     threads: int = 0,
 ) -> Iterator[Any]:
-    """Decoded ``av.VideoFrame`` objects in order of presentation. A codec takes its films from
+    """Decoded ``av.VideoFrame`` objects in order of presentation. A codec takes its videos from
     ``video_reader``, which also survives damage.
 
     Raises:
@@ -138,7 +138,7 @@ class _opened:  # noqa: N801 - a context manager, read as a verb
             ) from error
         if not self._container.streams.video:
             self._container.close()
-            raise UnsupportedError("the input holds no video track: expected a film")
+            raise UnsupportedError("the input holds no video track: expected a video")
         stream = self._container.streams.video[0]
         self._limits.check_pixels(stream.codec_context.width, stream.codec_context.height)
         return self._container, stream
@@ -157,7 +157,7 @@ MAX_TRACKS = 64
 
 @dataclass(frozen=True)
 class VideoHeader:
-    """What every codec of films says of its frames.
+    """What every codec of videos says of its frames.
 
     Attributes:
         width, height: pixels of a frame as stored, before ``turns``.
@@ -220,25 +220,25 @@ class VideoHeader:
     def unpack(
         cls, data: bytes, chunks: Sequence[Chunk], limits: Limits = DEFAULT_LIMITS
     ) -> VideoHeader:
-        """Inverse of :meth:`pack`; ``LimitError`` for films beyond the limits."""
+        """Inverse of :meth:`pack`; ``LimitError`` for videos beyond the limits."""
         width, offset = read_varint(data, 0)
         height, offset = read_varint(data, offset)
         frames, offset = read_varint(data, offset)
         if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE) or frames == 0:
             raise FormatError(
-                f"the film's header says {frames} frames of {width} x {height}: damaged file"
+                f"the video's header says {frames} frames of {width} x {height}: damaged file"
             )
         limits.check_pixels(width, height)
         limits.check("the number of frames", frames, limits.frames)
         if offset >= len(data):
-            raise FormatError("the film's header is truncated")
+            raise FormatError("the video's header is truncated")
         flags, offset = data[offset], offset + 1
         if flags >> 5:
-            raise UnsupportedError("the film's header uses features of a newer version")
+            raise UnsupportedError("the video's header uses features of a newer version")
         color, aspect = UNSPECIFIED, (1, 1)
         if flags & 8:
             if offset + 4 > len(data):
-                raise FormatError("the film's header is truncated")
+                raise FormatError("the video's header is truncated")
             color = (data[offset], data[offset + 1], data[offset + 2], data[offset + 3])
             offset += 4
         if flags & 16:
@@ -246,12 +246,12 @@ class VideoHeader:
             down, offset = read_varint(data, offset)
             aspect = (across, down)
         if color[3] > 2 or 0 in aspect:
-            raise FormatError("the film's header says an impossible range or shape of pixels")
+            raise FormatError("the video's header says an impossible range or shape of pixels")
         listed = next((c.data for c in chunks if c.type == TIME), None)
         timing, offset = Timing.unpack(data, offset, frames, listed)
         tracks, offset = read_varint(data, offset)
         if offset != len(data) or tracks > MAX_TRACKS:
-            raise FormatError("the film's header has a wrong length: the file is damaged")
+            raise FormatError("the video's header has a wrong length: the file is damaged")
         return cls(
             width,
             height,

@@ -1,4 +1,4 @@
-"""Films of pictures: a folder of numbered ones, an animation, frames in memory.
+"""Videos of images: a folder of numbered ones, an animation, frames in memory.
 
 :class:`FilmPictures` reads folders and animated WebP, which FFmpeg does not, :class:`FilmArray`
 takes an array. Choose ``video_reader.FilmFile`` for everything that FFmpeg reads, animated GIF and
@@ -37,7 +37,7 @@ MICRO = Fraction(1, 10**6)  # seconds
 
 
 class _Pictures:
-    """A film of pictures that are at hand one by one, shown at a constant rate or as ``times``
+    """A video of images that are at hand one by one, shown at a constant rate or as ``times``
     says."""
 
     rate = Fraction(25)
@@ -48,7 +48,7 @@ class _Pictures:
         raise NotImplementedError
 
     def at_rate(self, rate: float | Fraction) -> Any:
-        """The same pictures, so many a second; 29.97 and the like are meant as TV means them."""
+        """The same images, so many a second; 29.97 and the like are meant as TV means them."""
         found = copy(self)
         exact = Fraction(rate).limit_denominator(1001)
         found.rate = min(USUAL, key=lambda usual: abs(usual - exact))
@@ -71,7 +71,7 @@ class _Pictures:
             shape, gray = size, gray and picture.shape[2] == 1
             thumbs.append(_shrink(picture))
         if shape is None:
-            raise FormatError("the film cannot be encoded: it has no frames")
+            raise FormatError("the video cannot be encoded: it has no frames")
         self._gray = gray
         timing = Timing(1 / self.rate, tuple(range(len(thumbs))), (1,) * len(thumbs))
         if self.times is not None and len(self.times[0]) == len(thumbs):
@@ -80,7 +80,7 @@ class _Pictures:
         return Scan(header, changes(thumbs), self.losses(), Sampling(gray=gray))
 
     def losses(self) -> list[str]:
-        """Sentences about what is lost, known after all pictures were seen."""
+        """Sentences about what is lost, known after all images were seen."""
         return []
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
@@ -100,11 +100,11 @@ class _Pictures:
             found.update(f"{frame.shape}".encode() + frame.tobytes())
         return found.hexdigest()
 
-    _gray = False  # every picture is, which is known after a scan
+    _gray = False  # every image is, which is known after a scan
 
 
 class FilmArray(_Pictures):
-    """A film of frames ``[N, H, W]``, ``[N, H, W, 1]`` or ``[N, H, W, 3]`` of uint8, shown at a
+    """A video of frames ``[N, H, W]``, ``[N, H, W, 1]`` or ``[N, H, W, 3]`` of uint8, shown at a
     constant rate."""
 
     def __init__(self, frames: NDArray[Any], rate: Fraction | float = Fraction(25)) -> None:
@@ -128,7 +128,7 @@ STILL = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".
 
 
 class FilmPictures(_Pictures):
-    """A folder of pictures in the order of their numbers, or an animation that Pillow reads.
+    """A folder of images in the order of their numbers, or an animation that Pillow reads.
 
     A folder that Laconic wrote says in ``timestamps.txt`` when each is shown.
     """
@@ -152,7 +152,7 @@ class FilmPictures(_Pictures):
 
     @staticmethod
     def paths(folder: Path) -> list[Path]:
-        """Pictures in a folder, by the numbers in their names."""
+        """Images in a folder, by the numbers in their names."""
         found = [p for p in folder.iterdir() if p.suffix.lower() in STILL and p.is_file()]
         return sorted(found, key=lambda p: [int(t) if t.isdigit() else t for t in _PARTS(p.name)])
 

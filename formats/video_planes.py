@@ -1,4 +1,4 @@
-"""Planes of films as their source holds them, and the one conversion between planes and RGB.
+"""Planes of videos as their source holds them, and the one conversion between planes and RGB.
 
 A codec that takes planes loses nothing to conversions: YCbCr of any usual sampling goes through as
 it is, with its matrix and range. RGB sources become YCbCr 4:4:4 (BT.709, full range) once.
@@ -21,7 +21,7 @@ NAMES = {(1, 1): "yuv420p", (1, 0): "yuv422p", (0, 0): "yuv444p"}
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the planes of a film are to be read.
+    """How the planes of a video are to be read.
 
     Attributes:
         sx, sy: log2 of the subsampling of chroma across and down.
@@ -51,7 +51,7 @@ class Sampling:
 
 
 def sampling_of(frame: Any, info: VideoInfo) -> Sampling:
-    """The sampling in which a frame's film is coded."""
+    """The sampling in which a frame's video is coded."""
     layout = frame.format
     bits = max(c.bits for c in layout.components)
     depth = 10 if bits > 8 else 8
@@ -137,7 +137,7 @@ def frame_of(planes: Planes, sampling: Sampling) -> Any:
 
 
 def check_sampling(sampling: Sampling) -> Sampling:
-    """The sampling; ``FormatError`` for one that no film has."""
+    """The sampling; ``FormatError`` for one that no video has."""
     if sampling.matrix not in set(MATRICES.values()) or (sampling.sx, sampling.sy) not in NAMES:
-        raise FormatError("a film chunk has an impossible sampling: the file is damaged")
+        raise FormatError("a video chunk has an impossible sampling: the file is damaged")
     return sampling

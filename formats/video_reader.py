@@ -1,6 +1,6 @@
-"""Films for a codec: what has to be known of all frames first, then the frames in order.
+"""Videos for a codec: what has to be known of all frames first, then the frames in order.
 
-:class:`FilmFile` reads what FFmpeg reads and keeps one frame; films of pictures are in
+:class:`FilmFile` reads what FFmpeg reads and keeps one frame; videos of images are in
 `video_pictures`. Damaged frames are left out and reported, as players do; decoding runs in one
 thread, so that a second pass finds the same frames as the first.
 """
@@ -32,10 +32,10 @@ LONGEST_GAP = 2**34  # between time stamps, in their units
 
 @dataclass
 class Scan:
-    """What a first pass over a film finds.
+    """What a first pass over a video finds.
 
     Attributes:
-        header: everything but the sound.
+        header: everything but the audio.
         changes: mean difference of each frame's thumbnail from the one before, in levels; the
             first is 0.
         notices: sentences about what is changed or lost.
@@ -49,7 +49,7 @@ class Scan:
 
 
 class Film(Protocol):
-    """A film to encode."""
+    """A video to encode."""
 
     def scan(self, limits: Limits = DEFAULT_LIMITS) -> Scan:
         """Facts of all frames. Raises as ``formats.video.read_frames`` does."""
@@ -68,7 +68,7 @@ class Film(Protocol):
         ...
 
     def digest(self) -> str:
-        """What tells this film from others."""
+        """What tells this video from others."""
         ...
 
 
@@ -100,10 +100,10 @@ class FilmFile:
         info, first, base = self._info, tracks.first, tracks.base
         if first is None or info is None:
             what = "every frame is damaged" if self.damaged else "it has no frames"
-            raise FormatError(f"the film cannot be encoded: {what}")
+            raise FormatError(f"the video cannot be encoded: {what}")
         if self.damaged:
             plural = "places" if self.damaged > 1 else "place"
-            notices.append(f"the film is damaged in {self.damaged} {plural}: frames are missing")
+            notices.append(f"the video is damaged in {self.damaged} {plural}: frames are missing")
         timing = _timing(base, info.rate, stamps, durations, notices)
         notices += _losses(info, first, interlaced, seen_through or tracks.alpha)
         notices += [f"{', '.join(tracks.others)} are left out"] if tracks.others else []
@@ -154,12 +154,12 @@ class FilmFile:
             if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
                 raise
             raise UnsupportedError(
-                "the input is no film that FFmpeg reads, or it is damaged at its beginning"
+                "the input is no video that FFmpeg reads, or it is damaged at its beginning"
             ) from error
         with container:
             films = [s for s in container.streams.video if not s.disposition & _cover()]
             if not films or films[0].codec_context is None:
-                raise UnsupportedError("the input holds no video track: expected a film")
+                raise UnsupportedError("the input holds no video track: expected a video")
             stream = films[0]
             context = stream.codec_context
             limits.check_pixels(context.width, context.height)
@@ -218,7 +218,7 @@ class _Tracks:
 
 
 def _cover() -> Any:
-    """FFmpeg's mark of cover pictures, which are no films."""
+    """FFmpeg's mark of cover images, which are no videos."""
     from av.stream import Disposition
 
     return Disposition.attached_pic
@@ -248,7 +248,7 @@ def _timing(
     if len(stamps) > 1 and 2 * sum(a < b for a, b in pairwise(known)) < len(stamps) - 1:
         rate = rate.limit_denominator(1001) if 0 < rate <= 1000 else Fraction(25)
         notices.append(
-            f"the film has no usable time stamps: it gets {float(rate):g} frames a second"
+            f"the video has no usable time stamps: it gets {float(rate):g} frames a second"
         )
         return Timing(1 / rate, tuple(range(len(stamps))), (1,) * len(stamps))
     missing, wrong = 0, 0
@@ -262,14 +262,14 @@ def _timing(
             wrong += 1
             stamp = fixed[-1] + 1
         if fixed and stamp - fixed[-1] > LONGEST_GAP:
-            raise FormatError("the film's time stamps jump by hours: it is damaged")
+            raise FormatError("the video's time stamps jump by hours: it is damaged")
         fixed.append(stamp)
     if missing:
         notices.append(f"{missing} frames have no time stamp: they follow the frame before")
     if wrong:
         notices.append(f"{wrong} frames are shown at or before the one before: moved behind it")
     if max(base.numerator, base.denominator) > MAX_TERM:
-        raise FormatError(f"the film's time base is {base} s: impossible")
+        raise FormatError(f"the video's time base is {base} s: impossible")
     steps = [b - a for a, b in pairwise(fixed)]
     guesses = [*steps, steps[-1] if steps else usual]
     lasting = [
@@ -296,7 +296,7 @@ def _losses(info: VideoInfo, frame: Any, interlaced: bool, seen_through: bool) -
         losses.append("what a display is told of HDR (peak brightness, colours) is left out")
     if interlaced:
         losses.append(
-            "the film is interlaced: both fields of a frame are coded as one picture, and players"
+            "the video is interlaced: both fields of a frame are coded as one image, and players"
             " are not told"
         )
     if seen_through:
@@ -305,7 +305,7 @@ def _losses(info: VideoInfo, frame: Any, interlaced: bool, seen_through: bool) -
 
 
 def _others(container: Any) -> list[str]:
-    """Subtitles, chapters and further films of a file, in words."""
+    """Subtitles, chapters and further videos of a file, in words."""
     found = []
     titles = list(container.streams.subtitles)
     if titles:
@@ -314,7 +314,7 @@ def _others(container: Any) -> list[str]:
         found.append(f"{len(titles)} subtitle track{'s' * (len(titles) > 1)}{named}")
     for count, noun in (
         (len(container.chapters()), "chapter"),
-        (sum(not s.disposition & _cover() for s in container.streams.video) - 1, "further film"),
+        (sum(not s.disposition & _cover() for s in container.streams.video) - 1, "further video"),
         (len(container.streams.attachments), "attached file"),
     ):
         if count > 0:

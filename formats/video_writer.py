@@ -1,4 +1,4 @@
-"""Films to files, frame by frame: FFmpeg's formats, or a folder of PNG pictures.
+"""Videos to files, frame by frame: FFmpeg's formats, or a folder of PNG images.
 
 ``.mkv`` is lossless (FFV1 of the RGB or gray samples), ``.mp4``, ``.mov``, ``.m4v`` (x264, CRF 12)
 and ``.webm`` (VP9, CRF 16) are made for players and lose a little, ``.y4m`` is raw YUV 4:4:4.
@@ -31,7 +31,7 @@ RGB_TAG, LIMITED, FULL = 0, 1, 2
 
 @dataclass(frozen=True)
 class Target:
-    """How a format is written: FFmpeg's names, and whether it keeps samples, sound and times."""
+    """How a format is written: FFmpeg's names, and whether it keeps samples, audio and times."""
 
     container: str
     encoder: str
@@ -57,9 +57,9 @@ FOLDER = "png"
 
 @dataclass
 class Output:
-    """A film to write: upright frames ``[H, W, C]`` of uint8 one after the other, their times, what
-    the source said of colours, and sound. ``cut`` is true for a part of a film, whose clock then
-    begins at 0 and whose sound is that of its frames."""
+    """A video to write: upright frames ``[H, W, C]`` of uint8 one after the other, their times,
+    what the source said of colours, and audio. ``cut`` is true for a part of a video, whose clock
+    then begins at 0 and whose audio is that of its frames."""
 
     frames: Iterable[NDArray[np.uint8]]
     timing: Timing
@@ -82,7 +82,7 @@ def format_of(target: str, format: str | None = None) -> str:
     if name not in TARGETS and name != FOLDER:
         known = ", ".join("." + n for n in TARGETS)
         raise ParameterError(
-            f"films are not written as {name!r}: expected {known}, or a folder for PNG pictures"
+            f"videos are not written as {name!r}: expected {known}, or a folder for PNG images"
         )
     return name
 
@@ -90,7 +90,7 @@ def format_of(target: str, format: str | None = None) -> str:
 def write_film(
     film: Output, target: str | Path | BinaryIO, format: str, *, overwrite: bool = False
 ) -> list[str]:
-    """Write a film to a path (atomically) or a binary file that need not be seekable.
+    """Write a video to a path (atomically) or a binary file that need not be seekable.
 
     Returns:
         sentences about what the format does not hold.
@@ -101,7 +101,7 @@ def write_film(
     """
     if format == FOLDER:
         if not isinstance(target, str | Path):
-            raise ParameterError("PNG pictures of a film are written to a folder: name one")
+            raise ParameterError("PNG images of a video are written to a folder: name one")
         return _write_folder(film, Path(target), overwrite)
     if not isinstance(target, str | Path):
         return _write_stream(film, _Pipe(target), TARGETS[format])
@@ -125,7 +125,7 @@ def _write_stream(film: Output, file: Any, target: Target) -> list[str]:
     lost = []
     sound = film.sound
     if sound is not None and not target.sound:
-        lost.append(f"{target.container} holds no sound: it is left out")
+        lost.append(f"{target.container} holds no audio: it is left out")
         sound = None
     timing = film.timing
     steps = {b - a for a, b in zip(timing.stamps, timing.stamps[1:], strict=False)}
@@ -143,9 +143,9 @@ def _write_stream(film: Output, file: Any, target: Target) -> list[str]:
             _fill(container, film, sound, target)
     except av.error.FFmpegError as error:
         if getattr(error, "errno", None) in REASONS:
-            raise OutputError(f"the film cannot be written: {error.strerror}") from error
+            raise OutputError(f"the video cannot be written: {error.strerror}") from error
         raise UnsupportedError(
-            f"FFmpeg cannot write this film as {target.container}: {error.strerror}"
+            f"FFmpeg cannot write this video as {target.container}: {error.strerror}"
         ) from error
     return lost
 
@@ -154,7 +154,7 @@ def _fill(container: Any, film: Output, sound: Sound | None, target: Target) -> 
     frames = iter(film.frames)
     first = next(frames, None)
     if first is None:
-        raise ParameterError("a film without frames cannot be written")
+        raise ParameterError("a video without frames cannot be written")
     layout, matrix, span = _samples(film.header, first, target)
     rate = film.timing.rate.limit_denominator(1_000_000)
     stream = container.add_stream(target.encoder, rate=rate, options=dict(target.options))
@@ -259,4 +259,4 @@ def _write_folder(film: Output, folder: Path, overwrite: bool) -> list[str]:
     lines += [f"{float((s * base - film.start) * 1000):.6f}" for s in film.timing.stamps]
     with atomic_write(folder / STAMPS, overwrite) as file:
         file.write(("\n".join(lines) + "\n").encode())
-    return [] if film.sound is None else ["pictures hold no sound: it is left out"]
+    return [] if film.sound is None else ["images hold no audio: it is left out"]

@@ -1,8 +1,8 @@
-"""Renders the sample pictures: synthetic scenes with the statistics of photographs.
+"""Renders the sample images: synthetic scenes with the statistics of photographs.
 
     python samples/render.py [folder]
 
-Numpy only, fixed seeds, about a minute on one core. The pictures are dedicated to the public
+Numpy only, fixed seeds, about a minute on one core. The images are dedicated to the public
 domain (CC0).
 """
 
@@ -47,13 +47,13 @@ def fractal(
 
 
 def mix(a: Array, b: Array, share: Array) -> Array:
-    """Blend of two colours or pictures; ``share`` is ``[H, W]`` or a number."""
+    """Blend of two colours or images; ``share`` is ``[H, W]`` or a number."""
     s = np.asarray(share)[..., None]
     return np.asarray(a) * (1 - s) + np.asarray(b) * s
 
 
 def develop(light: Array, rng: np.random.Generator, grain: float = 0.006) -> Image.Image:
-    """Linear light ``[H, W, 3]`` -> picture: a touch of blur, sensor noise, tone curve."""
+    """Linear light ``[H, W, 3]`` -> image: a touch of blur, sensor noise, tone curve."""
     x = np.clip(light, 0, None)
     x = x + np.sqrt(x + 0.01) * grain * rng.normal(size=x.shape) * 2.5
     x = 1 - np.exp(-1.6 * np.clip(x, 0, None))

@@ -1,8 +1,8 @@
-"""Renders the sample film: a ball rolls through a lit room while the camera follows.
+"""Renders the sample video: a ball rolls through a lit room while the camera follows.
 
     python samples/render_clip.py [folder]
 
-Numpy, Pillow and FFmpeg (PyAV) only, fixed seeds, some seconds on one core. The film is dedicated
+Numpy, Pillow and FFmpeg (PyAV) only, fixed seeds, some seconds on one core. The video is dedicated
 to the public domain (CC0).
 """
 

@@ -1,8 +1,8 @@
-"""Synthesises the sample sounds: a voice that speaks no language, and bells in stereo.
+"""Synthesises the sample recordings: a voice that speaks no language, and bells in stereo.
 
     python samples/sounds.py [folder]
 
-Numpy only (PyAV writes the files), fixed seeds, a few seconds. The sounds are dedicated to the
+Numpy only (PyAV writes the files), fixed seeds, a few seconds. The recordings are dedicated to the
 public domain (CC0).
 """
 
@@ -31,7 +31,7 @@ TEXT = "mal.solo.ti.exi.lamo..sul.yta.femi.ola..tima.lose.xu.alime..sofi.tal.uma
 
 
 def voice(rng: np.random.Generator) -> Wave:
-    """Pulses and hisses through resonances that glide from sound to sound."""
+    """Pulses and hisses through resonances that glide from audio to audio."""
     sounds = [(c, rng.uniform(0.07, 0.13) if c in VOWELS else rng.uniform(0.05, 0.1)) for c in TEXT]
     total = sum(length for _, length in sounds)
     count = int(total * RATE)
@@ -93,7 +93,7 @@ def bells(rng: np.random.Generator, seconds: float = 6.0, rate: int = 44100) -> 
 
 
 def main() -> None:
-    """Write both sounds."""
+    """Write both recordings."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent)
     spoken = voice(np.random.default_rng(5))[None].astype(np.float32)
     struck = bells(np.random.default_rng(6)).astype(np.float32)

@@ -34,7 +34,7 @@ def rule_models(rule_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def kept_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks of films keep their frames instead of fitting networks to them."""
+    """Chunks of videos keep their frames instead of fitting networks to them."""
     import stand_in
 
     import laconic.codec.video

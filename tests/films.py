@@ -1,4 +1,4 @@
-"""Small films of every sort for tests, written with FFmpeg."""
+"""Small videos of every sort for tests, written with FFmpeg."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -50,7 +50,7 @@ def write(
     rotation: int = 0,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Write a film; ``stamps`` in units of ``base`` (25 frames a second by default)."""
+    """Write a video; ``stamps`` in units of ``base`` (25 frames a second by default)."""
     count, height, width, channels = frames.shape
     step = Fraction(1, 25) / base
     stamps = [round(n * step) for n in range(count)] if stamps is None else stamps

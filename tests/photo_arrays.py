@@ -63,7 +63,7 @@ def neighbour_index(
 ) -> Indexes:
     """Places of the neighbours of samples (y, x) in the flat plane [H * W + 1], int32 [A, n].
 
-    Outside the picture the nearest sample counts; in a causal neighbourhood the nearest of those
+    Outside the image the nearest sample counts; in a causal neighbourhood the nearest of those
     coded before: in the first row W stands for what is above, at the left end of a row N for what
     is to the left, and the first sample sees the constant in the last place of the plane.
     """
@@ -116,7 +116,7 @@ def features(
         own: neighbours in this plane, [A, n] in the order of OWN[plane].
         earlier: for each earlier plane [B, n] in the order of EARLIER[plane].
         octaves: bit depth minus 8.
-        lossy: the surroundings in this plane of the lossy picture, [B, n] in the order of AROUND;
+        lossy: the surroundings in this plane of the lossy image, [B, n] in the order of AROUND;
             None where there is none.
     """
     count, n = own.shape
@@ -165,7 +165,7 @@ def features(
 def _lossy_inputs(
     x: Floats, own: Floats, base: Floats, lossy: Floats, gain: Floats
 ) -> list[Floats]:
-    """Write the differences within the lossy picture and to it into the first rows of x; returns
+    """Write the differences within the lossy image and to it into the first rows of x; returns
     what is left: its activity and its error where the sample's neighbours tell it."""
     here = lossy[0]
     d = x[: len(lossy)]

@@ -1,4 +1,4 @@
-"""Small pictures made for tests."""
+"""Small images made for tests."""
 
 from typing import Any
 

@@ -22,7 +22,7 @@ def table(rows: int = 400, seed: int = 0) -> bytes:
 
 
 def digits(count: int = 300, side: int = 6, seed: int = 0) -> NDArray[np.uint8]:
-    """Small pictures ``[N, side, side]`` of bars with soft edges on a black ground."""
+    """Small images ``[N, side, side]`` of bars with soft edges on a black ground."""
     rng = np.random.default_rng(seed)
     pictures = np.zeros((count, side, side), np.uint8)
     for picture in pictures:

@@ -1,4 +1,4 @@
-"""Sounds on the command line: files, pipes, rates, parts, tags, damage."""
+"""Recordings on the command line: files, pipes, rates, parts, tags, damage."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Sounds are read and written: resampled in blocks, in every format, without a length."""
+"""Recordings are read and written: resampled in blocks, in every format, without a length."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Sounds become files and come back: lengths, channels, rates, seams, damage, bounded memory."""
+"""Recordings become files and come back: lengths, channels, rates, seams, damage, memory."""
 
 import io
 from collections.abc import Iterator
@@ -134,7 +134,7 @@ def test_seconds_are_those_of_the_whole() -> None:
             expected = whole[:, round(start * 44100) : round(end * 44100)]
             assert part.shape == expected.shape
             assert np.abs(part - expected).max() < 1e-4
-        with pytest.raises(ParameterError, match="no part of a sound of 32 s"):
+        with pytest.raises(ParameterError, match="no part of a recording of 32 s"):
             file.seconds(40, 50)
 
 
@@ -261,13 +261,13 @@ def test_bad_sounds_are_named() -> None:
     hole = Audio(sound.samples.copy(), 16000)
     hole.samples[0, 16000] = np.nan
     for bad in (hole, wav(hole, "wav32f")):
-        with pytest.raises(FormatError, match=r"sample 16000 of the sound \(1\.000 s\)"):
+        with pytest.raises(FormatError, match=r"sample 16000 of the audio \(1\.000 s\)"):
             encode(bad)
     with pytest.raises(FormatError, match="truncated"):
         encode(wav(sound)[:20000])
     with pytest.raises(FormatError):
         encode(wav(sound, "flac")[:9000])
-    with pytest.raises(UnsupportedError, match="no sound that FFmpeg reads"):
+    with pytest.raises(UnsupportedError, match="no audio that FFmpeg reads"):
         encode(b"not a sound at all" * 20)
     with pytest.raises(ParameterError, match="no option tile"):
         encode(sound, tile=64)

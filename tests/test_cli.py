@@ -136,7 +136,7 @@ def damaged_inputs(photo: Path) -> dict[str, tuple[bytes, str, int, str]]:
         **{**container.header.__dict__, "media_header": ImageHeader(2**24, 2**24).pack()}
     )
     return {
-        "not an image": (b"hello", "encode", 6, "not a picture"),
+        "not an image": (b"hello", "encode", 6, "not an image"),
         "truncated image": (photo.read_bytes()[:4000], "encode", 3, "truncated"),
         "truncated lac": (lac[:-20], "decode", 3, "truncated"),
         "flipped lac": (bytes(flipped), "decode", 3, "damaged"),

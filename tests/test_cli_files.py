@@ -208,7 +208,7 @@ def test_help_lists_flags_by_medium_with_defaults_and_examples() -> None:
 
     order = ["Rate:", "Pictures:", "Sounds:", "Videos:", "Tables:", "Output:", "Examples:"]
     assert [text.index(word) for word in order] == sorted(text.index(word) for word in order)
-    for words in ("default: medium", "0 to 63", "laconic encode photo.png", "pictures, tables"):
+    for words in ("default: medium", "0 to 63", "laconic encode photo.png", "images, tables"):
         assert words in " ".join(text.split())
     code = "import sys, laconic.cli.encode, laconic.cli.decode; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Sound and film through the baselines: aligned, exact where promised, rates from files."""
+"""Audio and video through the baselines: aligned, exact where promised, rates from files."""
 
 import math
 from fractions import Fraction

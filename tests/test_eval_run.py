@@ -195,8 +195,8 @@ def test_means_leave_out_items_that_one_codec_failed_on(photos: Path, tmp_path: 
         (["-c", "jpeg@411"], "has no variant '411'"),
         (["-c", "jpeg:30,30"], "names a quality twice"),
         (["-c", "jpeg", "-c", "jpeg:20"], "named twice"),
-        (["-c", "jpeg", "-m", "beauty"], "no metric 'beauty' for pictures"),
-        (["-c", "jpeg", "-m", "si-sdr"], "no metric 'si-sdr' for pictures"),
+        (["-c", "jpeg", "-m", "beauty"], "no metric 'beauty' for images"),
+        (["-c", "jpeg", "-m", "si-sdr"], "no metric 'si-sdr' for images"),
         (["-c", "opus"], "codes audio files"),
         (["-c", "jpeg", "--media", "video"], "no video was found"),
     ],
@@ -214,7 +214,7 @@ def test_bad_requests_are_refused_before_any_work(
 
 def test_empty_and_mixed_folders_are_refused(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ParameterError, match="no picture, sound, video or table was found"):
+    with pytest.raises(ParameterError, match="no image, audio, video or table was found"):
         evaluate(Config((str(tmp_path / "empty"),), ("jpeg",)), tmp_path / "run")
 
     (photos / "song.wav").write_bytes(b"RIFF")

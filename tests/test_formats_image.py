@@ -1,4 +1,4 @@
-"""Reading and writing picture files of every kind people have."""
+"""Reading and writing image files of every kind people have."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Golden streams of every version decode for ever: the same symbols, the same picture.
+"""Golden streams of every version decode for ever: the same symbols, the same image.
 
 Streams of imported models name tiny models that are made by a public rule (``rule_models.py``)."""
 

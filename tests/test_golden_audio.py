@@ -1,4 +1,4 @@
-"""Golden streams of sounds decode for ever: the same tokens, the same sound."""
+"""Golden streams of recordings decode for ever: the same tokens, the same audio."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Golden films of every version decode for ever: the same symbols, times, sound, and frames."""
+"""Golden videos of every version decode for ever: the same symbols, times, audio, and frames."""
 
 import json
 import random

@@ -144,7 +144,7 @@ def test_pictures_of_one_huge_tile_are_refused_with_a_sentence_that_fits(side: i
 
 
 def test_small_files_that_claim_huge_media_are_refused() -> None:
-    refused(picture(16384, 16384, 2, bytes([1, 8, 0])), match="a picture of 16384 x 16384")
+    refused(picture(16384, 16384, 2, bytes([1, 8, 0])), match="an image of 16384 x 16384")
     refused(stored(b"\0\0", rows=1 << 28), match="records of")
     film = next(c for n, c in FILES if n.startswith("hnerv-1/motion"))
     media = write_varint(16384) * 2 + film.header.media_header[2:]
@@ -351,7 +351,7 @@ def test_a_chunk_of_junk_does_not_keep_a_picture_from_being_written() -> None:
 def test_segments_behind_the_end_of_a_sound_are_damage(store: Path) -> None:
     source = next(c for n, c in FILES if n == "semanticodec-1/streamed")
     data = Container(source.header, [*source.segments, *source.segments]).to_bytes()
-    with pytest.raises(FormatError, match="behind the sound's end"):
+    with pytest.raises(FormatError, match="behind the audio's end"):
         codec.decode(data)
 
 

@@ -1,4 +1,4 @@
-"""The image codec on every kind of picture: sizes, depths, alpha, metadata, tiles, regions,
+"""The image codec on every kind of image: sizes, depths, alpha, metadata, tiles, regions,
 targets."""
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Lossless pictures in programs: command line, Pillow, evaluation, and what needs no torch."""
+"""Lossless images in programs: command line, Pillow, evaluation, and what needs no torch."""
 
 import subprocess
 import sys

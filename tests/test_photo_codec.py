@@ -1,4 +1,4 @@
-"""Lossless pictures: every kind comes back as it was, damage is an error, files are small."""
+"""Lossless images: every kind comes back as it was, damage is an error, files are small."""
 
 import contextlib
 import dataclasses
@@ -28,7 +28,7 @@ KINDS = ("noise", "constant", "gradient", "extremes", "lattice", "walk", "dark",
 
 
 def array(kind: str, shape: tuple[int, int, int], bits: int, seed: int) -> np.ndarray:
-    """An adversarial picture."""
+    """An adversarial image."""
     random = np.random.default_rng(seed)
     top = (1 << bits) - 1
     dtype = np.uint8 if bits == 8 else np.uint16
@@ -223,7 +223,7 @@ def test_synthetic_pictures_keep_their_colours_and_alpha() -> None:
 
     data = roundtrip(image)
 
-    assert codec.probe(data).settings["coded as"] == "picture file"
+    assert codec.probe(data).settings["coded as"] == "image file"
     part = codec.decode(data, region=(10, 20, 30, 40))
     assert np.array_equal(part.pixels, pixels[20:60, 10:40])
 
@@ -288,7 +288,7 @@ def test_mutated_files_give_documented_errors() -> None:
 
 def test_damage_behind_valid_checksums_never_shows_a_wrong_picture() -> None:
     """Payloads are changed and the container is written anew, so that only the codec can tell; the
-    formats of a picture file inside have bytes without meaning."""
+    formats of an image file inside have bytes without meaning."""
     random = np.random.default_rng(0)
     for data in (
         codec.encode(picture(24, 30, bits=16), lossless=True),
@@ -387,7 +387,7 @@ KODAK = Path(os.environ.get("LACONIC_KODAK", ""))
 
 
 @pytest.mark.skipif(
-    not os.environ.get("LACONIC_KODAK"), reason="set LACONIC_KODAK to the folder of the pictures"
+    not os.environ.get("LACONIC_KODAK"), reason="set LACONIC_KODAK to the folder of the images"
 )
 def test_a_kodak_picture_takes_less_than_three_bits_a_sample() -> None:
     image = read_image(sorted(KODAK.glob("*.png"))[2])

@@ -29,7 +29,7 @@ from laconic.formats.limits import DEFAULT_LIMITS
 
 @pytest.fixture(scope="module")
 def large() -> tuple[Image, bytes]:
-    """A picture of several tiles and its file."""
+    """An image of several tiles and its file."""
     image = dataclasses.replace(textured(150, 200), alpha=picture(150, 200, alpha=True).alpha)
     return image, codec.encode(image, lossless=True, preview=True, tile=128)
 
@@ -264,7 +264,7 @@ def test_files_without_preview_and_wrong_settings_are_named() -> None:
     with pytest.raises(ParameterError, match="lossless"):
         codec.encode(textured(20, 30), lossless=True, preview=True, bpp=3.0)
     for options in ({"model": "photo-preview"}, {"model": "photo", "preview": True}):
-        with pytest.raises(ParameterError, match="lossy picture"):
+        with pytest.raises(ParameterError, match="lossy image"):
             codec.encode(textured(20, 30), lossless=True, **options)  # type: ignore[arg-type]
     with pytest.raises(ModelError):
         codec.encode(textured(20, 30), lossless=True, preview=True, model="none")

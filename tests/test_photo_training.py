@@ -1,4 +1,4 @@
-"""Training of the lossless model: it learns, resumes, exports, and the export codes pictures."""
+"""Training of the lossless model: it learns, resumes, exports, and the export codes images."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What picture files say beside their samples survives, or what is lost is said."""
+"""What image files say beside their samples survives, or what is lost is said."""
 
 from __future__ import annotations
 

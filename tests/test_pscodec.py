@@ -206,7 +206,7 @@ def test_prompts_are_part_of_the_file_and_of_its_size(store: Path) -> None:
 
     assert len(prompt.data) == 6
     assert all(code < 8 for code in prompt.data)
-    # Other prompts give another sound, of the same tokens.
+    # Other prompts give another audio, of the same tokens.
     other = Chunk(PROMPT, bytes((code + 1) % 8 for code in prompt.data))
     changed = Container(container.header, list(container), [other]).to_bytes()
     assert len(changed) == len(data)

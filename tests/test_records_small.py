@@ -157,5 +157,5 @@ def test_training_learns_and_goes_on_after_an_interruption(
 
     assert one.id == two.id
     assert one.training["held_out_bits"] < 7.9
-    with pytest.raises(ParameterError, match="gray pictures"):
+    with pytest.raises(ParameterError, match="gray images"):
         run_small(recipe, from_array(digits(600).reshape(600, 36)), tmp_path, name="c")

@@ -101,5 +101,5 @@ def test_an_installed_codec_changes_no_default() -> None:
         Media.DATA: "records",
     }
     assert registry.default(Media.IMAGE, lossless=True).name == "photo"
-    with pytest.raises(ParameterError, match="no codec here codes sounds losslessly"):
+    with pytest.raises(ParameterError, match="no codec here codes recordings losslessly"):
         registry.default(Media.AUDIO, lossless=True)

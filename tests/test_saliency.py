@@ -91,7 +91,7 @@ def test_every_kind_of_model_has_an_order(rule_models: Path) -> None:
 def test_pictures_too_small_to_measure_are_refused(rule_models: Path) -> None:
     codec = registry.get("mlic")
     assert isinstance(codec, PictureCodec)
-    with pytest.raises(ParameterError, match="no picture of at least 64 x 64"):
+    with pytest.raises(ParameterError, match="no image of at least 64 x 64"):
         energies(codec.load(None), [], 50)
 
 

@@ -1,4 +1,4 @@
-"""The published SemantiCodec: keys, shapes and numbers, its files as a model, sound in and out.
+"""The published SemantiCodec: keys, shapes and numbers, its files as a model, audio in and out.
 
 Comparisons at full size need up to 4 GB and minutes: run them with ``-m heavy``.
 """

@@ -103,7 +103,7 @@ def test_an_existing_run_is_not_overwritten(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="0 pictures"):
+    with pytest.raises(ParameterError, match="0 images"):
         run(RECIPE, [tmp_path], tmp_path / "run")
 
 

@@ -1,4 +1,4 @@
-"""A chunk of film becomes bytes and comes back: sizes, damage, targets, stopping and going on."""
+"""A chunk of video becomes bytes and comes back: sizes, damage, targets, stopping and going on."""
 
 import zlib
 from collections.abc import Mapping

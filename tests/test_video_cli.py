@@ -1,4 +1,4 @@
-"""Films on the command line: real files in and out, what is printed, what survives kill -9.
+"""Videos on the command line: real files in and out, what is printed, what survives kill -9.
 
 Fitting is replaced by one that keeps frames exactly (``stand_in.py``).
 """
@@ -109,7 +109,7 @@ def test_other_formats(tmp_path: Path, name: str) -> None:
     assert frames.shape == (6, 31, 45, 3)
     assert times == [Fraction(n, 25) for n in range(6)]
     assert np.mean((frames.astype(float) - films.moving(6, 31, 45)) ** 2) < 60
-    assert ("holds no sound" in done.stderr) == (name == "back.y4m")
+    assert ("holds no audio" in done.stderr) == (name == "back.y4m")
 
 
 def test_a_container_that_cannot_hold_the_sound_is_refused_with_nothing_written(
@@ -226,7 +226,7 @@ def test_a_truncated_film_and_its_intact_chunks(clip: Path) -> None:
 
     assert code_of(partial) == 3
     assert "frames are lost" in message_of(partial)
-    assert "the sound is lost" in message_of(partial)
+    assert "the audio is lost" in message_of(partial)
     assert len(films.decoded(back)[0]) in (4, 8)
 
 
@@ -361,7 +361,7 @@ def test_what_the_page_on_films_shows_runs(tmp_path: Path, monkeypatch: pytest.M
     lines = re.findall(r"^laconic (.*?)(?:\s+#.*)?$", page, re.MULTILINE)
     skipped = ("eval", "demo")  # tested above; several jobs would load the networks
     chosen = [line.replace("--jobs 2", "") for line in lines if line.split()[0] not in skipped]
-    chosen = [line.replace("--bpp 0.05", "--bpp 30") for line in chosen]  # the sound has its share
+    chosen = [line.replace("--bpp 0.05", "--bpp 30") for line in chosen]  # the audio has its share
 
     for line in chosen:
         force = ["-f"] if line.split()[0] in ("encode", "decode") else []

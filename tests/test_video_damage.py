@@ -1,4 +1,4 @@
-"""Films that are none, damaged sources and damaged streams."""
+"""Videos that are none, damaged sources and damaged streams."""
 
 import random
 import sys
@@ -31,8 +31,8 @@ def chunked(length: int | None, **more: object) -> dict[str, object]:
 
 
 def test_films_that_are_none(tmp_path: Path) -> None:
-    (tmp_path / "text.mp4").write_text("no film")
-    with pytest.raises(UnsupportedError, match="no film that FFmpeg reads"):
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(UnsupportedError, match="no video that FFmpeg reads"):
         codec.encode(tmp_path / "text.mp4")
     with pytest.raises(FileNotFoundError):
         codec.encode(tmp_path / "none.mp4")
@@ -115,7 +115,7 @@ def test_truncated_streams_are_refused_or_give_their_intact_chunks(whole: bytes)
 
     assert video.notices == ["10 of 20 frames are lost"]
     assert np.array_equal(np.asarray(video), films.moving(20, 16, 24)[:10])
-    with pytest.raises(FormatError, match="no chunk of the film is intact"):
+    with pytest.raises(FormatError, match="no chunk of the video is intact"):
         codec.decode(whole[:80], partial=True)
 
 

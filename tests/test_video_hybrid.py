@@ -1,4 +1,4 @@
-"""Films as planes: round trips of every sampling, exactness, damage, targets, no conversions."""
+"""Videos as planes: round trips of every sampling, exactness, damage, targets, no conversions."""
 
 import contextlib
 import os
@@ -300,7 +300,7 @@ def test_impossible_heads_are_refused() -> None:
 
 @pytest.mark.parametrize("layout", ["yuv420p", "yuv422p", "yuv444p", "gray"])
 def test_planes_of_files_reach_the_codec_as_they_are(tmp_path: Path, layout: str) -> None:
-    """Films were too dark by up to 1.5 levels when planes went through RGB."""
+    """Videos were too dark by up to 1.5 levels when planes went through RGB."""
     source = films.write(
         tmp_path / "a.mkv", films.moving(3, 40, 56, 1 if layout == "gray" else 3), layout=layout
     )

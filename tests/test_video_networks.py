@@ -132,7 +132,7 @@ def built(row: dict[str, Any], bases: torch.Tensor | None = None) -> PublishedNe
 
 
 def inputs(row: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Pictures, times and the embedding of the rule."""
+    """Images, times and the embedding of the rule."""
     times = torch.tensor(row.get("time_values", [0.0] * row.get("batch", 1)), dtype=torch.float64)
     pictures = [rule_picture(row["height"], row["width"], 0, e) for e in range(len(times))]
     step = int(np.prod(row["enc_strides"]))

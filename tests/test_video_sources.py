@@ -1,4 +1,4 @@
-"""What people have instead of a plain film: pictures, animations, and films with more in them.
+"""What people have instead of a plain video: images, animations, and videos with more in them.
 
 Fitting is replaced by one that keeps frames exactly (``stand_in.py``).
 """
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("kept_frames")
 
 
 def numbered(folder: Path, frames: np.ndarray) -> Path:
-    """Pictures 8.png, 9.png, 10.png, .. whose names do not sort by their letters."""
+    """Images 8.png, 9.png, 10.png, .. whose names do not sort by their letters."""
     folder.mkdir()
     for n, frame in enumerate(frames, 8):
         Pillow.fromarray(frame).save(folder / f"shot {n}.png")

@@ -1,4 +1,4 @@
-"""The stream around the chunks of a film: frames, times, sound, target sizes.
+"""The stream around the chunks of a video: frames, times, audio, target sizes.
 
 Fitting is replaced by one that keeps frames exactly (``stand_in.py``); the networks are tested in
 files of their own.
@@ -56,7 +56,7 @@ def test_variable_frame_times_are_exact(tmp_path: Path) -> None:
     assert video.timing.base == Fraction(1, 1000)
     assert np.array_equal(video.at(0.21), video[3])
     assert np.array_equal(video.at(0.999), video[5])
-    with pytest.raises(ParameterError, match="outside the film"):
+    with pytest.raises(ParameterError, match="outside the video"):
         video.at(2)
 
 
@@ -101,7 +101,7 @@ def test_films_without_usable_times_get_a_rate(tmp_path: Path) -> None:
 
     assert video.rate == 25
     assert video.timestamps == [n / 25 for n in range(9)]
-    assert notes == ["the film has no usable time stamps: it gets 25 frames a second"]
+    assert notes == ["the video has no usable time stamps: it gets 25 frames a second"]
 
 
 def test_ten_bits_and_transparency_are_reported(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_going_through_a_film_decodes_each_chunk_once_and_keeps_two() -> None:
     assert len(video._file._decoders) == 2
 
 
-# Sound
+# Audio
 
 
 @pytest.mark.parametrize(
@@ -271,5 +271,5 @@ def test_a_target_leaves_room_for_sound_and_headers(
     assert 29900 <= len(data) <= 30000
     by_bpp = codec.encode(path, bpp=10, **chunked(6))
     assert 0.99 * 25600 <= len(by_bpp) <= 25600
-    with pytest.raises(ParameterError, match="of which the sound takes"):
+    with pytest.raises(ParameterError, match="of which the audio takes"):
         codec.encode(path, target_bytes=4000)

@@ -1,4 +1,4 @@
-"""Times of frames, and how a film is cut into chunks."""
+"""Times of frames, and how a video is cut into chunks."""
 
 import contextlib
 import random
@@ -72,7 +72,7 @@ def test_frames_are_found_by_time() -> None:
 
     assert [timing.at(s) for s in (0, 0.0399, 0.04, 0.19, 0.2, 0.2399)] == [0, 0, 1, 1, 2, 2]
     for outside in (-0.001, Fraction(24, 100)):
-        with pytest.raises(ParameterError, match="outside the film"):
+        with pytest.raises(ParameterError, match="outside the video"):
             timing.at(outside)
 
 

@@ -91,9 +91,9 @@ def test_a_work_file_of_something_else_is_never_continued(
     before = work.read_bytes()
 
     for source, more in ((other, {}), (path, {"quality": 70}), (path, {"preset": "fast"})):
-        with pytest.raises(ParameterError, match="another film or with other settings"):
+        with pytest.raises(ParameterError, match="another video or with other settings"):
             codec.encode(source, **chunked(4, work=str(work)), **more)
-    with pytest.raises(ParameterError, match="another film or with other settings"):
+    with pytest.raises(ParameterError, match="another video or with other settings"):
         codec.encode(path, **chunked(5, work=str(work)))
     assert work.read_bytes() == before
     notes: list[str] = []

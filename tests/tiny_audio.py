@@ -1,5 +1,5 @@
 """An audio model without training, for tests of everything around networks: each token says how
-loud one of four tones is, later streams say it more finely. And sounds to feed it."""
+loud one of four tones is, later streams say it more finely. And recordings to feed it."""
 
 import io
 from pathlib import Path

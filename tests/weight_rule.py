@@ -1,4 +1,4 @@
-"""Weights and pictures from a short public rule, so that published networks can be compared number
+"""Weights and images from a short public rule, so that published networks can be compared number
 for number without their checkpoints: splitmix64 noise keyed by the state-dict name.
 """
 

@@ -1,4 +1,4 @@
-"""Audio codecs: sound as tokens.
+"""Audio codecs: audio as tokens.
 
 >>> from laconic import codec
 >>> tokens = codec.audio.tokens("speech.wav")               # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""The audio codecs: sounds <-> ``.lac`` files of tokens.
+"""The audio codecs: recordings <-> ``.lac`` files of tokens.
 
 A subclass names a codec and its default model; what a model has to offer is in ``interface.py``.
 Nothing here imports torch before a model is loaded.
@@ -40,7 +40,7 @@ class Written:
 
 
 class SemantiCodec(Codec):
-    """Implements :class:`laconic.codec.base.Codec` for sounds."""
+    """Implements :class:`laconic.codec.base.Codec` for recordings."""
 
     name = "semanticodec"
     codec_id = CODEC_ID
@@ -65,7 +65,7 @@ class SemantiCodec(Codec):
         return load(model or self.default_model, self.name)
 
     def prepare(self, model: LoadedModel, source: AudioSource) -> tuple[LoadedModel, list[Chunk]]:
-        """The model fitted to a sound, and the critical chunks that say how.
+        """The model fitted to a recording, and the critical chunks that say how.
 
         A codec with prompts reads what it needs through ``source.peek``.
         """
@@ -80,13 +80,13 @@ class SemantiCodec(Codec):
         return self.encoder(media, settings).encode(media)
 
     def encode_to(self, source: AudioSource, fp: BinaryIO, settings: AudioOptions) -> Written:
-        """Write a file segment by segment while the sound comes in."""
+        """Write a file segment by segment while the audio comes in."""
         encoder = self.encoder(source, settings)
         size = encoder.encode_to(source, fp)
         return Written(size, encoder.samples / source.rate)
 
     def encode_stream(self, media: AudioSource, fp: BinaryIO, settings: AudioOptions) -> Encoded:
-        """As the sound comes in, unless a target size needs the whole of it."""
+        """As the audio comes in, unless a target size needs the whole of it."""
         if settings.target_bytes is not None:
             return self.encode_file(media, fp, settings)
         written = self.encode_to(media, fp, settings)
@@ -94,11 +94,11 @@ class SemantiCodec(Codec):
         return Encoded(written.bytes, {"kbps": kbps, "audio_seconds": written.seconds})
 
     def decode(self, reader: ContainerReader, settings: AudioDecodeOptions) -> Audio:
-        """The sound, or the part of it that ``settings.seconds`` names."""
+        """The audio, or the part of it that ``settings.seconds`` names."""
         return self.decoder(reader, settings).whole()
 
     def open(self, file: Any, settings: AudioDecodeOptions) -> Any:
-        """The sound block by block; a part of it at once."""
+        """The audio block by block; a part of it at once."""
         decoder = self.decoder(file, settings)
         return decoder if settings.seconds is None else decoder.whole()
 
@@ -110,8 +110,8 @@ class SemantiCodec(Codec):
         return AudioDecoder(file, model, settings)
 
     def amend(self, facts: dict[str, Any], reader: ContainerReader) -> dict[str, Any]:
-        """The length of a sound that was written before its end was known: its last segment says;
-        0 where the end is lost."""
+        """The length of a recording that was written before its end was known: its last segment
+        says; 0 where the end is lost."""
         if facts["samples"] or not len(reader):
             return facts
         try:
@@ -133,7 +133,7 @@ class SemantiCodec(Codec):
         return AudioCodecHeader.unpack(codec_header).to_dict()
 
     def encoder(self, source: AudioSource, settings: AudioOptions) -> AudioEncoder:
-        """For encoding one sound step by step."""
+        """For encoding one recording step by step."""
         from laconic.codec.audio.encoding import AudioEncoder
 
         model, chunks = self.prepare(self.load(settings.model), source)
@@ -154,7 +154,7 @@ class SemantiCodec(Codec):
         from laconic.codec.audio.loading import import_files
 
         if multiplier is not None:
-            raise ParameterError("a model of sounds has no --lambda: leave it out")
+            raise ParameterError("a model of recordings has no --lambda: leave it out")
         return import_files(list(files), arch=arch, name=name, overwrite=overwrite)
 
     def export(self, checkpoint: Path, recipe: str, out: Path, **how: Any) -> ModelInfo | None:

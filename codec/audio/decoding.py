@@ -1,4 +1,4 @@
-"""Decoding a sound, whole, in blocks or a range of seconds."""
+"""Decoding a recording, whole, in blocks or a range of seconds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Segments(Protocol):
 
 @dataclass
 class Plan:
-    """Which segments a range of samples needs, at the sound's own rate."""
+    """Which segments a range of samples needs, at the audio's own rate."""
 
     first: int  # segment to decode
     end: int
@@ -53,12 +53,12 @@ class AudioDecoder:
         head = file.header
         if head.media != Media.AUDIO or head.codec_version not in range(1, CODEC_VERSION + 1):
             raise UnsupportedError(
-                f"the sound is of codec version {head.codec_version}: this is {CODEC_VERSION};"
+                f"the audio is of codec version {head.codec_version}: this is {CODEC_VERSION};"
                 " install a newer Laconic"
             )
         if head.numerics != model.numerics:
             raise UnsupportedError(
-                f"the sound uses numerics profile {head.numerics}: its model {model.info.name} has"
+                f"the audio uses numerics profile {head.numerics}: its model {model.info.name} has"
                 f" {int(model.numerics)}"
             )
         self.file, self.model, self.settings = file, model, settings
@@ -68,11 +68,11 @@ class AudioDecoder:
         network = model.network
         if self.header.streams > len(network.vocabularies):
             raise ModelError(
-                f"the sound has {self.header.streams} streams of tokens, but its model"
+                f"the audio has {self.header.streams} streams of tokens, but its model"
                 f" {model.info.name} has {len(network.vocabularies)}"
             )
         if self.header.segment > network.window:
-            raise FormatError("the sound's segments are longer than its model's window: damaged")
+            raise FormatError("the audio's segments are longer than its model's window: damaged")
         self.geometry = Geometry(
             self.audio.rate,
             network.rate,
@@ -84,7 +84,7 @@ class AudioDecoder:
         count = head.segment_count
         if count is not None and self.geometry.count not in (None, count):
             raise FormatError(
-                f"the sound has {count} segments: {self.geometry.count} fit its"
+                f"the audio has {count} segments: {self.geometry.count} fit its"
                 f" {self.audio.samples} samples; the file is damaged"
             )
         self._coder = SegmentCoder(
@@ -120,7 +120,7 @@ class AudioDecoder:
                 self.geometry = geometry
             yield number, tokens, geometry
         if end is None and geometry.samples is None and not self.settings.partial:
-            raise FormatError("the sound's last segment does not say its length: damaged file")
+            raise FormatError("the audio's last segment does not say its length: damaged file")
 
     def _stored(self, first: int, end: int | None) -> Iterator[tuple[int, Segment | None]]:
         if not hasattr(self.file, "__getitem__"):
@@ -140,7 +140,7 @@ class AudioDecoder:
                 yield number, None
 
     def blocks(self) -> Iterator[Block]:
-        """The sound ``[C, n]`` at its own rate, block by block, cut to its exact length."""
+        """The audio ``[C, n]`` at its own rate, block by block, cut to its exact length."""
         given = 0
         channels = self.audio.channels
         decoded = (block for _, block in self._run(self.tokens(), 0, None))
@@ -156,7 +156,7 @@ class AudioDecoder:
             yield np.zeros((channels, missing), np.float32)
 
     def whole(self) -> Audio:
-        """The sound in memory."""
+        """The audio in memory."""
         if self.settings.seconds is not None:
             return self.range(*self.settings.seconds)
         limits = self.settings.limits
@@ -169,18 +169,18 @@ class AudioDecoder:
             limits.check("the number of audio samples", size, limits.samples)
             parts.append(block)
         if not parts:
-            raise FormatError("no segment of the sound is left: nothing can be decoded")
+            raise FormatError("no segment of the audio is left: nothing can be decoded")
         joined = np.concatenate(parts, axis=1)
         return Audio(joined, self.audio.rate, self.tags, self.notices)
 
     def range(self, start: float, end: float) -> Audio:
         """The samples from ``start`` to ``end`` seconds; reads only the segments they need.
 
-        Raises ``ParameterError`` for a range outside the sound.
+        Raises ``ParameterError`` for a range outside the audio.
         """
         rate, model_rate = self.audio.rate, self.model.network.rate
         plan = self._plan(start, end)
-        # Whole seconds, so that the resampler stands at the same phase as in the whole sound.
+        # Whole seconds, so that the resampler stands at the same phase as in the whole audio.
         origin = max(0, plan.begin // rate - 1)
         left = origin * model_rate
         parts = []
@@ -209,11 +209,11 @@ class AudioDecoder:
             geometry = self.geometry
         samples, count = geometry.samples, geometry.count
         if samples is None or count is None:
-            raise FormatError("the sound's length is lost with its end: decode it whole")
+            raise FormatError("the audio's length is lost with its end: decode it whole")
         begin, stop = round(start * geometry.rate), min(round(end * geometry.rate), samples)
         if not 0 <= begin < stop:
             raise ParameterError(
-                f"the seconds {start:g} to {end:g} are no part of a sound of"
+                f"the seconds {start:g} to {end:g} are no part of a recording of"
                 f" {samples / geometry.rate:g} s"
             )
         width = geometry.segment * geometry.hop
@@ -224,7 +224,7 @@ class AudioDecoder:
         return Plan(first, min(count, -(-high // width)), begin, stop)
 
     def _find_end(self) -> None:
-        """Learn the length of a sound that was written before its end was known."""
+        """Learn the length of a recording that was written before its end was known."""
         last = len(self.file) - 1  # type: ignore[arg-type]
         for _ in self.tokens(last):
             pass

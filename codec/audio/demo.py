@@ -1,4 +1,4 @@
-"""The demonstration of sounds: encode, decode, measure, draw spectrograms."""
+"""The demonstration of recordings: encode, decode, measure, draw spectrograms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUALITIES: Sequence[float | None] = (0.0, None, 100.0)
 
 @dataclass(frozen=True)
 class SoundRow:
-    """One sound at one rate. Sizes in bytes of files, times in seconds, model loaded."""
+    """One recording at one rate. Sizes in bytes of files, times in seconds, model loaded."""
 
     name: str
     seconds: float
@@ -51,7 +51,7 @@ class SoundResult:
 
 
 def sample_sounds() -> list[Path]:
-    """The sounds of a checkout; raises ``ParameterError`` where there are none."""
+    """The recordings of a checkout; raises ``ParameterError`` where there are none."""
     return sorted(sample_folder("voice.flac", "sounds").glob("*.flac"))
 
 
@@ -61,7 +61,7 @@ def run(
     progress: Callable[[int, int], None] | None = None,
     qualities: Sequence[float | None] = QUALITIES,
 ) -> SoundResult:
-    """Encode and decode every sound in ``samples`` at several rates below ``out``.
+    """Encode and decode every recording in ``samples`` at several rates below ``out``.
 
     Every number comes from the files written: sizes from the disk, distances from the WAV.
     """
@@ -70,7 +70,7 @@ def run(
     else:
         files = sorted(p for p in samples.iterdir() if p.suffix.lower() in SUFFIXES)
     if not files:
-        raise ParameterError(f"{samples} holds no sounds")
+        raise ParameterError(f"{samples} holds no recordings")
     out.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(0).standard_normal((1, 16000)).astype(np.float32) * 0.1
     api.decode(api.encode(Audio(noise, 16000)))  # load the model before timing

@@ -1,4 +1,4 @@
-"""Encoding a sound: read, resample, tokens of segments, rate, payloads, container."""
+"""Encoding a recording: read, resample, tokens of segments, rate, payloads, container."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TRIES = 4  # files that are written to fill a limit
 
 @dataclass
 class AudioEncoder:
-    """Encodes sounds with one model; the file is named after ``codec_id``.
+    """Encodes recordings with one model; the file is named after ``codec_id``.
 
     ``chunks`` go into the header, as a prompt does.
     """
@@ -48,7 +48,7 @@ class AudioEncoder:
         self._streams = len(self.model.network.vocabularies)
 
     def encode(self, source: AudioSource) -> bytes:
-        """A complete file of a sound whose end is known when it is written.
+        """A complete file of a recording whose end is known when it is written.
 
         Raises ``ParameterError`` for a bit rate or size that the lowest rate exceeds.
         """
@@ -73,13 +73,13 @@ class AudioEncoder:
             streams -= 1
 
     def encode_to(self, source: AudioSource, fp: BinaryIO) -> int:
-        """Write a file segment by segment while the sound is read; returns its bytes.
+        """Write a file segment by segment while the audio is read; returns its bytes.
 
         The rate is chosen beforehand, so that even without entropy coding a bound is kept.
         """
         if self.settings.target_bytes is not None:
             raise ParameterError(
-                "a target size needs the whole sound: name an output file instead of a pipe"
+                "a target size needs the whole audio: name an output file instead of a pipe"
             )
         streams = self._asked()
         if self.settings.kbps is not None:
@@ -98,7 +98,7 @@ class AudioEncoder:
     def tokens(
         self, source: AudioSource, streams: int, *, silence: bool = True
     ) -> Iterator[SegmentTokens]:
-        """Tokens of all segments; afterwards ``samples`` is the length of the sound.
+        """Tokens of all segments; afterwards ``samples`` is the length of the audio.
 
         Without ``silence`` silent segments have tokens as well.
         """
@@ -149,7 +149,7 @@ class AudioEncoder:
         return max(fits, default=1)
 
     def _safe(self, channels: int) -> int:
-        """Streams that keep the bit rate whatever the sound."""
+        """Streams that keep the bit rate whatever the audio."""
         kbps = self.settings.kbps
         assert kbps is not None
         seconds = self.model.segment * self.model.network.hop / self.model.network.rate
@@ -230,7 +230,7 @@ class AudioEncoder:
     def file(
         self, source: AudioSource, found: list[SegmentTokens], samples: int, streams: int
     ) -> bytes:
-        """A file of the first ``streams`` streams of the tokens of a sound."""
+        """A file of the first ``streams`` streams of the tokens of a recording."""
         coder = self._coder(source)
         segments = [
             self._packed(coder, replace(s, samples=None), n, streams, source, samples)

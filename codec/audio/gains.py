@@ -1,4 +1,4 @@
-"""Corrections of a decoded sound's level, column by column.
+"""Corrections of the level of decoded audio, column by column.
 
 Networks that minimise distances of logarithms come out too quiet where they are unsure: by two
 decibels in speech, by twenty in tones, which they have not heard before. The encoder decodes the

@@ -27,7 +27,7 @@ MAX_SEED = (1 << 32) - 1
 
 @dataclass(frozen=True)
 class AudioCodecHeader:
-    """How a sound was coded.
+    """How a recording was coded.
 
     ``streams`` tokens stand at each place, ``segment`` columns make a segment. A decoder that is
     not told otherwise evaluates its refiner ``steps`` times, from noise drawn with ``seed``.
@@ -72,8 +72,9 @@ class AudioCodecHeader:
 
 @dataclass(frozen=True)
 class Geometry:
-    """A sound of ``samples`` samples (None while unknown) at ``rate`` Hz, coded at ``model_rate``
-    in columns of ``hop`` samples, ``segment`` columns a segment, by windows of up to ``window``."""
+    """A recording of ``samples`` samples (None while unknown) at ``rate`` Hz, coded at
+    ``model_rate`` in columns of ``hop`` samples, ``segment`` columns a segment, by windows of up to
+    ``window``."""
 
     rate: int
     model_rate: int
@@ -92,25 +93,25 @@ class Geometry:
         return max(1, (2 * samples * self.model_rate + self.rate) // (2 * self.rate))
 
     def columns(self, samples: int) -> int:
-        """Columns of a sound."""
+        """Columns of a recording."""
         return -(-self.to_model(samples) // self.hop)
 
     @property
     def total(self) -> int | None:
-        """Columns of the whole sound."""
+        """Columns of the whole audio."""
         return None if self.samples is None else self.columns(self.samples)
 
     @property
     def count(self) -> int | None:
-        """Segments of the whole sound."""
+        """Segments of the whole audio."""
         return None if self.total is None else -(-self.total // self.segment)
 
     def start(self, number: int) -> int:
-        """First sample of a segment at the sound's own rate."""
+        """First sample of a segment at the audio's own rate."""
         return number * self.segment * self.hop * self.rate // self.model_rate
 
     def ending(self, number: int, samples: int) -> Geometry:
-        """The geometry once the last segment says that the sound has ``samples``."""
+        """The geometry once the last segment says that the audio has ``samples``."""
         known = replace(self, samples=samples)
         if samples < 1 or known.count != number + 1 or self.samples not in (None, samples):
             raise FormatError(f"segment {number} ends in an impossible place: the file is damaged")
@@ -124,7 +125,7 @@ class Geometry:
 
     def around(self, number: int) -> tuple[int, int]:
         """The window of columns that a segment is encoded with: its own and a margin on both
-        sides, at the end of the sound as much before it as is needed to fill the window."""
+        sides, at the end of the audio as much before it as is needed to fill the window."""
         first = max(0, number * self.segment - self.margin)
         end = first + self.window
         if self.total is not None and end > self.total:

@@ -1,6 +1,6 @@
 """The pitch of a voice, as a track that is coded beside the tokens.
 
-Tokens of a few hundred bits per second say how a sound is coloured, but not where the harmonics of
+Tokens of a few hundred bits per second say how a voice is coloured, but not where the harmonics of
 a low voice lie: there are five in the width that a token tells apart, and a decoder that does not
 know them makes a whisper of it. A track of pitch costs 30 to 60 bits per second and tells it.
 
@@ -76,7 +76,7 @@ def correlations(wave: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArra
 
 
 def track_of(wave: NDArray[np.float32]) -> Track:
-    """The track of a sound ``[n]`` at 16 kHz, ``n // 512`` knots."""
+    """The track of a recording ``[n]`` at 16 kHz, ``n // 512`` knots."""
     knots = len(wave) // HOP
     if not knots:
         return np.zeros(0, np.int64)

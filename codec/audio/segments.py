@@ -1,6 +1,6 @@
 """Segments of a signal, and how two channels become one stream.
 
-Two channels as one and where its sounds stand: intensity stereo.
+Two channels as one and where its recordings stand: intensity stereo.
 
 The two channels are mixed into one that keeps their energy in each band, and for each column and
 band the difference of their levels is stored; the decoder pans the decoded mixture accordingly.
@@ -9,7 +9,7 @@ the middle falls apart; a panned one stays whole, at half the bits. See Breebaar
 "Parametric coding of stereo audio", EURASIP JASP 2005, section 3. Where the channels cancel each
 other, coding them independently is the better choice (:func:`cancels`).
 
-Segments: the tokens of some seconds of sound <-> the payload of a segment of the file.
+Segments: the tokens of some seconds of audio <-> the payload of a segment of the file.
 
 A payload is a byte of flags, the length if this is the last segment of a file whose length was not
 known before, and one stream of the range coder: the levels of joint stereo, the pitch of each coded
@@ -276,11 +276,11 @@ class SegmentCoder:
             samples, at = read_varint(payload, at)
             geometry = geometry.ending(number, samples)
         if flags & JOINT and self.channels != 2:
-            raise FormatError(f"segment {number} is joint stereo in a sound of other channels")
+            raise FormatError(f"segment {number} is joint stereo in a recording of other channels")
         first, end = geometry.own(number)
         columns = end - first
         if columns <= 0:
-            raise FormatError(f"segment {number} is behind the sound's end: the file is damaged")
+            raise FormatError(f"segment {number} is behind the audio's end: the file is damaged")
         if flags & 3 == Coding.SILENT:
             if len(payload) > at:
                 raise FormatError(f"segment {number} is silent but not empty: damaged file")
@@ -365,7 +365,7 @@ class SegmentCoder:
 
 
 def length_in(payload: bytes) -> int | None:
-    """Samples of the whole sound if this segment is one that tells it."""
+    """Samples of the whole audio if this segment is one that tells it."""
     if payload and payload[0] & ENDS:
         return read_varint(payload, 1)[0]
     return None

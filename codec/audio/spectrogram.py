@@ -1,4 +1,4 @@
-"""Spectrograms as pictures, one above the other, to compare sounds by eye. No torch."""
+"""Spectrograms as images, one above the other, to compare recordings by eye. No torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens of sounds for programs, such as language models of audio; sounds in blocks.
+"""Tokens of recordings for programs, such as language models of audio; recordings in blocks.
 
 Nothing here imports torch before a function is called.
 """
@@ -62,12 +62,12 @@ def alphabet(model: str | None = None) -> Alphabet:
 def tokens(
     source: Source | Audio, *, streams: int | None = None, model: str | None = None
 ) -> NDArray[np.int64]:
-    """The tokens of a sound, ``[T, streams]``, of several channels ``[C, T, streams]``.
+    """The tokens of a recording, ``[T, streams]``, of several channels ``[C, T, streams]``.
 
     Row t is position ``t % positions`` of column ``t // positions``; see :func:`alphabet`.
 
     Args:
-        source: path, bytes or binary stream of any sound, or an :class:`Audio`. The bytes or the
+        source: path, bytes or binary stream of any audio, or an :class:`Audio`. The bytes or the
             path of a ``.lac`` file give the tokens in it, without any network but for silence.
         streams: take the first so many; all that there are by default.
         model: name, id or path.
@@ -94,7 +94,7 @@ def from_tokens(
     seed: int = 0,
     samples: int | None = None,
 ) -> Audio:
-    """The sound of tokens ``[T, streams]`` or ``[C, T, streams]`` at the model's rate.
+    """The audio of tokens ``[T, streams]`` or ``[C, T, streams]`` at the model's rate.
 
     Args:
         model: name, id or path.
@@ -156,7 +156,7 @@ def pack(
 
 
 def encode_to(source: Source | Audio, fp: BinaryIO, **settings: Any) -> Written:
-    """Encode into a binary stream, segment by segment, while the sound comes in.
+    """Encode into a binary stream, segment by segment, while the audio comes in.
 
     Args:
         source: path, bytes, binary stream (a pipe is read as it comes) or :class:`Audio`.
@@ -173,7 +173,7 @@ def encode_to(source: Source | Audio, fp: BinaryIO, **settings: Any) -> Written:
 def blocks(
     source: BinaryIO, settings: AudioDecodeOptions | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> Any:
-    """A decoder of a file or a pipe, for sounds of any length in bounded memory.
+    """A decoder of a file or a pipe, for recordings of any length in bounded memory.
 
     Its ``audio`` says rate, channels and layout, ``tags`` the tags, and ``blocks()`` yields float32
     ``[C, n]`` one after the other. See :class:`laconic.codec.audio.decoding.AudioDecoder`.
@@ -185,7 +185,7 @@ def blocks(
     else:
         file = ContainerStream(source, limits)
     if file.header.media != Media.AUDIO:
-        raise UnsupportedError(f"the file holds {file.header.media.name.lower()}, not a sound")
+        raise UnsupportedError(f"the file holds {file.header.media.name.lower()}, not a recording")
     codec: Any = registry.get(registry.name_of(file.header.codec))
     return codec.decoder(file, used)
 

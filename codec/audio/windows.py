@@ -86,12 +86,12 @@ FADE = 1280  # samples of a cross-fade at most: half a column, 80 ms
 
 
 class WindowEncoder:
-    """Blocks of sound at the model's rate in, tokens of segments out.
+    """Blocks of audio at the model's rate in, tokens of segments out.
 
     Args:
         model: the network.
         geometry: of the file, its length unknown.
-        channels: of the sound.
+        channels: of the audio.
         streams: to encode.
         joint: code two channels as one with levels where they do not cancel each other.
         silence: leave tokens out where all samples are zero.
@@ -127,7 +127,7 @@ class WindowEncoder:
                 self._kept, self._start = self._kept[:, drop:], self._start + drop
 
     def finish(self, samples: int) -> Iterator[SegmentTokens]:
-        """The last segments of a sound of ``samples`` samples at its own rate."""
+        """The last segments of a recording of ``samples`` samples at its own rate."""
         known = replace(self.geometry, samples=samples)
         assert known.total is not None
         assert known.count is not None
@@ -177,12 +177,12 @@ class WindowEncoder:
 
 
 class WindowDecoder:
-    """Tokens of segments to blocks of sound at the model's rate.
+    """Tokens of segments to blocks of audio at the model's rate.
 
     Args:
         model: the network.
         geometry: of the file.
-        channels: of the sound.
+        channels: of the audio.
         steps: evaluations of the refiner.
         seed: of its noise.
     """
@@ -199,7 +199,7 @@ class WindowDecoder:
         first: int = 0,
         end: int | None = None,
     ) -> Iterator[tuple[int, Block]]:
-        """Sound ``[C, n]`` of consecutive segments and its first sample.
+        """Audio ``[C, n]`` of consecutive segments and its first sample.
 
         Args:
             segments: number, tokens (None for one that is lost) and the geometry known so far.
@@ -252,7 +252,7 @@ class WindowDecoder:
         after: SegmentTokens | None,
         geometry: Geometry,
     ) -> tuple[int, Block]:
-        """First sample and sound of a segment with as much of its neighbours as there is."""
+        """First sample and audio of a segment with as much of its neighbours as there is."""
         own_first, own_end = geometry.own(number)
         if segment is None or segment.silent:
             count = (own_end - own_first) * geometry.hop

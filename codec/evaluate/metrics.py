@@ -33,7 +33,7 @@ LUMA = np.array([0.299, 0.587, 0.114])  # BT.601, as JPEG and the literature on 
 def _same(a: NDArray[Any], b: NDArray[Any]) -> None:
     if a.shape != b.shape or a.dtype != b.dtype or not np.issubdtype(a.dtype, np.integer):
         raise ParameterError(
-            f"pictures of {list(a.shape)} {a.dtype} and {list(b.shape)} {b.dtype} cannot be"
+            f"images of {list(a.shape)} {a.dtype} and {list(b.shape)} {b.dtype} cannot be"
             " compared: expected equal shapes and integer samples"
         )
 
@@ -64,7 +64,7 @@ def _psnr(difference: NDArray[Any], bit_depth: int) -> float:
 
 
 def ms_ssim(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
-    """Multi-scale structural similarity, mean over channels, of ``[H, W, C]`` pictures.
+    """Multi-scale structural similarity, mean over channels, of ``[H, W, C]`` images.
 
     Wang et al. 2003, as computed by pytorch-msssim. Both sides must exceed 160 pixels, else
     ``ParameterError``.
@@ -72,7 +72,7 @@ def ms_ssim(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
     _same(a, b)
     if a.ndim != 3 or min(a.shape[:2]) <= 160:
         raise ParameterError(
-            f"MS-SSIM needs [H, W, C] pictures larger than 160 x 160: these are {list(a.shape)}"
+            f"MS-SSIM needs [H, W, C] images larger than 160 x 160: these are {list(a.shape)}"
         )
     import torch
     from pytorch_msssim import ms_ssim as compute
@@ -82,7 +82,7 @@ def ms_ssim(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
 
 
 def ssimulacra2(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
-    """SSIMULACRA2 of 8-bit RGB or gray pictures ``[H, W, C]``: 100 is the original, 90 cannot be
+    """SSIMULACRA2 of 8-bit RGB or gray images ``[H, W, C]``: 100 is the original, 90 cannot be
     told from it, 70 is high quality, 50 medium, 30 low.
 
     Sneyers 2023, as computed by the package ssimulacra2. Other depths and sides below 8 raise
@@ -91,7 +91,7 @@ def ssimulacra2(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
     _same(a, b)
     if a.ndim != 3 or bit_depth != 8 or a.shape[2] not in (1, 3) or min(a.shape[:2]) < 8:
         raise ParameterError(
-            "SSIMULACRA2 needs 8-bit RGB or gray pictures of at least 8 x 8: these are"
+            "SSIMULACRA2 needs 8-bit RGB or gray images of at least 8 x 8: these are"
             f" {list(a.shape)} of {bit_depth} bits"
         )
     compute = need("ssimulacra2", "eval").compute_ssimulacra2
@@ -111,7 +111,7 @@ def ms_ssim_y(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
 
 
 def luma_of(picture: NDArray[Any], bit_depth: int = 8) -> NDArray[np.uint8]:
-    """Luma ``[H, W]`` in 8 bits of a plane ``[H, W]`` or a picture ``[H, W, 1 or 3]``."""
+    """Luma ``[H, W]`` in 8 bits of a plane ``[H, W]`` or an image ``[H, W, 1 or 3]``."""
     if picture.ndim == 3 and picture.shape[2] == 3:
         picture = picture @ LUMA
     flat = picture.reshape(picture.shape[:2]).astype(np.float64)
@@ -265,8 +265,8 @@ class Metric:
         name: key in results.
         title: label of an axis, with the unit.
         better: +1 when larger is better, -1 when smaller is.
-        media: kinds it applies to. Frames of films are measured one by one and averaged.
-        compute: pictures ``(a, b, bit_depth) -> float``; sounds ``(a, b) -> float``. Raises
+        media: kinds it applies to. Frames of videos are measured one by one and averaged.
+        compute: images ``(a, b, bit_depth) -> float``; recordings ``(a, b) -> float``. Raises
             ``ParameterError`` where it is not defined, ``UnsupportedError`` without its package.
         extra: needs a package that is not installed by default.
         whole: ``compute()`` gives a context manager that sees all frames, such as `Vmaf`.

@@ -1,7 +1,8 @@
 """One HTML file that needs nothing else: plot, tables, and a gallery at matched rate.
 
-The gallery decodes the streams that the run kept. Pictures are embedded without loss, those larger
-than the stage as a crop from their centre; of films the middle frame is shown; sounds get players.
+The gallery decodes the streams that the run kept. Images are embedded without loss, those larger
+than the stage as a crop from their centre; of videos the middle frame is shown; recordings
+get players.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ def _caption(row: Row, run: Run) -> str:
 
 
 def _data_url(pixels: NDArray[Any]) -> str:
-    """The centre of a picture as lossless WebP."""
+    """The centre of an image as lossless WebP."""
     height, width = pixels.shape[:2]
     top, left = max(0, (height - STAGE[1]) // 2), max(0, (width - STAGE[0]) // 2)
     crop = pixels[top : top + STAGE[1], left : left + STAGE[0]]

@@ -1,9 +1,9 @@
-"""Distances of sounds: log-mel, multi-resolution STFT, SI-SDR; PESQ, STOI, ViSQOL as extras.
+"""Distances of recordings: log-mel, multi-resolution STFT, SI-SDR; PESQ, STOI, ViSQOL as extras.
 
 The two spectral distances are those that the neural audio codecs report: L1 between log10
 magnitudes of several window lengths (Descript Audio Codec, arXiv 2306.06546; SemantiCodec, arXiv
 2405.00233). SI-SDR (Le Roux et al., arXiv 1811.02508) says nothing about generative codecs, whose
-waveforms differ where the sound does not.
+waveforms differ where the audio does not.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _pair(a: Audio, b: Audio) -> tuple[Tensor, Tensor]:
 
     if a.samples.shape != b.samples.shape or a.rate != b.rate:
         raise ParameterError(
-            f"sounds of {list(a.samples.shape)} at {a.rate} Hz and {list(b.samples.shape)} at"
+            f"recordings of {list(a.samples.shape)} at {a.rate} Hz and {list(b.samples.shape)} at"
             f" {b.rate} Hz cannot be compared: expected equal shapes and rates"
         )
     return torch.from_numpy(a.samples), torch.from_numpy(b.samples)

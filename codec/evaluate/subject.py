@@ -116,7 +116,7 @@ def _with_unique_names(items: Iterable[Item]) -> list[Item]:
 
 
 Decoded: TypeAlias = Image | Audio | Iterator[NDArray[np.uint8]] | bytes
-"""A picture, a sound, frames ``[H, W, 3]`` one after the other, or the bytes of records."""
+"""An image, a recording, frames ``[H, W, 3]`` one after the other, or the bytes of records."""
 
 
 class Subject(Protocol):

@@ -1,5 +1,5 @@
 """What measures of spectra and intelligibility do not see in decoded voices: whether they still
-sound, at which pitch, how loud, and whether the decoder's frames hum.
+audio, at which pitch, how loud, and whether the decoder's frames hum.
 
 PESQ, STOI and ViSQOL hardly punish a man's voice that has become a whisper, since they look at
 envelopes in wide bands; nor do they hear that all frames of a vocoder begin alike. Pitch is Praat's
@@ -41,7 +41,7 @@ def _pitch_of(samples: bytes) -> NDArray[np.float64]:
         ) from error
     wave = np.frombuffer(samples)
     if len(wave) < 16000 * 4 / LOWEST:
-        raise ParameterError("the sound is too short for a pitch")
+        raise ParameterError("the audio is too short for a pitch")
     sound = parselmouth.Sound(wave, 16000)
     track = sound.to_pitch_ac(time_step=STEP, pitch_floor=LOWEST, pitch_ceiling=HIGHEST)
     found: NDArray[np.float64] = track.selected_array["frequency"]
@@ -52,7 +52,7 @@ def _pitches(a: Audio, b: Audio) -> tuple[NDArray[np.float64], NDArray[np.float6
     x, y = _pitch(a), _pitch(b)
     frames = min(len(x), len(y))
     if not x[:frames].any():
-        raise ParameterError("there is no voice in the sound")
+        raise ParameterError("there is no voice in the audio")
     return x[:frames], y[:frames]
 
 
@@ -67,7 +67,7 @@ def f0_error(a: Audio, b: Audio) -> float:
     x, y = _pitches(a, b)
     both = (x > 0) & (y > 0)
     if not both.any():
-        raise ParameterError("no frame is voiced in both sounds")
+        raise ParameterError("no frame is voiced in both recordings")
     return 12 * float(np.abs(np.log2(y[both] / x[both])).mean())
 
 
@@ -90,7 +90,7 @@ def _lines(wave: NDArray[np.float32]) -> NDArray[np.float64]:
     block = 16000 // ENVELOPE_RATE
     power = (wave[: len(wave) // block * block].astype(np.float64) ** 2).reshape(-1, block).sum(1)
     if len(power) < ENVELOPE_WINDOW:
-        raise ParameterError("the sound is too short for lines of its envelope")
+        raise ParameterError("the audio is too short for lines of its envelope")
     parts = np.lib.stride_tricks.sliding_window_view(power, ENVELOPE_WINDOW)
     parts = parts[:: ENVELOPE_WINDOW // 4]
     parts = parts / (parts.mean(1, keepdims=True) + 1e-12) - 1

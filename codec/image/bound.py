@@ -1,7 +1,7 @@
-"""No lossy file is larger than the lossless one of the same picture.
+"""No lossy file is larger than the lossless one of the same image.
 
-Where the model has to spend more on a picture than exact coding needs (noise at the highest
-qualities, pictures of a few pixels, patterns), the file is one of the codec ``photo``, which is
+Where the model has to spend more on an image than exact coding needs (noise at the highest
+qualities, images of a few pixels, patterns), the file is one of the codec ``photo``, which is
 exact. Coding every photograph twice would be slow, so it is tried only where it can pay: when a
 quick estimate of the lossless size comes near.
 """
@@ -31,7 +31,7 @@ def no_larger(
     image: Image, settings: PictureOptions, data: bytes, target: int | None, screen: bool
 ) -> bytes:
     """``data``, or the lossless file if that is smaller, or fits the target size as well;
-    ``screen``: some of the picture may be one."""
+    ``screen``: some of the image may be one."""
     most = max(len(data), target or 0)
     if not _worth_trying(image, most, screen):
         return data

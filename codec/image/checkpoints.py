@@ -34,7 +34,7 @@ OLD_NAMES = (
     (re.compile(r"\._(?:factors\.|factor)(\d)$"), r".factors.\1"),
     (re.compile(r"\.downsample\."), ".skip."),
 )
-# Buffers that constructors make: tables are built anew, masks depend on the size of the picture.
+# Buffers that constructors make: tables are built anew, masks depend on the size of the image.
 NOT_WEIGHTS = re.compile(
     r"(^|\.)(_offset|_quantized_cdf|_cdf_length|scale_table|scale_bound|target|pedestal|bound"
     r"|relative_position_index|attn_mask|mask)$"

@@ -1,4 +1,4 @@
-"""The picture codecs of the registry: pictures <-> ``.lac`` files with models of three origins.
+"""The image codecs of the registry: images <-> ``.lac`` files with models of three origins.
 
 ``mlic`` has the variable-rate model that ships, ``mlic++`` imported models of the MLIC family,
 ``compressai`` models of CompressAI's zoo: imported ones, or published weights by name

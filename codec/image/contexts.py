@@ -166,7 +166,7 @@ class ChannelReweighting(nn.Module):
     """Attention across the channels of a captured context (MLICv2, section 3.4.2, eq. 8).
 
     Queries and keys are normalised over positions, so that the weights do not depend on the size
-    of the picture; the paper divides by sqrt(H*W) instead, and normalises and gates the result.
+    of the image; the paper divides by sqrt(H*W) instead, and normalises and gates the result.
     """
 
     def __init__(self, channels: int) -> None:

@@ -1,4 +1,4 @@
-"""One file on its way to a picture: checks, tiles and the latents around them, regions, alpha."""
+"""One file on its way to an image: checks, tiles and the latents around them, regions, alpha."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Tile(NamedTuple):
 
 
 class DecodeJob:
-    """One file on its way to a picture."""
+    """One file on its way to an image."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class DecodeJob:
         settings.limits.check_tile(self.grid.box(0).width, self.grid.box(0).height)
         if len(self.grid) != header.segment_count and not settings.partial:
             raise FormatError(
-                f"the file has {header.segment_count} tiles but its picture needs {len(self.grid)}:"
+                f"the file has {header.segment_count} tiles but its image needs {len(self.grid)}:"
                 " it is damaged"
             )
         self.found: ImageModel | None = None
@@ -211,7 +211,7 @@ class DecodeJob:
 
     @torch.no_grad()
     def exactly(self, part: Box, latents: dict[int, Tensor]) -> NDArray[np.float64]:
-        """``part`` of the picture ``[H, W, C]`` in 0..1, computed in float64; ``latents`` are those
+        """``part`` of the image ``[H, W, C]`` in 0..1, computed in float64; ``latents`` are those
         of all tiles that :meth:`tiles_around` names."""
         y = self._joined(self._around(part), latents)
         x = self.model.synthesise_exactly(y, self.options.quality)
@@ -254,7 +254,7 @@ class DecodeJob:
 
     @property
     def whole(self) -> Box:
-        """All pixels of the picture."""
+        """All pixels of the image."""
         return Box(0, 0, self.picture.width, self.picture.height)
 
     def _alpha(self, number: int, data: bytes, part: Box) -> NDArray[Any]:

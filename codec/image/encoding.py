@@ -40,8 +40,8 @@ def search_quality(encode: Callable[[float], bytes], target: int) -> bytes:
     lowest = encode(0.0)
     if len(lowest) > target:
         raise ParameterError(
-            f"the picture cannot be made as small as {target} bytes: its smallest file has"
-            f" {len(lowest)}; raise the target or scale the picture down"
+            f"the image cannot be made as small as {target} bytes: its smallest file has"
+            f" {len(lowest)}; raise the target or scale the image down"
         )
     highest = encode(QUALITY_STEPS / 10)
     if len(highest) <= target:
@@ -65,7 +65,7 @@ Index = tuple[slice, ...]
 
 
 class EncodeJob:
-    """One picture on its way to a file; ``run`` may be called at several qualities."""
+    """One image on its way to a file; ``run`` may be called at several qualities."""
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class EncodeJob:
         if not equal:
             raise DesyncError(
                 f"tile {number} does not decode to what was encoded: nothing was written;"
-                " report this with the picture and the version of torch"
+                " report this with the image and the version of torch"
             )
 
     def run_within(self, target: int) -> bytes:
@@ -265,7 +265,7 @@ class EncodeJob:
 
     def _around(self, box: Box, quality: float | None) -> tuple[Tensor, Index, Index]:
         """Rounded latents of a tile and of what its synthesis reaches, where the tile's lie in
-        them, and where its pixels lie in their picture."""
+        them, and where its pixels lie in their image."""
         area = box.grown(self.model.synthesis_margin, self.grid.padded)
         seen = area.grown(self.model.analysis_margin, self.grid.padded)
         every = slice(None)

@@ -1,4 +1,4 @@
-"""Picture codecs: pictures <-> ``.lac`` files with any image model.
+"""Image codecs: images <-> ``.lac`` files with any image model.
 
 Segments are tiles in row-major order. A segment's payload is, with alpha, a varint length and the
 tile's alpha plane (``tiles.py``), in layered files what is coded as a screen
@@ -50,7 +50,7 @@ class PictureCodec(Codec):
     rates = (QUALITY, BPP, TARGET)
     options = PictureOptions
     header: ClassVar[type[MlicHeader] | type[TileHeader] | type[ZooHeader]]
-    layered: ClassVar[bool] = False  # whether parts of pictures may be coded as screens
+    layered: ClassVar[bool] = False  # whether parts of images may be coded as screens
 
     @abstractmethod
     def load(self, name_or_id: str | None) -> ImageModel:
@@ -95,13 +95,13 @@ class PictureCodec(Codec):
         data = job.run(None)
         if target is not None and len(data) > target:
             raise ParameterError(
-                f"the picture cannot be made as small as {target} bytes: the model {name} codes at"
+                f"the image cannot be made as small as {target} bytes: the model {name} codes at"
                 f" one rate and needs {len(data)}; choose a model trained for a lower rate"
             )
         return data
 
     def decode(self, reader: ContainerReader, settings: DecodeSettings) -> Image:
-        """The picture or a region of it; see :func:`laconic.codec.decode`."""
+        """The image or a region of it; see :func:`laconic.codec.decode`."""
         return self.job(reader, settings).run()
 
     def job(self, reader: ContainerReader, settings: DecodeSettings) -> DecodeJob:

@@ -21,7 +21,7 @@ class MlicHeader:
     """``quality`` in 0..100 (stored in tenths) and ``tile`` in pixels (64..16320, stored / 64).
 
     Version 2 has ``layered`` tiles, parts of which are coded as screens, and says whether the
-    picture is ``neutral``: red, green and blue are equal everywhere.
+    image is ``neutral``: red, green and blue are equal everywhere.
     """
 
     quality: float

@@ -1,7 +1,7 @@
 """What an image model offers to the file-level code: the plug between networks and files.
 
 Every model here has latents at 1/16 of the resolution and hyper-latents at 1/64 or coarser in
-whole fractions of 64 pixels; pictures arrive padded to multiples of 64. Everything is channels-last
+whole fractions of 64 pixels; images arrive padded to multiples of 64. Everything is channels-last
 at this boundary. A model whose transforms reach further than its margins would show seams between
 tiles; one whose ``decode`` depended on float rounding would be found out by the symbol check.
 """

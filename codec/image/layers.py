@@ -187,7 +187,7 @@ class Synthesis(nn.Module):
 def initialise_linear_path(
     g_a: Analysis, g_s: Synthesis, config: MlicConfig, pictures: Tensor
 ) -> Tensor:
-    """Set the linear path of both transforms from sample pictures ``[N, H, W, 3]`` in [0, 1].
+    """Set the linear path of both transforms from sample images ``[N, H, W, 3]`` in [0, 1].
 
     Stem and tail become the 8x8 DCT of opponent colours with its outputs scaled to standard
     deviation^(1/2), which conditions the residual blocks; down and up become the Karhunen-Loeve

@@ -124,7 +124,7 @@ def gaussian_bits(residual: Tensor, log_scale: Tensor, scale_low: float) -> Tens
 
 @dataclass
 class Forward:
-    """Result of a training pass: x_hat ``[B, H, W, 3]`` and bits of each picture ``[B]``."""
+    """Result of a training pass: x_hat ``[B, H, W, 3]`` and bits of each image ``[B]``."""
 
     x_hat: Tensor
     y_bits: Tensor
@@ -132,7 +132,7 @@ class Forward:
 
 
 class Mlic(nn.Module):
-    """Variable-rate MLIC-family model. Pictures are ``[B, H, W, 3]`` in [0, 1], sides multiples of
+    """Variable-rate MLIC-family model. Images are ``[B, H, W, 3]`` in [0, 1], sides multiples of
     64."""
 
     def __init__(self, config: MlicConfig) -> None:
@@ -192,6 +192,6 @@ class Mlic(nn.Module):
 
     @torch.no_grad()
     def initialise(self, pictures: Tensor) -> None:
-        """Start from the Karhunen-Loeve codec of sample pictures ``[N, H, W, 3]`` in [0, 1]."""
+        """Start from the Karhunen-Loeve codec of sample images ``[N, H, W, 3]`` in [0, 1]."""
         deviation = initialise_linear_path(self.g_a, self.g_s, self.config, pictures)  # [M]
         self.y_model.baseline.table.copy_(deviation.log() + self.g_a.gain.table)

@@ -1,4 +1,4 @@
-"""What encoders of pictures can be told. Imports no torch."""
+"""What encoders of images can be told. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_EFFORT = 9  # `refine.STEPS` says what each costs
 
 @dataclass(frozen=True)
 class PictureOptions(EncodeSettings):
-    """Options of the lossy picture codecs."""
+    """Options of the lossy image codecs."""
 
     effort: int = option(
         0, "More time for fewer bits; Ctrl-C keeps the best so far.", low=0, high=MAX_EFFORT
@@ -24,7 +24,7 @@ class PictureOptions(EncodeSettings):
         None, "Side of the tiles.", unit="pixels", low=TILE_UNIT, high=255 * TILE_UNIT,
         step=TILE_UNIT, shown=str(DEFAULT_TILE),
     )  # fmt: skip
-    strip: bool = option(False, "Leave out EXIF and XMP, or a sound's tags.")
+    strip: bool = option(False, "Leave out EXIF and XMP, or a recording's tags.")
     allow_conversion: bool = option(
         False,
         "Encode the first frame or page of several, and without loss samples that had to be"
@@ -49,7 +49,7 @@ class MlicOptions(PictureOptions):
     )  # fmt: skip
 
     def wanted(self) -> str | None:
-        """As for every picture codec, or the model of the tune; raises ``ParameterError`` where
+        """As for every image codec, or the model of the tune; raises ``ParameterError`` where
         both are given."""
         if self.tune is None:
             return self.model

@@ -60,7 +60,7 @@ SMALLEST = 161  # pixels a side for which MS-SSIM is defined
 
 
 def structural_similarity(x_hat: Tensor, x: Tensor) -> Tensor:
-    """MS-SSIM ``[B]`` of pictures ``[B, H, W, 3]`` in [0, 1] of at least 161 pixels a side, weighed
+    """MS-SSIM ``[B]`` of images ``[B, H, W, 3]`` in [0, 1] of at least 161 pixels a side, weighed
     over the channels of YCbCr (BT.601)."""
     from pytorch_msssim import ms_ssim
 
@@ -76,12 +76,12 @@ def structural_similarity(x_hat: Tensor, x: Tensor) -> Tensor:
 
 
 def distortion(x_hat: Tensor, x: Tensor, visual: float = 0.0) -> Tensor:
-    """Distortion ``[B]`` of pictures ``[B, H, W, 3]`` in [0, 1], on the scale of lambda:
+    """Distortion ``[B]`` of images ``[B, H, W, 3]`` in [0, 1], on the scale of lambda:
 
         D = (1 - v) * 255^2 * MSE + v * 1280 * (1 - MS-SSIM).
 
     The factor makes both halves weigh about the same over the range of qualities, as the two scales
-    of lambda of published codecs do (CompressAI's tables). Pictures too small for MS-SSIM have the
+    of lambda of published codecs do (CompressAI's tables). Images too small for MS-SSIM have the
     squared error alone.
     """
     error = 255**2 * (x_hat - x).square().mean((1, 2, 3))

@@ -1,7 +1,7 @@
 """Per-picture refinement of latents: stochastic Gumbel annealing, the "+" of MLICv2+.
 
-The encoder's y and z are where a network trained on other pictures puts them. Here they are
-optimised for this picture on the true loss, bits + lambda * error, with each rounding replaced by a
+The encoder's y and z are where a network trained on other images puts them. Here they are
+optimised for this image on the true loss, bits + lambda * error, with each rounding replaced by a
 random choice between floor and ceiling that becomes certain as the temperature falls (Yang, Bamler
 and Mandt, "Improving Inference for Neural Image Compression", NeurIPS 2020, arXiv 2006.04240;
 MLICv2, arXiv 2504.19119, section 3.5). Only the encoder changes: streams and decoding time stay
@@ -124,7 +124,7 @@ class Relaxed(Steps):
 class Objective:
     """What is minimised for one tile: bits per pixel + multiplier * distortion.
 
-    ``synthesise`` maps the tile's y_hat to its picture, ``target`` is what it should look like.
+    ``synthesise`` maps the tile's y_hat to its image, ``target`` is what it should look like.
     """
 
     coder: LatentCoder  # of the number type that gradients are computed in

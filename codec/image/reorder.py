@@ -12,7 +12,7 @@ prefix that holds ``CORE_SHARE`` of the sum of a; every other channel is auxilia
 the core channel it correlates with most. Auxiliary groups depend on the core alone, so they can be
 decoded in parallel once the core is known.
 
-Choose the measured order (:func:`energies`) where pictures are at hand: it costs one pass over a
+Choose the measured order (:func:`energies`) where images are at hand: it costs one pass over a
 few of them, and the report says how far the two agree.
 
 A model is given its order without training: its weights stay what they are. What that means depends
@@ -50,7 +50,7 @@ from laconic.formats.image import Image
 Floats = NDArray[np.float64]
 CORE_SHARE = 0.9
 CORE_SLICES = (16, 16, 32, 64)  # as ELIC's; the last slice takes the rest
-PIXELS = 512  # side of the part of each picture that is measured
+PIXELS = 512  # side of the part of each image that is measured
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _slices(core: int) -> list[int]:
 @torch.no_grad()
 def energies(model: ImageModel, pictures: Iterable[Image], quality: float | None) -> Floats:
     """Measured counterpart: mean square of each channel of y about its mean, in squared
-    quantisation steps, ``[M]``. Raises ``ParameterError`` without pictures."""
+    quantisation steps, ``[M]``. Raises ``ParameterError`` without images."""
     total, square, count = np.zeros(model.channels), np.zeros(model.channels), 0
     for image in pictures:
         height, width = (min(PIXELS, n) // 64 * 64 for n in image.pixels.shape[:2])
@@ -149,7 +149,7 @@ def energies(model: ImageModel, pictures: Iterable[Image], quality: float | None
         y = model.analyse(x.expand(-1, -1, -1, 3), quality)[0].flatten(0, 1).double().numpy()
         total, square, count = total + y.sum(0), square + (y * y).sum(0), count + len(y)
     if not count:
-        raise ParameterError("there is no picture of at least 64 x 64 pixels to measure")
+        raise ParameterError("there is no image of at least 64 x 64 pixels to measure")
     return np.asarray(square / count - (total / count) ** 2)
 
 
@@ -194,7 +194,7 @@ def draw(energy: Floats, by_parameters: list[int], name: str) -> bytes:
 def report(
     model: ImageModel, pictures: Iterable[Image] | None, quality: float | None
 ) -> tuple[dict[str, Any], bytes | None]:
-    """Everything above about a model as JSON, and the picture if there is something measured."""
+    """Everything above about a model as JSON, and the image if there is something measured."""
     found = order(filters_of(model))
     about: dict[str, Any] = {"model": model.info.name, "id": model.info.id, **found.to_dict()}
     if pictures is None:

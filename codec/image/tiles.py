@@ -5,14 +5,14 @@ Lossless coding of alpha planes, tile by tile, with the smaller of two well-kept
 Alpha is mostly flat or anti-aliased edges, which WebP lossless and PNG code well; a constant plane
 takes three bytes. First byte: 0 constant (uint16 value follows), 1 WebP lossless, 2 PNG.
 
-Tiles: pictures of any size in bounded memory, without seams.
+Tiles: images of any size in bounded memory, without seams.
 
 Latents are partitioned, never duplicated: a tile's analysis sees its neighbours' pixels and its
-synthesis its neighbours' decoded latents as far as the transforms reach. The joint picture is what
+synthesis its neighbours' decoded latents as far as the transforms reach. The joint image is what
 an untiled codec would have made of the same latents, so there is no seam to hide and no bit is
 spent twice. Only the entropy model stops at a tile's border.
 
-Coordinates of pixels are in the padded picture, whose sides are multiples of 64.
+Coordinates of pixels are in the padded image, whose sides are multiples of 64.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles of a picture in row-major order."""
+    """Tiles of an image in row-major order."""
 
     width: int
     height: int
@@ -135,7 +135,7 @@ class Grid:
 
     @property
     def padded(self) -> Box:
-        """The picture rounded up to multiples of 64."""
+        """The image rounded up to multiples of 64."""
         up = TILE_UNIT
         return Box(0, 0, -(-self.width // up) * up, -(-self.height // up) * up)
 
@@ -189,7 +189,7 @@ def region_of(region: tuple[int, int, int, int] | None, whole: Box) -> Box:
     box = Box(x, y, x + width, y + height)
     if width < 1 or height < 1 or box.cut(whole) != box:
         raise ParameterError(
-            f"the region {x},{y},{width},{height} does not lie within the picture of"
+            f"the region {x},{y},{width},{height} does not lie within the image of"
             f" {whole.width} x {whole.height} pixels"
         )
     return box

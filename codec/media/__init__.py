@@ -4,7 +4,7 @@
 >>> [m.name for m in media.MEDIA]
 ['image', 'audio', 'video', 'table']
 >>> media.sniff(media.Source("talk.flac")).plural
-'sounds'
+'recordings'
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def named(name: str) -> Medium:
 
 
 def sniff(source: Source) -> Medium:
-    """What a source is: by its type, else its extension, else its first bytes; a picture where
+    """What a source is: by its type, else its extension, else its first bytes; an image where
     none of them says."""
     if source.is_object:
         return next((m for m in MEDIA if m.is_one(source.value)), MEDIA[0])

@@ -1,7 +1,7 @@
-"""Sounds: read block by block as ``formats.audio_stream.AudioSource``, decoded as ``Audio``.
+"""Recordings: read block by block as ``formats.audio_stream.AudioSource``, decoded as ``Audio``.
 
 A codec whose ``open`` gives an object with ``audio`` (rate, channels, layout), ``tags``,
-``notices`` and ``blocks()`` is written block by block, hours of sound in bounded memory.
+``notices`` and ``blocks()`` is written block by block, hours of audio in bounded memory.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class AudioMedium(Medium):
             return value
         if source.is_object and not isinstance(value, Audio):
             raise ParameterError(
-                f"{type(value).__name__} is no sound: leave the codec out, or choose one for it"
+                f"{type(value).__name__} is no audio: leave the codec out, or choose one for it"
             )
         return AudioSource(value)
 

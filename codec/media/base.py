@@ -1,7 +1,7 @@
 """What a medium is, and what a source is: paths, bytes, files and objects before they are read.
 
-A :class:`Medium` knows everything about pictures, sounds, videos or tables that does not depend on
-a codec: how inputs are recognised, read and written, what a header says, what tables and
+A :class:`Medium` knows everything about images, audio, videos or tables that does not depend on a
+codec: how inputs are recognised, read and written, what a header says, what tables and
 evaluations show. Nothing here imports torch.
 """
 
@@ -137,7 +137,7 @@ class Saved:
 
 
 class Medium(ABC):
-    """Pictures, sounds, videos or tables.
+    """Images, recordings, videos or tables.
 
     Attributes:
         kind: number of the medium in files.

@@ -28,7 +28,7 @@ BEGINNINGS = (
 
 
 class ImageMedium(Medium):
-    """Photographs, drawings, screenshots: one picture a file."""
+    """Photographs, drawings, screenshots: one image a file."""
 
     kind = Media.IMAGE
     noun, plural = "picture", "pictures"
@@ -59,7 +59,7 @@ class ImageMedium(Medium):
             return value
         if not isinstance(value, np.ndarray):
             raise ParameterError(
-                f"{type(value).__name__} is no picture: leave the codec out, or choose one for it"
+                f"{type(value).__name__} is no image: leave the codec out, or choose one for it"
             )
         array = value[..., None] if value.ndim == 2 else value
         if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
@@ -123,7 +123,7 @@ class ImageMedium(Medium):
         return Image(np.repeat(waves.astype(np.uint8)[..., None], 3, 2))
 
     def load(self, item: Item) -> Image:
-        """The picture; alpha is left out, since no metric looks at it."""
+        """The image; alpha is left out, since no metric looks at it."""
         picture = read_image(item.path, item.limits)
         return Image(picture.pixels, bit_depth=picture.bit_depth, icc=picture.icc)
 

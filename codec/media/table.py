@@ -74,7 +74,7 @@ class TableMedium(Medium):
         return bool({*source.suffixes[-2:]} & self.suffixes)
 
     def folder(self, path: Path) -> bool:
-        """A folder of gray pictures of one size."""
+        """A folder of gray images of one size."""
         return path.is_dir()
 
     def read(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> Records:
@@ -125,7 +125,7 @@ class TableMedium(Medium):
         settings: DecodeSettings,
         overwrite: bool = False,
     ) -> Saved:
-        """By the target's extension; a target without one is a folder of pictures."""
+        """By the target's extension; a target without one is a folder of images."""
         from laconic.formats.atomic import write_folder
 
         kind = DataHeader.unpack(header).kind

@@ -2,7 +2,7 @@
 
 What a codec decodes to is iterated over for its upright frames (uint8 ``[H, W, 1 or 3]``) and has
 ``header``, ``timing`` (of these frames), ``audio`` and ``notices``; those that keep a file open
-have ``keep``. :class:`Frames` is the simplest such object, for codecs that hold a film in memory.
+have ``keep``. :class:`Frames` is the simplest such object, for codecs that hold a video in memory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Frames(Sequence[NDArray[np.uint8]]):
         frames: uint8 ``[N, H, W, 1 or 3]``, as the source stored them.
         header: of the file.
         first: number of the first of them in the file.
-        audio: tracks of the whole film, or None.
+        audio: tracks of the whole video, or None.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Frames(Sequence[NDArray[np.uint8]]):
 
 
 class VideoMedium(Medium):
-    """Frames with times, and sound beside them."""
+    """Frames with times, and audio beside them."""
 
     kind = Media.VIDEO
     noun, plural = "video", "videos"
@@ -125,7 +125,7 @@ class VideoMedium(Medium):
         return FilmPictures(source.file(), limits) if animated else FilmFile(source.file())
 
     def folder(self, path: Path) -> bool:
-        """Pictures and no films lie in it."""
+        """Images and no videos lie in it."""
         return (
             path.is_dir()
             and bool(FilmPictures.paths(path))
@@ -179,7 +179,7 @@ class VideoMedium(Medium):
             if not settings.partial:
                 raise
             sound = None
-            notices.append("the sound is lost")
+            notices.append("the audio is lost")
         named = not hasattr(target, "write")
         chosen = format_of(str(target) if named else "", format or (None if named else "mkv"))
         whole = len(decoded) == decoded.header.frames

@@ -62,7 +62,7 @@ class TokenTrainer(AudioTrainer):
             model.quantiser.counts.fill_(1.0)  # as after a fit: models do not hold the counts
 
     def start_semantic(self) -> None:
-        """Cluster the features of the training sounds."""
+        """Cluster the features of the training recordings."""
         features = {d: self._features(d) for d in DOMAINS if d in self.crops.by_domain}
         self.model.semantic.fit(features)  # the average copies buffers
 

@@ -235,7 +235,7 @@ class Trainer(BudgetTrainer):
 
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
-        """bpp, PSNR and loss of the averaged weights on held-out pictures at five qualities, those
+        """bpp, PSNR and loss of the averaged weights on held-out images at five qualities, those
         of the first model's scale."""
         result: dict[str, list[float]] = defaultdict(list)
         for q in (10.0, 30.0, 50.0, 70.0, 90.0):
@@ -272,11 +272,11 @@ def run(
     threads: int | None = None,
     init: str | None = None,
 ) -> Path:
-    """Train ``recipe`` on the pictures below ``data``; returns the checkpoint's path.
+    """Train ``recipe`` on the images below ``data``; returns the checkpoint's path.
 
     A new run starts from the model ``init`` where one is named.
 
-    Raises ``ParameterError`` for an existing run without ``resume`` or too few pictures, and
+    Raises ``ParameterError`` for an existing run without ``resume`` or too few images, and
     ``FormatError`` for a checkpoint that cannot be read.
     """
     return run_trainer(

@@ -36,7 +36,7 @@ HELD_OUT_EVERY = 45
 
 
 def iterate_files(folder: Path) -> Iterator[bytes]:
-    """Bytes of every picture below ``folder``, inside ``.tar`` shards too, in a fixed order."""
+    """Bytes of every image below ``folder``, inside ``.tar`` shards too, in a fixed order."""
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in SUFFIXES:
             yield path.read_bytes()
@@ -50,9 +50,9 @@ def iterate_files(folder: Path) -> Iterator[bytes]:
 
 
 def load_pictures(folders: list[Path], smallest: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Training and held-out pictures, uint8 ``[H, W, 3]``; every 45th is held out.
+    """Training and held-out images, uint8 ``[H, W, 3]``; every 45th is held out.
 
-    Raises ``ParameterError`` when no picture of at least ``smallest`` pixels a side is found.
+    Raises ``ParameterError`` when no image of at least ``smallest`` pixels a side is found.
     """
     train: list[np.ndarray] = []
     held_out: list[np.ndarray] = []
@@ -67,14 +67,14 @@ def load_pictures(folders: list[Path], smallest: int) -> tuple[list[np.ndarray],
             count += 1
     if not train or not held_out:
         raise ParameterError(
-            f"{count} pictures of at least {smallest} pixels a side in"
+            f"{count} images of at least {smallest} pixels a side in"
             f" {', '.join(map(str, folders))}: at least 2 are needed to train and validate"
         )
     return train, held_out
 
 
 class Crops:
-    """Endless random crops ``[B, size, size, 3]`` in [0, 1]; large pictures are drawn more
+    """Endless random crops ``[B, size, size, 3]`` in [0, 1]; large images are drawn more
     often."""
 
     def __init__(self, pictures: list[np.ndarray], size: int, seed: int) -> None:
@@ -107,7 +107,7 @@ class Crops:
 
 
 def validation_batch(pictures: list[np.ndarray], size: int) -> Tensor:
-    """Centre crops of the held-out pictures, ``[N, size, size, 3]`` in [0, 1]."""
+    """Centre crops of the held-out images, ``[N, size, size, 3]`` in [0, 1]."""
     crops = []
     for picture in pictures:
         top, left = (picture.shape[0] - size) // 2, (picture.shape[1] - size) // 2

@@ -1,12 +1,12 @@
 """Training of the lossless photo model: the mean code length of random samples.
 
-Samples are drawn from whole pictures with the context that the codec will see, borders included;
-pictures are turned and mirrored anew every few hundred steps. The learning rate follows the share
+Samples are drawn from whole images with the context that the codec will see, borders included;
+images are turned and mirrored anew every few hundred steps. The learning rate follows the share
 of the time budget that has passed; for the last part the network is trained as the integers that it
-will be (`laconic.codec.lossless.photo.learn`). Pictures must never have been coded lossily: the
-model would learn the artefacts. Every ninth picture is held out.
+will be (`laconic.codec.lossless.photo.learn`). Images must never have been coded lossily: the
+model would learn the artefacts. Every ninth image is held out.
 
-The configuration ``photo-preview`` sees a lossy picture as well: the pictures are coded with the
+The configuration ``photo-preview`` sees a lossy image as well: the images are coded with the
 default lossy model at several qualities first, and each time they are turned one is drawn.
 """
 
@@ -53,13 +53,13 @@ class PhotoRecipe:
     clip: float = 1.0
     turn_every: int = 400
     seed: int = 0
-    qualities: tuple[float, ...] = (0.0, 20.0)  # of the lossy pictures
+    qualities: tuple[float, ...] = (0.0, 20.0)  # of the lossy images
 
 
 def load_photos(
     folders: list[Path],
 ) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
-    """Training and held-out pictures, uint8 ``[H, W, 3]``. Raises ``ParameterError`` when there are
+    """Training and held-out images, uint8 ``[H, W, 3]``. Raises ``ParameterError`` when there are
     fewer than two."""
     pictures = []
     for folder in folders:
@@ -68,7 +68,7 @@ def load_photos(
                 pictures.append(np.asarray(picture.convert("RGB")))
     if len(pictures) < 2:
         raise ParameterError(
-            f"{len(pictures)} pictures in {', '.join(map(str, folders))}: at least 2 are needed to"
+            f"{len(pictures)} images in {', '.join(map(str, folders))}: at least 2 are needed to"
             " train and validate"
         )
     first = min(HELD_OUT_FIRST, len(pictures) - 1)
@@ -80,7 +80,7 @@ def load_photos(
 def with_lossy(
     pictures: list[NDArray[np.uint8]], qualities: tuple[float, ...]
 ) -> list[NDArray[np.uint8]]:
-    """Each picture and what a lossy codec makes of it at each quality, ``[H, W, 3 (1 + Q)]``."""
+    """Each image and what a lossy codec makes of it at each quality, ``[H, W, 3 (1 + Q)]``."""
     result = []
     for picture in pictures:
         coded = [codec.encode(picture, quality=q, verify=False) for q in qualities]
@@ -92,7 +92,7 @@ def with_lossy(
 def drawn(
     pictures: list[NDArray[np.uint8]], random: np.random.Generator
 ) -> list[NDArray[np.uint8]]:
-    """Pictures with one of their lossy versions each, ``[H, W, 6]``."""
+    """Images with one of their lossy versions each, ``[H, W, 6]``."""
     result = []
     for picture in pictures:
         first = 3 * int(random.integers(1, picture.shape[2] // 3))
@@ -103,7 +103,7 @@ def drawn(
 def turned(
     pictures: list[NDArray[np.uint8]], random: np.random.Generator
 ) -> list[NDArray[np.uint8]]:
-    """The pictures turned and mirrored at random."""
+    """The images turned and mirrored at random."""
     sides = (-1, 1)
     return [np.rot90(p, int(random.integers(4)))[:, :: int(random.choice(sides))] for p in pictures]
 
@@ -206,7 +206,7 @@ class PhotoTrainer(BudgetTrainer):
 
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
-        """Bits per sample of each plane on held-out pictures, with integer weights."""
+        """Bits per sample of each plane on held-out images, with integer weights."""
         self.average.quantise(True)
         bits = [round(b, 4) for b in loss_of(self.average, self.validation).tolist()]
         return {"bits": bits, "mean": round(sum(bits) / len(bits), 4)}
@@ -221,10 +221,10 @@ def run(
     threads: int | None = None,
     init: str | None = None,
 ) -> Path:
-    """Train ``recipe`` on the pictures below ``data``, from the model ``init`` if given; returns
+    """Train ``recipe`` on the images below ``data``, from the model ``init`` if given; returns
     the checkpoint's path.
 
-    Raises ``ParameterError`` for an existing run without ``resume`` or too few pictures, and
+    Raises ``ParameterError`` for an existing run without ``resume`` or too few images, and
     ``FormatError`` for a checkpoint that cannot be read.
     """
 

@@ -33,7 +33,7 @@ from laconic.formats.errors import FormatError, ParameterError
 def stoi_mean(reference: Tensor, decoded: Tensor) -> dict[str, float]:
     """``{"stoi": mean}`` over ``[N, samples]``, or nothing where pystoi is not installed.
 
-    Sounds with less than 0.4 s above silence have no STOI and are left out.
+    Recordings with less than 0.4 s above silence have no STOI and are left out.
     """
     try:
         from pystoi import stoi

@@ -1,11 +1,11 @@
-"""Training sounds: decoded once, kept in memory as int16 at the model's rate, cropped at random.
+"""Training recordings: decoded once, kept as int16 at the model's rate, cropped at random.
 
 Below a data folder a first-level folder ``speech``, ``music`` or ``general`` names the domain of
 everything in it (anything else is general); whatever lies in a folder ``validation`` is held out,
 so that whole speakers can be. Low and high voices are drawn equally often, however many recordings
 there are of each: a network that has heard few men makes whispers of them. Random speed moves pitch
 and formants and so makes new speakers; random gain covers quiet recordings, low-pass filters those
-of telephones, and now and then there is noise behind a sound, or a few tones in its place.
+of telephones, and now and then there is noise behind a recording, or a few tones in its place.
 """
 
 from __future__ import annotations

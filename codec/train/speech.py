@@ -23,7 +23,7 @@ QUIET = 1e-3  # root mean square of crops that are drawn again
 
 
 def iterate_sounds(path: Path) -> Iterator[bytes]:
-    """Bytes of a sound file, or of all below a folder, inside ``.tar`` files too; fixed order."""
+    """Bytes of a recording, or of all below a folder, inside ``.tar`` files too; fixed order."""
     if path.is_dir():
         for inside in sorted(path.rglob("*")):
             if inside.is_file():

@@ -2,10 +2,10 @@
 
     laconic train audio-prior --init MODEL --data DIR --out DIR
 
-The model's tokens of all sounds below ``--data`` are computed and kept in ``--out``, the network is
-trained with rounded weights (straight-through gradients), and the model is written again with the
-prior in it, under a new id: streams of the old one stay readable with the old one. A model that has
-a prior already starts from it.
+The model's tokens of all recordings below ``--data`` are computed and kept in ``--out``, the
+network is trained with rounded weights (straight-through gradients), and the model is written again
+with the prior in it, under a new id: streams of the old one stay readable with the old one. A model
+that has a prior already starts from it.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def held_out_bits(network: PriorNetwork, grids: Sequence[Grids]) -> list[float]:
 
 
 def segments_of(model: LoadedModel, files: Sequence[Path]) -> list[Grids]:
-    """Tokens of sounds, cut into segments as their files are; unreadable ones are left out."""
+    """Tokens of recordings, cut into segments as their files are; unreadable ones are left out."""
     network = model.network
     found: list[Grids] = []
     for number, path in enumerate(files):
@@ -247,7 +247,7 @@ def segments_of(model: LoadedModel, files: Sequence[Path]) -> list[Grids]:
             grid = channel.reshape(-1, network.positions, channel.shape[-1])
             found += [grid[at : at + model.segment] for at in range(0, len(grid), model.segment)]
         if number % 100 == 99:
-            print(f"{number + 1} of {len(files)} sounds", flush=True)
+            print(f"{number + 1} of {len(files)} recordings", flush=True)
     return found
 
 
@@ -259,10 +259,10 @@ def add_prior(
     *,
     minutes: float | None = None,
 ) -> models.ModelInfo:
-    """Train a prior for a model on the sounds below ``data`` and write both into the folder
-    ``out``; sounds in folders called "validation" are left out.
+    """Train a prior for a model on the recordings below ``data`` and write both into the folder
+    ``out``; recordings in folders called "validation" are left out.
 
-    Raises ``ParameterError`` for folders without sounds.
+    Raises ``ParameterError`` for folders without recordings.
     """
     info = models.find(str(model))
     loaded = load(str(model), info.codec)
@@ -273,7 +273,7 @@ def add_prior(
         if path.suffix.lower() in SUFFIXES and "validation" not in path.parts
     )
     if not files:
-        raise ParameterError(f"{', '.join(map(str, data))} hold no sounds")
+        raise ParameterError(f"{', '.join(map(str, data))} hold no recordings")
     out.mkdir(parents=True, exist_ok=True)
     kept = out / f"tokens-{info.id}.npz"
     if kept.exists():

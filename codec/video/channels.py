@@ -140,6 +140,6 @@ def _graded(sums: Ints, bounds: tuple[int, ...]) -> NDArray[np.uint8]:
 def in_range(name: str, value: int, low: int, high: int) -> int:
     if not low <= value <= high:
         raise FormatError(
-            f"a {name} of a film chunk is {value}; expected {low} to {high}: the file is damaged"
+            f"a {name} of a video chunk is {value}; expected {low} to {high}: the file is damaged"
         )
     return value

@@ -1,4 +1,4 @@
-"""Chunks of film: what the stream around them needs to know.
+"""Chunks of video: what the stream around them needs to know.
 
 `Fit` turns frames into a payload, `decode` a payload into a decoder that evaluates any frame. Both
 choose by the kind of network: `laconic.codec.video.motion`, `laconic.codec.video.motion1` for kind

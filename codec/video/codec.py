@@ -78,7 +78,7 @@ class MotionCodec(Codec):
         return Video.of(reader, settings)
 
     def verify(self, reader: ContainerReader, settings: VideoDecodeOptions) -> VerifyReport:
-        """Decode the symbols of all chunks and check the sound; no frame is evaluated."""
+        """Decode the symbols of all chunks and check the audio; no frame is evaluated."""
         from laconic.codec.video.stream.movie import MovieFile
 
         return MovieFile(reader, settings).verify()

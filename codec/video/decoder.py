@@ -82,7 +82,7 @@ def decode(
     count = sum(int(np.prod(shape)) for shape in weights.values())
     if count > FEWEST_WEIGHTS + WEIGHTS_PER_BYTE * len(payload):
         raise FormatError(
-            f"a film chunk of {len(payload)} bytes claims {count} weights: the file is damaged"
+            f"a video chunk of {len(payload)} bytes claims {count} weights: the file is damaged"
         )
     coded, check = decode_symbols(payload[offset:], weights, latents)
     return Decoder(plan, coded, check)

@@ -60,7 +60,7 @@ class Film(nn.Module):
 
     @property
     def padded(self) -> tuple[int, int]:
-        """Rows and columns of what the network makes; the picture is its top left corner."""
+        """Rows and columns of what the network makes; the image is its top left corner."""
         plan = self.plan
         if plan.network == "grids":
             return plan.rows, plan.columns

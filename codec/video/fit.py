@@ -1,6 +1,6 @@
 """Fitting one chunk: frames in memory, a schedule in steps, a state that survives kill -9.
 
-First weights and latents are free and only the picture counts; then codes are rounded, rate is
+First weights and latents are free and only the image counts; then codes are rounded, rate is
 paid and steps are learned. With a target size the price of a bit is steered until the estimate
 meets it, and the last word has the coder (`target`).
 """
@@ -164,7 +164,7 @@ class Fit:
         self.step += 1
 
     def _free_step(self) -> None:
-        """Encoder and decoder learn the picture; nothing is rounded."""
+        """Encoder and decoder learn the image; nothing is rounded."""
         indexes = self._batch(self.recipe.batch)
         target = self._pictures(indexes)
         frames = self.film(indexes, self.film.encode(self._padded(target)))
@@ -174,7 +174,7 @@ class Fit:
     def _quantised_step(self, rate: float) -> None:
         """One frame's latents and all weights, rounded, with their rate.
 
-        The gradient of the frame's latents is complete: its picture, its own bits and the bits of
+        The gradient of the frame's latents is complete: its image, its own bits and the bits of
         the next frame, which is predicted from it.
         """
         if (self.step - self.switch) % SURVEY_EVERY == 0:
@@ -211,7 +211,7 @@ class Fit:
         self._steer(float(weight_bits.detach() + count * own.detach()) / self.pixels)
 
     def _weights(self) -> tuple[dict[str, Tensor], Tensor]:
-        """Weights as the picture sees them, and their bits: expected ones while they are free."""
+        """Weights as the image sees them, and their bits: expected ones while they are free."""
         if self.step < self.weights_switch:
             free = {n: p for n, p in self.film.sent().items() if not n.startswith(LATENT)}
             bits = (1 - LATENT_SHARE) * self.aim.bpp * self.pixels

@@ -6,7 +6,7 @@ The optimiser of HNeRV-Boost; large steps at batches of one frame. Xie et al., "
 Nesterov Momentum Algorithm for Faster Optimizing Deep Models", TPAMI 2024 (arXiv 2208.06677).
 All parameters are updated together, which small networks need: their tensors are tiny and many.
 
-Distortions that fitting minimises, over the picture without its padding.
+Distortions that fitting minimises, over the image without its padding.
 
 `squared` gives the best PSNR for its time. `boosted` is HNeRV-Boost's mix of L1, MS-SSIM and a
 frequency term (arXiv 2402.18152, eq. 6); it costs several times as much a step. Wang, Simoncelli
@@ -138,10 +138,10 @@ def boosted(frames: Tensor, target: Tensor) -> Tensor:
 
 
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """MS-SSIM, with fewer scales and a smaller window where the picture is small.
+    """MS-SSIM, with fewer scales and a smaller window where the image is small.
 
-    A picture of at least 161 pixels a side is measured as in the literature, with five scales and
-    a window of 11; a smaller one with as many scales as leave the window inside the picture.
+    An image of at least 161 pixels a side is measured as in the literature, with five scales and
+    a window of 11; a smaller one with as many scales as leave the window inside the image.
     """
     side = min(a.shape[-2:])
     window = WINDOW if side >= WINDOW else side - 1 + side % 2

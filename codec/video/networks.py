@@ -11,7 +11,7 @@ The toolkit's own decoder: a Laplacian pyramid of latents, and very few weights.
 
 On a short clip the weights of HNeRV are most of the file, and they cost the same for one frame as
 for a hundred. Here a frame is a pyramid of small latent maps, coded against those of the frame
-before. A picture is built from coarse to fine: upsample bilinearly, add the latents of the level,
+before. An image is built from coarse to fine: upsample bilinearly, add the latents of the level,
 add what a few convolutions make of them. The convolutions start at zero, so that a fit starts from
 Burt and Adelson's pyramid ("The Laplacian Pyramid as a Compact Image Code", 1983) and not from
 noise. Fitted latents at several resolutions come from COOL-CHIC (Ladune et al., ICCV 2023) and C3
@@ -250,7 +250,7 @@ def boost_blocks(stages: int) -> tuple[int, ...]:
 
 
 def embedding_size(height: int, width: int, strides: Sequence[int]) -> tuple[int, int]:
-    """Rows and columns of an embedding; the padded picture is that times the strides.
+    """Rows and columns of an embedding; the padded image is that times the strides.
 
     >>> embedding_size(180, 320, (5, 4, 2, 2))
     (3, 4)
@@ -331,7 +331,7 @@ class GridNetwork(nn.Module):
     Args:
         width: feature channels.
         channels: latent channels of each level, coarsest first; 0 for a level without.
-        rows, columns: of the picture.
+        rows, columns: of the image.
     """
 
     def __init__(self, width: int, channels: Sequence[int], rows: int, columns: int) -> None:

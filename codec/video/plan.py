@@ -3,7 +3,7 @@
 From a size in parameters to the channels of every layer, as HNeRV's command line does it.
 
 The published networks are named by one number, "0.75 M". This module turns it into widths exactly
-as the authors do, so that results can be compared at equal names, and into strides for pictures of
+as the authors do, so that results can be compared at equal names, and into strides for images of
 any size. Chen, Gwilliam, Lim and Shrivastava, "HNeRV: A Hybrid Neural Representation for Videos",
 CVPR 2023 (arXiv 2304.02633), section 3.2.
 
@@ -141,7 +141,7 @@ def ladder(
 
 
 def choose_strides(height: int, width: int) -> tuple[int, ...]:
-    """Strides for a picture: little padding, and an embedding of two to three rows or columns.
+    """Strides for an image: little padding, and an embedding of two to three rows or columns.
 
     >>> choose_strides(640, 1280), choose_strides(160, 320)
     ((5, 4, 4, 2, 2), (5, 4, 2, 2))
@@ -166,14 +166,14 @@ MAX_STAGE = 64
 
 @dataclass(frozen=True)
 class Plan:
-    """A network of one of the kinds for one picture size.
+    """A network of one of the kinds for one image size.
 
     Attributes:
         network: a key of ``KINDS`` that is not in ``PREDICTED``.
         width: channels, see above.
         stages: strides of the published networks, coarsest first; for "grids" the channels of the
             latents of each level, coarsest first.
-        frames, rows, columns: of the chunk; known from the film's header, not in the payload.
+        frames, rows, columns: of the chunk; known from the video's header, not in the payload.
     """
 
     network: str
@@ -199,14 +199,14 @@ class Plan:
         names = {number: name for name, number in KINDS.items() if name not in PREDICTED}
         if kind not in names:
             raise UnsupportedError(
-                f"the film uses network kind {kind}; this version knows {sorted(names)}: install"
+                f"the video uses network kind {kind}; this version knows {sorted(names)}: install"
                 " a newer version"
             )
         width, offset = read_varint(data, offset)
         count, offset = read_varint(data, offset)
         if not 1 <= width <= MAX_WIDTH or not 1 <= count <= MAX_STAGES:
             raise FormatError(
-                f"a film chunk claims {count} stages of width {width}; expected at most"
+                f"a video chunk claims {count} stages of width {width}; expected at most"
                 f" {MAX_STAGES} and {MAX_WIDTH}: the file is damaged"
             )
         stages = []
@@ -214,7 +214,7 @@ class Plan:
         for _ in range(count):
             stage, offset = read_varint(data, offset)
             if not lowest <= stage <= MAX_STAGE:
-                raise FormatError(f"a film chunk claims a stage of {stage}: the file is damaged")
+                raise FormatError(f"a video chunk claims a stage of {stage}: the file is damaged")
             stages.append(stage)
         return cls(names[kind], width, tuple(stages), frames, rows, columns), offset
 
@@ -265,12 +265,12 @@ class HnervHeader:
     def unpack(cls, data: bytes, limits: Limits = DEFAULT_LIMITS) -> HnervHeader:
         """Inverse of :meth:`pack`; raises ``FormatError``, ``UnsupportedError``, ``LimitError``."""
         if not data:
-            raise FormatError("the film codec's header is empty: the file is damaged")
+            raise FormatError("the video codec's header is empty: the file is damaged")
         names = {number: name for name, number in KINDS.items()}
         if data[0] not in names:
             raise UnsupportedError(
-                f"the film is coded by network {data[0]}, which this version lacks: install a newer"
-                " Laconic"
+                f"the video is coded by network {data[0]}, which this version lacks: install a"
+                " newer Laconic"
             )
         offset, frames = 1, 0
         lengths: list[int] = []
@@ -278,13 +278,13 @@ class HnervHeader:
             length, offset = read_varint(data, offset)
             count, offset = read_varint(data, offset)
             if not length or not count or (lengths and lengths[-1] == length):
-                raise FormatError("the film codec's list of chunks is impossible: damaged file")
+                raise FormatError("the video codec's list of chunks is impossible: damaged file")
             frames += length * count
             limits.check("the number of frames", frames, limits.frames)
             limits.check("the number of segments", len(lengths) + count, limits.segments)
             lengths += [length] * count
         if not lengths:
-            raise FormatError("the film codec's header lists no chunks: the file is damaged")
+            raise FormatError("the video codec's header lists no chunks: the file is damaged")
         return cls(names[data[0]], tuple(lengths))
 
     def to_dict(self) -> dict[str, Any]:

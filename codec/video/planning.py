@@ -18,7 +18,7 @@ WIDEST_GRID = 24
 
 
 def plan_network(network: str, aim: Aim, frames: int, rows: int, columns: int) -> Plan:
-    """The plan for a chunk of ``frames`` pictures.
+    """The plan for a chunk of ``frames`` images.
 
     The published networks are as wide as the expected size allows at the bits that a fitted weight
     takes; grids get a share of the bits for weights, the rest goes to latents.

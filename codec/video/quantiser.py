@@ -1,7 +1,7 @@
 """Learned steps and the rate of a chunk while it is fitted: consistent entropy minimisation.
 
 The rate is that of the very Gaussians the file will use: mean and deviation of the codes, one
-Gaussian a group, predicted from frame to frame for latents. Codes are rounded in the picture and in
+Gaussian a group, predicted from frame to frame for latents. Codes are rounded in the image and in
 the count of bits, straight-through; noise in place of rounding claims a tenth of a bit for every
 zero, and most codes of a small file are zeros. Zhang et al., arXiv 2402.18152, section 3.4.
 """
@@ -37,7 +37,7 @@ SMALLEST_MASS = 2.0**-24
 
 
 class Quantiser(nn.Module):
-    """One logarithmic step for every group of weights and every latent tensor of a film."""
+    """One logarithmic step for every group of weights and every latent tensor of a video."""
 
     def __init__(self, film: Film) -> None:
         super().__init__()

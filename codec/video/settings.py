@@ -140,19 +140,19 @@ class Aim:
         return cls(bpp, 0.7 * error / bpp, settings.target_bytes)
 
 
-# Seconds of one slow core for a megapixel: of film at quality 50, and of one step of a fit.
+# Seconds of one slow core for a megapixel: of video at quality 50, and of one step of a fit.
 MOTION_SECONDS = {"fast": 2.9, "medium": 8.1}
 STEP_SECONDS = {"grids": 0.75, "hnerv": 0.75, "hnerv-boost": 1.9}
 PASSES_EXPECTED = 4  # of "motion" towards a target
 
 
 def expected_seconds(settings: FitSettings, pixels: int, frames: int, chunks: int) -> float:
-    """How long a film takes on one slow core, within a factor of about two.
+    """How long a video takes on one slow core, within a factor of about two.
 
     Args:
         settings: without a quality there is a target.
         pixels: of a frame.
-        frames, chunks: of the film.
+        frames, chunks: of the video.
     """
     if settings.network != "motion":
         return PRESETS[settings.preset] * chunks * STEP_SECONDS[settings.network] * pixels / 1e6
@@ -171,7 +171,7 @@ class VideoOptions(EncodeSettings):
         shown="medium, or fast where that takes more than ten minutes",
     )  # fmt: skip
     fps: float | None = option(
-        None, "Of a folder of pictures: how many are shown a second.", low=0.01, high=1000,
+        None, "Of a folder of images: how many are shown a second.", low=0.01, high=1000,
         unit="frames", shown="as its timestamps.txt says, or 25",
     )  # fmt: skip
     chunk: int | None = option(

@@ -255,5 +255,5 @@ def _shifted(decoded: Ints, shifts: Ints) -> Ints:
     """Decoded integers with their means, each of a size that an encoder may write."""
     symbols = decoded.astype(np.int64) + shifts
     if symbols.size and max(-int(symbols.min()), int(symbols.max())) > MAX_SYMBOL:
-        raise FormatError("a number of a film chunk is out of range: the file is damaged")
+        raise FormatError("a number of a video chunk is out of range: the file is damaged")
     return symbols.astype(np.int32)

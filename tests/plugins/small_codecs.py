@@ -1,5 +1,5 @@
-"""Small real codecs for pictures, videos and tables, as packages of others would register them; the
-one for sounds is in docs/extend.md."""
+"""Small real codecs for images, videos and tables, as packages of others would register them; the
+one for recordings is in docs/extend.md."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check(symbols: bytes) -> int:
 
 
 class Coarse(Squeezed):
-    """Pictures with fewer levels."""
+    """Images with fewer levels."""
 
     name = "coarse"
     codec_id = 13

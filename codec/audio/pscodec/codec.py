@@ -1,8 +1,8 @@
 """The codec ``pscodec``: files of content tokens with a prompt, whose bytes are part of the file.
 
 The stream is that of ``semanticodec`` (SPEC.md, section 7); the prompt is a critical chunk ahead of
-the segments, one byte per code. It is taken from the first ten seconds, so that a sound can be
-encoded as it comes in, and costs the same whether the sound lasts seconds or hours.
+the segments, one byte per code. It is taken from the first ten seconds, so that a recording can be
+encoded as it comes in, and costs the same whether the audio lasts seconds or hours.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class PromptCodec(SemantiCodec):
         data = next((c.data for c in chunks if c.type == PROMPT), b"")
         if len(data) != count:
             raise FormatError(
-                f"the prompt of the sound has {len(data)} codes: its model {model.info.name} needs"
+                f"the prompt of the audio has {len(data)} codes: its model {model.info.name} needs"
                 f" {count}; the file is damaged"
             )
         for code, size in zip(data, network.prompt_vocabularies, strict=True):

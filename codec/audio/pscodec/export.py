@@ -37,7 +37,7 @@ class PromptedModel(AudioModel, Protocol):
         ...
 
     def prompted(self, codes: Tensor) -> PromptedModel:
-        """The same network for sounds of one prompt, int64 ``[1, codes]``."""
+        """The same network for recordings of one prompt, int64 ``[1, codes]``."""
         ...
 
 

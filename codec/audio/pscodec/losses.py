@@ -78,7 +78,7 @@ CHANNELS = 16
 
 
 class Discriminator(nn.Module):
-    """Scores and features of sounds ``[B, samples]``."""
+    """Scores and features of recordings ``[B, samples]``."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """From latents to a waveform in the published SemantiCodec: VAE, HiFi-GAN.
 
-HiFi-GAN generator with weight norm folded in: mel ``[B, 64, frames]`` -> sound.
+HiFi-GAN generator with weight norm folded in: mel ``[B, 64, frames]`` -> audio.
 
 Upsampling 5 x 4 x 2 x 2 x 2 = 160 samples per 10 ms frame; the published paddings give 32 samples
 more. Paper: Kong et al., HiFi-GAN, NeurIPS 2020 (arXiv 2010.05646).
@@ -10,7 +10,7 @@ The autoencoder whose latent is diffused: mel ``[B, 1, T, 64]`` <-> latent ``[B,
 From AudioLDM 2, frozen in SemantiCodec. The codec needs the decoder only; the encoder is built on
 request, for training and for comparison. Names follow latent-diffusion checkpoints.
 
-The decoder: dequantised tokens -> latent by diffusion -> mel by the VAE -> sound by HiFi-GAN.
+The decoder: dequantised tokens -> latent by diffusion -> mel by the VAE -> audio by HiFi-GAN.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ class FirstStage(nn.Module):
 
     @torch.no_grad()
     def synthesise(self, z: Tensor) -> Tensor:
-        """latent ``[B, 8, T, 16]`` -> sound ``[B, samples]``."""
+        """latent ``[B, 8, T, 16]`` -> audio ``[B, samples]``."""
         return self.vocoder(self.decode(z)[:, 0].transpose(1, 2))[:, 0]
 
 
@@ -295,7 +295,7 @@ class FullDecoder(Schedule):
     def forward(
         self, codes: Tensor, *, steps: int, seed: int, guidance: float = GUIDANCE, eta: float = 1.0
     ) -> Tensor:
-        """``[B, positions, 1536 K]``, -1 where there is no sound -> a window of sound."""
+        """``[B, positions, 1536 K]``, -1 where there is no audio -> a window of audio."""
         place = positions(codes.shape[1]).to(codes).expand(len(codes), -1, -1)
         condition = torch.cat([codes, place], -1)
         nothing = torch.cat([torch.zeros_like(codes), place], -1)

@@ -2,7 +2,7 @@
 
 The spectrogram that AudioMAE reads: Kaldi-style filter banks with AudioSet's normalisation.
 
-The sound's mean is removed, 128 log mel bins are taken from 25 ms Hann frames every 10 ms, frames
+The audio's mean is removed, 128 log mel bins are taken from 25 ms Hann frames every 10 ms, frames
 that are missing at the end are zeros *before* the normalisation, as in the public code. Synthesis
 uses another spectrogram of 64 bins, which only the VAE and the vocoder know.
 
@@ -16,12 +16,12 @@ Paper: Huang et al., Masked Autoencoders that Listen, NeurIPS 2022 (arXiv 2207.0
 The encoder: mel -> semantic and acoustic tokens.
 
 A position's feature is K stacked AudioMAE patches. Its *semantic* token is the nearest centroid of
-a k-means codebook that merges speech, music and general sound 1:1:2; what the centroid misses, a
+a k-means codebook that merges speech, music and general audio 1:1:2; what the centroid misses, a
 bidirectional LSTM over the whole window condenses into one vector whose nearest entry of a second
 codebook is the *acoustic* token. Codebooks are nested in size: 4,096 to 32,768 centroids work with
 the same weights, as training draws one at random per batch (paper, section III).
 
-The published SemantiCodec behind the file-level interface: windows of sound <-> tokens.
+The published SemantiCodec behind the file-level interface: windows of audio <-> tokens.
 
 A column is one step of stacked patches: 0.16 s (0.32 s for K = 4) with 8 or 4 positions. Columns
 are encoded in the model's one window of 10.24 s, whatever their number, with silence after them,
@@ -197,7 +197,7 @@ class AudioMae(nn.Module):
         return torch.stack(kept).mean(0)[:, 1:]
 
 
-PADDING = -1.0  # what features and conditions hold where there is no sound
+PADDING = -1.0  # what features and conditions hold where there is no audio
 
 
 def stack_patches(features: Tensor, stack: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 Semantic codebook: k-means on features, one codebook per domain, merged.
 
-SemantiCodec (Liu et al. 2024, section III-C) clusters general sound, speech and music apart and
+SemantiCodec (Liu et al. 2024, section III-C) clusters general audio, speech and music apart and
 joins the centroids 2:1:1, so that no domain crowds the others out. Features are standardised per
 dimension; a token is the nearest centroid of the whole list.
 

@@ -1,4 +1,4 @@
-"""Still pictures through Pillow: JPEG, WebP, AVIF, JPEG 2000, PNG, and JPEG XL with its plug-in."""
+"""Still images through Pillow: JPEG, WebP, AVIF, JPEG 2000, PNG, and JPEG XL with its plug-in."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class PillowCodec:
 
     def encode(self, item: Item, quality: float | None) -> bytes:
         if item.original.bit_depth != 8:
-            raise UnsupportedError(f"{self.label} is measured on 8-bit pictures only")
+            raise UnsupportedError(f"{self.label} is measured on 8-bit images only")
         options = dict(self.options)
         if self.row.key == "quality_layers":
             options["quality_layers"] = [quality]

@@ -1,4 +1,4 @@
-"""Sound through FFmpeg (PyAV): Opus, AAC, MP3 and FLAC, written as files in memory."""
+"""Audio through FFmpeg (PyAV): Opus, AAC, MP3 and FLAC, written as files in memory."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class FfmpegSound:
 
 
 def _frames(sound: Audio, layout: str, size: int = 1 << 14) -> Any:
-    """The sound as frames of 16-bit samples, rounded to nearest."""
+    """The audio as frames of 16-bit samples, rounded to nearest."""
     import av
 
     whole = np.clip(np.rint(sound.samples * 32768), -32768, 32767).astype(np.int16)

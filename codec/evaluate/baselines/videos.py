@@ -1,4 +1,4 @@
-"""Films through FFmpeg (PyAV): x264, x265, SVT-AV1, VP9, written as MP4 in memory.
+"""Videos through FFmpeg (PyAV): x264, x265, SVT-AV1, VP9, written as MP4 in memory.
 
 Frames go to the encoder as the source stores them; only the sample layout is converted where an
 encoder does not take it. Encoding time therefore includes decoding the source. Thread counts are

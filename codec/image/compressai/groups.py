@@ -9,7 +9,7 @@
   group and not all earlier ones.
 
 Choose these over the serial kinds of ``networks.py`` for speed: each group takes two steps whatever
-the size of the picture. Shapes as there.
+the size of the image. Shapes as there.
 """
 
 from __future__ import annotations

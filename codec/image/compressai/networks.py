@@ -8,7 +8,7 @@
 * ``bmshj2018-hyperprior-vbr``, ``mbt2018-mean-vbr``, ``mbt2018-vbr``: Kamisli, Racape and Choi, DCC
   2024 (arXiv 2402.18930); what they add is in ``variable.py``.
 
-Models with a checkerboard are in ``groups.py``. Pictures are ``[B, 3, H, W]`` in [0, 1], sides
+Models with a checkerboard are in ``groups.py``. Images are ``[B, 3, H, W]`` in [0, 1], sides
 multiples of 64; y lives at 1/16, z at 1/64. How y is coded given z is in ``adapter.py``.
 """
 

@@ -1,6 +1,6 @@
 """The analysis in bands of rows, so that large images fit into memory.
 
-Fast convolutions of large float32 maps, a band of rows at a time, for transforms of pictures.
+Fast convolutions of large float32 maps, a band of rows at a time, for transforms of images.
 
 ``winograd.py`` transforms small maps in one piece; here both transforms run along columns and along
 rows in turn, which costs a third of that, larger tiles are worth while (F(6x6, 3x3): a fifth of the
@@ -12,7 +12,7 @@ No gradients: ``layers.py`` gives the same values, but for rounding of about 3e-
 g_a and g_s of the MLIC family on planes: the numbers of ``layers.py`` in half the time.
 
 Each layer works in place or into a map that the next one reads, and activations, GDN and shortcuts
-are applied to bands on their way into the map. Choose this to code pictures, ``layers.py`` to
+are applied to bands on their way into the map. Choose this to code images, ``layers.py`` to
 train or for gradients with respect to latents.
 """
 
@@ -191,7 +191,7 @@ class DirectConv:
 
 # Tiles. Small ones round like PyTorch's convolutions, or better: the analysis decides symbols. The
 # fewer channels are added up, the more the rounding of tiles shows. Large ones save work where only
-# a picture depends on it, but would fill maps at 1/16 badly.
+# an image depends on it, but would fill maps at 1/16 badly.
 LARGE, SMALL, SMALLEST = 6, 4, 2
 FEW = 96  # channels below which the analysis takes the smallest
 

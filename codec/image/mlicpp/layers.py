@@ -12,7 +12,7 @@ mixing by depth-wise convolutions, channel mixing by 1x1 ones.
 Transforms of MLIC++ (Jiang et al., arXiv 2307.15421): g_a, g_s, h_a and h_s. MLICv2 puts two
 token mixing blocks where MLIC++ has a residual block.
 
-Pictures are ``[B, 3, H, W]`` in [0, 1], sides multiples of 64; y lives at 1/16, z at 1/64.
+Images are ``[B, 3, H, W]`` in [0, 1], sides multiples of 64; y lives at 1/16, z at 1/64.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def _block(config: ReferenceConfig, inputs: int, outputs: int) -> nn.Module:
 
 
 class Analysis(nn.Module):
-    """g_a: picture -> y ``[B, M, H/16, W/16]``."""
+    """g_a: image -> y ``[B, M, H/16, W/16]``."""
 
     def __init__(self, config: ReferenceConfig) -> None:
         super().__init__()
@@ -234,7 +234,7 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """g_s: y_hat -> picture, not clipped."""
+    """g_s: y_hat -> image, not clipped."""
 
     def __init__(self, config: ReferenceConfig) -> None:
         super().__init__()

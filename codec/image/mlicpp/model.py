@@ -58,7 +58,7 @@ class Pass:
 
 
 class MlicPlusPlus(SliceWalk):
-    """The published model. Pictures are ``[B, 3, H, W]`` in [0, 1], sides multiples of 64."""
+    """The published model. Images are ``[B, 3, H, W]`` in [0, 1], sides multiples of 64."""
 
     def __init__(self, config: ReferenceConfig) -> None:
         super().__init__(config)

@@ -8,7 +8,7 @@ the work is in products whose operands stay in the cache.
 
 In float64 the error is some thousand roundings, far below the guard band of the coder; PyTorch has
 no such kernel there, and exact coding spends most of its time in these layers. In float32 it is
-about 1e-5 of the largest value; the hyper-analysis uses it. Transforms of pictures have their own
+about 1e-5 of the largest value; the hyper-analysis uses it. Transforms of images have their own
 convolutions in ``banded.py``; the training uses neither.
 """
 

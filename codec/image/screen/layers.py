@@ -9,7 +9,7 @@ plane. What the model needs is estimated from a block's cosine transform by reve
 allowed is lost, another costs the logarithm of its size. That knows nothing of a model but its
 multiplier.
 
-The parts of a picture that are coded as screens, tile by tile, beside the model's latents.
+The parts of an image that are coded as screens, tile by tile, beside the model's latents.
 
 A tile's payload in version 2: a byte of flags (bit 0 an exact part, bit 1 a latent), the exact
 part after its length as a varint, the latent.
@@ -262,7 +262,7 @@ class ScreenLayers:
         return False
 
     def covers(self, box: Box) -> bool:
-        """Whether all pixels of a part of the picture are coded as a screen."""
+        """Whether all pixels of a part of the image are coded as a screen."""
         return bool(self._coded(box.cut(self.whole)).all())
 
     def smooth(self, levels: NDArray[np.float32], box: Box) -> NDArray[np.float32]:

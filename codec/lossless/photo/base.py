@@ -1,10 +1,10 @@
 """The lossy base that a preview begins with, and the parts it is coded in.
 
-What encoder and decoder of pictures share: the check of a tile.
+What encoder and decoder of images share: the check of a tile.
 
-The lossy picture that a file may begin with: a preview, and something for the circuit to see.
+The lossy image that a file may begin with: a preview, and something for the circuit to see.
 
-The first segment of such a file is a complete lossy ``.lac`` picture. The samples that the circuit
+The first segment of such a file is a complete lossy ``.lac`` image. The samples that the circuit
 conditions on must be the same for encoder and decoder, which those of a float32 network are not.
 They are computed in float64, where machines differ by about 1e-12 of a level, and rounded to 8
 bits; every sample that lies within ``BAND`` of the middle between two levels is listed in its tile
@@ -58,7 +58,7 @@ _KEPT = 16  # latents of tiles in memory
 
 
 def encode_base(image: Image, settings: EncodeSettings) -> bytes:
-    """The lossy picture, without metadata; the alpha plane of the picture is in it."""
+    """The lossy image, without metadata; the alpha plane of the image is in it."""
     bare = Image(image.pixels, image.alpha, image.bit_depth, color=image.color)
     quality = DEFAULT_QUALITY if settings.quality is None else settings.quality
     codec: Any = registry.get(CODEC)
@@ -68,7 +68,7 @@ def encode_base(image: Image, settings: EncodeSettings) -> bytes:
 
 
 class Base:
-    """The lossy picture of one file.
+    """The lossy image of one file.
 
     Args:
         data: the segment.
@@ -76,7 +76,7 @@ class Base:
         limits: of the caller.
 
     Raises:
-        FormatError: the segment holds something else, or a picture of another kind.
+        FormatError: the segment holds something else, or an image of another kind.
     """
 
     def __init__(self, data: bytes, picture: ImageHeader, limits: Limits) -> None:
@@ -86,14 +86,12 @@ class Base:
         name = registry.name_of(reader.header.codec)
         codec = registry.get(name)
         if not isinstance(codec, PictureCodec):
-            raise FormatError(
-                f"the preview inside is of the codec {name}: expected a lossy picture"
-            )
+            raise FormatError(f"the preview inside is of the codec {name}: expected a lossy image")
         self._job = codec.job(reader, DecodeSettings(limits=limits))
         found = self._job.picture
         kinds = [(p.width, p.height, p.channels, p.alpha, p.bit_depth) for p in (picture, found)]
         if kinds[0] != kinds[1]:
-            raise FormatError("the preview inside is of another size or kind than the picture")
+            raise FormatError("the preview inside is of another size or kind than the image")
         self._latents: dict[int, Any] = {}
 
     def decode(self) -> Image:
@@ -146,7 +144,7 @@ class Base:
 def as_numbers(
     levels: NDArray[np.uint8], header: PhotoHeader, bit_depth: int
 ) -> NDArray[np.uint16]:
-    """Levels [H, W, C] in the range of what is coded of the picture (see `depth`)."""
+    """Levels [H, W, C] in the range of what is coded of the image (see `depth`)."""
     numbers = (levels[..., 1:2] if header.same else levels).astype(np.uint16)
     if bit_depth == 8:
         return numbers

@@ -1,9 +1,9 @@
-"""The lossless codec: pictures <-> ``.lac`` files that decode to the same samples everywhere.
+"""The lossless codec: images <-> ``.lac`` files that decode to the same samples everywhere.
 
 Segments are tiles in row-major order, each decodable alone: with alpha a varint length and the
 tile's alpha plane (`laconic.codec.image.tiles`), then the stream of `rans`. The symbol check is
 over the decoded samples. An adapted file begins with a segment of changes of the model (`adapter`);
-a synthetic picture is one segment (`fallback`); a file with a preview begins with that (`base`).
+a synthetic image is one segment (`fallback`); a file with a preview begins with that (`base`).
 Nothing here imports torch unless the encoder adapts or there is a preview.
 """
 
@@ -55,7 +55,7 @@ class PhotoCodec(Codec):
         return EncodeJob(media, settings, tile).run()
 
     def decode(self, reader: ContainerReader, settings: PhotoDecodeOptions) -> Image:
-        """The picture, a region of it, or the lossy picture that it begins with."""
+        """The image, a region of it, or the lossy image that it begins with."""
         job = DecodeJob(reader, settings)
         if not settings.preview:
             return job.run()

@@ -7,7 +7,7 @@ only the model works on differences. Differences are divided by an activity s me
 neighbours, so that the network learns shapes and not amplitudes; this is what lets a network of
 ten thousand weights compete (compare the error energy of CALIC, Wu and Memon 1997).
 
-Border: a neighbour outside the picture is replaced by the nearest sample already known, in the same
+Border: a neighbour outside the image is replaced by the nearest sample already known, in the same
 way on both sides. What is here are the shapes and numbers of it; `loops` computes.
 """
 
@@ -37,7 +37,7 @@ AROUND: Offsets = (
 OWN: tuple[Offsets, ...] = (_OWN, _OWN[:12], _OWN[:12])  # (dy, dx), W and N first
 EARLIER: tuple[Offsets, ...] = ((), AROUND, AROUND)  # of every earlier plane, the sample first
 INPUTS = (27, 28, 42)  # of the network of each plane
-BASE_INPUTS = 15  # more, where the lossy picture that a file begins with is known
+BASE_INPUTS = 15  # more, where the lossy image that a file begins with is known
 
 
 def inputs_of(plane: int, *, based: bool) -> int:

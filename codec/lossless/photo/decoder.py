@@ -1,4 +1,4 @@
-"""Files to pictures: whole, a region, or what is intact of a damaged file."""
+"""Files to images: whole, a region, or what is intact of a damaged file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class DecodeJob:
-    """One file on its way to a picture."""
+    """One file on its way to an image."""
 
     def __init__(self, reader: ContainerReader, settings: DecodeSettings) -> None:
         header = reader.header
@@ -56,14 +56,14 @@ class DecodeJob:
         count = self.first + (len(self.tiles) if self.options.kind == CIRCUIT else 1)
         if count != header.segment_count and not settings.partial:
             raise FormatError(
-                f"the file has {header.segment_count} segments but its picture needs {count}: it"
+                f"the file has {header.segment_count} segments but its image needs {count}: it"
                 " is damaged"
             )
         self.dtype: Any = np.uint8 if self.picture.bit_depth == 8 else np.uint16
 
     @cached_property
     def base(self) -> Base | None:
-        """The lossy picture that the file begins with, if it does."""
+        """The lossy image that the file begins with, if it does."""
         if not self.options.based:
             return None
         from laconic.codec.lossless.photo.base import Base
@@ -71,10 +71,10 @@ class DecodeJob:
         return Base(self._extra(0, "preview"), self.picture, self.settings.limits)
 
     def preview(self) -> Image:
-        """The lossy picture alone; raises ``ParameterError`` if there is none."""
+        """The lossy image alone; raises ``ParameterError`` if there is none."""
         if self.base is None:
             raise ParameterError(
-                "the file holds no preview: decode the picture, or encode it again with --preview"
+                "the file holds no preview: decode the image, or encode it again with --preview"
             )
         return with_chunks(self.base.decode(), self.reader.chunks)
 
@@ -94,7 +94,7 @@ class DecodeJob:
     def _file(self, region: Box) -> tuple[NDArray[Any], NDArray[Any] | None]:
         picture = self.picture
         if self.first >= len(self.reader):
-            raise FormatError("the picture file inside is missing: the file is truncated")
+            raise FormatError("the image file inside is missing: the file is truncated")
         segment = self.reader[self.first]
         shape = (picture.height, picture.width, picture.channels)
         inside = picture.alpha and self.base is None
@@ -164,7 +164,7 @@ class DecodeJob:
         return segment.payload
 
     def _lossy(self, number: int, corrections: bytes) -> NDArray[np.uint16] | None:
-        """What the circuit sees of the lossy picture in a tile."""
+        """What the circuit sees of the lossy image in a tile."""
         if self.base is None:
             return None
         from laconic.codec.lossless.photo.base import as_numbers
@@ -178,7 +178,7 @@ class DecodeJob:
 
     def _payload(self, number: int) -> tuple[bytes, bytes]:
         """What a tile needs besides its stream (its alpha plane or the corrections of the lossy
-        picture), and the stream."""
+        image), and the stream."""
         if number + self.first >= len(self.reader):
             raise FormatError(f"tile {number} is missing: the file is truncated")
         payload = self.reader[number + self.first].payload

@@ -1,4 +1,4 @@
-"""Pictures to files: the circuit's streams, or a picture file where that is smaller."""
+"""Images to files: the circuit's streams, or an image file where that is smaller."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from laconic.formats.image_reader import ImageHeader, chunks_of
 
 
 class EncodeJob:
-    """One picture on its way to a file."""
+    """One image on its way to a file."""
 
     def __init__(self, image: Image, settings: PhotoOptions, tile: int) -> None:
         self.image, self.settings = image, settings
@@ -47,7 +47,7 @@ class EncodeJob:
         if load_model(self.model).based != settings.preview:
             wanted, what = (PREVIEW_MODEL, "no") if settings.preview else (DEFAULT_MODEL, "a")
             raise ParameterError(
-                f"the model {self.model} sees {what} lossy picture: choose {wanted}, or another"
+                f"the model {self.model} sees {what} lossy image: choose {wanted}, or another"
                 " setting of preview"
             )
 
@@ -119,8 +119,8 @@ class EncodeJob:
         for tile, again in zip(tiles, decoded, strict=True):
             if isinstance(again, FormatError) or not np.array_equal(tile, again):
                 raise DesyncError(
-                    "the picture does not decode to what was encoded: nothing was written; report"
-                    " this with the picture and the versions of NumPy and numba"
+                    "the image does not decode to what was encoded: nothing was written; report"
+                    " this with the image and the versions of NumPy and numba"
                 )
 
     def _circuit(self, adapter: bytes, streams: list[bytes]) -> bytes:

@@ -3,17 +3,17 @@
 Significant bits: what is coded of 16-bit samples that hold fewer.
 
 Cameras and scanners deliver 10, 12 or 14 bits in 16, aligned to either side or repeated to fill the
-range, and gray pictures come as three equal channels. Coding the numbers behind costs nothing and
+range, and gray images come as three equal channels. Coding the numbers behind costs nothing and
 gives the model the range it knows.
 
-Synthetic pictures: a picture file of a well-kept format inside the container.
+Synthetic images: an image file of a well-kept format inside the container.
 
 Screenshots and drawings repeat themselves over distances that no causal neighbourhood spans; WebP's
 and PNG's dictionaries find that. The codec keeps the smaller, so that no file is larger than a PNG
 that Pillow optimises and its envelope; tools that search PNG's filters for minutes may find less.
 Payload: byte 0 WebP lossless or 1 PNG, then that file.
 
-Changes of a model's weights that travel with a picture (``--effort``).
+Changes of a model's weights that travel with an image (``--effort``).
 
 The decoder adds them to the integer weights and works as before, so decoding costs the same. A
 change is a multiple of a step of its tensor; multiples are mostly zero and follow a two-sided
@@ -91,7 +91,7 @@ _KINDS = {WEBP: b"RIFF", PNG: b"\x89PNG"}
 _WEBP_SIDE = 16383
 _WEBPS = (  # quality and method of WebP's attempts, each slower and smaller than the one before ...
     (0, 2, 1.15),  # ... none of which is made where the one before is this factor off,
-    (75, 4, 1.06),  # more than it ever gained on the pictures looked at
+    (75, 4, 1.06),  # more than it ever gained on the images looked at
     (75, 6, 0.0),
 )
 _CLOSE = 1.02  # an attempt within this factor of the best is worth a harder one
@@ -132,16 +132,16 @@ def decode_file(
     from laconic.formats.image_reader import read
 
     if not payload or not payload[1:].startswith(_KINDS.get(payload[0], b"?")):
-        raise FormatError("the picture file inside is of an unknown kind: the file is damaged")
+        raise FormatError("the image file inside is of an unknown kind: the file is damaged")
     try:
         # Limited to the size announced, before anything is unpacked.
         picture = read(payload[1:], replace(limits, pixels=shape[0] * shape[1]))
     except LaconicError as error:
-        raise FormatError(f"the picture file inside is damaged: {error}") from error
+        raise FormatError(f"the image file inside is damaged: {error}") from error
     pixels, plane = picture.pixels[..., : shape[2]], picture.alpha
     if pixels.shape != shape or picture.bit_depth != bit_depth:
         raise FormatError(
-            f"the picture file inside has shape {list(pixels.shape)} and {picture.bit_depth} bits:"
+            f"the image file inside has shape {list(pixels.shape)} and {picture.bit_depth} bits:"
             f" expected {list(shape)} and {bit_depth}"
         )
     if plane is None and alpha:
@@ -192,7 +192,7 @@ def _picture(samples: NDArray[Any]) -> Pillow.Image:
 
 
 def _indexed(samples: NDArray[Any]) -> Pillow.Image | None:
-    """The picture with a palette, if it is opaque and has at most 256 colours."""
+    """The image with a palette, if it is opaque and has at most 256 colours."""
     if samples.shape[2] not in (1, 3):
         return None
     rgb = np.broadcast_to(samples, (*samples.shape[:2], 3)).astype(np.uint32)
@@ -258,10 +258,10 @@ def adapt(model: PhotoModel, data: bytes) -> PhotoModel:
     """
     planes = data[0] if data else 0
     if planes not in (1, 3):
-        raise FormatError("the picture's changes of the model are damaged")
+        raise FormatError("the image's changes of the model are damaged")
     heads, tables = data[1 : 1 + planes * len(TENSORS)], change_tables()
     if len(heads) < planes * len(TENSORS):
-        raise FormatError("the picture's changes of the model are truncated")
+        raise FormatError("the image's changes of the model are truncated")
     decoder = SymbolDecoder(data[1 + len(heads) :], "ans")
     tensors = dict(model.tensors)
     for name, head in zip(_names(planes), heads, strict=True):
@@ -269,18 +269,18 @@ def adapt(model: PhotoModel, data: bytes) -> PhotoModel:
             continue
         step, shape = head >> 4, head & 15
         if shape >= SHAPES:
-            raise FormatError("the picture's changes of the model are damaged")
+            raise FormatError("the image's changes of the model are damaged")
         old = tensors[name]
         multiples = decoder.pull(np.full(old.size, shape, np.uint8), tables).astype(np.int64)
         new = old.astype(np.int64) + (multiples << step).reshape(old.shape)
         if np.abs(new).max() > (WEIGHT_LIMIT if new.ndim == 2 else 1 << 30):
-            raise FormatError("the picture's changes of the model are out of range")
+            raise FormatError("the image's changes of the model are out of range")
         tensors[name] = new.astype(np.int32)
     decoder.finish()
     try:
         return model.adapted(tensors)
     except ModelError as error:
-        raise FormatError(f"the picture's changes of the model are damaged: {error}") from error
+        raise FormatError(f"the image's changes of the model are damaged: {error}") from error
 
 
 def _names(planes: int) -> list[str]:

@@ -77,11 +77,11 @@ Batch = tuple[Tensor, Tensor, Tensor, Tensor]  # inputs [n, F], base, scale, val
 
 
 class Samples:
-    """Pictures as planes (green, red - green, blue - green), to draw samples from.
+    """Images as planes (green, red - green, blue - green), to draw samples from.
 
     Args:
         pictures: integers below 2^bits, [H, W, C] with C = 1 or 3 for all; ``based``, the same
-            number of channels of a lossy picture follows, for networks that see one.
+            number of channels of a lossy image follows, for networks that see one.
         bits: 8 to 16.
     """
 
@@ -136,10 +136,10 @@ _OUTPUT = ("w3", "skip", "b3")
 def find_adapter(
     numbers: NDArray[np.uint16], bits: int, model: str, effort: int, progress: Progress | None
 ) -> bytes:
-    """Changes of the model that make the picture smaller, packed, or b"" if there are none.
+    """Changes of the model that make the image smaller, packed, or b"" if there are none.
 
     Args:
-        numbers: what is coded, [H, W, 1 or 3], below 2^bits; followed by the lossy picture if the
+        numbers: what is coded, [H, W, 1 or 3], below 2^bits; followed by the lossy image if the
             model sees one.
         model: name, id or path.
         effort: 1 to 9; above OUTPUT_LAYER_UP_TO all layers are adapted.
@@ -186,7 +186,7 @@ class _PlaneTuner:
         self.optimiser = torch.optim.Adam(self.change.values(), lr=RATE, betas=(0.9, 0.99))
 
     def step(self, batch: Batch, levels: int, pixels: int, falling: float) -> None:
-        """One update on a batch of the picture's samples."""
+        """One update on a batch of the image's samples."""
         bits = self._bits(self._weights(), batch, levels)
         price = torch.stack(
             [

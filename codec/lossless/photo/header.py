@@ -41,7 +41,7 @@ EXACT = 1 << 24  # float32 holds all integers below: no sum may reach it
 @dataclass(frozen=True)
 class PhotoConfig:
     """Widths of the two hidden layers for each plane, the number of logistics, and whether the
-    networks see a lossy picture as well."""
+    networks see a lossy image as well."""
 
     hidden: tuple[tuple[int, int], ...] = ((128, 96), (96, 64), (96, 64))
     components: int = 5
@@ -87,17 +87,17 @@ _ALIGN = 8  # sides of tiles, so that most tiles have one shape
 
 @dataclass(frozen=True)
 class PhotoHeader:
-    """How a picture was prepared and cut.
+    """How an image was prepared and cut.
 
     Attributes:
-        kind: CIRCUIT, or FILE for a picture file of another format inside.
+        kind: CIRCUIT, or FILE for an image file of another format inside.
         tile: largest side of a tile in pixels, a multiple of 64.
         bits: significant bits of a sample, 8 to 16.
         shift: a sample is the coded number times 2^shift ...
         replicated: ... or the coded number repeated to fill 16 bits.
         same: all channels are equal and one is coded.
         adapted: a segment before those of the tiles changes the model's weights.
-        based: the first segment is a lossy picture that the circuit sees and that can be decoded
+        based: the first segment is a lossy image that the circuit sees and that can be decoded
             alone.
     """
 
@@ -156,7 +156,7 @@ class PhotoHeader:
         """JSON-able facts for people."""
         known = {"lossless": True, **({"preview": True} if self.based else {})}
         if self.kind == FILE:
-            return {**known, "coded as": "picture file"}
+            return {**known, "coded as": "image file"}
         return {
             **known,
             "coded as": "adapted circuit" if self.adapted else "circuit",
@@ -166,7 +166,7 @@ class PhotoHeader:
 
 
 class Tiles:
-    """Tiles of a picture in row-major order: no larger than `tile`, nearly equal."""
+    """Tiles of an image in row-major order: no larger than `tile`, nearly equal."""
 
     def __init__(self, width: int, height: int, tile: int) -> None:
         self.picture = Box(0, 0, width, height)
@@ -203,7 +203,7 @@ class PhotoOptions(EncodeSettings):
     """Options of the encoder."""
 
     effort: int = option(
-        0, "Above 0 the model is adapted to the picture; Ctrl-C keeps the best so far.",
+        0, "Above 0 the model is adapted to the image; Ctrl-C keeps the best so far.",
         low=0, high=9,
     )  # fmt: skip
     tile: int | None = option(
@@ -217,7 +217,7 @@ class PhotoOptions(EncodeSettings):
         " converted; both are refused otherwise.",
     )
     preview: bool = option(
-        False, "Begin a lossless file with a lossy picture of --quality, 10 if it is not given."
+        False, "Begin a lossless file with a lossy image of --quality, 10 if it is not given."
     )
 
 
@@ -225,4 +225,4 @@ class PhotoOptions(EncodeSettings):
 class PhotoDecodeOptions(DecodeSettings):
     """Options of the decoder."""
 
-    preview: bool = option(False, "Only the lossy picture that a lossless file begins with.")
+    preview: bool = option(False, "Only the lossy image that a lossless file begins with.")

@@ -110,7 +110,7 @@ class Scratch(NamedTuple):
     number: Floats  # [1], and its bits
     bits: Integers
     ring: Floats
-    lossy: Floats  # ring of the lossy picture
+    lossy: Floats  # ring of the lossy image
     seen: Floats  # [inputs, n]
     sums: Floats  # [2, n], and their bits
     sums_bits: Integers
@@ -162,7 +162,7 @@ def _look_back(
 ) -> None:
     """The first `count` neighbours of OWN of a sample in the plane of values [C, H, W].
 
-    Outside the picture the nearest of the samples coded before counts: in the first row W stands
+    Outside the image the nearest of the samples coded before counts: in the first row W stands
     for what is above, at the left end of a row N for what is to the left, and the first sample sees
     `start`.
     """

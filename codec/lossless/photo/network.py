@@ -102,7 +102,7 @@ def _circuit(tensors: Integers, tables: MixtureTables) -> Circuit:
 
 
 class PhotoModel:
-    """Networks of all planes and the tables of the mixture; `based` if they see a lossy picture.
+    """Networks of all planes and the tables of the mixture; `based` if they see a lossy image.
 
     Raises ``ModelError`` unless the networks are provably exact.
     """

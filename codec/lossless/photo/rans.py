@@ -39,7 +39,7 @@ REASONS = {
     EARLY: "they end too early",
     STATE: "a lane ends in an impossible state",
     SHORT: "they are too short",
-    RAGGED: "there is more than the picture needs",
+    RAGGED: "there is more than the image needs",
 }
 
 

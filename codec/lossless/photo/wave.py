@@ -58,7 +58,7 @@ def cut(height: int, width: int, channels: int, parts: int) -> list[tuple[int, i
 def intervals(
     model: PhotoModel, planes: Floats, steps: tuple[int, int], bits: int, lossy: Floats | None
 ) -> Intervals:
-    """Start and width of the samples of those steps in coding order; planes and the lossy picture
+    """Start and width of the samples of those steps in coding order; planes and the lossy image
     as :func:`planes_of` makes them."""
     channels, height, width = planes.shape
     count = int(fronts(height, width, channels)[slice(*steps)].sum())
@@ -71,7 +71,7 @@ def intervals(
 
 def encode_tile(model: PhotoModel, tile: Samples, bits: int, lossy: Samples | None = None) -> bytes:
     """Stream of a tile [H, W, C] of samples below 2^bits, C = 1 or 3, bits 8 to 16; `lossy` is of
-    the same shape and given to models that see a lossy picture."""
+    the same shape and given to models that see a lossy image."""
     height, width, channels = tile.shape
     sizes = fronts(height, width, channels)
     seen = None if lossy is None else planes_of(lossy)

@@ -35,7 +35,7 @@ class Workers:
     def encode(
         self, tiles: Sequence[Samples], bits: int, lossy: Sequence[Samples] | None = None
     ) -> Iterator[bytes]:
-        """Streams of tiles [H, W, C]; `lossy` are those of the lossy picture, for models that see
+        """Streams of tiles [H, W, C]; `lossy` are those of the lossy image, for models that see
         one. A tile alone is divided among the threads."""
         parts = -(-self.threads // len(tiles))
 
@@ -61,7 +61,7 @@ class Workers:
                 yield rans.encode(fronts, np.concatenate(starts), np.concatenate(widths))
 
     def decode(self, parts: Sequence[Part], bits: int) -> Iterator[Samples | FormatError]:
-        """Tiles [H, W, C] of streams, each with that shape and what is seen of the lossy picture;
+        """Tiles [H, W, C] of streams, each with that shape and what is seen of the lossy image;
         in the place of a damaged one what is wrong with it."""
 
         def tile(part: Part) -> Samples | FormatError:

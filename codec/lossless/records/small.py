@@ -1,4 +1,4 @@
-"""The preset `small`: a causal network for sets of small gray pictures, in exact integers.
+"""The preset `small`: a causal network for sets of small gray images, in exact integers.
 
 A network of about 65,000 weights reads the 60 pixels before the present one within five rows and
 columns, and its place, and gives a distribution over all 256 values. It models digits and icons
@@ -54,10 +54,10 @@ def exponentials() -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class SmallNetwork:
-    """Integer weights of a network for pictures of one size.
+    """Integer weights of a network for images of one size.
 
     Attributes:
-        height, width: of the pictures.
+        height, width: of the images.
         tensors: "place_y" ``[H, h]``, "place_x" ``[W, h]``, "w1" ``[60, h]``, "w2" ``[h, h]``, "b2"
             ``[h]``, "w3" ``[h, 256]``, "b3" ``[256]``; int16 weights with 6 bits of fraction,
             biases (and places) int32 with 12.
@@ -126,7 +126,7 @@ class SmallNetwork:
         return freqs
 
     def walk(self, count: int, code: Callable[[int, NDArray[np.float64]], Ints]) -> None:
-        """Visit all pixels of ``count`` pictures in raster order.
+        """Visit all pixels of ``count`` images in raster order.
 
         ``code(pixel, freqs [N, 256])`` returns the values ``[N]``, written or read.
         """

@@ -111,14 +111,14 @@ def run_small(
     resume: bool = False,
     report: Report = print,
 ) -> models.ModelInfo:
-    """Train a network on gray pictures ``[N, H, W]`` of 8 bits and write its model file.
+    """Train a network on gray images ``[N, H, W]`` of 8 bits and write its model file.
 
     Raises:
-        ParameterError: the records are no such pictures. FormatError: a damaged checkpoint.
+        ParameterError: the records are no such images. FormatError: a damaged checkpoint.
     """
     shape = records.header.shape
     if records.array is None or records.array.dtype != np.uint8 or len(shape) != 2:
-        raise ParameterError("the preset small is trained on gray pictures of 8 bits, [N, H, W]")
+        raise ParameterError("the preset small is trained on gray images of 8 bits, [N, H, W]")
     height, width = shape
     pictures = records.array.reshape(-1, height, width)
     train = _padded(pictures[: len(pictures) - recipe.held_out])
@@ -171,7 +171,7 @@ def run_small(
 
 
 def mean_bits(network: SmallNetwork, pictures: NDArray[Any]) -> float:
-    """Bits per pixel of pictures ``[N, H, W]``."""
+    """Bits per pixel of images ``[N, H, W]``."""
     values = pictures.reshape(len(pictures), -1).astype(np.int64)
     total = 0.0
 

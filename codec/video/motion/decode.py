@@ -66,7 +66,7 @@ def decode(
                     buffers.size,
                 )  # fmt: skip
                 if overrun(coder) > 8:
-                    raise FormatError("a film chunk ends too early: the file is damaged")
+                    raise FormatError("a video chunk ends too early: the file is damaged")
         rebuild_frame(
             buffers.info, par, buffers.store, buffers.levels, buffers.planes, buffers.work
         )
@@ -82,7 +82,7 @@ LONGEST_GAP = 64
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames of a film: the planes of each, all of one sampling."""
+    """Frames of a video: the planes of each, all of one sampling."""
 
     frames: Sequence[Planes]
     sampling: Sampling
@@ -133,16 +133,16 @@ class Head:
         """
         _, offset = read_varint(data, 0)
         if offset + 3 > len(data):
-            raise FormatError("a film chunk ends in its head: the file is truncated")
+            raise FormatError("a video chunk ends in its head: the file is truncated")
         version, flags, matrix = data[offset : offset + 3]
         if version not in (CAMERA, SCREENS) or flags >> 5:
             raise UnsupportedError(
-                f"a film chunk has version {version} and features {flags}: install a newer Laconic"
+                f"a video chunk has version {version} and features {flags}: install a newer Laconic"
             )
         gap, offset = read_varint(data, offset + 3)
         base, offset = read_varint(data, offset)
         if not 1 <= gap <= LONGEST_GAP or base >= LONGEST_STEP:
-            raise FormatError("the head of a film chunk is impossible: the file is damaged")
+            raise FormatError("the head of a video chunk is impossible: the file is damaged")
         sampling = Sampling(
             flags & 1, flags >> 1 & 1, 10 if flags & 16 else 8, bool(flags & 4), matrix,
             bool(flags & 8),

@@ -63,7 +63,7 @@ def at_top(info: Any, x: int, y: int, own: int) -> int:
 def code_part(
     coder: Any, info: Any, par: Any, x: int, y: int, log: int, part: int, own: int
 ) -> int:
-    """How a node that lies in the picture is divided."""
+    """How a node that lies in the image is divided."""
     left, top = at_left(info, x, y, own), at_top(info, x, y, own)
     size = log - 3
     hl, ht, wl, wt = 2, 2, 2, 2

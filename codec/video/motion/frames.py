@@ -38,7 +38,7 @@ PAST = FUTURE = 2  # references of each side
 
 @dataclass(frozen=True)
 class Layout:
-    """Size and sampling of a film's planes.
+    """Size and sampling of a video's planes.
 
     Attributes:
         width, height: luma samples.
@@ -60,7 +60,7 @@ class Layout:
         return -(-self.height // 8) * 8, -(-self.width // 8) * 8
 
     def shapes(self) -> list[tuple[int, int]]:
-        """Rows and columns of each padded plane; gray films have small chroma planes unused."""
+        """Rows and columns of each padded plane; gray videos have small chroma planes unused."""
         rows, columns = self.padded
         chroma = (8, 8) if self.gray else (rows >> self.sy, columns >> self.sx)
         return [(rows, columns), chroma, chroma]

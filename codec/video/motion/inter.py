@@ -1,7 +1,7 @@
 """Motion: interpolated samples of references, and what neighbours say about a block's vectors.
 
 Quarter-sample positions by the eight-tap filters of HEVC (Ugur et al., 2013), chroma by its four
-taps. Vectors reach at most `MARGIN` samples outside the picture, whose border samples go on there.
+taps. Vectors reach at most `MARGIN` samples outside the image, whose border samples go on there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CHROMA = np.array(
     [[0, 64, 0, 0], [-2, 58, 10, -2], [-4, 54, 16, -2], [-6, 46, 28, -4],
      [-4, 36, 36, -4], [-4, 28, 46, -6], [-2, 16, 54, -4], [-2, 10, 58, -2]],
     np.int32)  # fmt: skip
-MARGIN = 16  # samples that a block may lie outside the picture
+MARGIN = 16  # samples that a block may lie outside the image
 MERGE = 6  # candidates
 
 # Fields of a unit of 4 x 4 luma samples.

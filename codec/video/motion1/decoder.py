@@ -1,6 +1,6 @@
 """Decoding a chunk of kind ``motion``: all numbers at once, frames with their references on demand.
 
-Numbers are the same on every machine; pictures are computed in float32 and may differ by a level.
+Numbers are the same on every machine; images are computed in float32 and may differ by a level.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from laconic.entropy.quantize import SymbolCheck
 from laconic.formats.limits import Limits
 
 KEPT = 16  # decoded frames
-DISPLACED = 4  # of these, with their displaced pictures
+DISPLACED = 4  # of these, with their displaced images
 
 
 class MotionDecoder:

@@ -9,7 +9,7 @@
 
 The decisions follow, in coding order (`order`), as one ANS stream (`mixing`).
 
-What contexts know before the first frame of a chunk: counted in other films, part of the format.
+What contexts know before the first frame of a chunk: counted in other videos, part of the format.
 
 ``benchmarks/video_start.py`` made ``start.npz`` and says from what.
 
@@ -80,13 +80,13 @@ class Head:
             offsets.append(value)
         raw = data[offset : offset + 10]
         if len(raw) < 10:
-            raise FormatError("a film chunk ends in its head: the file is truncated")
+            raise FormatError("a video chunk ends in its head: the file is truncated")
         a, b, c, d = raw[:4]
         for value in (a, b, c, d):
             _check("shift", value, 0, SHIFTS // 2)
         units = np.frombuffer(raw, np.int8, 6, 4).astype(np.int64).reshape(2, 3)
         if not valid_units(units):
-            raise FormatError("the colours of a film chunk have no axes: the file is damaged")
+            raise FormatError("the colours of a video chunk have no axes: the file is damaged")
         scale = Scale(step + LOWEST, tuple(offsets), (a, b, c, d))
         return cls(gap, scale, units), offset + 10
 
@@ -94,7 +94,7 @@ class Head:
 def _check(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
         raise FormatError(
-            f"the {name} of a film chunk is {value}; expected {low} to {high}: the file is damaged"
+            f"the {name} of a video chunk is {value}; expected {low} to {high}: the file is damaged"
         )
 
 
@@ -110,7 +110,7 @@ def _arrays() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
 
 
 def begin(models: Iterable[Model]) -> None:
-    """Put all models of a syntax, in order, where other films left them."""
+    """Put all models of a syntax, in order, where other videos left them."""
     chance, seen, weights = _arrays()
     at = first = 0
     for model in models:

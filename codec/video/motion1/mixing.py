@@ -251,12 +251,12 @@ class Reader(Coder):
 
     def __init__(self, data: bytes) -> None:
         if data.endswith(b"\0"):
-            raise FormatError("a film chunk ends in a zero byte: the file is damaged")
+            raise FormatError("a video chunk ends in a zero byte: the file is damaged")
         words = np.frombuffer(data + bytes(-len(data) % 4), "<u4").astype(np.uint32)
         try:
             self._stack = _stack(words if words.size else _START)
         except _ERRORS as error:
-            raise FormatError(f"a film chunk is damaged: {error}") from None
+            raise FormatError(f"a video chunk is damaged: {error}") from None
 
     def code(self, model: Model, values: Ints | None, contexts: Ints) -> Ints:
         if not contexts.shape[1]:
@@ -273,13 +273,13 @@ class Reader(Coder):
         try:
             bits: NDArray[np.int32] = self._stack.decode(_bernoulli(), chances / ONE)
         except _ERRORS as error:
-            raise FormatError(f"a film chunk is damaged: {error}") from None
+            raise FormatError(f"a video chunk is damaged: {error}") from None
         return bits.astype(np.int64)
 
     def finish(self) -> None:
         """Check that the data ends here."""
         if not np.array_equal(self._stack.get_compressed(), _START):
-            raise FormatError("a film chunk is longer or shorter than its symbols: damaged file")
+            raise FormatError("a video chunk is longer or shorter than its symbols: damaged file")
 
 
 @cache
@@ -365,5 +365,5 @@ def code_sizes(
         starts = ends[active] - exponent[active]
         out[active] = 2 * out[active] + found[starts + place]
     if out.size and int(out.max()) > most:
-        raise FormatError("a number of a film chunk is out of range: the file is damaged")
+        raise FormatError("a number of a video chunk is out of range: the file is damaged")
     return out

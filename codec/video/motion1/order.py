@@ -2,7 +2,7 @@
 
 Frame 0 stands alone. Key frames, ``gap`` apart (the last frame ends the last gap), are predicted
 from the key frames before; the frame in the middle of two coded frames is predicted from both, then
-the middles of the halves, and so on. Lower layers are better pictures, since others come from them.
+the middles of the halves, and so on. Lower layers are better images, since others come from them.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A sample moves towards samples around it by learned shares of its differences from them, which are
 clipped at a part of the step: small ones are noise of quantisation, large ones belong to the
-picture. Shares differ by kind of frame; two more inputs are differences across the edges of
+image. Shares differ by kind of frame; two more inputs are differences across the edges of
 transforms. Frames are predicted from filtered frames, so only blocks with coefficients are
 filtered: the others are as smooth as what they come from.
 

@@ -38,7 +38,7 @@ class FrameSyntax:
 
     Args:
         h, w: blocks of a frame.
-        blank: models know nothing; by default what other films taught them (`start`).
+        blank: models know nothing; by default what other videos taught them (`start`).
     """
 
     def __init__(self, h: int, w: int, blank: bool = False) -> None:

@@ -1,6 +1,6 @@
 """Prediction of blocks in `motion-1`.
 
-Pictures as blocks of 16 x 16 samples: colour axes, cosine transforms, and their inverses.
+Images as blocks of 16 x 16 samples: colour axes, cosine transforms, and their inverses.
 
 Three planes of full size along orthonormal axes of colour, so that squared errors of coefficients
 are those of RGB samples. The first plane of a block is transformed whole or as four quarters; of
@@ -10,7 +10,7 @@ dealt out to its four cells, by the parity of their frequencies: cells look alik
 Prediction from decoded frames: blocks displaced by quarters of a sample.
 
 Samples between samples come from the eight-tap filters of HEVC (Sullivan et al., 2012). A
-reference keeps its sixteen displaced pictures where they are small, and makes them when asked for
+reference keeps its sixteen displaced images where they are small, and makes them when asked for
 where they are large.
 """
 
@@ -31,7 +31,7 @@ AXIS = 64  # units of an axis of colour in a file
 
 
 def block_grid(rows: int, columns: int) -> tuple[int, int]:
-    """Rows and columns of blocks that cover a picture."""
+    """Rows and columns of blocks that cover an image."""
     return -(-rows // BLOCK), -(-columns // BLOCK)
 
 
@@ -172,8 +172,8 @@ def smooth_from_means(means: Tensor) -> Tensor:
     return (smooth + widened(means[None] - found))[0]
 
 
-FEW_PHASES = 9  # up to so many displaced pictures are made one by one
-KEPT_SAMPLES = 1 << 20  # of one plane; larger references keep displaced pictures of the first only
+FEW_PHASES = 9  # up to so many displaced images are made one by one
+KEPT_SAMPLES = 1 << 20  # of one plane; larger references keep displaced images of the first only
 _TAPS = (
     (0, 0, 0, 64, 0, 0, 0, 0),
     (-1, 4, -10, 58, 17, -5, 1, 0),
@@ -214,12 +214,12 @@ class Reference:
         return x
 
     def release(self) -> None:
-        """Forget displaced pictures; they are made again when asked for."""
+        """Forget displaced images; they are made again when asked for."""
         self._every.clear()
         self._some.clear()
 
     def _stack(self, channels: int) -> Tensor:
-        """All displaced pictures of the first planes ``[channels, 16 H W]``, kept."""
+        """All displaced images of the first planes ``[channels, 16 H W]``, kept."""
         if channels not in self._every:
             planes = self.planes[:channels]
             found = torch.empty(channels, 4, 4, *planes.shape[1:])
@@ -236,7 +236,7 @@ class Reference:
         return self._every[channels]
 
     def _from_few(self, used: Tensor, place: Tensor, phase: Tensor, channels: int) -> Tensor:
-        """Samples of few displaced pictures, which are kept."""
+        """Samples of few displaced images, which are kept."""
         for p in used.tolist():
             if p not in self._some:
                 self._some[p] = self.displaced(p)

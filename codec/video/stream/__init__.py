@@ -1,4 +1,4 @@
-"""Films of any length as chunks: planning, fitting with a work file, reading back frame by frame.
+"""Videos of any length as chunks: planning, fitting with a work file, reading back frame by frame.
 
 One chunk by itself is the matter of `laconic.codec.video.chunk`.
 """

@@ -1,4 +1,4 @@
-"""A film to a ``.lac`` stream: look at it, cut it into chunks, fit them, write them with the sound.
+"""A video to a ``.lac`` stream: look at it, cut it into chunks, fit and write them with the audio.
 
 The stream is written when everything is fitted, front to back, so it may go to a pipe.
 """
@@ -60,7 +60,7 @@ class Report:
 
 
 class StreamEncoder:
-    """Encodes one film.
+    """Encodes one video.
 
     Args:
         film: what to encode.
@@ -73,7 +73,7 @@ class StreamEncoder:
         if settings.fps is not None:
             if not hasattr(film, "at_rate"):
                 raise ParameterError(
-                    "the film has times of its own: fps is for a folder of pictures, leave it out"
+                    "the video has times of its own: fps is for a folder of images, leave it out"
                 )
             film = film.at_rate(settings.fps)
         self.film, self.settings = film, settings
@@ -202,7 +202,7 @@ class StreamEncoder:
                         " are fitted"
                     )
                 return work
-            reason = f"{path} holds unfinished work on another film or with other settings"
+            reason = f"{path} holds unfinished work on another video or with other settings"
         except FormatError as error:
             reason = str(error).partition(":")[0]
         if not self.settings.fresh:
@@ -213,7 +213,7 @@ class StreamEncoder:
     def _budget(
         self, header: VideoHeader, private: HnervHeader, sound: int, work: Work
     ) -> Callable[[int], int | None]:
-        """Bytes for each chunk, so that the file with header and sound meets the target."""
+        """Bytes for each chunk, so that the file with header and audio meets the target."""
         target = self.settings.target_bytes
         pixels = header.width * header.height * header.frames
         if self.settings.bpp is not None:
@@ -225,7 +225,7 @@ class StreamEncoder:
         fixed = len(media) + sum(len(c.data) for c in chunks) + len(private.pack())
         fixed += sound + FILE_OVERHEAD + CHUNK_OVERHEAD * (len(private.lengths) + parts)
         if target - fixed < len(private.lengths):
-            carried = f", of which the sound takes {sound}: see --no-audio" if sound else ""
+            carried = f", of which the audio takes {sound}: see --no-audio" if sound else ""
             raise ParameterError(
                 f"the target is {target} bytes, but the file needs {fixed} before the first"
                 f" frame{carried}"
@@ -263,7 +263,7 @@ def _words(seconds: float) -> str:
 
 
 def part_check(part: bytes) -> int:
-    """The symbol check of a part of the sound: over its bytes."""
+    """The symbol check of a part of the audio: over its bytes."""
     check = SymbolCheck()
     check.update(np.frombuffer(part, np.uint8))
     return check.value32()

@@ -1,4 +1,4 @@
-"""Fitting all chunks of a film, one after the other or several at a time.
+"""Fitting all chunks of a video, one after the other or several at a time.
 
 One after the other each chunk starts from the weights of the one before, unless a new scene begins;
 with several processes every chunk starts from scratch. Either way the work file is renewed every
@@ -113,7 +113,7 @@ class Meter:
 
 
 class FrameSource:
-    """The frames of spans in order, each film frame decoded once."""
+    """The frames of spans in order, each video frame decoded once."""
 
     def __init__(self, frames: Iterator[Frames], width: int, height: int) -> None:
         self._frames, self._shape, self._at = frames, (height, width, 3), 0
@@ -124,7 +124,7 @@ class FrameSource:
         for n in range(self._at, span.first + span.count):
             frame = next(self._frames, None)
             if frame is None or frame.shape != self._shape:
-                raise FormatError("the film changed while it was encoded: begin again")
+                raise FormatError("the video changed while it was encoded: begin again")
             if n >= span.first:
                 out[n - span.first] = frame
         self._at = span.first + span.count
@@ -146,7 +146,7 @@ class PlaneSource:
         for n in range(self._at, span.first + span.count):
             planes = next(self._planes, None)
             if planes is None or [p.shape for p in planes] != self._sizes:
-                raise FormatError("the film changed while it was encoded: begin again")
+                raise FormatError("the video changed while it was encoded: begin again")
             if n >= span.first:
                 out.append(planes)
         self._at = span.first + span.count

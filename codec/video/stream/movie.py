@@ -1,8 +1,8 @@
-"""Films read back: a lazy sequence of frames that reads and evaluates only what is asked for.
+"""Videos read back: a lazy sequence of frames that reads and evaluates only what is asked for.
 
 The chunk of a frame is found in the header; its segment is read and its symbols are decoded and
 checked when one of its frames is first wanted. Two decoded chunks are kept, so that going through a
-film decodes each once and memory stays bounded.
+video decodes each once and memory stays bounded.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from laconic.formats.video import VideoHeader
 from laconic.formats.video_planes import Planes
 
 KEPT = 2  # decoded chunks
-BATCH = 4  # frames evaluated at a time when going through a film
+BATCH = 4  # frames evaluated at a time when going through a video
 Frame = NDArray[np.uint8]
 
 
 class MovieFile:
-    """An open stream: header, chunks on demand, sound.
+    """An open stream: header, chunks on demand, audio.
 
     Raises ``UnsupportedError``, ``FormatError``, ``LimitError`` for files that are not as they
     should be. With ``settings.partial`` missing segments are no error; ``intact`` tells the chunks
@@ -46,11 +46,11 @@ class MovieFile:
         head = reader.header
         if head.media != Media.VIDEO or head.codec_version != CODEC_VERSION:
             raise UnsupportedError(
-                f"the film is of codec version {head.codec_version}: this is {CODEC_VERSION};"
+                f"the video is of codec version {head.codec_version}: this is {CODEC_VERSION};"
                 " install a newer Laconic"
             )
         if head.numerics != NumericsProfile.INTEGER_TABLES:
-            raise UnsupportedError(f"the film uses numerics profile {head.numerics}: unknown")
+            raise UnsupportedError(f"the video uses numerics profile {head.numerics}: unknown")
         self.reader, self.settings = reader, settings
         self.header = VideoHeader.unpack(head.media_header, reader.chunks, settings.limits)
         self.private = HnervHeader.unpack(head.codec_header, settings.limits)
@@ -58,7 +58,7 @@ class MovieFile:
         chunks = len(self.starts)
         if self.private.frames != self.header.frames:
             raise FormatError(
-                f"the film's chunks hold {self.private.frames} frames but its header announces"
+                f"the video's chunks hold {self.private.frames} frames but its header announces"
                 f" {self.header.frames}: damaged file"
             )
         expected = chunks + bool(self.header.tracks)
@@ -85,7 +85,7 @@ class MovieFile:
         if lost:
             self.notices.append(f"{lost} of {self.header.frames} frames are lost")
         if not self.intact:
-            raise FormatError("no chunk of the film is intact: nothing can be decoded")
+            raise FormatError("no chunk of the video is intact: nothing can be decoded")
 
     def decoder(self, number: int) -> Any:
         """The decoder of a chunk. Raises ``DesyncError`` if its symbols are not the encoded
@@ -139,7 +139,7 @@ class MovieFile:
         size = (parts - 1) * PART_BYTES + len(self._part(chunks + parts - 1))
         sound = Sound.parse(size, self._read_sound)
         if len(sound.tracks) != self.header.tracks:
-            raise FormatError("the film's header announces another number of audio tracks")
+            raise FormatError("the video's header announces another number of audio tracks")
         return sound
 
     def _read_sound(self, offset: int, size: int) -> bytes:
@@ -148,7 +148,7 @@ class MovieFile:
             number, at = divmod(offset, PART_BYTES)
             piece = self._part(len(self.starts) + number)[at : at + size]
             if not piece:
-                raise FormatError("the film's sound ends early: the file is damaged")
+                raise FormatError("the video's audio ends early: the file is damaged")
             found.append(piece)
             offset, size = offset + len(piece), size - len(piece)
         return b"".join(found)
@@ -160,17 +160,17 @@ class MovieFile:
         check = SymbolCheck()
         check.update(np.frombuffer(segment.payload, np.uint8))
         if not segment.matches(check.value32()):
-            raise DesyncError("the film's sound is not what was encoded: damaged file")
+            raise DesyncError("the video's audio is not what was encoded: damaged file")
         last = number == len(self.reader) - 1
         if len(segment.payload) != PART_BYTES and not (last and segment.payload):
-            raise FormatError("a part of the film's sound has a wrong length: damaged file")
+            raise FormatError("a part of the video's audio has a wrong length: damaged file")
         self._parts[number] = segment.payload
         while len(self._parts) > KEPT:
             self._parts.popitem(last=False)
         return segment.payload
 
     def verify(self) -> VerifyReport:
-        """Decode all symbols, read all sound."""
+        """Decode all symbols, read all audio."""
         symbols = 0
         for number in range(len(self.starts)):
             symbols += self.decoder(number).symbols
@@ -183,10 +183,10 @@ class MovieFile:
 
 
 class Video(Sequence[Frame]):
-    """A decoded film, or some of its frames: a sequence that evaluates a frame when it is asked.
+    """A decoded video, or some of its frames: a sequence that evaluates a frame when it is asked.
 
     ``video[12]`` is a frame, uint8 ``[H, W, C]``, C = 1 (gray) or 3 (RGB), upright;
-    ``video[10:20]`` and ``video[::5]`` are again films; ``numpy.asarray(video)`` is ``[N, H, W,
+    ``video[10:20]`` and ``video[::5]`` are again videos; ``numpy.asarray(video)`` is ``[N, H, W,
     C]``.
 
     Attributes:
@@ -201,7 +201,7 @@ class Video(Sequence[Frame]):
 
     @classmethod
     def of(cls, reader: ContainerReader, settings: VideoDecodeOptions) -> Video:
-        """The film of an open file, or the frames that the settings name."""
+        """The video of an open file, or the frames that the settings name."""
         file = MovieFile(reader, settings)
         total = file.header.frames
         chosen: Sequence[int] = range(total)
@@ -241,7 +241,7 @@ class Video(Sequence[Frame]):
 
     @property
     def rate(self) -> Fraction:
-        """Mean number of frames a second of the whole film."""
+        """Mean number of frames a second of the whole video."""
         return self.header.timing.rate
 
     @property
@@ -253,7 +253,7 @@ class Video(Sequence[Frame]):
         stamps = tuple(whole.stamps[n] for n in self._chosen)
         durations = tuple(whole.durations[n] for n in self._chosen)
         if stamps and stamps[0] > stamps[-1]:
-            raise ParameterError("a film that runs backwards has no times: turn it round")
+            raise ParameterError("a video that runs backwards has no times: turn it round")
         return Timing(whole.base, stamps, durations)
 
     @property
@@ -264,12 +264,12 @@ class Video(Sequence[Frame]):
 
     @property
     def indexes(self) -> Sequence[int]:
-        """Numbers of these frames in the whole film."""
+        """Numbers of these frames in the whole video."""
         return self._chosen
 
     @property
     def audio(self) -> Sound | None:
-        """The audio tracks of the whole film, None without or where they are not wanted."""
+        """The audio tracks of the whole video, None without or where they are not wanted."""
         return self._file.sound() if self._file.settings.audio else None
 
     @property
@@ -321,7 +321,7 @@ class Video(Sequence[Frame]):
             at += count
 
     def at(self, seconds: float | Fraction) -> Frame:
-        """The frame shown ``seconds`` after the film's first; ``ParameterError`` outside."""
+        """The frame shown ``seconds`` after the video's first; ``ParameterError`` outside."""
         number = self.header.timing.at(seconds)
         if number not in self._chosen:
             raise ParameterError(f"the frame at {float(seconds):g} s is not among these frames")
@@ -336,7 +336,7 @@ class Video(Sequence[Frame]):
         self._close = close
 
     def close(self) -> None:
-        """Close the file; only the film that was opened does, not its slices."""
+        """Close the file; only the video that was opened does, not its slices."""
         if self._close is not None:
             self._close()
             self._close = None

@@ -4,10 +4,10 @@ The work file: what fitting has reached, so that a killed encoder goes on where 
 
 A safetensors file beside the target (``clip.lac.work``), replaced in one step every now and then,
 with the payloads of finished chunks, the states of unfinished ones and, for the chain, the weights
-that the next chunk starts from. Its key names the film and all settings that decide the stream: a
+that the next chunk starts from. Its key names the video and all settings that decide the stream: a
 file with another key is never continued.
 
-Where a film is cut into chunks: at scene cuts where that leaves chunks of sensible length.
+Where a video is cut into chunks: at scene cuts where that leaves chunks of sensible length.
 
 The network of a chunk is a fixed cost, so chunks are long; frames of a chunk are held in memory, so
 they are not too long; and a chunk that ends at a scene cut need not describe two scenes.
