@@ -194,12 +194,12 @@ def measure_ours(path: Path, source: list[Planes], name: str, value: int) -> dic
     """One point of a network of ours, as a file."""
     from laconic import codec
     from laconic.formats.container_reader import ContainerReader
-    from laconic.formats.video_reader import FilmFile
+    from laconic.formats.video_reader import VideoFile
 
     network, preset = name.split()
     begun = time.process_time()
     data = codec.encode(
-        FilmFile(path),
+        VideoFile(path),
         codec="motion" if network == "motion" else f"hnerv:{network}",
         quality=value,
         preset=preset,

@@ -12,7 +12,7 @@ from laconic.cli.progress import WorkProgress, tile_progress
 from laconic.cli.tables import Table
 
 COLUMNS = [
-    ("name", "picture", ""),
+    ("name", "image", ""),
     ("width", "width", ""),
     ("height", "height", ""),
     ("quality", "quality", "g"),
@@ -42,7 +42,7 @@ VIDEO_COLUMNS = [
 
 
 SOUND_COLUMNS = [
-    ("name", "sound", ""),
+    ("name", "recording", ""),
     ("seconds", "length, s", ".2f"),
     ("channels", "channels", ""),
     ("streams", "streams", ""),

@@ -148,7 +148,7 @@ def order(
 
     from laconic.codec import models, registry
     from laconic.codec.base import DEFAULT_QUALITY
-    from laconic.codec.image.files import PictureCodec
+    from laconic.codec.image.files import ImageCodec
     from laconic.codec.image.reorder import channel_order, report, write_ordered
     from laconic.formats.atomic import atomic_write, check_target
     from laconic.formats.errors import ParameterError
@@ -162,7 +162,7 @@ def order(
         raise click.UsageError("--by energy measures images: name their folder with --pictures")
     info = models.find(name)
     codec = registry.get(info.codec)
-    if not isinstance(codec, PictureCodec):
+    if not isinstance(codec, ImageCodec):
         raise ParameterError(
             f"the model {name} is of the codec {info.codec}, which has no latent channels to order"
         )

@@ -28,7 +28,7 @@ from laconic.formats.atomic import atomic_write
 from laconic.formats.errors import ParameterError
 from laconic.formats.image import read_image, write_image
 from laconic.formats.video import SUFFIXES
-from laconic.formats.video_reader import FilmFile
+from laconic.formats.video_reader import VideoFile
 from laconic.formats.video_writer import Output, write_film
 
 QUALITIES = (10.0, 40.0, 75.0)
@@ -64,7 +64,7 @@ class DemoResult:
     picture: Path
 
 
-def sample_folder(witness: str = "still-life.png", kind: str = "pictures") -> Path:
+def sample_folder(witness: str = "still-life.png", kind: str = "images") -> Path:
     """The samples of a checkout, known by a file; raises ``ParameterError`` where there are
     none."""
     for base in (Path.cwd(), *Path.cwd().parents):
@@ -164,7 +164,7 @@ COLUMNS = 6  # frames on the contact sheet
 
 
 @dataclass(frozen=True)
-class FilmRow:
+class VideoRow:
     """One video. Sizes in bytes of files, times in seconds (``cpu_s`` of the processor, which
     others may have used meanwhile), ``fps`` frames decoded a second."""
 
@@ -187,10 +187,10 @@ class FilmRow:
 
 
 @dataclass(frozen=True)
-class FilmResult:
+class VideoResult:
     """Measurements and the contact sheet."""
 
-    rows: list[FilmRow]
+    rows: list[VideoRow]
     picture: Path
 
 
@@ -200,7 +200,7 @@ def run_video(
     preset: str = "fast",
     progress: Callable[[int, int], None] | None = None,
     status: Callable[[str], None] | None = None,
-) -> FilmResult:
+) -> VideoResult:
     """Encode and decode every video in ``samples`` below ``out``.
 
     Every number comes from the files written: sizes from the disk, PSNR and MS-SSIM (None for
@@ -218,7 +218,7 @@ def run_video(
         settings = VideoOptions(
             preset=preset, work=f"{lac}.work", fresh=True, progress=progress, status=status
         )
-        encoder = StreamEncoder(FilmFile(file), settings, MOTION_ID, "motion")
+        encoder = StreamEncoder(VideoFile(file), settings, MOTION_ID, "motion")
         encoder.fit()
         with atomic_write(lac, overwrite=True) as handle:
             encoder.write(handle)
@@ -239,21 +239,21 @@ def run_video(
     )
     with atomic_write(picture, overwrite=True) as handle:
         Pillow.fromarray(sheet).save(handle, "PNG")
-    return FilmResult(rows, picture)
+    return VideoResult(rows, picture)
 
 
 def _measured(
     file: Path, lac: Path, back: Path, encoding: tuple[float, float], fps: float
-) -> FilmRow:
+) -> VideoRow:
     """Means over frames, comparing two files frame by frame."""
     noise, likeness = [], []
-    for original, shown in zip(FilmFile(file).frames(), FilmFile(back).frames(), strict=True):
+    for original, shown in zip(VideoFile(file).frames(), VideoFile(back).frames(), strict=True):
         noise.append(psnr(original, shown))
         if min(original.shape[:2]) > 160:
             likeness.append(ms_ssim(original, shown))
     height, width = original.shape[:2]
     size = lac.stat().st_size
-    return FilmRow(
+    return VideoRow(
         name=file.stem,
         width=width,
         height=height,
@@ -269,11 +269,11 @@ def _measured(
     )
 
 
-def _frames_strip(file: Path, back: Path, row: FilmRow) -> NDArray[Any]:
+def _frames_strip(file: Path, back: Path, row: VideoRow) -> NDArray[Any]:
     """Some frames of the original above those decoded, with a caption."""
     chosen = {round(k * (row.frames - 1) / (COLUMNS - 1)) for k in range(COLUMNS)}
     lines = [
-        np.concatenate([f for n, f in enumerate(FilmFile(path).frames()) if n in chosen], 1)
+        np.concatenate([f for n, f in enumerate(VideoFile(path).frames()) if n in chosen], 1)
         for path in (file, back)
     ]
     body = np.concatenate(lines)

@@ -33,7 +33,7 @@ from laconic.formats.errors import LaconicError, ParameterError
 from laconic.formats.image import Image
 from laconic.formats.records import Records, from_array
 from laconic.formats.table import Table
-from laconic.formats.video_pictures import FilmArray
+from laconic.formats.video_pictures import VideoArray
 
 Run = Callable[[Sequence[str]], str]
 
@@ -236,7 +236,7 @@ def write_sample(folder: Path, sample: Any, kind: Media) -> Path:
         write_audio(sample, folder / "sample.wav")
         return folder / "sample.wav"
     if isinstance(sample, np.ndarray):
-        header = FilmArray(sample).scan().header
+        header = VideoArray(sample).scan().header
         film = Output(sample, header.timing, header)
         write_film(film, folder / "sample.mkv", "mkv")
         return folder / "sample.mkv"

@@ -33,8 +33,8 @@ from laconic.formats.container import DENSITY, EXIF, ICC, IPTC, TAGS, XMP, Chunk
 from laconic.formats.errors import FormatError, LimitError, ParameterError, UnsupportedError
 from laconic.formats.frame import read_varint, write_varint
 from laconic.formats.image import Image
+from laconic.formats.image_metadata import metadata_of, orientation_of
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
-from laconic.formats.picture_metadata import metadata_of, orientation_of
 from laconic.formats.printable import pack_tags, read_tags
 
 MAX_SIDE = 2**24

@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 from laconic.formats.atomic import atomic_write
 from laconic.formats.errors import ParameterError
 from laconic.formats.image import Image
-from laconic.formats.picture_metadata import Metadata, descriptive, save_options
+from laconic.formats.image_metadata import Metadata, descriptive, save_options
 
 FORMATS = {
     "png": "PNG",

@@ -1,7 +1,7 @@
 """Videos of images: a folder of numbered ones, an animation, frames in memory.
 
-:class:`FilmPictures` reads folders and animated WebP, which FFmpeg does not, :class:`FilmArray`
-takes an array. Choose ``video_reader.FilmFile`` for everything that FFmpeg reads, animated GIF and
+:class:`VideoImages` reads folders and animated WebP, which FFmpeg does not, :class:`VideoArray`
+takes an array. Choose ``video_reader.VideoFile`` for everything that FFmpeg reads, animated GIF and
 PNG among them.
 """
 
@@ -103,7 +103,7 @@ class _Pictures:
     _gray = False  # every image is, which is known after a scan
 
 
-class FilmArray(_Pictures):
+class VideoArray(_Pictures):
     """A video of frames ``[N, H, W]``, ``[N, H, W, 1]`` or ``[N, H, W, 3]`` of uint8, shown at a
     constant rate."""
 
@@ -127,7 +127,7 @@ class FilmArray(_Pictures):
 STILL = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"})
 
 
-class FilmPictures(_Pictures):
+class VideoImages(_Pictures):
     """A folder of images in the order of their numbers, or an animation that Pillow reads.
 
     A folder that Laconic wrote says in ``timestamps.txt`` when each is shown.

@@ -1,6 +1,6 @@
 """Videos for a codec: what has to be known of all frames first, then the frames in order.
 
-:class:`FilmFile` reads what FFmpeg reads and keeps one frame; videos of images are in
+:class:`VideoFile` reads what FFmpeg reads and keeps one frame; videos of images are in
 `video_pictures`. Damaged frames are left out and reported, as players do; decoding runs in one
 thread, so that a second pass finds the same frames as the first.
 """
@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.formats.audio_track import take_sound
 from laconic.formats.errors import FormatError, UnsupportedError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
-from laconic.formats.sound_track import take_sound
 from laconic.formats.timing import MAX_TERM, Timing
 from laconic.formats.video import UNSPECIFIED, VideoHeader, VideoInfo, frame_to_rgb, info_of_stream
 from laconic.formats.video_planes import Planes, Sampling, planes_of, sampling_of
@@ -64,7 +64,7 @@ class Film(Protocol):
         ...
 
     def sound(self) -> tuple[BinaryIO | None, int, list[str]]:
-        """As ``sound_track.take_sound``."""
+        """As ``audio_track.take_sound``."""
         ...
 
     def digest(self) -> str:
@@ -72,7 +72,7 @@ class Film(Protocol):
         ...
 
 
-class FilmFile:
+class VideoFile:
     """The first video track of a file (a path or its bytes), with its audio tracks."""
 
     def __init__(self, source: str | os.PathLike[str] | bytes) -> None:

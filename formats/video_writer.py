@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.formats.atomic import REASONS, atomic_write, check_target
+from laconic.formats.audio_track import Packet, Sound, add_track, to_ffmpeg
 from laconic.formats.errors import OutputError, ParameterError, UnsupportedError
 from laconic.formats.image import Image, write_image
-from laconic.formats.sound_track import Packet, Sound, add_track, to_ffmpeg
 from laconic.formats.timing import Timing
 from laconic.formats.video import BT601, BT709, MATRICES, STAMPS, VideoHeader
 

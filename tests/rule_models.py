@@ -13,7 +13,7 @@ from laconic.codec.image.architectures import ARCHITECTURES
 from laconic.codec.image.checkpoints import import_checkpoint
 from laconic.codec.image.config import CONFIGS
 from laconic.codec.image.export import write_mlic
-from laconic.codec.image.files import PictureCodec
+from laconic.codec.image.files import ImageCodec
 from laconic.codec.image.model import Mlic
 from laconic.codec.image.reorder import channel_order, write_ordered
 
@@ -119,7 +119,7 @@ def write_order(source: str, name: str) -> None:
     """Put a model into the store that codes as its parameters order it."""
     info = models.find(source)
     codec = registry.get(info.codec)
-    assert isinstance(codec, PictureCodec)
+    assert isinstance(codec, ImageCodec)
     order = channel_order(codec.load(info.id), share=0.5)
     assert order.groups
     write_ordered(info, order, name, by="parameters")

@@ -18,7 +18,7 @@ from laconic import codec
 from laconic.codec.image.codec import load_model
 from laconic.codec.image.codecs import MlicCodec
 from laconic.codec.image.coding import ExactCoder
-from laconic.codec.image.options import PictureOptions
+from laconic.codec.image.options import ImageOptions
 from laconic.codec.models import DEFAULT_MODEL
 from laconic.formats import ContainerReader
 from laconic.formats.errors import LaconicError
@@ -49,7 +49,7 @@ VARIANTS = {
 
 def plain() -> bytes:
     """A file of one latent and nothing else."""
-    return MlicCodec().encode_plain(picture(192, 256), PictureOptions(quality=62))
+    return MlicCodec().encode_plain(picture(192, 256), ImageOptions(quality=62))
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from PIL import ImageDraw
 from laconic import codec
 from laconic.codec.evaluate import psnr
 from laconic.codec.image.codecs import MlicCodec
-from laconic.codec.image.options import PictureOptions
+from laconic.codec.image.options import ImageOptions
 from laconic.codec.image.screen.tile import blocks_of, decode_tile, encode_tile, pixels_of
 from laconic.formats import Container
 from laconic.formats.errors import FormatError, LaconicError
@@ -96,7 +96,7 @@ def test_size_and_psnr_rise_with_quality_on_screens(mixed: Image) -> None:
 def test_text_beside_a_photograph_is_sharp_and_the_photograph_costs_what_it_did(
     mixed: Image,
 ) -> None:
-    plain = MlicCodec().encode_plain(mixed, PictureOptions(quality=50))
+    plain = MlicCodec().encode_plain(mixed, ImageOptions(quality=50))
 
     data = codec.encode(mixed, quality=50)
 
@@ -126,7 +126,7 @@ def test_regions_equal_the_same_part_of_the_whole(mixed: Image, box: Any) -> Non
 
 def test_photographs_pay_one_byte_a_tile() -> None:
     image = textured(128, 128)
-    plain = MlicCodec().encode_plain(image, PictureOptions(quality=50))
+    plain = MlicCodec().encode_plain(image, ImageOptions(quality=50))
 
     data = codec.encode(image, quality=50)
 
@@ -203,7 +203,7 @@ def test_a_screen_needs_no_model() -> None:
 
 
 def test_files_of_version_1_are_still_written_for_previews_and_decode() -> None:
-    data = MlicCodec().encode_plain(picture(64, 64), PictureOptions(quality=50))
+    data = MlicCodec().encode_plain(picture(64, 64), ImageOptions(quality=50))
 
     assert codec.probe(data).codec_version == 1
     assert codec.decode(data).pixels.shape == (64, 64, 3)

@@ -15,7 +15,7 @@ from laconic.cli.main import cli
 from laconic.codec import models, registry
 from laconic.codec.image.codec import load_model
 from laconic.codec.image.coding import split_payload
-from laconic.codec.image.files import PictureCodec
+from laconic.codec.image.files import ImageCodec
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.order import ChannelOrder, Plan
 from laconic.codec.image.reorder import channel_order, write_ordered
@@ -38,7 +38,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def loaded(name: str) -> ImageModel:
     info = models.find(name)
     kind = registry.get(info.codec)
-    assert isinstance(kind, PictureCodec)
+    assert isinstance(kind, ImageCodec)
     return kind.load(info.id)
 
 

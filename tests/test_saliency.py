@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 
 from laconic.cli.main import cli
 from laconic.codec import models, registry
-from laconic.codec.image.files import PictureCodec
+from laconic.codec.image.files import ImageCodec
 from laconic.codec.image.reorder import (
     Filters,
     concentration,
@@ -79,7 +79,7 @@ def test_every_kind_of_model_has_an_order(rule_models: Path) -> None:
     seen = 0
     for info in models.list_models():
         codec = registry.get(info.codec)
-        if not isinstance(codec, PictureCodec):
+        if not isinstance(codec, ImageCodec):
             continue
         seen += 1
         model = codec.load(info.id)
@@ -90,7 +90,7 @@ def test_every_kind_of_model_has_an_order(rule_models: Path) -> None:
 
 def test_pictures_too_small_to_measure_are_refused(rule_models: Path) -> None:
     codec = registry.get("mlic")
-    assert isinstance(codec, PictureCodec)
+    assert isinstance(codec, ImageCodec)
     with pytest.raises(ParameterError, match="no image of at least 64 x 64"):
         energies(codec.load(None), [], 50)
 

@@ -24,7 +24,7 @@ from laconic.formats.errors import (
 )
 from laconic.formats.limits import Limits
 from laconic.formats.video_planes import Sampling
-from laconic.formats.video_reader import FilmFile
+from laconic.formats.video_reader import VideoFile
 
 
 def clip(count: int, rows: int, columns: int, sampling: Sampling) -> Clip:
@@ -304,7 +304,7 @@ def test_planes_of_files_reach_the_codec_as_they_are(tmp_path: Path, layout: str
     source = films.write(
         tmp_path / "a.mkv", films.moving(3, 40, 56, 1 if layout == "gray" else 3), layout=layout
     )
-    planes = list(FilmFile(source).planes())
+    planes = list(VideoFile(source).planes())
 
     video = codec.decode(codec.encode(source, quality=95, preset="fast"))
 
@@ -312,13 +312,13 @@ def test_planes_of_files_reach_the_codec_as_they_are(tmp_path: Path, layout: str
         for x, y in zip(a, b, strict=True):
             assert abs(float(x.mean()) - float(y.mean())) < 0.2
             assert np.square(x.astype(float) - y).mean() < 4
-    assert FilmFile(source).scan().sampling.format == layout
+    assert VideoFile(source).scan().sampling.format == layout
 
 
 def test_rgb_of_a_ramp_is_not_too_dark(tmp_path: Path) -> None:
     ramp = np.tile(np.arange(256, dtype=np.uint8)[None, None, :, None], (1, 16, 1, 3))
     source = films.write(tmp_path / "a.mkv", ramp, layout="yuv444p")
 
-    shown = next(FilmFile(source).frames())
+    shown = next(VideoFile(source).frames())
 
     assert abs(float((shown.astype(float) - ramp[0]).mean())) < 0.1

@@ -18,8 +18,8 @@ from test_cli import code_of, message_of, run
 from laconic import codec
 from laconic.codec.video.settings import FitSettings, expected_seconds
 from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
-from laconic.formats.video_pictures import FilmArray, FilmPictures
-from laconic.formats.video_reader import FilmFile
+from laconic.formats.video_pictures import VideoArray, VideoImages
+from laconic.formats.video_reader import VideoFile
 
 pytestmark = pytest.mark.usefixtures("kept_frames")
 
@@ -33,7 +33,7 @@ def numbered(folder: Path, frames: np.ndarray) -> Path:
 
 
 def notes_of(source: Path) -> list[str]:
-    return FilmFile(source).scan().notices
+    return VideoFile(source).scan().notices
 
 
 def test_a_folder_of_numbered_pictures_is_a_film(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_pictures_that_were_decoded_keep_their_times(tmp_path: Path) -> None:
 
     assert video.timestamps == [0, 0.04, 0.2]
     (tmp_path / "pictures" / "timestamps.txt").write_text("0\nnan\n")
-    assert FilmPictures(tmp_path / "pictures").scan().header.timing.rate == 25
+    assert VideoImages(tmp_path / "pictures").scan().header.timing.rate == 25
 
 
 def test_pictures_of_two_sizes_and_a_rate_for_a_film_are_refused(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_deep_and_transparent_pictures_are_noted(tmp_path: Path) -> None:
     Pillow.fromarray(np.full((16, 16), 515, np.uint16)).save(folder / "1.png")
     Pillow.fromarray(np.full((16, 16, 4), 99, np.uint8)).save(folder / "2.png")
 
-    film = FilmPictures(folder)
+    film = VideoImages(folder)
 
     notes = film.scan().notices
     assert notes == ["the samples are coded with 8 bits", "transparency is left out"]
@@ -113,7 +113,7 @@ def test_a_damaged_animation_is_refused(tmp_path: Path) -> None:
 
     for length in (16, len(whole) // 2, len(whole) - 30):
         with pytest.raises((FormatError, UnsupportedError)):
-            FilmPictures(whole[:length]).scan()
+            VideoImages(whole[:length]).scan()
 
 
 def test_subtitles_and_chapters_are_named(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_hdr10_keeps_its_colours_and_notes_what_displays_are_told(tmp_path: Path
         tags=(9, 16, 9, 1), options={"x265-params": f"log-level=none:master-display={master}"},
     )  # fmt: skip
 
-    scan = FilmFile(path).scan()
+    scan = VideoFile(path).scan()
 
     assert scan.header.color == (9, 16, 9, 1)
     assert scan.sampling.depth == 10
@@ -208,7 +208,7 @@ def test_estimates_grow_with_the_work() -> None:
 
 def test_progress_counts_steps_and_keeps_to_a_line(tmp_path: Path) -> None:
     drawn: list[tuple[int, int]] = []
-    film = FilmArray(films.moving(10, 16, 16))
+    film = VideoArray(films.moving(10, 16, 16))
 
     codec.encode(film, codec="motion", chunk=4, progress=lambda *at: drawn.append(at))
 

@@ -16,13 +16,13 @@ import pytest
 import stand_in
 
 from laconic import codec
+from laconic.formats.audio_track import Sound, take_sound
 from laconic.formats.container import Container
 from laconic.formats.errors import (
     FormatError,
     LaconicError,
     ParameterError,
 )
-from laconic.formats.sound_track import Sound, take_sound
 
 pytestmark = pytest.mark.usefixtures("kept_frames")
 

@@ -26,7 +26,7 @@ from laconic.formats.frame import write_varint
 from laconic.formats.limits import Limits
 from laconic.formats.timing import Timing
 from laconic.formats.video import VideoHeader
-from laconic.formats.video_reader import FilmFile
+from laconic.formats.video_reader import VideoFile
 
 pytestmark = pytest.mark.usefixtures("kept_frames")
 calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -181,6 +181,6 @@ def test_spans_cover_every_frame_once(total: int, longest: int, seed: int) -> No
 
 def test_a_real_cut_is_found(tmp_path: Path) -> None:
     two = np.concatenate([films.moving(60, 36, 64), 255 - films.moving(60, 36, 64, seed=4) // 2])
-    film = FilmFile(films.write(tmp_path / "cut.mkv", two))
+    film = VideoFile(films.write(tmp_path / "cut.mkv", two))
 
     assert scene_cuts(film.scan().changes) == [60]

@@ -23,7 +23,7 @@ QUALITIES: Sequence[float | None] = (0.0, None, 100.0)
 
 
 @dataclass(frozen=True)
-class SoundRow:
+class AudioRow:
     """One recording at one rate. Sizes in bytes of files, times in seconds, model loaded."""
 
     name: str
@@ -43,16 +43,16 @@ class SoundRow:
 
 
 @dataclass(frozen=True)
-class SoundResult:
+class AudioResult:
     """Measurements and the spectrograms."""
 
-    rows: list[SoundRow]
+    rows: list[AudioRow]
     pictures: list[Path]
 
 
 def sample_sounds() -> list[Path]:
     """The recordings of a checkout; raises ``ParameterError`` where there are none."""
-    return sorted(sample_folder("voice.flac", "sounds").glob("*.flac"))
+    return sorted(sample_folder("voice.flac", "recordings").glob("*.flac"))
 
 
 def run(
@@ -60,7 +60,7 @@ def run(
     samples: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     qualities: Sequence[float | None] = QUALITIES,
-) -> SoundResult:
+) -> AudioResult:
     """Encode and decode every recording in ``samples`` at several rates below ``out``.
 
     Every number comes from the files written: sizes from the disk, distances from the WAV.
@@ -74,7 +74,7 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(0).standard_normal((1, 16000)).astype(np.float32) * 0.1
     api.decode(api.encode(Audio(noise, 16000)))  # load the model before timing
-    rows: list[SoundRow] = []
+    rows: list[AudioRow] = []
     pictures = []
     for file in files:
         original = read_audio(file)
@@ -92,7 +92,7 @@ def run(
             write_audio(decoded, stem.with_suffix(".wav"), overwrite=True)
             written = read_audio(stem.with_suffix(".wav"))
             size = stem.with_suffix(".lac").stat().st_size
-            row = SoundRow(
+            row = AudioRow(
                 name=file.stem,
                 seconds=original.seconds,
                 channels=original.channels,
@@ -112,4 +112,4 @@ def run(
         with atomic_write(path, overwrite=True) as handle:
             picture(shown).quantize(64).save(handle, "PNG", optimize=True)
         pictures.append(path)
-    return SoundResult(rows, pictures)
+    return AudioResult(rows, pictures)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from laconic.codec import registry
-from laconic.codec.image.options import PictureOptions
+from laconic.codec.image.options import ImageOptions
 from laconic.formats.container import Media
 from laconic.formats.image import Image
 
@@ -28,7 +28,7 @@ _ROWS = 64  # at most so many pairs of rows are looked at
 
 
 def no_larger(
-    image: Image, settings: PictureOptions, data: bytes, target: int | None, screen: bool
+    image: Image, settings: ImageOptions, data: bytes, target: int | None, screen: bool
 ) -> bytes:
     """``data``, or the lossless file if that is smaller, or fits the target size as well;
     ``screen``: some of the image may be one."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from laconic.codec import models
 from laconic.codec.base import Recipes
-from laconic.codec.image.files import PictureCodec
+from laconic.codec.image.files import ImageCodec
 from laconic.codec.image.header import CODEC_ID, MlicHeader, TileHeader, ZooHeader
 from laconic.codec.image.options import MlicOptions
 from laconic.codec.models import ModelInfo
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from laconic.codec.image.interface import ImageModel
 
 
-class MlicCodec(PictureCodec):
+class MlicCodec(ImageCodec):
     """The codec for photographs and anything else lossy."""
 
     name = "mlic"
@@ -60,7 +60,7 @@ class MlicCodec(PictureCodec):
         return models.exportable(image.run(chosen, list(data), out, **how))
 
 
-class MlicPlusPlusCodec(PictureCodec):
+class MlicPlusPlusCodec(ImageCodec):
     """Models of one rate under their published names: MLIC++, MLICv2."""
 
     name = "mlic++"
@@ -91,7 +91,7 @@ class MlicPlusPlusCodec(PictureCodec):
         )
 
 
-class CompressAICodec(PictureCodec):
+class CompressAICodec(ImageCodec):
     """Models of CompressAI's zoo."""
 
     name = "compressai"

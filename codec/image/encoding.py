@@ -16,7 +16,7 @@ from torch import Tensor
 from laconic.codec.image.coding import Coded, Detail
 from laconic.codec.image.header import QUALITY_STEPS, MlicHeader, TileHeader
 from laconic.codec.image.interface import ImageModel
-from laconic.codec.image.options import PictureOptions
+from laconic.codec.image.options import ImageOptions
 from laconic.codec.image.refine import Objective, refine
 from laconic.codec.image.screen.layers import ScreenLayers, pack_layer, update_check
 from laconic.codec.image.screen.tile import decode_tile
@@ -72,7 +72,7 @@ class EncodeJob:
         codec_id: int,
         model: ImageModel,
         image: Image,
-        settings: PictureOptions,
+        settings: ImageOptions,
         tile: int,
         layered: bool = False,
     ) -> None:

@@ -30,7 +30,7 @@ from laconic.codec.image.header import (
     TileHeader,
     ZooHeader,
 )
-from laconic.codec.image.options import PictureOptions
+from laconic.codec.image.options import ImageOptions
 from laconic.codec.image.tiles import DEFAULT_TILE
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from laconic.codec.image.interface import ImageModel
 
 
-class PictureCodec(Codec):
+class ImageCodec(Codec):
     """Implements :class:`laconic.codec.base.Codec` for image models of one kind."""
 
     media = Media.IMAGE
     rates = (QUALITY, BPP, TARGET)
-    options = PictureOptions
+    options = ImageOptions
     header: ClassVar[type[MlicHeader] | type[TileHeader] | type[ZooHeader]]
     layered: ClassVar[bool] = False  # whether parts of images may be coded as screens
 
@@ -56,15 +56,15 @@ class PictureCodec(Codec):
     def load(self, name_or_id: str | None) -> ImageModel:
         """The model of that name, id or path; None is the default. Raises ``ModelError``."""
 
-    def encode(self, media: Image, settings: PictureOptions) -> bytes:
+    def encode(self, media: Image, settings: ImageOptions) -> bytes:
         """A complete file; see :func:`laconic.codec.encode`."""
         return self._encoded(media, settings, self.layered)
 
-    def encode_plain(self, image: Image, settings: PictureOptions) -> bytes:
+    def encode_plain(self, image: Image, settings: ImageOptions) -> bytes:
         """A file of latents alone, whose samples follow from them (version 1)."""
         return self._encoded(image, settings, False)
 
-    def _encoded(self, image: Image, settings: PictureOptions, layered: bool) -> bytes:
+    def _encoded(self, image: Image, settings: ImageOptions, layered: bool) -> bytes:
         from laconic.codec.image.encoding import EncodeJob
 
         tile = DEFAULT_TILE if settings.tile is None else settings.tile
@@ -84,7 +84,7 @@ class PictureCodec(Codec):
             return data
         return no_larger(image, settings, data, target, job.screen.tried)
 
-    def _at_its_rate(self, job: EncodeJob, settings: PictureOptions, target: int | None) -> bytes:
+    def _at_its_rate(self, job: EncodeJob, settings: ImageOptions, target: int | None) -> bytes:
         """A file of a model that was trained for one rate."""
         name = job.model.info.name
         if settings.quality is not None:

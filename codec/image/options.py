@@ -14,7 +14,7 @@ MAX_EFFORT = 9  # `refine.STEPS` says what each costs
 
 
 @dataclass(frozen=True)
-class PictureOptions(EncodeSettings):
+class ImageOptions(EncodeSettings):
     """Options of the lossy image codecs."""
 
     effort: int = option(
@@ -40,7 +40,7 @@ TUNED = {"visual": "mlic-visual", "psnr": "mlic-base"}  # models of the codec ml
 
 
 @dataclass(frozen=True)
-class MlicOptions(PictureOptions):
+class MlicOptions(ImageOptions):
     """Options of the codec whose models ship."""
 
     tune: str | None = option(

@@ -38,7 +38,7 @@ class AudioMedium(Medium):
     """Speech, music, anything heard."""
 
     kind = Media.AUDIO
-    noun, plural = "sound", "sounds"
+    noun, plural = "recording", "recordings"
     suffixes = frozenset(SUFFIXES)
     part = "seconds"
     streams = True

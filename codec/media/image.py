@@ -31,7 +31,7 @@ class ImageMedium(Medium):
     """Photographs, drawings, screenshots: one image a file."""
 
     kind = Media.IMAGE
-    noun, plural = "picture", "pictures"
+    noun, plural = "image", "images"
     suffixes = frozenset(SUFFIXES)
     part = "region"
     formats = ("png", "jpg", "webp", "avif", "tiff", "ppm", "bmp")

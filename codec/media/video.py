@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from laconic.codec.base import BPP, QUALITY, TARGET, DecodeSettings
 from laconic.codec.media.base import Medium, Saved, Source, Target
 from laconic.formats import video
+from laconic.formats.audio_track import Sound
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import FormatError, ParameterError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
-from laconic.formats.sound_track import Sound
 from laconic.formats.timing import Timing
 from laconic.formats.video import VideoHeader
-from laconic.formats.video_pictures import FilmArray, FilmPictures
-from laconic.formats.video_reader import Film, FilmFile
+from laconic.formats.video_pictures import VideoArray, VideoImages
+from laconic.formats.video_reader import Film, VideoFile
 
 if TYPE_CHECKING:
     from laconic.codec.evaluate.subject import Item
@@ -112,7 +112,7 @@ class VideoMedium(Medium):
     def read(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> Film:
         value = source.value
         if isinstance(value, np.ndarray):
-            return FilmArray(value)
+            return VideoArray(value)
         if hasattr(value, "scan"):
             return value  # type: ignore[no-any-return]
         if source.is_object:
@@ -120,15 +120,15 @@ class VideoMedium(Medium):
                 f"{type(value).__name__} is no video: leave the codec out, or choose one for it"
             )
         if isinstance(value, Path) and self.folder(value):
-            return FilmPictures(value, limits)
+            return VideoImages(value, limits)
         animated = source.head.startswith(b"RIFF") and source.head[8:12] == b"WEBP"
-        return FilmPictures(source.file(), limits) if animated else FilmFile(source.file())
+        return VideoImages(source.file(), limits) if animated else VideoFile(source.file())
 
     def folder(self, path: Path) -> bool:
         """Images and no videos lie in it."""
         return (
             path.is_dir()
-            and bool(FilmPictures.paths(path))
+            and bool(VideoImages.paths(path))
             and not any(p.suffix.lower() in self.suffixes for p in path.rglob("*"))
         )
 
@@ -197,7 +197,7 @@ class VideoMedium(Medium):
         return Saved(facts, notes, notices)
 
     def sample(self) -> Film:
-        return FilmArray(np.full((2, 16, 16, 3), 128, np.uint8))
+        return VideoArray(np.full((2, 16, 16, 3), 128, np.uint8))
 
     def load(self, item: Item) -> video.VideoInfo:
         """Facts alone: frames are read one by one when they are compared."""

@@ -25,7 +25,7 @@ from laconic.codec.train.running import (
     load_state,
     save_state,
 )
-from laconic.codec.train.sounds import SoundCrops, load_sounds
+from laconic.codec.train.sounds import AudioCrops, load_sounds
 from laconic.formats.errors import FormatError
 
 
@@ -59,7 +59,7 @@ class AudioTrainer(BudgetTrainer):
         self.device = devices.device()
         torch.manual_seed(recipe.seed)
         self.clips, self.held_out = load_sounds(data)
-        self.crops = SoundCrops(self.clips, recipe.seed)
+        self.crops = AudioCrops(self.clips, recipe.seed)
         self.model = model.to(self.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         matrices: list[nn.Parameter] = []
@@ -118,7 +118,7 @@ class AudioTrainer(BudgetTrainer):
         if state.get("start") and self.start is None:
             self.recipe = self.recipe.further()
         self.start = state.get("start")
-        self.crops = SoundCrops(self.clips, self.recipe.seed + self.step)
+        self.crops = AudioCrops(self.clips, self.recipe.seed + self.step)
         torch.manual_seed(self.recipe.seed + self.step)
         self.load_extra(state["extra"])
 

@@ -79,7 +79,7 @@ def low_voice(samples: NDArray[np.int16]) -> bool:
     return len(voiced) > 0 and float(np.median(hertz(1 + voiced.argmax(1)))) < LOW_VOICE
 
 
-class SoundCrops:
+class AudioCrops:
     """Endless random crops in [-1, 1]; the domains share a batch as ``SHARES`` says, low and high
     voices their domain equally."""
 

@@ -46,14 +46,14 @@ def names() -> list[str]:
     return list(TABLE)
 
 
-def make(name: str, variant: str | None) -> FfmpegSound:
+def make(name: str, variant: str | None) -> FfmpegAudio:
     """The baseline of that name; there are no variants."""
     if variant is not None:
         raise ParameterError(f"{name} has no variant {variant!r}: expected none")
-    return FfmpegSound(name)
+    return FfmpegAudio(name)
 
 
-class FfmpegSound:
+class FfmpegAudio:
     """One encoder at a bit rate. FLAC codes 16 bits a sample and is lossless for 16-bit sources."""
 
     media = Media.AUDIO

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from compressai.registry import register_model
 from laconic.codec import models, registry
-from laconic.codec.image.files import PictureCodec
+from laconic.codec.image.files import ImageCodec
 from laconic.formats.errors import UnsupportedError
 
 NAME = "laconic-mlic"
@@ -34,7 +34,7 @@ class EvaluatedModel(nn.Module):
         super().__init__()
         info = models.find(name)
         codec = registry.get(info.codec)
-        assert isinstance(codec, PictureCodec)
+        assert isinstance(codec, ImageCodec)
         self.loaded = codec.load(info.id)
         self.where = nn.Parameter(torch.zeros(()), requires_grad=False)  # tells the device
         self.quality = round(100 * (quality - 1) / 7, 1) if self.loaded.variable else None
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> None:
 
     evaluation.pretrained_models[NAME] = pretrained
     for info in models.list_models():
-        if isinstance(registry.get(info.codec), PictureCodec):
+        if isinstance(registry.get(info.codec), ImageCodec):
             ours = partial(pretrained, name=info.name)
             evaluation.pretrained_models[f"{info.name}@laconic"] = ours
     evaluation.main(arguments)

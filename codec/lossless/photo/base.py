@@ -80,12 +80,12 @@ class Base:
     """
 
     def __init__(self, data: bytes, picture: ImageHeader, limits: Limits) -> None:
-        from laconic.codec.image.files import PictureCodec
+        from laconic.codec.image.files import ImageCodec
 
         reader = ContainerReader(data, limits)
         name = registry.name_of(reader.header.codec)
         codec = registry.get(name)
-        if not isinstance(codec, PictureCodec):
+        if not isinstance(codec, ImageCodec):
             raise FormatError(f"the preview inside is of the codec {name}: expected a lossy image")
         self._job = codec.job(reader, DecodeSettings(limits=limits))
         found = self._job.picture

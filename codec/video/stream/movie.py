@@ -21,10 +21,10 @@ from laconic.codec.info import Info, info_of
 from laconic.codec.video.plan import CODEC_VERSION, HnervHeader, chunk_of
 from laconic.codec.video.settings import VideoDecodeOptions
 from laconic.entropy.quantize import NumericsProfile, SymbolCheck
+from laconic.formats.audio_track import PART_BYTES, Sound
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import DesyncError, FormatError, ParameterError, UnsupportedError
-from laconic.formats.sound_track import PART_BYTES, Sound
 from laconic.formats.timing import Timing
 from laconic.formats.video import VideoHeader
 from laconic.formats.video_planes import Planes

@@ -12,8 +12,8 @@ from PIL import Image as Pillow
 
 from laconic import codec
 from laconic.formats.image import Image, read_image
+from laconic.formats.image_metadata import STRUCTURAL, descriptive
 from laconic.formats.image_writer import FORMATS, to_bytes
-from laconic.formats.picture_metadata import STRUCTURAL, descriptive
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 IPTC = b"\x1c\x02\x78\x00\x05Hello"
@@ -95,7 +95,7 @@ def test_exif_of_older_files_with_structural_tags_is_written_to_tiff() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF", "PNG", "WEBP"])
 def test_iptc_comments_density_texts_and_xmp_survive_or_their_loss_is_said(kind: str) -> None:
-    from laconic.formats.picture_metadata import Metadata, save_options
+    from laconic.formats.image_metadata import Metadata, save_options
 
     about = Metadata(
         PROFILE, exif().tobytes(), XMP, IPTC, {"Comment": "hä?"}, density=(300.0, 150.0)
