@@ -46,7 +46,7 @@ def measure_kodak(kodak: Path, anchors: Path) -> None:
     codecs += [x for name in MEASURES for x in ("-m", name)]
     run(
         "-m", "laconic.cli", "eval", kodak.name, *codecs, "--out", str(out), "--gallery", "0",
-        "--curves", f"{anchors.resolve()}:{CURVES}", "--anchor", "vtm", "--quiet",
+        "--curves", f"{anchors.resolve()}:{CURVES}", "--anchor", "vtm", "--log", "--quiet",
         "--title", "Kodak, 24 images", cwd=kodak.resolve().parent,
     )  # fmt: skip
     target = RESULTS / "kodak"

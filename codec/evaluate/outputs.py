@@ -52,8 +52,8 @@ def draw(
     max_rate: float | None = None,
     size: tuple[float, float] = WIDE,
 ) -> bytes:
-    """A panel per metric as "png" (150 dpi) or "svg", each of ``size`` inches. Imported curves are
-    dashed.
+    """A panel per metric as "png" (150 dpi) or "svg", each of ``size`` inches, four or more in rows
+    of two. Imported curves are dashed.
 
     Raises ``ParameterError`` when no curve has two points of a metric.
     """
@@ -66,10 +66,12 @@ def draw(
     style = {"font.size": 9, "svg.hashsalt": "laconic", "svg.fonttype": "none",
              "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
     with mpl.rc_context(style):
-        figure = new_figure(figsize=(size[0] * len(shown), size[1]), layout="constrained")
+        columns = len(shown) if len(shown) < 4 else 2
+        rows = -(-len(shown) // columns)
+        figure = new_figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
         canvas(figure)
         for index, metric in enumerate(shown):
-            axes = figure.add_subplot(1, len(shown), index + 1)
+            axes = figure.add_subplot(rows, columns, index + 1)
             _panel(axes, curves, rate, metric, log, max_rate)
         if title:
             figure.suptitle(title, fontsize=10)
