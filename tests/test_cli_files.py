@@ -206,7 +206,7 @@ def test_help_lists_flags_by_medium_with_defaults_and_examples() -> None:
     )
     text = done.stdout
 
-    order = ["Rate:", "Pictures:", "Sounds:", "Videos:", "Tables:", "Output:", "Examples:"]
+    order = ["Rate:", "Images:", "Recordings:", "Videos:", "Tables:", "Output:", "Examples:"]
     assert [text.index(word) for word in order] == sorted(text.index(word) for word in order)
     for words in ("default: medium", "0 to 63", "laconic encode photo.png", "images, tables"):
         assert words in " ".join(text.split())

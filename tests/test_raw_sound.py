@@ -75,7 +75,7 @@ def test_a_file_of_samples_is_encoded_and_decoded(store: Path) -> None:
         (["--channels", "2"], "--format"),
         (["--format", "s16le"], "--rate"),
         (["--format", "s16le", "--rate", "8000"], "header"),
-        (["--format", "s16le", "--rate", "8000", "--codec", "mlic"], "sound"),
+        (["--format", "s16le", "--rate", "8000", "--codec", "mlic"], "recording"),
     ],
 )
 def test_what_does_not_apply_is_refused(store: Path, said: list[str], words: str) -> None:
