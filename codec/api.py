@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from errno import ENOENT
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -159,6 +161,8 @@ def prepare(
     values = {"model": model, "limits": limits, **extra, **given}
     settings: EncodeSettings = build(chosen, chosen.options, values)
     medium = media.of(chosen.media)
+    if isinstance(source.value, Path) and not source.value.exists():
+        raise FileNotFoundError(ENOENT, "No such file or folder", str(source.value))
     read = medium.read(source, limits)
     try:
         medium.check(read, settings, lossless=chosen.lossless)

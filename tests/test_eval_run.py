@@ -214,7 +214,7 @@ def test_bad_requests_are_refused_before_any_work(
 
 def test_empty_and_mixed_folders_are_refused(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ParameterError, match="no image, audio, video or table was found"):
+    with pytest.raises(ParameterError, match="no image, recording, video or table was found"):
         evaluate(Config((str(tmp_path / "empty"),), ("jpeg",)), tmp_path / "run")
 
     (photos / "song.wav").write_bytes(b"RIFF")

@@ -358,6 +358,11 @@ def test_what_the_page_on_films_shows_runs(tmp_path: Path, monkeypatch: pytest.M
         audio=("aac",),
     )  # fmt: skip
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "shots").mkdir()
+    drawn = [Pillow.fromarray(frame) for frame in films.moving(3, 16, 16)]
+    for number, image in enumerate(drawn):
+        image.save(tmp_path / "shots" / f"{number}.png")
+    drawn[0].save(tmp_path / "cat.gif", save_all=True, append_images=drawn[1:])
     lines = re.findall(r"^laconic (.*?)(?:\s+#.*)?$", page, re.MULTILINE)
     skipped = ("eval", "demo")  # tested above; several jobs would load the networks
     chosen = [line.replace("--jobs 2", "") for line in lines if line.split()[0] not in skipped]

@@ -18,6 +18,10 @@ from laconic.codec.image.order import ChannelOrder
 from laconic.codec.image.rate import lambda_of
 from laconic.codec.image.tiles import analysis_margin, synthesis_margin
 
+DEAD_ZONE = 0.1  # steps of the detail layer; what is this little costs more than it gives
+# It is wider where the layer begins and shrinks over so many qualities: every size can be made.
+WIDEST, WIDE = 1.4, 2.0
+
 
 class LoadedModel(ImageModel):
     """A model in memory: transforms in float32, the exact coder in float64."""
@@ -51,7 +55,10 @@ class LoadedModel(ImageModel):
         return x
 
     def detail(self, difference: Tensor, quality: float | None) -> Tensor:
-        return to_detail(difference) / self._step(quality)
+        steps = to_detail(difference) / self._step(quality)
+        left = max(0.0, 1 - (_given(quality) - self.config.detail_from) / WIDE)
+        dead = DEAD_ZONE + WIDEST * left**2
+        return steps.sign() * (steps.abs() - dead).clamp_min(0)
 
     def latent_quality(self, quality: float | None) -> float:
         return min(_given(quality), self.config.detail_from)

@@ -75,8 +75,8 @@ class ImageModel(ABC):
         return False
 
     def detail(self, difference: Tensor, quality: float | None) -> Tensor:
-        """Coefficients of the detail layer ``[1, H/16, W/16, 768]``, in steps, of what synthesis
-        leaves over ``[1, H, W, 3]``."""
+        """Coefficients of the detail layer ``[1, H/16, W/16, 768]``, in steps and less a dead zone,
+        of what synthesis leaves over ``[1, H, W, 3]``."""
         raise NotImplementedError(f"the model {self.info.name} has no detail layer")
 
     @abstractmethod
