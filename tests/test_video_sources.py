@@ -154,9 +154,10 @@ def test_interlaced_films_are_noted(tmp_path: Path) -> None:
 
 def test_hdr10_keeps_its_colours_and_notes_what_displays_are_told(tmp_path: Path) -> None:
     master = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+    settings = ("log-level=none", "bframes=0", "frame-threads=1", f"master-display={master}")
     path = films.write(
         tmp_path / "a.mkv", films.moving(2, 32, 32), codec="libx265", layout="yuv420p10le",
-        tags=(9, 16, 9, 1), options={"x265-params": f"log-level=none:master-display={master}"},
+        tags=(9, 16, 9, 1), options={"x265-params": ":".join(settings)},
     )  # fmt: skip
 
     scan = VideoFile(path).scan()
