@@ -296,7 +296,7 @@ def decoding(file: Any, given: Mapping[str, Any]) -> tuple[Codec, DecodeSettings
     for medium in media.MEDIA:
         if medium.part != own.part and given.get(medium.part) is not None:
             raise ParameterError(
-                f"only {medium.plural} have {medium.part}: the file is one of {own.plural}, ask for"
+                f"only {medium.plural} have {medium.part}: the file holds {own.one}, ask for"
                 f" {own.part}"
             )
     return codec, build(codec, codec.decode_options, given, decoding=True)

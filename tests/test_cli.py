@@ -230,7 +230,7 @@ def test_options_of_another_medium_are_refused_and_nothing_is_written(
 
     assert code_of(result) == 2
     assert option[0].strip("-") in message_of(result)
-    assert re.search("semanticodec|sounds|videos", message_of(result))
+    assert re.search("semanticodec|recordings have|videos have", message_of(result))
     assert not target.exists()
 
 

@@ -175,6 +175,11 @@ class Medium(ABC):
     baselines: ClassVar[str]
 
     @property
+    def one(self) -> str:
+        """The noun with its article."""
+        return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
+
+    @property
     def name(self) -> str:
         """As in options and results."""
         return self.kind.name.lower()
