@@ -22,16 +22,12 @@ from kept import RESULTS, ROOT, load, table
 from laconic.codec.evaluate import bd_rate
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-POINTS = "0,10,20,30,40,50,60,70,80,85,90,95,100"
-KODAK = (
-    f"mlic:{POINTS}",
-    "mlic@mlic-base:0,20,40,60,80,90,100",
-    "avif",
-    "avif@420",
-    "jxl",
-    "webp",
-    "jpeg",
-)
+OURS = {
+    "mlic": (0, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95, 100),
+    "mlic@mlic-base": (0, 20, 40, 60, 80, 90, 100),
+}  # qualities
+OTHERS = ("avif", "avif@420", "jxl", "webp", "jpeg")
+KODAK = (*(f"{name}:{','.join(map(str, points))}" for name, points in OURS.items()), *OTHERS)
 MEASURES = ("psnr", "psnr-y", "ms-ssim-db", "ssimulacra2")
 
 
@@ -43,11 +39,11 @@ def kodak_measures() -> str:
     where latents alone carry the quality, and over the whole range."""
     rows = []
     for ours, highest in (("mlic", 85), ("mlic", 100), ("mlic@mlic-base", 80)):
-        for theirs in ("avif", "avif@420", "jxl", "webp", "jpeg"):
+        for theirs in OTHERS:
             cells = []
             for measure in MEASURES:
-                reached = dict(zip(_qualities(ours), _points(ours, measure), strict=True))
-                own = [point for quality, point in reached.items() if quality <= highest]
+                reached = zip(OURS[ours], _points(ours, measure), strict=True)
+                own = [point for quality, point in reached if quality <= highest]
                 value = bd_rate(_finite(_points(theirs, measure)), _finite(own)).value
                 cells.append(f"{value:+.1f}")
             name = f"{TITLES[ours]} | 0 to {highest}"
@@ -64,11 +60,6 @@ def _points(codec: str, measure: str) -> list[Mean]:
     found = load(f"kodak/{codec}")["results"]
     column = "psnr-rgb" if measure == "psnr" else measure
     return list(zip(found["bpp"], found[column], strict=True))
-
-
-def _qualities(codec: str) -> list[int]:
-    listed = next(c for c in KODAK if c.partition(":")[0] == codec)
-    return [int(q) for q in listed.partition(":")[2].split(",")]
 
 
 def _finite(points: list[Mean]) -> list[tuple[float, float]]:
@@ -93,9 +84,8 @@ def kodak_deltas() -> str:
 def kodak_points() -> str:
     """Mean points of the default model."""
     points = load("kodak/mlic")["results"]
-    qualities = KODAK[0].split(":")[1].split(",")
     columns = ("bpp", "psnr-rgb", "psnr-y", "ms-ssim-db", "ssimulacra2")
-    rows = zip(qualities, *(points[c] for c in columns), strict=True)
+    rows = zip(OURS["mlic"], *(points[c] for c in columns), strict=True)
     return table(
         "quality | bpp | PSNR, dB | PSNR of luma, dB | MS-SSIM, dB | SSIMULACRA2",
         [
