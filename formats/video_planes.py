@@ -136,6 +136,41 @@ def frame_of(planes: Planes, sampling: Sampling) -> Any:
     return frame
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A decoded frame as a codec gave it: planes, from which RGB is made when it is asked for."""
+
+    planes: Planes
+    sampling: Sampling
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """RGB ``[H, W, 3]``."""
+        return to_rgb(self.planes, self.sampling)
+
+    def sampled(self, sampling: Sampling) -> Planes:
+        """Planes to compare with a source of that sampling: these, where they have its layout."""
+        if self.sampling.format == sampling.format:
+            return self.planes
+        if sampling.gray:
+            return [p << max(sampling.depth - self.sampling.depth, 0) for p in self.planes[:1]]
+        made = frame_of(self.planes, self.sampling)
+        return planes_of(made.reformat(format=sampling.format, interpolation=EXACT), sampling)
+
+
+def planes_of_rgb(samples: NDArray[np.uint8], sampling: Sampling) -> Planes:
+    """Planes of RGB ``[H, W, 3]``, rounded once, to compare with a source of that sampling."""
+    import av
+
+    if sampling == Sampling():
+        return from_rgb(samples)
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(samples), format="rgb24")
+    made = frame.reformat(
+        format=sampling.format, src_color_range=2, dst_colorspace=sampling.matrix,
+        dst_color_range=2 if sampling.full else 1, interpolation=EXACT,
+    )  # fmt: skip
+    return planes_of(made, sampling)
+
+
 def check_sampling(sampling: Sampling) -> Sampling:
     """The sampling; ``FormatError`` for one that no video has."""
     if sampling.matrix not in set(MATRICES.values()) or (sampling.sx, sampling.sy) not in NAMES:
