@@ -147,6 +147,8 @@ class VideoMedium(Medium):
             "time_base": str(film.timing.base),
             "seconds": round(film.timing.seconds, 3),
             "audio_tracks": film.tracks,
+            **({"chapters": len(film.chapters)} if film.chapters else {}),
+            **({"hdr10": film.light.for_x264()} if film.light is not None else {}),
             "bpp": 8 * reader.file_bytes / (width * height * film.frames),
         }
 

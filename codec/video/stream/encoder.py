@@ -244,14 +244,14 @@ class StreamEncoder:
         if count == 1:
             Container(head, segments, chunks).write(fp)
             return
-        writer = ContainerWriter(fp, head, chunks)
+        writer = ContainerWriter(fp, head, [c for c in chunks if c.critical])
         for segment in segments:
             writer.add(segment)
         if sound is not None:
             sound.seek(0)
             while part := sound.read(PART_BYTES):
                 writer.add(Segment(part, part_check(part)))
-        writer.finish()
+        writer.finish([c for c in chunks if not c.critical])
 
 
 def _words(seconds: float) -> str:
