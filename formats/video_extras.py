@@ -132,7 +132,8 @@ def for_ffmpeg(chapters: Sequence[Chapter], start: Fraction, end: Fraction) -> l
 
 def light_of(frame: Any) -> Light | None:
     """What the first frame of an HDR10 video carries, as FFmpeg's structures have it."""
-    found = {str(kind.name): bytes(data) for kind, data in frame.side_data.items()}
+    # PyAV's mapping has the data as its keys.
+    found = {str(data.type.name): bytes(data) for data in [*frame.side_data.keys()]}
     display = found.get("MASTERING_DISPLAY_METADATA", b"")
     level = found.get("CONTENT_LIGHT_LEVEL", b"")
     if len(display) < 88 and len(level) < 8:
