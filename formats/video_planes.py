@@ -6,7 +6,7 @@ it is, with its matrix and range. RGB sources become YCbCr 4:4:4 (BT.709, full r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -149,12 +149,16 @@ class Picture:
 
     def sampled(self, sampling: Sampling) -> Planes:
         """Planes to compare with a source of that sampling: these, where they have its layout."""
-        if self.sampling.format == sampling.format:
+        if replace(sampling, matrix=self.sampling.matrix) == self.sampling:
             return self.planes
-        if sampling.gray:
-            return [p << max(sampling.depth - self.sampling.depth, 0) for p in self.planes[:1]]
-        made = frame_of(self.planes, self.sampling)
-        return planes_of(made.reformat(format=sampling.format, interpolation=EXACT), sampling)
+        if self.sampling.matrix != sampling.matrix and not sampling.gray:
+            return planes_of_rgb(self.rgb(), sampling)
+        made = frame_of(self.planes, self.sampling).reformat(
+            format=sampling.format, src_colorspace=self.sampling.matrix,
+            dst_colorspace=self.sampling.matrix, src_color_range=2 if self.sampling.full else 1,
+            dst_color_range=2 if sampling.full else 1, interpolation=EXACT,
+        )  # fmt: skip
+        return planes_of(made, sampling)
 
 
 def planes_of_rgb(samples: NDArray[np.uint8], sampling: Sampling) -> Planes:

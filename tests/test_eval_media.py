@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import films
 import numpy as np
 import pytest
 from pictures import scene
@@ -156,6 +157,20 @@ def test_films_are_measured_by_structure_and_by_vmaf(tmp_path: Path) -> None:
             same.add(luma, luma)
             other.add(luma, np.roll(luma, n, 1) // 2)
         assert same.score() > 95 > 60 > other.score()
+
+
+@pytest.mark.parametrize("layout", ["gray", "bgr0"])
+def test_films_without_planes_of_chroma_are_measured(tmp_path: Path, layout: str) -> None:
+    film = films.write(tmp_path / "film.mkv", films.moving(3, 176, 192), layout=layout)
+
+    run = evaluate(Config((str(film),), ("x264@fast:4,30",), ("psnr-y", "psnr-yuv", "psnr")),
+                   tmp_path / "run")  # fmt: skip
+
+    assert not run.failures
+    for name in ("psnr-y", "psnr-yuv", "psnr"):
+        good, bad = (row[name] for row in run.rows)
+        assert good > bad + 3
+    assert run.rows[0]["psnr-y"] > 45
 
 
 SHAPES = [("yuv420p", 1), ("yuv420p", 2), ("yuvj420p", 2), ("yuv422p", 1), ("yuv444p", 1),
