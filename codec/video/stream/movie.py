@@ -307,12 +307,14 @@ class Video(Sequence[Frame]):
     def pictures(self) -> Iterator[Picture | Frame]:
         """Frames as decoded, before any conversion: planes, or RGB as stored of networks that
         code it."""
-        if self._file.private.network != "motion":
+        if self._chosen and not hasattr(self._decoder(self._chosen[0]), "sampling"):
             yield from self.stored()
             return
         for index in self._chosen:
-            number = chunk_of(self._file.starts, index)
-            yield Picture(self._file.planes(index), self._file.decoder(number).sampling)
+            yield Picture(self._file.planes(index), self._decoder(index).sampling)
+
+    def _decoder(self, index: int) -> Any:
+        return self._file.decoder(chunk_of(self._file.starts, index))
 
     def _walk(self, *, stored: bool) -> Iterator[Frame]:
         at = 0
