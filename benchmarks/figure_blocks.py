@@ -320,6 +320,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "toolkit": toolkit,
     "video": kept("video_rd"),
     "video-networks": kept("video_networks"),
+    "video-order": kept("video_order"),
     "video-parts": kept("video_parts"),
     "video-ablation": kept("video_ablation"),
     "pscodec": kept("pscodec_prompts"),

@@ -28,6 +28,7 @@ from laconic.codec.video.settings import PRESETS
 
 CLIPS = {
     "bunny-16": ("bunny_1280x640_rgb.mkv", 16, 160, 320),
+    "bunny-32-small": ("bunny_1280x640_rgb.mkv", 32, 80, 160),
     "cars-32": ("cars_384x216.mkv", 32, 180, 320),
     "bedroom-32": ("bedroom_480x270.mkv", 32, 180, 320),
 }

@@ -2,12 +2,12 @@
 
     python benchmarks/video_rd.py --clips DIR [--only NAME ..] [--codecs NAME ..] [--out FILE]
 
-DIR holds clips as lossless 4:2:0 files (FFV1 in Matroska), those that tables may show in
-``DIR/test``: chosen before the codec was designed, and no constant was chosen on them. Every point
-is a stream: encoded, decoded afresh, compared with the source's planes as they are; no image is
-converted on the way. All encoders are tuned for PSNR and run as one thread. ``bytes`` are those of
-the raw stream without the encoder's own notes (SEI), ``file`` those of an MP4 or ``.lac`` file.
-Points that were measured before are kept, so that a run which was cut goes on.
+DIR gets the test clips of `video_clips`, as far as it lacks them, which no constant was chosen on;
+it may hold other clips, lossless 4:2:0 in Matroska, for ``--only``. Every point is a stream:
+encoded, decoded afresh, compared with the source's planes as they are; no image is converted on the
+way. All encoders are tuned for PSNR and run as one thread. ``bytes`` are those of the raw stream
+without the encoder's own notes (SEI), ``file`` those of an MP4 or ``.lac`` file. Points that were
+measured before are kept, so that a run which was cut goes on; without ``OUT.json`` all are new.
 
 PSNR-Y is the mean over frames; PSNR-YUV weighs Y, U and V by 6 : 1 : 1, the practice of JVET.
 MS-SSIM is of Y, VMAF that of libvmaf (``pip install laconic[eval]``).
@@ -31,12 +31,13 @@ import av
 import numpy as np
 from kept import RESULTS, Journal, keep, table
 from numpy.typing import NDArray
+from video_clips import build
 
 from laconic.codec.evaluate.metrics import Vmaf, bd_rate, decibels, ms_ssim_y, psnr
 from laconic.formats.errors import ParameterError
 
 Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
-OURS = [f"motion {preset}" for preset in ("fast", "medium")]
+OURS = ["motion fast"]
 
 
 @dataclass(frozen=True)
@@ -288,6 +289,8 @@ def main() -> None:
     known = arguments.out.with_suffix(".json")
     if not journal.rows and known.exists():
         journal.rows = json.loads(known.read_text())
+    if arguments.clips and not arguments.only:
+        build(arguments.clips)
     wanted = arguments.codecs or [*RIVALS, "motion fast"]
     for path in sorted(arguments.clips.glob("*.mkv")) if arguments.clips else ():
         if arguments.only and path.stem not in arguments.only:

@@ -40,7 +40,7 @@ def main() -> None:
         for base in BASES:
             for clip in clips:
                 rows, columns = clip[0][0].shape
-                encoder = ChunkEncoder(Layout(columns, rows), len(clip), base, "fast")
+                encoder = ChunkEncoder(Layout(columns, rows), len(clip), base)
                 encoder.coder = writer(chance, weight, encoder.coder.data.size)
                 for place in encoder.places:
                     encoder.advance([p.astype(np.uint16) for p in clip[place.index]])

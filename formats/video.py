@@ -27,6 +27,7 @@ from laconic.formats.frame import read_varint, write_varint
 from laconic.formats.image_reader import MAX_SIDE
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.timing import Timing
+from laconic.formats.video_extras import Chapter, Light, pack_extras, unpack_extras
 
 SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".mpg", ".ts", ".ivf"}
 STAMPS = "timestamps.txt"  # beside images of a video: a line of milliseconds for each
@@ -168,6 +169,7 @@ class VideoHeader:
             1 limited, 2 full) of the source; the coded samples are full-range RGB or gray.
         aspect: shape of a pixel, width : height.
         tracks: number of audio tracks.
+        chapters, light: of the source, see ``video_extras``.
     """
 
     width: int
@@ -178,6 +180,8 @@ class VideoHeader:
     color: tuple[int, int, int, int] = UNSPECIFIED
     aspect: tuple[int, int] = (1, 1)
     tracks: int = 0
+    chapters: tuple[Chapter, ...] = ()
+    light: Light | None = None
     bit_depth: int = field(default=8, init=False)
 
     @property
@@ -196,7 +200,7 @@ class VideoHeader:
         return (self.height, self.width) if self.turns & 1 else (self.width, self.height)
 
     def pack(self) -> tuple[bytes, list[Chunk]]:
-        """Bytes as in SPEC.md, section 5, and the critical chunks that belong to them."""
+        """Bytes as in SPEC.md, section 5, and the chunks that belong to them."""
         sides = (self.width, self.height)
         if min(sides) < 1 or max(sides) > MAX_SIDE:
             raise ParameterError(f"frames of {self.width} x {self.height} cannot be stored")
@@ -214,7 +218,8 @@ class VideoHeader:
             + times
             + write_varint(self.tracks)
         )
-        return data, [Chunk(TIME, listed)] if listed else []
+        extras = pack_extras(self.chapters, self.light)
+        return data, [*([Chunk(TIME, listed)] if listed else []), *extras]
 
     @classmethod
     def unpack(
@@ -252,6 +257,7 @@ class VideoHeader:
         tracks, offset = read_varint(data, offset)
         if offset != len(data) or tracks > MAX_TRACKS:
             raise FormatError("the video's header has a wrong length: the file is damaged")
+        chapters, light = unpack_extras(chunks)
         return cls(
             width,
             height,
@@ -261,4 +267,6 @@ class VideoHeader:
             color=color,
             aspect=aspect,
             tracks=tracks,
+            chapters=chapters,
+            light=light,
         )

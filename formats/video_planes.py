@@ -6,7 +6,7 @@ it is, with its matrix and range. RGB sources become YCbCr 4:4:4 (BT.709, full r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -134,6 +134,45 @@ def frame_of(planes: Planes, sampling: Sampling) -> Any:
         lines[:, : target.width] = plane
         target.update(lines.tobytes())
     return frame
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded frame as a codec gave it: planes, from which RGB is made when it is asked for."""
+
+    planes: Planes
+    sampling: Sampling
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """RGB ``[H, W, 3]``."""
+        return to_rgb(self.planes, self.sampling)
+
+    def sampled(self, sampling: Sampling) -> Planes:
+        """Planes to compare with a source of that sampling: these, where they have its layout."""
+        if replace(sampling, matrix=self.sampling.matrix) == self.sampling:
+            return self.planes
+        if self.sampling.matrix != sampling.matrix and not sampling.gray:
+            return planes_of_rgb(self.rgb(), sampling)
+        made = frame_of(self.planes, self.sampling).reformat(
+            format=sampling.format, src_colorspace=self.sampling.matrix,
+            dst_colorspace=self.sampling.matrix, src_color_range=2 if self.sampling.full else 1,
+            dst_color_range=2 if sampling.full else 1, interpolation=EXACT,
+        )  # fmt: skip
+        return planes_of(made, sampling)
+
+
+def planes_of_rgb(samples: NDArray[np.uint8], sampling: Sampling) -> Planes:
+    """Planes of RGB ``[H, W, 3]``, rounded once, to compare with a source of that sampling."""
+    import av
+
+    if sampling == Sampling():
+        return from_rgb(samples)
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(samples), format="rgb24")
+    made = frame.reformat(
+        format=sampling.format, src_color_range=2, dst_colorspace=sampling.matrix,
+        dst_color_range=2 if sampling.full else 1, interpolation=EXACT,
+    )  # fmt: skip
+    return planes_of(made, sampling)
 
 
 def check_sampling(sampling: Sampling) -> Sampling:

@@ -24,6 +24,7 @@ from laconic.formats.errors import FormatError, UnsupportedError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.timing import MAX_TERM, Timing
 from laconic.formats.video import UNSPECIFIED, VideoHeader, VideoInfo, frame_to_rgb, info_of_stream
+from laconic.formats.video_extras import Chapter, chapters_of, light_of
 from laconic.formats.video_planes import Planes, Sampling, planes_of, sampling_of
 
 THUMB = (32, 18)  # frames are compared at this size to find cuts
@@ -115,6 +116,8 @@ class VideoFile:
             turns=round(first.rotation / 90) % 4,
             color=_tags(tracks),
             aspect=tracks.aspect,
+            chapters=tracks.chapters,
+            light=light_of(first),
         )
         return Scan(header, changes(thumbs), notices, sampling_of(first, info))
 
@@ -205,11 +208,12 @@ class _Tracks:
         self.aspect = (1, 1)
         self.alpha = False  # that FFmpeg's own decoder of VP8 and VP9 does not show
         self.others: list[str] = []
+        self.chapters: tuple[Chapter, ...] = ()
         self.context: Any = None
 
     def see(self, container: Any, stream: Any) -> None:
         self.alpha = stream.metadata.get("alpha_mode") == "1"
-        self.others = _others(container)
+        self.others, self.chapters = _others(container), chapters_of(container)
         self.base = Fraction(stream.time_base)
         ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
         if ratio:
@@ -285,7 +289,7 @@ def _seen_through(frame: Any) -> bool:
     return bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
 
 
-HDR = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "DYNAMIC_HDR_PLUS", "DOVI_METADATA")
+HDR = ("DYNAMIC_HDR_PLUS", "DOVI_METADATA", "DOVI_RPU_BUFFER")  # beyond HDR10
 
 
 def _losses(info: VideoInfo, frame: Any, interlaced: bool, seen_through: bool) -> list[str]:
@@ -293,7 +297,7 @@ def _losses(info: VideoInfo, frame: Any, interlaced: bool, seen_through: bool) -
     if max(c.bits for c in frame.format.components) > 8:
         losses.append(f"the samples ({info.pixel_format}) are decoded to 8 bits")
     if {str(data.type.name) for data in frame.side_data.keys()} & {*HDR}:  # noqa: SIM118
-        losses.append("what a display is told of HDR (peak brightness, colours) is left out")
+        losses.append("what a display is told scene by scene (HDR10+, Dolby Vision) is left out")
     if interlaced:
         losses.append(
             "the video is interlaced: both fields of a frame are coded as one image, and players"
@@ -305,7 +309,7 @@ def _losses(info: VideoInfo, frame: Any, interlaced: bool, seen_through: bool) -
 
 
 def _others(container: Any) -> list[str]:
-    """Subtitles, chapters and further videos of a file, in words."""
+    """Subtitles and further videos of a file, in words."""
     found = []
     titles = list(container.streams.subtitles)
     if titles:
@@ -313,7 +317,6 @@ def _others(container: Any) -> list[str]:
         named = f" ({', '.join(filter(None, spoken))})" if any(spoken) else ""
         found.append(f"{len(titles)} subtitle track{'s' * (len(titles) > 1)}{named}")
     for count, noun in (
-        (len(container.chapters()), "chapter"),
         (sum(not s.disposition & _cover() for s in container.streams.video) - 1, "further video"),
         (len(container.streams.attachments), "attached file"),
     ):

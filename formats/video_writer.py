@@ -25,6 +25,7 @@ from laconic.formats.errors import OutputError, ParameterError, UnsupportedError
 from laconic.formats.image import Image, write_image
 from laconic.formats.timing import Timing
 from laconic.formats.video import BT601, BT709, MATRICES, STAMPS, VideoHeader
+from laconic.formats.video_extras import for_ffmpeg
 
 RGB_TAG, LIMITED, FULL = 0, 1, 2
 
@@ -39,6 +40,7 @@ class Target:
     exact: bool = False
     sound: bool = True
     timed: bool = True
+    chapters: bool = True
 
 
 X264 = {"crf": "12", "preset": "medium"}
@@ -50,7 +52,7 @@ TARGETS = {
     "webm": Target(
         "webm", "libvpx-vp9", {"crf": "16", "b": "0", "deadline": "good", "cpu-used": "4"}
     ),
-    "y4m": Target("yuv4mpegpipe", "wrapped_avframe", {}, sound=False, timed=False),
+    "y4m": Target("yuv4mpegpipe", "wrapped_avframe", {}, sound=False, timed=False, chapters=False),
 }
 FOLDER = "png"
 
@@ -71,6 +73,19 @@ class Output:
     def start(self) -> Fraction:
         """Seconds taken off all time stamps."""
         return self.timing.stamps[0] * self.timing.base if self.cut else Fraction(0)
+
+    @property
+    def end(self) -> Fraction:
+        """When the last frame has been shown, in seconds."""
+        timing = self.timing
+        return (timing.stamps[-1] + max(1, timing.durations[-1])) * timing.base
+
+    @property
+    def chapters(self) -> list[dict[str, Any]]:
+        """Chapters of the frames, for FFmpeg."""
+        header = self.header
+        last = max([self.end, *(Fraction(c.end, 1000) for c in header.chapters)])
+        return for_ffmpeg(header.chapters, self.start, self.end if self.cut else last)
 
 
 def format_of(target: str, format: str | None = None) -> str:
@@ -131,6 +146,13 @@ def _write_stream(film: Output, file: Any, target: Target) -> list[str]:
     steps = {b - a for a, b in zip(timing.stamps, timing.stamps[1:], strict=False)}
     if not target.timed and max(steps, default=1) - min(steps, default=1) > 1:
         lost.append(f"{target.container} holds no time stamps: frames get a constant rate")
+    if film.chapters and not target.chapters:
+        lost.append(f"{target.container} holds no chapters: they are left out")
+    if film.header.light is not None and target.encoder != "libx264":
+        lost.append(
+            f"what a display is told of HDR is not in {target.container} as written here: choose"
+            " .mp4 or .mov to keep it"
+        )
     across, down = film.header.aspect
     if across != down and target.encoder != "libx264":  # whose own headers hold it
         lost.append(
@@ -157,7 +179,12 @@ def _fill(container: Any, film: Output, sound: Sound | None, target: Target) -> 
         raise ParameterError("a video without frames cannot be written")
     layout, matrix, span = _samples(film.header, first, target)
     rate = film.timing.rate.limit_denominator(1_000_000)
-    stream = container.add_stream(target.encoder, rate=rate, options=dict(target.options))
+    options = dict(target.options)
+    if film.header.light is not None and target.encoder == "libx264":
+        options["x264-params"] = film.header.light.for_x264()
+    stream = container.add_stream(target.encoder, rate=rate, options=options)
+    if target.chapters and film.chapters:
+        container.set_chapters(film.chapters)
     context = stream.codec_context
     stream.width, stream.height, stream.pix_fmt = first.shape[1], first.shape[0], layout
     base = film.timing.base if target.timed else 1 / rate
@@ -198,8 +225,7 @@ def _heard(film: Output, sound: Sound | None) -> Iterator[Packet]:
         return iter(())
     if not film.cut:
         return iter(sound)
-    end = film.timing.stamps[-1] + max(1, film.timing.durations[-1])
-    return sound.between(film.start, end * film.timing.base)
+    return sound.between(film.start, film.end)
 
 
 def _begins(sound: Sound, packet: Packet) -> Fraction:
@@ -259,4 +285,7 @@ def _write_folder(film: Output, folder: Path, overwrite: bool) -> list[str]:
     lines += [f"{float((s * base - film.start) * 1000):.6f}" for s in film.timing.stamps]
     with atomic_write(folder / STAMPS, overwrite) as file:
         file.write(("\n".join(lines) + "\n").encode())
-    return [] if film.sound is None else ["images hold no audio: it is left out"]
+    lost = ["audio"] if film.sound is not None else []
+    lost += ["chapters"] if film.chapters else []
+    lost += ["what a display is told of HDR"] if film.header.light is not None else []
+    return [f"images hold no {' nor '.join(lost)}: left out"] if lost else []

@@ -5,15 +5,20 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import films
 import numpy as np
 import pytest
 from pictures import scene
 
 from laconic.codec.evaluate import Config, evaluate, mel_distance, si_sdr, stft_distance
-from laconic.codec.evaluate.metrics import METRICS
+from laconic.codec.evaluate.metrics import METRICS, choose, psnr
+from laconic.codec.evaluate.runner import measure
+from laconic.codec.evaluate.subject import Item, Spec, find_subject
 from laconic.formats.audio import Audio, read_audio, resample
+from laconic.formats.container import Media
 from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 from laconic.formats.video import frame_to_rgb, read_frames, read_info
+from laconic.formats.video_planes import Sampling, frame_of, planes_of, sampling_of
 
 RATE = 16000
 
@@ -152,6 +157,83 @@ def test_films_are_measured_by_structure_and_by_vmaf(tmp_path: Path) -> None:
             same.add(luma, luma)
             other.add(luma, np.roll(luma, n, 1) // 2)
         assert same.score() > 95 > 60 > other.score()
+
+
+@pytest.mark.parametrize("layout", ["gray", "bgr0"])
+def test_films_without_planes_of_chroma_are_measured(tmp_path: Path, layout: str) -> None:
+    film = films.write(tmp_path / "film.mkv", films.moving(3, 176, 192), layout=layout)
+
+    run = evaluate(Config((str(film),), ("x264@fast:4,30",), ("psnr-y", "psnr-yuv", "psnr")),
+                   tmp_path / "run")  # fmt: skip
+
+    assert not run.failures
+    for name in ("psnr-y", "psnr-yuv", "psnr"):
+        good, bad = (row[name] for row in run.rows)
+        assert good > bad + 3
+    assert run.rows[0]["psnr-y"] > 45
+
+
+SHAPES = [("yuv420p", 1), ("yuv420p", 2), ("yuvj420p", 2), ("yuv422p", 1), ("yuv444p", 1),
+          ("yuv420p10le", 1)]  # fmt: skip
+
+
+def write_planes(path: Path, layout: str, span: int, frames: int = 3) -> Sampling:
+    """Planes of noise around a scene, which any conversion would change."""
+    rng = np.random.default_rng(4)
+    shape = Sampling(*((1, 1) if "420" in layout else (1, 0) if "422" in layout else (0, 0)),
+                     depth=10 if "10" in layout else 8, matrix=1, full=span == 2)  # fmt: skip
+    low, high = (0, 255) if shape.full else (16, 235)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 192, 176, shape.format
+        stream.codec_context.color_range, stream.codec_context.colorspace = span, 1
+        for index in range(frames):
+            planes = [
+                rng.integers(low, high, size, dtype=np.uint16) << (shape.depth - 8)
+                for size in shape.sizes(192, 176)
+            ]
+            frame = frame_of(planes, shape)
+            frame.pts, frame.color_range, frame.colorspace = index, span, 1
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return shape
+
+
+@pytest.mark.parametrize(("layout", "span"), SHAPES)
+def test_a_film_that_comes_back_as_it_was_is_measured_as_equal(
+    tmp_path: Path, layout: str, span: int
+) -> None:
+    film = tmp_path / "film.mkv"
+    write_planes(film, layout, span)
+
+    run = evaluate(Config((str(film),), ("x264@ultrafast:0",), ("psnr-y", "psnr-yuv")), tmp_path)
+
+    assert not run.failures
+    if "10" in layout:  # x264's CRF 0 is lossless for 8 bits alone
+        assert run.rows[0]["psnr-y"] > 50
+    else:
+        assert run.rows[0]["psnr-y"] == run.rows[0]["psnr-yuv"] == math.inf
+        assert run.rows[0]["exact"]
+
+
+@pytest.mark.parametrize(("layout", "span"), SHAPES)
+def test_films_are_compared_with_the_planes_of_the_source(
+    tmp_path: Path, layout: str, span: int
+) -> None:
+    film = tmp_path / "film.mkv"
+    shape = write_planes(film, layout, span)
+    info, subject = read_info(film), find_subject(Spec("x264", "ultrafast"))
+    item = Item(film, film.name, Media.VIDEO)
+
+    row, data = measure(subject, item, 30, choose(("psnr-y", "psnr-yuv"), Media.VIDEO))
+
+    ratios: list[list[float]] = []
+    for a, b in zip(read_frames(film), read_frames(data), strict=True):
+        pairs = zip(planes_of(a, sampling_of(a, info)), planes_of(b, shape), strict=True)
+        ratios.append([psnr(x, y, shape.depth) for x, y in pairs])
+    mean = np.mean(ratios, 0)
+    assert row["psnr-y"] == pytest.approx(mean[0], abs=1e-9)
+    assert row["psnr-yuv"] == pytest.approx(mean @ [0.75, 0.125, 0.125], abs=1e-9)
 
 
 def test_frames_are_read_one_at_a_time_with_their_facts(tmp_path: Path) -> None:

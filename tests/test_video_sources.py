@@ -5,6 +5,7 @@ Fitting is replaced by one that keeps frames exactly (``stand_in.py``).
 
 import io
 import re
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from test_cli import code_of, message_of, run
 
 from laconic import codec
 from laconic.codec.video.settings import FitSettings, expected_seconds
+from laconic.formats.container import Chunk
 from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
+from laconic.formats.video_extras import Chapter, Light, pack_extras, unpack_extras
 from laconic.formats.video_pictures import VideoArray, VideoImages
 from laconic.formats.video_reader import VideoFile
 
@@ -116,29 +119,84 @@ def test_a_damaged_animation_is_refused(tmp_path: Path) -> None:
             VideoImages(whole[:length]).scan()
 
 
-def test_subtitles_and_chapters_are_named(tmp_path: Path) -> None:
-    plain = films.write(tmp_path / "plain.mkv", films.moving(2, 16, 16))
-    words, path = tmp_path / "words.srt", tmp_path / "more.mkv"
-    words.write_text("1\n00:00:00,000 --> 00:00:00,040\nGuten Tag\n\n")
-    with av.open(plain) as film, av.open(words) as titles, av.open(path, "w") as out:
-        streams = [
-            (out.add_stream_from_template(source), container.demux(source))
-            for container, source in (
-                (film, film.streams.video[0]), (titles, titles.streams.subtitles[0]),
-            )
-        ]  # fmt: skip
-        streams[1][0].metadata["language"] = "deu"
-        out.set_chapters(
-            [{"id": 1, "start": 0, "end": 40, "time_base": Fraction(1, 1000), "metadata": {}}]
+def with_chapters(path: Path, plain: Path, words: Path | None = None) -> Path:
+    """``plain`` with two chapters, and subtitles."""
+    with ExitStack() as stack:
+        film, out = (
+            stack.enter_context(av.open(str(p), m)) for p, m in ((plain, "r"), (path, "w"))
         )
+        sources = [(film, film.streams.video[0])]
+        if words is not None:
+            titles = stack.enter_context(av.open(str(words)))
+            sources.append((titles, titles.streams.subtitles[0]))
+        streams = [(out.add_stream_from_template(s), c.demux(s)) for c, s in sources]
+        if words is not None:
+            streams[1][0].metadata["language"] = "deu"
+        out.set_chapters(
+            [{"id": n, "start": start, "end": end, "time_base": Fraction(1, 1000),
+              "metadata": {"title": title} if title else {}}
+             for n, (start, end, title) in enumerate(CHAPTERS, 1)]
+        )  # fmt: skip
         for stream, packets in streams:
             for packet in packets:
                 if packet.dts is not None:
                     packet.stream = stream
                     out.mux(packet)
+    return path
 
-    assert notes_of(path) == ["1 subtitle track (deu), 1 chapter are left out"]
+
+CHAPTERS = [(0, 80, "Größe"), (80, 160, "")]
+
+
+def chapters_in(path: Path) -> list[tuple[float, float, str]]:
+    with av.open(str(path)) as container:
+        return [
+            (float(c["start"] * c["time_base"]), float(c["end"] * c["time_base"]),
+             c["metadata"].get("title", ""))
+            for c in container.chapters()
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("chunk", [2, 4])
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov", "webm"])
+def test_chapters_are_carried_and_subtitles_are_named(
+    tmp_path: Path, suffix: str, chunk: int
+) -> None:
+    plain = films.write(tmp_path / "plain.mkv", films.moving(4, 16, 16))
+    words = tmp_path / "words.srt"
+    words.write_text("1\n00:00:00,000 --> 00:00:00,040\nGuten Tag\n\n")
+    path = with_chapters(tmp_path / "more.mkv", plain, words)
+    lac, back = tmp_path / "more.lac", tmp_path / f"back.{suffix}"
+
+    done = run("encode", path, "--codec", "motion", "--chunk", chunk)
+    again = run("decode", lac, "-o", back)
+
+    assert "1 subtitle track (deu) are left out" in done.stderr
+    assert "chapters are" not in done.stderr + again.stderr
+    assert chapters_in(back) == [(0, 0.08, "Größe"), (0.08, 0.16, "")]
+    assert "chapters" in run("info", lac).stdout
     assert notes_of(plain) == []
+    run("decode", lac, "--frames", "3:4", "-o", tmp_path / f"part.{suffix}")
+    assert chapters_in(tmp_path / f"part.{suffix}") == [(0, 0.04, "")]
+    for name in ("a.y4m", "images"):
+        assert "no chapters" in run("decode", lac, "-o", tmp_path / name).stderr
+
+
+def test_damaged_chapters_and_hdr_are_refused() -> None:
+    good = pack_extras([Chapter(5, 9, "a"), Chapter(9, 9)], Light((1,) * 8, 2, 1, 3, 4))
+
+    assert unpack_extras(good) == (
+        (Chapter(5, 9, "a"), Chapter(9, 9)), Light((1,) * 8, 2, 1, 3, 4)
+    )  # fmt: skip
+    for chunk in good:
+        for length in range(1, len(chunk.data)):
+            try:
+                unpack_extras([Chunk(chunk.type, chunk.data[:length])])
+            except FormatError:
+                continue
+            assert chunk.data[length - 1 : length] == b"\0"  # between two chapters
+    with pytest.raises(FormatError, match="no text"):
+        unpack_extras([Chunk(b"cHAp", b"\1\1\xff\0")])
 
 
 def test_interlaced_films_are_noted(tmp_path: Path) -> None:
@@ -152,22 +210,31 @@ def test_interlaced_films_are_noted(tmp_path: Path) -> None:
     assert "interlaced" in note
 
 
-def test_hdr10_keeps_its_colours_and_notes_what_displays_are_told(tmp_path: Path) -> None:
+def test_hdr10_keeps_its_colours_and_what_displays_are_told(tmp_path: Path) -> None:
     master = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
-    settings = ("log-level=none", "bframes=0", "frame-threads=1", f"master-display={master}")
+    settings = ("log-level=none", "bframes=0", "frame-threads=1", f"master-display={master}",
+                "max-cll=1000,400")  # fmt: skip
     path = films.write(
         tmp_path / "a.mkv", films.moving(2, 32, 32), codec="libx265", layout="yuv420p10le",
         tags=(9, 16, 9, 1), options={"x265-params": ":".join(settings)},
     )  # fmt: skip
 
     scan = VideoFile(path).scan()
+    run("encode", path, "--codec", "motion")
+    told = [run("decode", tmp_path / "a.lac", "-o", tmp_path / f"b.{x}") for x in ("mp4", "mkv")]
 
     assert scan.header.color == (9, 16, 9, 1)
     assert scan.sampling.depth == 10
-    assert scan.notices == [
-        "the samples (yuv420p10le) are decoded to 8 bits",
-        "what a display is told of HDR (peak brightness, colours) is left out",
-    ]
+    assert scan.notices == ["the samples (yuv420p10le) are decoded to 8 bits"]
+    light = scan.header.light
+    assert light is not None
+    assert light.primaries == (34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450)
+    assert (light.highest, light.lowest) == (10000000, 1)
+    assert (light.content, light.average) == (1000, 400)
+    back = VideoFile(tmp_path / "b.mp4").scan().header
+    assert (back.light, back.color[:3]) == (light, (9, 16, 9))
+    assert "HDR" not in told[0].stderr
+    assert "choose .mp4" in told[1].stderr
 
 
 def test_transparency_is_noted_where_there_is_some(tmp_path: Path) -> None:
@@ -201,10 +268,11 @@ def test_estimates_grow_with_the_work() -> None:
         return expected_seconds(FitSettings(**settings), pixels, frames, 1)  # type: ignore[arg-type]
 
     usual = seconds(quality=50)
-    assert seconds(quality=50, preset="fast") < usual < seconds(quality=75)
+    assert seconds(quality=25) < usual < seconds(quality=75)
     assert seconds(target_bytes=1000) > usual
     assert seconds(2 * 10**6, quality=50) == 2 * usual == seconds(frames=200, quality=50)
-    assert seconds(network="hnerv", preset="slow") == 5 * seconds(network="hnerv")
+    medium = seconds(network="hnerv", preset="medium")
+    assert seconds(network="hnerv", preset="slow") == 5 * medium
 
 
 def test_progress_counts_steps_and_keeps_to_a_line(tmp_path: Path) -> None:

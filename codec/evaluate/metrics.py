@@ -63,6 +63,13 @@ def _psnr(difference: NDArray[Any], bit_depth: int) -> float:
     return math.inf if error == 0 else float(10 * np.log10(peak * peak / error))
 
 
+def psnr_yuv(a: Sequence[NDArray[Any]], b: Sequence[NDArray[Any]], bit_depth: int = 8) -> float:
+    """PSNR in dB of the planes Y, U and V, weighed by 6 : 1 : 1, the practice of JVET; of luma
+    where it is alone."""
+    found = [psnr(x, y, bit_depth) for x, y in zip(a, b, strict=True)]
+    return (6 * found[0] + found[1] + found[2]) / 8 if len(found) > 1 else found[0]
+
+
 def ms_ssim(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
     """Multi-scale structural similarity, mean over channels, of ``[H, W, C]`` images.
 
@@ -142,14 +149,13 @@ class Vmaf:
             file.close()
         self._folder.cleanup()
 
-    def add(self, a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> None:
-        """A frame of the source and the decoded one: RGB ``[H, W, 3]`` in full range, or luma
-        ``[H, W]`` of 8 bits in limited range."""
+    def add(self, a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8, full: bool = False) -> None:
+        """Luma ``[H, W]`` of a frame of the source and of the decoded one, in limited range unless
+        ``full``."""
         _same(a, b)
         for file, picture in zip(self._files, (a, b), strict=True):
-            luma = luma_of(picture, bit_depth)
-            if picture.ndim == 3:
-                luma = np.rint(16 + luma * (219 / 255)).astype(np.uint8)
+            scale = 219 / ((1 << bit_depth) - 1) if full else 2.0 ** (8 - bit_depth)
+            luma = np.clip(np.rint(16 * full + picture * scale), 0, 255).astype(np.uint8)
             self._size = luma.shape
             chroma = 2 * (-(-luma.shape[0] // 2)) * (-(-luma.shape[1] // 2))
             file.write(luma.tobytes() + b"\x80" * chroma)
@@ -269,6 +275,7 @@ class Metric:
         compute: images ``(a, b, bit_depth) -> float``; recordings ``(a, b) -> float``. Raises
             ``ParameterError`` where it is not defined, ``UnsupportedError`` without its package.
         extra: needs a package that is not installed by default.
+        planes: of videos it takes the source's own planes: "y" for luma, "yuv" for all.
         whole: ``compute()`` gives a context manager that sees all frames, such as `Vmaf`.
     """
 
@@ -279,6 +286,7 @@ class Metric:
     compute: Callable[..., Any]
     extra: bool = False
     whole: bool = False
+    planes: str = ""
 
     def of(self, *arguments: Any) -> float | None:
         """The measure, None where it is not defined."""
@@ -289,6 +297,7 @@ class Metric:
 
 
 PICTURES = frozenset({Media.IMAGE, Media.VIDEO})
+FILMS = frozenset({Media.VIDEO})
 SOUNDS = frozenset({Media.AUDIO})
 
 
@@ -300,12 +309,13 @@ METRICS: dict[str, Metric] = {
     m.name: m
     for m in (
         Metric("psnr", "PSNR (dB)", 1, PICTURES, psnr),
-        Metric("psnr-y", "PSNR of luma (dB)", 1, PICTURES, psnr_y),
+        Metric("psnr-y", "PSNR of luma (dB)", 1, PICTURES, psnr_y, planes="y"),
+        Metric("psnr-yuv", "PSNR of Y, U, V as 6:1:1 (dB)", 1, FILMS, psnr_yuv, planes="yuv"),
         Metric("ms-ssim", "MS-SSIM", 1, PICTURES, ms_ssim),
         Metric("ms-ssim-db", "MS-SSIM (dB)", 1, PICTURES, _ms_ssim_db),
         Metric("ssimulacra2", "SSIMULACRA2", 1, PICTURES, ssimulacra2, True),
-        Metric("ms-ssim-y", "MS-SSIM of luma", 1, PICTURES, ms_ssim_y),
-        Metric("vmaf", "VMAF", 1, frozenset({Media.VIDEO}), Vmaf, True, True),
+        Metric("ms-ssim-y", "MS-SSIM of luma", 1, PICTURES, ms_ssim_y, planes="y"),
+        Metric("vmaf", "VMAF", 1, FILMS, Vmaf, True, True, "y"),
         Metric("mel", "log-mel distance", -1, SOUNDS, sound.mel_distance),
         Metric("stft", "STFT distance", -1, SOUNDS, sound.stft_distance),
         Metric("si-sdr", "SI-SDR (dB)", 1, SOUNDS, sound.si_sdr),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.timing import Timing
 from laconic.formats.video import VideoHeader
 from laconic.formats.video_pictures import VideoArray, VideoImages
+from laconic.formats.video_planes import Picture, Planes, planes_of, planes_of_rgb, sampling_of
 from laconic.formats.video_reader import Film, VideoFile
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ class VideoMedium(Medium):
     )
     rates = (QUALITY, BPP, TARGET)
     second_rate = "kbps"
-    metrics = ("psnr", "ms-ssim")
+    metrics = ("psnr-y", "psnr-yuv", "ms-ssim-y", "psnr", "ms-ssim")
     baselines = "laconic.codec.evaluate.baselines.videos"
 
     def is_one(self, value: Any) -> bool:
@@ -145,6 +147,8 @@ class VideoMedium(Medium):
             "time_base": str(film.timing.base),
             "seconds": round(film.timing.seconds, 3),
             "audio_tracks": film.tracks,
+            **({"chapters": len(film.chapters)} if film.chapters else {}),
+            **({"hdr10": film.light.for_x264()} if film.light is not None else {}),
             "bpp": 8 * reader.file_bytes / (width * height * film.frames),
         }
 
@@ -205,14 +209,17 @@ class VideoMedium(Medium):
 
     def shown(self, decoded: Any, row: Mapping[str, Any]) -> Any:
         """The middle frame."""
-        return next(islice(decoded, row["frames"] // 2, None))
+        return _rgb(next(islice(decoded, row["frames"] // 2, None)))
 
     def shown_original(self, item: Item) -> Any:
         count = sum(1 for _ in video.read_frames(item.path, item.limits))
         frame = next(islice(video.read_frames(item.path, item.limits), count // 2, None))
         return video.frame_to_rgb(frame, item.original)
 
-    def for_evaluation(self, decoded: Any) -> Iterator[NDArray[np.uint8]]:
+    def for_evaluation(self, decoded: Any) -> Iterator[Picture | NDArray[np.uint8]]:
+        if hasattr(decoded, "pictures"):
+            yield from decoded.pictures()
+            return
         frames = decoded.stored() if hasattr(decoded, "stored") else iter(decoded)
         for frame in frames:
             yield np.broadcast_to(frame, (*frame.shape[:2], 3))
@@ -220,9 +227,13 @@ class VideoMedium(Medium):
     def compare(
         self, item: Item, decode: Callable[[], Any], size: int, metrics: Sequence[Any]
     ) -> dict[str, Any]:
-        """Means over frames of each metric, as papers on video codecs report them."""
+        """Means over frames of each metric, as papers on video codecs report them.
+
+        Measures of planes take the source's own; decoded planes of its layout are compared as they
+        are.
+        """
         clip: video.VideoInfo = item.original
-        decoded: Iterator[NDArray[np.uint8]] = iter(decode())
+        decoded: Iterator[Picture | NDArray[np.uint8]] = iter(decode())
         values: dict[str, list[float | None]] = {m.name: [] for m in metrics}
         decode_s, count, exact = 0.0, 0, True
         with ExitStack() as stack:
@@ -234,13 +245,15 @@ class VideoMedium(Medium):
                 if frame is None:
                     raise FormatError(f"the codec decoded {count} frames; the source has more")
                 count += 1
-                reference = video.frame_to_rgb(original, clip)
-                exact = exact and np.array_equal(reference, frame)
+                pair = _Pair(original, frame, clip)
+                exact = exact and pair.equal()
                 for metric in metrics:
+                    sides = pair.planes(metric.planes) if metric.planes else pair.rgb
                     if metric.whole:
-                        watching[metric.name].add(reference, frame)
+                        watching[metric.name].add(*sides, pair.depth, pair.full)
                     else:
-                        values[metric.name].append(metric.of(reference, frame, 8))
+                        depth = pair.depth if metric.planes else 8
+                        values[metric.name].append(metric.of(*sides, depth))
             if next(decoded, None) is not None:
                 raise FormatError(f"the codec decoded more than the {count} frames of the source")
             if count == 0:
@@ -261,6 +274,42 @@ class VideoMedium(Medium):
             "exact": exact,
             **means,
         }
+
+
+class _Pair:
+    """A frame of the source and the decoded one, in whatever form a metric wants them."""
+
+    def __init__(self, original: Any, decoded: Picture | NDArray[np.uint8], clip: Any) -> None:
+        self._original, self._decoded, self._clip = original, decoded, clip
+        self.sampling = sampling_of(original, clip)
+        self.depth, self.full = self.sampling.depth, self.sampling.full
+
+    @cached_property
+    def rgb(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Both as ``[H, W, 3]``."""
+        return video.frame_to_rgb(self._original, self._clip), _rgb(self._decoded)
+
+    @cached_property
+    def _planes(self) -> tuple[Planes, Planes]:
+        source, shown = planes_of(self._original, self.sampling), self._decoded
+        if isinstance(shown, Picture):
+            return source, shown.sampled(self.sampling)
+        return source, planes_of_rgb(shown, self.sampling)
+
+    def planes(self, which: str) -> tuple[Any, Any]:
+        """Luma ("y") or all planes ("yuv") of both."""
+        source, shown = self._planes
+        return (source[0], shown[0]) if which == "y" else (source, shown)
+
+    def equal(self) -> bool:
+        """Whether nothing was lost: no sample of the planes, or of RGB where that was decoded."""
+        if isinstance(self._decoded, Picture):
+            return all(np.array_equal(a, b) for a, b in zip(*self._planes, strict=False))
+        return np.array_equal(*self.rgb)
+
+
+def _rgb(frame: Picture | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return frame.rgb() if isinstance(frame, Picture) else frame
 
 
 def _counted(decoded: Any, settings: DecodeSettings) -> Iterator[NDArray[np.uint8]]:

@@ -20,7 +20,7 @@ from laconic.formats.errors import ParameterError
 
 DEFAULT_QUALITY = 50.0
 PATIENCE = 600.0  # seconds of a preset that nobody asked for
-SEARCHES = ("fast", "medium")  # presets of "motion"
+SEARCH = "fast"  # the one preset of "motion"
 PRESETS = {"fast": 1000, "medium": 5000, "slow": 25000}
 
 
@@ -40,14 +40,14 @@ class FitSettings:
     Attributes:
         network: "motion", "grids", "hnerv-boost" or "hnerv".
         preset: "fast", "medium" or "slow": steps of the optimiser, see ``PRESETS``; "motion" has
-            those of ``SEARCHES``.
+            ``SEARCH`` alone.
         target_bytes: of this chunk's payload, an upper bound.
         quality: 0..100, when no target is given; 50 by default.
         seed: of the initial weights and the order of frames.
     """
 
     network: str = "motion"
-    preset: str = "medium"
+    preset: str = SEARCH
     target_bytes: int | None = None
     quality: float | None = None
     seed: int = 0
@@ -62,10 +62,10 @@ class FitSettings:
             raise ParameterError(
                 f"there is no preset {self.preset!r}: expected one of {', '.join(PRESETS)}"
             )
-        if self.network == "motion" and self.preset not in SEARCHES:
+        if self.network == "motion" and self.preset != SEARCH:
             raise ParameterError(
-                f"network 'motion' has no preset {self.preset!r}: it searches no longer than"
-                f" {SEARCHES[-1]!r}; use that, or another network, which is fitted for longer"
+                f"'motion' has no preset {self.preset!r}, since a longer search saves too little:"
+                f" leave it out, or choose {SEARCH!r}"
             )
         if self.target_bytes is not None and self.quality is not None:
             raise ParameterError("a target size and a quality were given: give one of them")
@@ -141,7 +141,7 @@ class Aim:
 
 
 # Seconds of one slow core for a megapixel: of video at quality 50, and of one step of a fit.
-MOTION_SECONDS = {"fast": 2.9, "medium": 8.1}
+MOTION_SECONDS = 2.9
 STEP_SECONDS = {"grids": 0.75, "hnerv": 0.75, "hnerv-boost": 1.9}
 PASSES_EXPECTED = 4  # of "motion" towards a target
 
@@ -156,7 +156,7 @@ def expected_seconds(settings: FitSettings, pixels: int, frames: int, chunks: in
     """
     if settings.network != "motion":
         return PRESETS[settings.preset] * chunks * STEP_SECONDS[settings.network] * pixels / 1e6
-    seconds = MOTION_SECONDS[settings.preset] * pixels * frames / 1e6
+    seconds = MOTION_SECONDS * pixels * frames / 1e6
     if settings.quality is None:
         return PASSES_EXPECTED * seconds
     return float(seconds * 2 ** ((settings.quality - DEFAULT_QUALITY) / 25))
@@ -167,8 +167,8 @@ class VideoOptions(EncodeSettings):
     """Options of every video encoder."""
 
     preset: str | None = option(
-        None, "How long a video is fitted.", choices=tuple(PRESETS),
-        shown="medium, or fast where that takes more than ten minutes",
+        None, "How long a network is fitted to a video; motion has fast alone.",
+        choices=tuple(PRESETS), shown="medium, or fast where that takes more than ten minutes",
     )  # fmt: skip
     fps: float | None = option(
         None, "Of a folder of images: how many are shown a second.", low=0.01, high=1000,

@@ -1,8 +1,9 @@
 """Videos through FFmpeg (PyAV): x264, x265, SVT-AV1, VP9, written as MP4 in memory.
 
-Frames go to the encoder as the source stores them; only the sample layout is converted where an
-encoder does not take it. Encoding time therefore includes decoding the source. Thread counts are
-fixed, since they change the bytes of some encoders.
+Frames go to the encoder as the source stores them, and what it decodes is compared as it is; the
+sample layout is converted where an encoder does not take it, and nothing else. Encoding time
+therefore includes decoding the source. Thread counts are fixed, since they change the bytes of some
+encoders.
 """
 
 from __future__ import annotations
@@ -13,13 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from laconic.codec.evaluate.subject import Item
 from laconic.formats import video
 from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError, UnsupportedError
+from laconic.formats.video_planes import Picture, frame_of, planes_of, sampling_of
 
 media = Media.VIDEO
 THREADS = 2
@@ -36,7 +35,8 @@ class Row:
     qualities: Sequence[float | None]
     options: dict[str, str]
     range: tuple[float, float]
-    formats: Sequence[str] = ("yuv420p", "yuv422p", "yuv444p")
+    formats: Sequence[str] = ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le",
+                              "yuv444p10le")  # fmt: skip
 
 
 X26X = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower",
@@ -46,7 +46,7 @@ TABLE: dict[str, Row] = {
     "x265": Row("libx265", X26X, "preset", "medium", (17, 22, 27, 32, 37, 42),
                 {"x265-params": f"log-level=none:pools={THREADS}:frame-threads=1"}, (0, 51)),
     "svt-av1": Row("libsvtav1", tuple(map(str, range(14))), "preset", "8", (22, 30, 38, 46, 54, 62),
-                   {"svtav1-params": f"lp={THREADS}"}, (0, 63), ("yuv420p",)),
+                   {"svtav1-params": f"lp={THREADS}"}, (0, 63), ("yuv420p", "yuv420p10le")),
     "vp9": Row("libvpx-vp9", tuple(map(str, range(9))), "cpu-used", "2", (22, 30, 38, 46, 54, 62),
                {"b": "0", "row-mt": "0", "deadline": "good"}, (0, 63)),
 }  # fmt: skip
@@ -115,12 +115,9 @@ class FfmpegVideo:
                 stream.width, stream.height, stream.pix_fmt = clip.width, clip.height, pixel_format
                 stream.codec_context.thread_count = THREADS
                 stream.codec_context.colorspace = clip.matrix
+                stream.codec_context.color_range = 2 if clip.full_range else 1
                 for index, frame in enumerate(video.read_frames(item.path, item.limits)):
-                    converted = frame.reformat(
-                        format=pixel_format,
-                        dst_colorspace=clip.matrix,
-                        dst_color_range=2 if clip.full_range else 1,
-                    )
+                    converted = _as_taken(frame, clip, pixel_format)
                     converted.pts, converted.time_base = index, 1 / clip.rate
                     # An encoder would repeat the source's frame types: all intra for FFV1.
                     converted.pict_type = av.video.frame.PictureType.NONE
@@ -133,6 +130,19 @@ class FfmpegVideo:
             ) from error
         return buffer.getvalue()
 
-    def decode(self, data: bytes, item: Item) -> Iterator[NDArray[np.uint8]]:
+    def decode(self, data: bytes, item: Item) -> Iterator[Picture]:
         for frame in video.read_frames(data, item.limits, THREADS):
-            yield video.frame_to_rgb(frame, item.original)
+            sampling = sampling_of(frame, item.original)
+            yield Picture(planes_of(frame, sampling), sampling)
+
+
+def _as_taken(frame: Any, clip: video.VideoInfo, pixel_format: str) -> Any:
+    """A frame for an encoder that takes ``pixel_format``; samples are those of the source where it
+    has this layout."""
+    if frame.format.name.replace("yuvj", "yuv") == pixel_format:
+        sampling = sampling_of(frame, clip)
+        return frame_of(planes_of(frame, sampling), sampling)
+    return frame.reformat(
+        format=pixel_format, dst_colorspace=clip.matrix,
+        dst_color_range=2 if clip.full_range else 1, interpolation=video.EXACT,
+    )  # fmt: skip

@@ -36,12 +36,9 @@ from laconic.codec.video.settings import DEFAULT_QUALITY, FitSettings
 from laconic.formats.errors import ParameterError
 
 Planes = Sequence[NDArray[np.uint16]]
-# rounds, intra kept, merge kept, halves, sines, references; bits that a leaf without residual may
-# lose in a block of 8 x 8 for want of a search, and of parts: -1 for nothing
-EFFORTS = {
-    "fast": (1, 2, 2, 1, 1, 2, 8, 6),
-    "medium": (2, 3, 3, 2, 2, 2, -1, -1),
-}
+# What is tried: modes of intra leaves and merged leaves that are coded on trial, references; bits
+# that a leaf without residual may lose in a block of 8 x 8 for want of a search, and of parts.
+EFFORT = (2, 2, 2, 8, 6)
 GAP = 16
 EXACT_GAP = 8  # whose deepest layer still has steps of one level
 
@@ -68,13 +65,12 @@ class ChunkEncoder:
 
     Args:
         base: quantiser in eighths of a unit, 0..511; six units double the step.
-        effort: a key of EFFORTS.
         screens: look for screens among the frames, see `clip.Head`.
         exact: spare no bits, with the tools for screens, whose levels of samples lose nothing.
     """
 
     def __init__(
-        self, layout: Layout, count: int, base: int, effort: str, gap: int = GAP,
+        self, layout: Layout, count: int, base: int, gap: int = GAP,
         screens: bool = False, exact: bool = False,
     ) -> None:  # fmt: skip
         self.layout, self.base, self.screens, self.exact = layout, base, screens, exact
@@ -86,7 +82,7 @@ class ChunkEncoder:
         slots = self.buffers.store.shape[1]
         self.phases = np.zeros((slots, 16, rows + 2 * REACH, columns + 2 * REACH), np.int16)
         self.strip = np.zeros((rows + 8, columns + 2 * REACH), np.int32)
-        self.effort = np.array([*EFFORTS[effort], 0], np.int64)
+        self.effort = np.array([*EFFORT, 0], np.int64)
         self.at = 0
         self.lam = np.zeros(2)
         self.cands = np.zeros((138, 8), np.int32)
@@ -171,11 +167,11 @@ class ChunkEncoder:
 
 
 def encode(
-    frames: Sequence[Planes], layout: Layout, base: int, effort: str, gap: int = GAP,
+    frames: Sequence[Planes], layout: Layout, base: int, gap: int = GAP,
     screens: bool = False, progress: Callable[[int, int], None] | None = None,
 ) -> tuple[bytes, list[list[NDArray[np.uint16]]]]:  # fmt: skip
     """All frames, and what a decoder shows of them."""
-    encoder = ChunkEncoder(layout, len(frames), base, effort, gap, screens)
+    encoder = ChunkEncoder(layout, len(frames), base, gap, screens)
     shown: list[list[NDArray[np.uint16]]] = [[] for _ in frames]
     for at, place in enumerate(encoder.places):
         encoder.advance(frames[place.index])
@@ -207,7 +203,6 @@ class HybridFit:
         self.count = len(frames.frames)
         self.layout = frames.layout()
         self.pixels = self.count * self.layout.width * self.layout.height
-        self.effort = settings.preset
         self.target = settings.target_bytes
         self.exact = self.target is None and settings.quality == TOP
         self.gap = EXACT_GAP if self.exact else GAP
@@ -231,9 +226,7 @@ class HybridFit:
         return _clipped(264 + SLOPE * math.log2(0.08 / bpp))
 
     def _pass(self, base: int) -> ChunkEncoder:
-        return ChunkEncoder(
-            self.layout, self.count, base, self.effort, self.gap, self.screens, self.exact
-        )
+        return ChunkEncoder(self.layout, self.count, base, self.gap, self.screens, self.exact)
 
     def run(
         self,

@@ -62,7 +62,6 @@ from laconic.codec.video.motion.prices import (
 from laconic.codec.video.motion.rebuild import EDGES, LEFT, LINE, TOP, TRIAL
 from laconic.codec.video.motion.syntax import put_order
 from laconic.codec.video.motion.trial import (
-    HALVES,
     INTRA_KEPT,
     MERGE_KEPT,
     MISSED,
@@ -193,9 +192,9 @@ def settled(e: Any, depth: int, x: int, y: int, w: int, h: int, bits: int) -> bo
     """Whether a leaf was kept without a residual and loses little everywhere.
 
     Little is a squared error that ``bits`` bits are worth, in each block of 8 x 8: what moves in a
-    corner of a large block is not outvoted by the rest. Nothing is little where ``bits`` is -1.
+    corner of a large block is not outvoted by the rest.
     """
-    if e.kept_info[depth, 0, 0, SKIP] != 1 or bits < 0:
+    if e.kept_info[depth, 0, 0, SKIP] != 1:
         return False
     most = e.lam[0] * 256 * bits
     shown = e.kept[depth, 1]
@@ -282,7 +281,7 @@ def leaf(
         if not settled(e, depth, x, y, w, h, int(par[STOP_SEARCH])):
             best = search_leaf(e, chance, store, x, y, lw, lh, chroma, best, depth, own,
                                float(inter_bits + searched), top, wk)  # fmt: skip
-        if e.kept_info[depth, 0, 0, SKIP] == 1 and par[STOP_SEARCH] >= 0:
+        if e.kept_info[depth, 0, 0, SKIP] == 1:
             keep(e, depth, x, y, w, h, 1)
             return best
     if forced != INTER and max(lw, lh) < 6:
@@ -321,7 +320,7 @@ def node(e: Any, chance: Any, store: Any, x: int, y: int, log: int, wk: Any) -> 
         done = settled(e, level, x, y, side, side, int(par[STOP_PARTS]))
         if not done:
             for part in range(ACROSS, ALONG + 1):
-                if not e.par[HALVES] or (log == 6 and e.par[HALVES] < 2):
+                if log == 6:
                     break
                 forget(e, x, y, side)
                 cost = lam * part_price(chance, e.info, par, x, y, log, part, own)

@@ -25,7 +25,6 @@ from laconic.codec.video.motion.inter import (
     INTRA,
     LH,
     LW,
-    MODE,
     PARAMETERS,
     QCHROMA,
     QUANT,
@@ -35,7 +34,7 @@ from laconic.codec.video.motion.inter import (
     SY,
     TYPE,
 )
-from laconic.codec.video.motion.intra import DERIVED, LINEAR, PLANAR
+from laconic.codec.video.motion.intra import DERIVED, LINEAR
 from laconic.codec.video.motion.mix import price_bit
 from laconic.codec.video.motion.prices import hadamard, squares
 from laconic.codec.video.motion.rebuild import (
@@ -56,9 +55,7 @@ from laconic.codec.video.motion.transform import COSINE, PLAIN, SINE, STEPS, for
 MISSED = 1e30
 # Places in Encoder.par.
 EFFORT = PARAMETERS
-(ROUNDS, INTRA_KEPT, MERGE_KEPT, HALVES, SINES, REFS, STOP_SEARCH, STOP_PARTS, NEXT) = range(
-    EFFORT, EFFORT + 9
-)
+INTRA_KEPT, MERGE_KEPT, REFS, STOP_SEARCH, STOP_PARTS, NEXT = range(EFFORT, EFFORT + 6)
 
 
 class Encoder(NamedTuple):
@@ -158,10 +155,8 @@ def try_chroma(e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int
     x1, y1 = x >> sx, y >> sy
     if unit[TYPE] == INTRA and not unit[COPIED]:
         best, chosen = MISSED, DERIVED
-        for m in range(3):
-            mode = DERIVED if m == 0 else LINEAR if m == 1 else PLANAR
-            if m == 2 and (unit[MODE] == PLANAR or e.par[ROUNDS] < 2):
-                continue
+        for m in range(2):
+            mode = DERIVED if m == 0 else LINEAR
             unit[CMODE] = mode
             total = 0.0
             for which in range(1, 3):
@@ -171,8 +166,8 @@ def try_chroma(e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int
                 )  # fmt: skip
                 total += float(hadamard(src, x1, y1, wk[GUESSED], 1 << bw, 1 << bh))
             bits = price_bit(chance, 1, Q0) if mode == LINEAR else price_bit(chance, 0, Q0)
-            if m != 1:
-                bits += price_bit(chance, 1 if m == 0 else 0, Q0 + 1)
+            if m == 0:
+                bits += price_bit(chance, 1, Q0 + 1)
             total += e.lam[1] * bits
             if total < best:
                 best, chosen = total, mode
@@ -183,9 +178,7 @@ def try_chroma(e: Any, chance: Any, store: Any, x: int, y: int, lw: int, lh: int
     if not inter and not unit[COPIED]:
         bits = price_bit(chance, 1, Q0) if mode == LINEAR else price_bit(chance, 0, Q0)
         if mode != LINEAR:
-            bits += price_bit(chance, 1 if mode == DERIVED else 0, Q0 + 1)
-            if mode != DERIVED:
-                bits += 512
+            bits += price_bit(chance, 1, Q0 + 1)
         cost += e.lam[0] * bits
     for which in range(1, 3):
         src, plane, levels = e.src[which], e.rec[which], e.lev[which]
@@ -275,7 +268,7 @@ def try_luma(
             if small and got:
                 flag = F_SINE + 2 * kind
                 cost += e.lam[0] * price_bit(chance, 0, F0 + flag * 72 + min(lw + lh - 4, 7))
-                if e.par[SINES] > kind:
+                if kind == 0:
                     a, b = wk[LEVELS], wk[SAMPLES]
                     for j in range(1 << bh):
                         for i in range(1 << bw):

@@ -13,7 +13,7 @@ from laconic.codec.video.motion.compiled import inner, outer
 from laconic.codec.video.motion.inter import DEPTH, DIR, HEIGHT, LUMA, MX0, REF0, SLOT0, WIDTH
 from laconic.codec.video.motion.prices import hadamard, vector_price
 from laconic.codec.video.motion.rebuild import FIRST, PHASE, SECOND
-from laconic.codec.video.motion.trial import MISSED, ROUNDS
+from laconic.codec.video.motion.trial import MISSED
 
 REACH = 88  # samples around the interpolated planes
 
@@ -130,9 +130,8 @@ def motion_search(
         )
         if cost < best:
             best, bx, by = cost, sx, sy
-    radius = 8 if e.par[ROUNDS] > 1 else 4
     for stage in range(2):
-        r = radius if stage == 0 else 1
+        r = 4 if stage == 0 else 1
         while r:
             moved = False
             cx, cy = bx, by

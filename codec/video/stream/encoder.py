@@ -19,6 +19,7 @@ from laconic.codec.video.plan import CODEC_VERSION, HnervHeader
 from laconic.codec.video.settings import (
     DEFAULT_QUALITY,
     PATIENCE,
+    SEARCH,
     FitSettings,
     VideoOptions,
     expected_seconds,
@@ -41,7 +42,7 @@ from laconic.formats.video_reader import Film
 
 CHUNK_OVERHEAD = 14  # of a segment, and its share of the header, in bytes
 FILE_OVERHEAD = 64
-PRESET_TRIED = "medium"  # when none is asked for
+PRESET_TRIED = "medium"  # of fitted networks, when none is asked for
 SHORT = 60.0  # seconds that need no announcement
 
 
@@ -77,7 +78,7 @@ class StreamEncoder:
                 )
             film = film.at_rate(settings.fps)
         self.film, self.settings = film, settings
-        self.preset = settings.preset or PRESET_TRIED
+        self.preset = settings.preset or (SEARCH if network == "motion" else PRESET_TRIED)
         self.codec_id, self.network = codec_id, network
         self.note: Callable[[str], None] = settings.say
         self._fit_settings(None)  # complains about unknown presets and networks at once
@@ -171,8 +172,8 @@ class StreamEncoder:
             return expected_seconds(self._fit_settings(quality), size, header.frames, chunks)
 
         expected, instead = seconds(), ""
-        if self.settings.preset is None and expected > PATIENCE:
-            self.preset, instead = "fast", f", where {self.preset} would take {_words(expected)}"
+        if self.settings.preset is None and self.preset != SEARCH and expected > PATIENCE:
+            self.preset, instead = SEARCH, f", where {self.preset} would take {_words(expected)}"
             expected = seconds()
         if expected / jobs >= SHORT:
             self.note(
@@ -244,14 +245,14 @@ class StreamEncoder:
         if count == 1:
             Container(head, segments, chunks).write(fp)
             return
-        writer = ContainerWriter(fp, head, chunks)
+        writer = ContainerWriter(fp, head, [c for c in chunks if c.critical])
         for segment in segments:
             writer.add(segment)
         if sound is not None:
             sound.seek(0)
             while part := sound.read(PART_BYTES):
                 writer.add(Segment(part, part_check(part)))
-        writer.finish()
+        writer.finish([c for c in chunks if not c.critical])
 
 
 def _words(seconds: float) -> str:

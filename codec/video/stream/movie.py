@@ -27,7 +27,7 @@ from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import DesyncError, FormatError, ParameterError, UnsupportedError
 from laconic.formats.timing import Timing
 from laconic.formats.video import VideoHeader
-from laconic.formats.video_planes import Planes
+from laconic.formats.video_planes import Picture, Planes
 
 KEPT = 2  # decoded chunks
 BATCH = 4  # frames evaluated at a time when going through a video
@@ -303,6 +303,18 @@ class Video(Sequence[Frame]):
         """Luma and chroma as decoded, before any conversion; network ``motion`` alone."""
         for index in self._chosen:
             yield self._file.planes(index)
+
+    def pictures(self) -> Iterator[Picture | Frame]:
+        """Frames as decoded, before any conversion: planes, or RGB as stored of networks that
+        code it."""
+        if self._chosen and not hasattr(self._decoder(self._chosen[0]), "sampling"):
+            yield from self.stored()
+            return
+        for index in self._chosen:
+            yield Picture(self._file.planes(index), self._decoder(index).sampling)
+
+    def _decoder(self, index: int) -> Any:
+        return self._file.decoder(chunk_of(self._file.starts, index))
 
     def _walk(self, *, stored: bool) -> Iterator[Frame]:
         at = 0
