@@ -278,7 +278,7 @@ class SymbolDecoder:
     def _library(self) -> Any:
         """The decoder of `constriction`."""
         if isinstance(self._coder, StackReader):
-            self._coder = _new_decoder(self._backend, self._coder.get_compressed())
+            self._coder = _constriction().stream.stack.AnsCoder(self._coder.get_compressed())
         return self._coder
 
     def _get(self, n: int, model: Any) -> NDArray[np.int32]:

@@ -93,7 +93,7 @@ class StackReader:
     """Stands in for `constriction`'s `AnsCoder` as a decoder.
 
     Args:
-        words: of the stack, uint32, at least one; the last is not 0.
+        words: of the stack, uint32; the last is not 0.
     """
 
     def __init__(self, words: NDArray[np.uint32]) -> None:
