@@ -18,12 +18,12 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from laconic.codec import places
+from laconic.codec import devices, places
 from laconic.codec.engines import Engine, Here, spread
 from laconic.codec.evaluate import metrics as metric_table
 from laconic.codec.evaluate.metrics import Metric
@@ -34,6 +34,7 @@ from laconic.codec.evaluate.subject import (
     check_qualities,
     find_items,
     find_subject,
+    has_device,
     parse_spec,
 )
 from laconic.codec.manifest import Lines, read_lines
@@ -112,12 +113,14 @@ class Config:
         codecs: specifications ``NAME[@VARIANT][:Q,...]``.
         metrics: names; empty for the medium's defaults.
         media: kind to take from mixed folders, or None.
+        device: where networks run; None is each codec's own choice.
     """
 
     inputs: tuple[str, ...]
     codecs: tuple[str, ...]
     metrics: tuple[str, ...] = ()
     media: str | None = None
+    device: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -133,7 +136,7 @@ class Config:
                 )
             return cls(
                 tuple(map(str, data["inputs"])), tuple(map(str, data["codecs"])),
-                tuple(map(str, data["metrics"])), data["media"],
+                tuple(map(str, data["metrics"])), data["media"], data.get("device"),
             )  # fmt: skip
         except (KeyError, TypeError) as error:
             raise FormatError(f"this is no configuration of an evaluation: {error}") from error
@@ -213,7 +216,14 @@ def evaluate(
     items = find_items(inputs, media, limits)
     media = items[0].media
     chosen = tuple(m.name for m in metric_table.choose(config.metrics, media))
-    specs = [parse_spec(text) for text in config.codecs]
+    specs = [replace(parse_spec(text), device=config.device) for text in config.codecs]
+    if config.device is not None:
+        if not any(has_device(spec.name) for spec in specs):
+            raise ParameterError(
+                f"the device {config.device} is for codecs with networks, and none of"
+                f" {', '.join(config.codecs)} has one: leave it out"
+            )
+        devices.device(config.device)
     subjects = _subjects(specs, media)
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(out / "config.json", overwrite=True) as file:

@@ -157,7 +157,8 @@ class StreamEncoder:
             self.note(f"stopped early: the same command with -f goes on from {self.work.path}")
 
     def _fit_settings(self, quality: float | None) -> FitSettings:
-        return FitSettings(network=self.network, preset=self.preset, quality=quality, seed=0)
+        device = getattr(self.settings, "device", None)
+        return FitSettings(self.network, self.preset, quality=quality, device=device)
 
     def _plan_time(self, header: VideoHeader, chunks: int) -> None:
         """Say how long it will take, and choose the preset where nobody did."""
@@ -183,8 +184,10 @@ class StreamEncoder:
     def _work(self, private: HnervHeader) -> Work:
         """The work file to go on from, or a new one."""
         settings = self.settings
+        how = asdict(self._fit_settings(settings.quality))
+        del how["device"]  # work may go on elsewhere
         facts = [
-            CODEC_VERSION, self.film.digest(), asdict(self._fit_settings(settings.quality)),
+            CODEC_VERSION, self.film.digest(), how,
             settings.bpp, settings.target_bytes, self.settings.audio, private.lengths,
         ]  # fmt: skip
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

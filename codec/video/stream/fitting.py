@@ -153,7 +153,9 @@ class PlaneSource:
         return chunk.Clip(out, self._sampling)
 
 
-def measured(payload: bytes, frames: Any, limits: Limits, verify: bool) -> Fitted:
+def measured(
+    payload: bytes, frames: Any, limits: Limits, verify: bool, device: str | None = None
+) -> Fitted:
     """A payload with what decoding it afresh gives: symbol check and PSNR of each frame, in dB."""
     from laconic.codec.video import chunk
 
@@ -167,7 +169,7 @@ def measured(payload: bytes, frames: Any, limits: Limits, verify: bool) -> Fitte
             found.append(10 * math.log10(most**2 / error) if error else math.inf)
         return Fitted(payload, decoded.symbols_check, tuple(found))
     count, height, width = frames.shape[:3]
-    decoder = chunk.decode(payload, count, width, height, limits)
+    decoder = chunk.decode(payload, count, width, height, limits, device)
     if not verify:
         return Fitted(payload, decoder.symbols_check)
     values = []
@@ -200,7 +202,7 @@ def fit_in_turn(task: Task, source: FrameSource | PlaneSource) -> dict[int, Fitt
             chained = work.warm_of == number - 1 and not span.fresh
             fit = chunk.Fit(frames, settings, work.warm if chained else None)
         finished = _run(task, fit, number, meter)
-        fitted = measured(fit.payload(), frames, task.limits, task.verify)
+        fitted = measured(fit.payload(), frames, task.limits, task.verify, settings.device)
         if finished:
             work.done[number] = fitted
             work.states.pop(number, None)
@@ -349,7 +351,7 @@ def _worker(connection: Any, threads: int) -> None:
             connection.send(("state", _plain(fit.state())))
         if not finished and brief is None:
             connection.send(("state", _plain(fit.state())))
-        fitted = measured(fit.payload(), frames, limits, verify)
+        fitted = measured(fit.payload(), frames, limits, verify, settings.device)
         connection.send(("done" if finished else "early", fitted))
     except (EOFError, BrokenPipeError):
         return
