@@ -197,7 +197,9 @@ class RegisteredCodec:
         if codec.points == (None,):
             self.scale = "lossless" if codec.lossless else "the model's only rate"
         self.options = {**codec.measured, **(codec.variant(variant) if variant else {})}
-        self.device = {} if device is None or not has_device(name) else {"device": device}
+        self.device: dict[str, Any] = {}
+        if device is not None and has_device(name):
+            self.device["device"] = device
         self.options |= self.device
         self.label = name if variant is None else f"{name}@{variant}"
 
