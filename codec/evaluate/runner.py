@@ -16,15 +16,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from laconic.codec import devices, places
-from laconic.codec.engines import Engine, Here, spread
+from laconic.codec.engines import Engine, Here, Ray, spread
 from laconic.codec.evaluate import metrics as metric_table
 from laconic.codec.evaluate.metrics import Metric
 from laconic.codec.evaluate.subject import (
@@ -179,6 +180,7 @@ class _Work:
     item: Item
     metrics: tuple[str, ...]
     points: tuple[tuple[str, float | None, str], ...]  # key, quality, file below the folder
+    data: bytes | None = None  # of the item, for a machine that lacks the file
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,10 @@ def evaluate(
         total, finished = len(order), sum(key in done for key in order)
         if progress:
             progress(finished, total)
-        for unit, results in spread(_measure_all, work, engine or Here(), lost=_given_up):
+        pieces: Iterable[_Work] = work
+        if isinstance(engine, Ray):  # read when there is room for it
+            pieces = (replace(unit, data=unit.item.path.read_bytes()) for unit in work)
+        for unit, results in spread(_measure_all, pieces, engine or Here(), lost=_given_up):
             for found in results:
                 finished += 1
                 if isinstance(found.row, str):
@@ -317,6 +322,11 @@ def _ready_subject(spec: Spec) -> Subject:
 
 def _measure_all(unit: _Work) -> list[_Measured]:
     """What became of every point; one failure does not stop the others."""
+    if unit.data is not None and not unit.item.path.exists():
+        with TemporaryDirectory(prefix="laconic-") as folder:
+            path = Path(folder, unit.item.path.name)
+            path.write_bytes(unit.data)
+            return _measure_all(replace(unit, item=replace(unit.item, path=path), data=None))
     chosen = [metric_table.METRICS[name] for name in unit.metrics]
     fresh = Item(unit.item.path, unit.item.name, unit.item.media, unit.item.limits)
     results = []

@@ -185,6 +185,10 @@ class VideoOptions(EncodeSettings):
     jobs: int = option(
         1, "Chunks fitted at a time; 1 lets each start from the one before.", low=1, flag=False
     )
+    spread: int = option(
+        0, "Threads of a chunk as a task of the Ray cluster that this runs on; 0 fits here.",
+        low=0, flag=False,
+    )  # fmt: skip
     work: str | None = option(
         None, "Path of the work file that makes encoding resumable.", flag=False
     )

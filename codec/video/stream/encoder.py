@@ -126,7 +126,12 @@ class StreamEncoder:
                 self.settings.limits,
             )
             jobs = min(self.settings.jobs, len(spans))
-            early = fit_at_once(task, source, jobs) if jobs > 1 else fit_in_turn(task, source)
+            if self.settings.spread:
+                from laconic.codec.video.stream.spreading import fit_on_cluster
+
+                early = fit_on_cluster(task, source, self.settings.spread)
+            else:
+                early = fit_at_once(task, source, jobs) if jobs > 1 else fit_in_turn(task, source)
             if len(work.done) + len(early) < len(spans) or stop.terminated:
                 if work.path is not None:
                     self.note(f"the same command goes on from {work.path}")
@@ -233,7 +238,8 @@ class StreamEncoder:
                 f"the target is {target} bytes, but the file needs {fixed} before the first"
                 f" frame{carried}"
             )
-        return partial(_share, private.lengths, target - fixed, work, self.settings.jobs > 1)
+        apart = self.settings.jobs > 1 or self.settings.spread > 0
+        return partial(_share, private.lengths, target - fixed, work, apart)
 
     def _write(self, fp: BinaryIO, segments: list[Segment]) -> None:
         sound, private = self._sound, self._private

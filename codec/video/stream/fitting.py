@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from laconic.codec.base import Progress, Status
 from laconic.codec.video.stream.work import Fitted, Span, Stopper, Work, interrupts_kept
-from laconic.codec.workers import cores
+from laconic.codec.workers import cores, use_threads
 from laconic.formats.errors import DesyncError, FormatError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.video import VideoHeader
@@ -313,11 +313,9 @@ def _worker(connection: Any, threads: int) -> None:
     """Fits the chunk that comes through the pipe; ends with it, or when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    import torch
-
     from laconic.codec.video import chunk
 
-    torch.set_num_threads(threads)
+    use_threads(threads)
     stopped, drawn = False, 0.0
 
     def stop() -> bool:
