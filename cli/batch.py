@@ -38,6 +38,7 @@ HOW = {
     "engine",
     "address",
     "manifest",
+    "device",
     "progress",
     "quiet",
     "as_json",

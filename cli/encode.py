@@ -232,6 +232,7 @@ def _resumable(job: Job, options: dict[str, Any]) -> dict[str, Any]:
         "work": None if job.target == STD else job.target + ".work",
         "fresh": options["force"] or None,
         "jobs": options["jobs"] if options["alone"] and (options["jobs"] or 1) > 1 else None,
+        "spread": (options["threads"] or 1) if options["engine"] == "ray" else None,
     }
 
 

@@ -11,6 +11,7 @@ from laconic.cli.batch import engine_for
 from laconic.cli.options import complete_subject, spreading, wants_progress
 from laconic.cli.progress import tile_progress
 from laconic.cli.tables import say
+from laconic.codec.devices import NAMES
 from laconic.codec.media import MEDIA
 
 
@@ -33,6 +34,8 @@ from laconic.codec.media import MEDIA
 @click.option("--title", help="Title of the report.")
 @click.option("--gallery", type=click.IntRange(0, 100), default=4, show_default=True,
               help="Items shown in the report.")  # fmt: skip
+@click.option("--device", type=click.Choice(NAMES),
+              help="Where networks run.  [default: each codec's own]")  # fmt: skip
 @spreading(jobs="Items at a time; they lengthen each other's times.  [default: 1]", manifest=False)
 @click.option("--list", "list_", is_flag=True, is_eager=True, expose_value=False,
               callback=lambda ctx, _, value: _list(ctx) if value else None,
@@ -52,6 +55,7 @@ def command(
     log: bool,
     title: str | None,
     gallery: int,
+    device: str | None,
     jobs: int | None,
     threads: int | None,
     engine: str | None,
@@ -72,13 +76,13 @@ def command(
     from laconic.codec.evaluate.runner import Config, evaluate, read_config
 
     if config is not None:
-        if inputs or codecs or metrics or media:
+        if inputs or codecs or metrics or media or device:
             raise click.UsageError("--config says what to measure: leave out inputs and codecs")
         asked = read_config(config)
     elif not inputs or not codecs:
         raise click.UsageError("name inputs and at least one --codec, or a --config")
     else:
-        asked = Config(inputs, codecs, metrics, media)
+        asked = Config(inputs, codecs, metrics, media, device)
     imported = []
     for text in curves:
         name, _, chosen = text.partition(":")

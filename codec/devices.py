@@ -1,14 +1,17 @@
-"""Where networks are trained and fitted: the processor, or a GPU.
+"""Where networks run: the processor, or a GPU.
 
 What is coded never depends on it: entropy models run in integers or float64 on the processor
-everywhere, so that files decode alike on every machine.
+everywhere, so that files decode alike on every machine. A codec with networks declares the option
+of :func:`chosen`; images and recordings stay on the processor unless it says otherwise, fits and
+trainings take the best device there is.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from laconic.codec.options import option
 from laconic.formats.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -16,6 +19,14 @@ if TYPE_CHECKING:
 
 NAMES = ("auto", "cpu", "cuda", "mps")
 VARIABLE = "LACONIC_DEVICE"  # so that worker processes take the same
+PROCESSOR = "cpu"
+
+
+def chosen(shown: str) -> Any:
+    """The option ``device`` of an encoder or decoder; ``shown`` is what holds without it."""
+    return option(
+        None, "Where networks run; auto is the best there is.", choices=NAMES, shown=shown
+    )
 
 
 def use(name: str) -> None:
@@ -44,10 +55,10 @@ def available() -> list[str]:
     return [name for name, there in has.items() if there]
 
 
-def device(number: int = 0) -> Device:
-    """The device to work on: the one that was chosen, or the best there is; of several GPUs the
-    one with this number. Raises ``ParameterError`` as :func:`use`."""
+def device(name: str | None = None, number: int = 0) -> Device:
+    """The device ``name``; None is the one that is in use, or the best there is. Of several GPUs
+    it is the one with this number. Raises ``ParameterError`` as :func:`use`."""
     import torch
 
-    name = _checked(os.environ.get(VARIABLE, "auto"))
+    name = _checked(name or os.environ.get(VARIABLE, "auto"))
     return torch.device(name, number) if name == "cuda" else torch.device(name)

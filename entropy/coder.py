@@ -5,8 +5,9 @@ Asymmetric Numeral Systems", 2022) and code within 0.02 % of the ideal size. Cho
 
 * "range": a queue. Symbols come out in the order they went in and are written at once; needed where
   an encoder has to run step by step with its model, and the default.
-* "ans": a stack, decodes about 15 % faster and comes closer to the ideal size. The encoder keeps
-  every step and writes them in reverse at `finish`; the decoder finds wrong lengths reliably.
+* "ans": a stack, decodes over twice as fast where loops are compiled (`laconic.entropy.stack`),
+  else 15 % faster, and comes closer to the ideal size. The encoder keeps every step and writes
+  them in reverse at `finish`; the decoder finds wrong lengths reliably.
 
 One step (`push` or `pull`) is cut into blocks of 131072 symbols, which fit in the processor's
 cache. A block is sorted by table index, stably, and each run of equal indexes is coded with one
@@ -40,7 +41,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from laconic.entropy.jit import worth_compiling
 from laconic.entropy.models import JOINT_RUN
+from laconic.entropy.stack import StackReader
 from laconic.entropy.tables import CdfTables
 from laconic.formats.errors import FormatError, ParameterError
 
@@ -204,14 +207,26 @@ class SymbolDecoder:
         """
         keys = _as_keys(indexes, tables)
         symbols = np.empty(keys.size, np.int32)
+        fast = self._backend == "ans" and worth_compiling(keys.size)
+        pull = self._pull_fast if fast else self._pull_block
         for start in range(0, keys.size, _BLOCK):
-            self._pull_block(symbols[start : start + _BLOCK], keys[start : start + _BLOCK], tables)
+            pull(symbols[start : start + _BLOCK], keys[start : start + _BLOCK], tables)
         return symbols
+
+    def _pull_fast(self, out: NDArray[np.int32], keys: NDArray[Any], tables: CdfTables) -> None:
+        """As `_pull_block`, in compiled loops."""
+        if not isinstance(self._coder, StackReader):
+            self._coder = StackReader(self._coder.get_compressed())
+        escapes = self._coder.pull(keys, tables, out)
+        if escapes.size:
+            which = keys[escapes]
+            most = tables.sizes[which] - np.int32(1)
+            out[escapes] = self._pull_escapes(tables.lows[which], most)
 
     def _pull_block(self, out: NDArray[np.int32], keys: NDArray[Any], tables: CdfTables) -> None:
         order, counts, lows, escape = _sort(keys, tables)
         entries = np.empty(out.size, np.int32)
-        decode = self._coder.decode
+        decode = self._library().decode
         try:
             for table, start, stop in _runs(counts):
                 joint = tables.joint(table) if stop - start >= JOINT_RUN else None
@@ -260,9 +275,15 @@ class SymbolDecoder:
         if not done:
             raise FormatError("entropy-coded data is longer or shorter than its symbols")
 
+    def _library(self) -> Any:
+        """The decoder of `constriction`."""
+        if isinstance(self._coder, StackReader):
+            self._coder = _constriction().stream.stack.AnsCoder(self._coder.get_compressed())
+        return self._coder
+
     def _get(self, n: int, model: Any) -> NDArray[np.int32]:
         try:
-            entries: NDArray[np.int32] = self._coder.decode(model, n)
+            entries: NDArray[np.int32] = self._library().decode(model, n)
         except _CODER_ERRORS as error:
             raise FormatError(f"entropy-coded data is damaged: {error}") from None
         return entries

@@ -33,6 +33,7 @@ Kernels hold no global lock while they run, so threads run them side by side.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, update_wrapper
@@ -40,6 +41,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
+LOADING = 1 << 17  # symbols whose coding takes longer than importing numba
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -57,6 +59,14 @@ def jit_fused(function: Callable[P, R]) -> Callable[P, R]:
     """As :func:`jit`, but sums may be in any order, a product and a sum one operation: for floats
     that hold whole numbers so small that nothing is ever rounded."""
     return _marked(function, fused=True)
+
+
+def worth_compiling(symbols: int) -> bool:
+    """Whether a compiled loop should take the place of a library for so many symbols: numba is
+    installed, and imported already or worth it."""
+    if os.environ.get("LACONIC_NO_JIT", "0") not in ("", "0"):
+        return False
+    return ("numba" in sys.modules or symbols >= LOADING) and _numba() is not None
 
 
 def _marked(function: Callable[P, R], *, fused: bool) -> Callable[P, R]:

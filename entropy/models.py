@@ -48,15 +48,19 @@ class JointModel:
     Args:
         freqs: the table, shape [n], sums to 2^24.
         span: symbols coded at once.
+
+    Attributes:
+        freqs: of the joint entries, which sum to 2^24.
+        digits: the entries that a joint one stands for, [n^span, span].
     """
 
     def __init__(self, freqs: NDArray[np.int64], span: int) -> None:
         self.span = span
         self._size = freqs.size
-        product = _pair(freqs) if span == 2 else _pair(_pair(freqs))
-        self.model = exact_model(product)
-        digits = np.unravel_index(np.arange(product.size), (freqs.size,) * span)
-        self._digits = np.stack(digits, axis=1).astype(np.int32)  # [n^span, span]
+        self.freqs = _pair(freqs) if span == 2 else _pair(_pair(freqs))
+        self.model = exact_model(self.freqs)
+        digits = np.unravel_index(np.arange(self.freqs.size), (freqs.size,) * span)
+        self.digits = np.stack(digits, axis=1).astype(np.int32)  # [n^span, span]
 
     def merge(self, entries: NDArray[np.int32]) -> NDArray[np.int32]:
         """Entries [m * span] -> joint entries [m]."""
@@ -68,7 +72,7 @@ class JointModel:
     def split(self, joint: NDArray[np.int32], out: NDArray[np.int32]) -> None:
         """Inverse of `merge`, into the contiguous `out` [m * span]."""
         # A decoded entry is in range; "clip" spares NumPy a second buffer.
-        self._digits.take(joint, axis=0, out=out.reshape(-1, self.span), mode="clip")
+        self.digits.take(joint, axis=0, out=out.reshape(-1, self.span), mode="clip")
 
 
 def _pair(freqs: NDArray[np.int64]) -> NDArray[np.int64]:

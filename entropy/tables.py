@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from laconic.entropy.models import JointModel, exact_model, joint_span
 from laconic.entropy.quantize import MAX_PRECISION, check_precision
+from laconic.entropy.stack import Searches
 from laconic.formats.errors import FormatError, ParameterError
 
 MAX_TABLES = 1 << 16
@@ -43,7 +44,17 @@ class CdfTables:
     (1, [3, 9, 3, 1])
     """
 
-    __slots__ = ("_bits", "_joints", "_models", "_starts", "freqs", "lows", "precision", "sizes")
+    __slots__ = (
+        "_bits",
+        "_joints",
+        "_models",
+        "_searches",
+        "_starts",
+        "freqs",
+        "lows",
+        "precision",
+        "sizes",
+    )
 
     def __init__(self, precision: int, lows: ArrayLike, sizes: ArrayLike, freqs: ArrayLike) -> None:
         self.precision = check_precision(precision)
@@ -72,6 +83,7 @@ class CdfTables:
         self._models: list[Any] = [None] * count
         self._joints: dict[int, JointModel] = {}
         self._bits: NDArray[np.float64] | None = None
+        self._searches: Searches | None = None
 
     @classmethod
     def from_frequencies(
@@ -117,17 +129,23 @@ class CdfTables:
         """The constriction model of one table, exact; built at its first use."""
         model = self._models[table]
         if model is None:
-            model = self._models[table] = exact_model(self._scaled(table))
+            model = self._models[table] = exact_model(self.scaled(table))
         return model
 
     def joint(self, table: int) -> JointModel | None:
         """The model of several symbols of one table at once; None if the table is too large."""
         joint = self._joints.get(table)
         if joint is None and (span := joint_span(int(self.sizes[table]))) > 1:
-            joint = self._joints[table] = JointModel(self._scaled(table), span)
+            joint = self._joints[table] = JointModel(self.scaled(table), span)
         return joint
 
-    def _scaled(self, table: int) -> NDArray[np.int64]:
+    def searches(self) -> Searches:
+        """The tables as compiled loops read them."""
+        if self._searches is None:
+            self._searches = Searches(self)
+        return self._searches
+
+    def scaled(self, table: int) -> NDArray[np.int64]:
         """Frequencies of one table in units of 2^-24."""
         return self.frequencies(table).astype(np.int64) << (MAX_PRECISION - self.precision)
 

@@ -10,6 +10,7 @@ import pytest
 
 from laconic.codec.lossless import circuits
 from laconic.codec.lossless.circuits import balanced, tree
+from laconic.codec.lossless.circuits.em import _add_rows
 from laconic.codec.lossless.circuits.tree import HCLT, random_parameters
 from laconic.formats.errors import FormatError, LimitError, OutputError, ParameterError
 
@@ -296,3 +297,23 @@ def test_examples_in_docstrings_run(name: str) -> None:
     module = importlib.import_module(f"laconic.codec.lossless.circuits{name}")
 
     assert doctest.testmod(module, extraglobs={"np": np}).failed == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 9, 130, 1000, 2048])
+@pytest.mark.parametrize("states", [1, 2, 16])
+def test_counts_are_summed_in_numpys_order(count: int, states: int) -> None:
+    """So that a table learned today is the one that was learned before loops were compiled."""
+    rng = np.random.default_rng(count)
+    rows = rng.random((count, states)).astype(np.float32)
+    symbols = rng.integers(-1, 5, count)
+    target = np.zeros((5, states), np.float32)
+
+    _add_rows(target, symbols, rows)
+
+    for symbol in range(5):
+        own = rows[symbols == symbol]
+        if len(own):
+            whole = np.add.reduceat(own, [0], axis=0)[0]
+            assert np.array_equal(target[symbol], whole)
+        else:
+            assert not target[symbol].any()

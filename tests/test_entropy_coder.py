@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from laconic.entropy import (
     gaussian_scales,
     gaussian_tables,
     ideal_bits,
+    jit,
 )
-from laconic.formats.errors import ParameterError
+from laconic.formats.errors import FormatError, ParameterError
 
 BACKENDS = ("range", "ans")
 GAUSSIAN = gaussian_tables(gaussian_scales())
@@ -188,3 +190,36 @@ def test_streams_have_the_bytes_they_always_had(backend, digest):
     encoder.push_bits(draws[:9], 15)
     data = encoder.finish()
     assert hashlib.sha256(data).hexdigest()[:16] == digest
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=steps(), damage=st.none() | st.tuples(st.integers(0, 10**6), st.integers(1, 255)))
+def test_the_compiled_loop_reads_what_the_library_reads_damaged_streams_too(steps, damage):
+    stream = bytearray(encode(steps, "ans"))
+    if damage and stream:
+        stream[damage[0] % len(stream)] ^= damage[1]
+    found = []
+    for fast in (True, False, None):  # None: in turn
+        decoder, result = None, []
+        try:
+            decoder = SymbolDecoder(bytes(stream), "ans")
+            for number, (_, indexes, tables) in enumerate(steps):
+                compiled = number % 2 == 0 if fast is None else fast
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr("laconic.entropy.coder.worth_compiling", lambda _, c=compiled: c)
+                    result.append(decoder.pull(indexes, tables).tolist())
+                result.append(decoder.pull_bits(2, 9).tolist())
+            decoder.finish()
+        except FormatError as error:
+            result.append(str(error))
+        found.append(result)
+    assert found[0] == found[1] == found[2]
+
+
+def test_numba_is_worth_its_import_for_many_symbols(monkeypatch):
+    monkeypatch.delenv("LACONIC_NO_JIT", raising=False)
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    assert not jit.worth_compiling(1000)
+    assert jit.worth_compiling(1_000_000)
+    monkeypatch.setenv("LACONIC_NO_JIT", "1")
+    assert not jit.worth_compiling(1_000_000)

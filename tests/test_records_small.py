@@ -11,6 +11,7 @@ from tables import digits
 
 from laconic import codec
 from laconic.codec.lossless.records.named import save_network
+from laconic.codec.lossless.records.schema import Budget, squeeze, unsqueeze
 from laconic.codec.lossless.records.small import (
     NEIGHBOURS,
     RADIUS,
@@ -159,3 +160,13 @@ def test_training_learns_and_goes_on_after_an_interruption(
     assert one.training["held_out_bits"] < 7.9
     with pytest.raises(ParameterError, match="gray images"):
         run_small(recipe, from_array(digits(600).reshape(600, 36)), tmp_path, name="c")
+
+
+def test_slow_compression_is_left_out_only_where_it_cannot_win() -> None:
+    text = b"".join(b"%d,%d\n" % (n, n * n % 977) for n in range(3000))
+    best = squeeze(text)
+
+    assert squeeze(text, len(best)) == best
+    assert squeeze(text, 10)[0] != best[0]  # another method, and nobody keeps it
+    assert len(squeeze(text, 10)) > 10
+    assert unsqueeze(squeeze(text, 10), Budget(len(text))) == text

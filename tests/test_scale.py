@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from laconic import codec
 from laconic.cli.main import cli
 from laconic.codec import workers
 from laconic.codec.engines import Here, Processes, Ray, spread
+from laconic.codec.evaluate.subject import find_items, parse_spec
 from laconic.codec.manifest import Manifest
 from laconic.formats.errors import LaconicError, OutputError, ParameterError, UnsupportedError
 
@@ -427,6 +429,69 @@ def test_a_node_that_is_lost_costs_nothing(
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def test_the_chunks_of_a_video_are_tasks_and_a_lost_node_costs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray", reason="needs ray: laconic[ray]")
+    from films import moving, write
+    from ray.cluster_utils import Cluster
+
+    film = write(tmp_path / "film.mkv", moving(9, 24, 32))
+    command = ("encode", film, "--preset", "fast", "--chunk", 2, "-o")
+    assert run(*command, tmp_path / "here.lac", "--jobs", 2).return_value == 0
+    here = (tmp_path / "here.lac").read_bytes()
+    assert codec.probe(here).to_dict()["segments"] == 5
+
+    started, ended = Ray.start, Ray.ended
+    chunks: list[Any] = []
+    how = {"num_cpus": 1, "object_store_memory": 80 << 20}
+    cluster = Cluster(initialize_head=True, head_node_args={**how, "include_dashboard": False})
+    try:
+        node = cluster.add_node(**how)
+
+        result = run(*command, tmp_path / "far.lac", "--engine", "ray", "--address",
+                     cluster.address)  # fmt: skip
+        assert result.return_value == 0, said(result)
+        assert (tmp_path / "far.lac").read_bytes() == here
+
+        def start(engine: Ray, task: Any, piece: Any) -> Any:
+            chunks.append(piece.number)
+            return started(engine, task, piece)
+
+        def end(engine: Ray) -> Any:
+            found = ended(engine)
+            if node in cluster.worker_nodes:  # others are being fitted on it
+                cluster.remove_node(node, allow_graceful=False)
+            return found
+
+        monkeypatch.setattr(Ray, "start", start)
+        monkeypatch.setattr(Ray, "ended", end)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        assert codec.encode(film, preset="fast", chunk=2, spread=1) == here
+        assert set(chunks) == set(range(5))
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def test_an_evaluation_on_a_cluster_needs_no_shared_files(tmp_path: Path) -> None:
+    """What a node lacks comes with the work."""
+    from laconic.codec.evaluate import runner
+
+    source = tmp_path / "a.csv"
+    source.write_bytes(table(1))
+    item = find_items([source])[0]
+    unit = runner._Work(parse_spec("gzip"), item, (), (("key", None, "name"),), source.read_bytes())
+    source.unlink()
+
+    (found,) = runner._measure_all(unit)
+
+    assert isinstance(found.row, dict), found.row
+    assert found.row["item"] == "a.csv"
+    (missing,) = runner._measure_all(replace(unit, data=None))
+    assert "No such file" in str(missing.row)
 
 
 def test_an_address_without_a_cluster_is_said(folder: Path) -> None:

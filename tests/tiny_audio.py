@@ -33,6 +33,9 @@ class TinyTones:
         time = torch.arange(self.hop) / self.rate
         self.tones = torch.stack([torch.sin(2 * torch.pi * f * time) for f in TONES])
 
+    def to(self, device: torch.device) -> Any:
+        return self
+
     def encode(self, wave: Tensor, streams: int) -> Tensor:
         columns = wave.reshape(len(wave), -1, self.hop)
         assert columns.shape[1] <= self.window

@@ -15,6 +15,7 @@ from laconic.codec import models
 from laconic.codec.audio.header import CODEC_ID, AudioCodecHeader, AudioDecodeOptions, AudioOptions
 from laconic.codec.audio.segments import length_in
 from laconic.codec.base import KBPS, QUALITY, TARGET, Codec, Encoded, Recipes, VerifyReport
+from laconic.codec.devices import PROCESSOR
 from laconic.codec.media.audio import lasting
 from laconic.codec.models import ModelInfo
 from laconic.formats.audio import Audio
@@ -58,11 +59,11 @@ class SemantiCodec(Codec):
     }
     default_model: ClassVar[str] = "semanticodec-small-3"
 
-    def load(self, model: str | None) -> LoadedModel:
+    def load(self, model: str | None, device: str = PROCESSOR) -> LoadedModel:
         """A model by name, id or path; the default one."""
         from laconic.codec.audio.loading import load
 
-        return load(model or self.default_model, self.name)
+        return load(model or self.default_model, self.name, device)
 
     def prepare(self, model: LoadedModel, source: AudioSource) -> tuple[LoadedModel, list[Chunk]]:
         """The model fitted to a recording, and the critical chunks that say how.
@@ -106,7 +107,8 @@ class SemantiCodec(Codec):
         """For decoding in blocks: a ``ContainerReader``, or a ``ContainerStream``."""
         from laconic.codec.audio.decoding import AudioDecoder
 
-        model = self.restore(self.load(file.header.model.hex()), file.chunks)
+        loaded = self.load(file.header.model.hex(), settings.device or PROCESSOR)
+        model = self.restore(loaded, file.chunks)
         return AudioDecoder(file, model, settings)
 
     def amend(self, facts: dict[str, Any], reader: ContainerReader) -> dict[str, Any]:
@@ -136,7 +138,8 @@ class SemantiCodec(Codec):
         """For encoding one recording step by step."""
         from laconic.codec.audio.encoding import AudioEncoder
 
-        model, chunks = self.prepare(self.load(settings.model), source)
+        loaded = self.load(settings.model, settings.device or PROCESSOR)
+        model, chunks = self.prepare(loaded, source)
         return AudioEncoder(self.codec_id, model, settings, tuple(chunks))
 
     def import_checkpoint(

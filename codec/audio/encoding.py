@@ -267,7 +267,7 @@ class AudioEncoder:
         pitch = None if segment.pitch is None else torch.from_numpy(segment.pitch)
         with torch.inference_mode():
             heard = cast(PitchedModel, self.model.network).decoded_loudness(flat, pitch)
-            decoded = heard.double().cpu().numpy()
+            decoded = heard.cpu().double().numpy()
         return replace(segment, gains=gains_of(segment.loudness, decoded))
 
     def _header(self, source: AudioSource, samples: int, streams: int) -> Header:

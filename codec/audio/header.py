@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from laconic.codec.base import DecodeSettings, EncodeSettings
+from laconic.codec.devices import PROCESSOR, chosen
 from laconic.codec.options import option
 from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 from laconic.formats.frame import read_varint, write_varint
@@ -152,6 +153,7 @@ class AudioOptions(EncodeSettings):
         None, "One set of tokens for both channels, or one for each.", choices=STEREO, shown="joint"
     )
     strip: bool = option(False, "Leave out the tags.")
+    device: str | None = chosen(PROCESSOR)
 
 
 @dataclass(frozen=True)
@@ -164,3 +166,4 @@ class AudioDecodeOptions(DecodeSettings):
     seed: int | None = option(
         None, "Of the noise that is drawn.", low=0, high=MAX_SEED, shown="the file's"
     )
+    device: str | None = chosen(PROCESSOR)

@@ -17,7 +17,9 @@ from importlib import import_module
 from math import log2
 from pathlib import Path
 
-from laconic.codec import models
+import torch
+
+from laconic.codec import devices, models
 from laconic.codec.audio.windows import AudioModel
 from laconic.codec.models import ModelInfo
 from laconic.entropy import NumericsProfile
@@ -103,16 +105,18 @@ class LoadedModel:
         return places * sum(log2(v) for v in self.network.vocabularies[:streams]) / 1000
 
 
-def load(name_or_id: str, codec: str) -> LoadedModel:
-    """The model of that name, id or path. Raises ``ModelError`` if it is none of ``codec``'s."""
+def load(name_or_id: str, codec: str, device: str = devices.PROCESSOR) -> LoadedModel:
+    """The model of that name, id or path. Raises ``ModelError`` if it is none of ``codec``'s, and
+    ``ParameterError`` for a device that is not here."""
     info = models.find(name_or_id)
     if info.codec != codec:
         raise ModelError(f"model {info.name} is made for the codec {info.codec}, not for {codec}")
-    return _load(info.path.as_posix(), info.id, info.path.stat().st_mtime_ns)
+    where = devices.device(device)
+    return _load(info.path.as_posix(), info.id, info.path.stat().st_mtime_ns, where)
 
 
 @lru_cache(maxsize=4)
-def _load(path: str, identity: str, changed: int) -> LoadedModel:
+def _load(path: str, identity: str, changed: int, device: torch.device) -> LoadedModel:
     info = models.read_info(Path(path))
     architecture = info.config.get("architecture")
     if architecture not in ARCHITECTURES:
@@ -121,7 +125,7 @@ def _load(path: str, identity: str, changed: int) -> LoadedModel:
             f" {', '.join(ARCHITECTURES)}"
         )
     module, function = ARCHITECTURES[architecture].split(":")
-    network: AudioModel = getattr(import_module(module), function)(info)
+    network: AudioModel = getattr(import_module(module), function)(info).to(device)
     if architecture == "full":  # gigabytes, without a prior: not to be read twice
         return LoadedModel(info, network, None)
     tensors = models.read_tensors(info)

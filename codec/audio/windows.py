@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -39,6 +39,10 @@ class AudioModel(Protocol):
     vocabularies: tuple[int, ...]  # size of each stream's alphabet, in decoding order
     window: int  # columns of the longest window that is encoded or decoded at once
     knots: int  # of pitch in a column; 0 where the model does not use the pitch
+
+    def to(self, device: torch.device) -> Any:
+        """Work on a device from now on; waves and tokens may be anywhere."""
+        ...
 
     def encode(self, wave: Tensor, streams: int) -> Tensor:
         """``[B, samples]`` in [-1, 1] -> int64 ``[B, columns * positions, streams]``, time-major,
@@ -172,7 +176,7 @@ class WindowEncoder:
                 heard = cast(PitchedModel, self.model).loudness(
                     torch.from_numpy(np.ascontiguousarray(wave))
                 )
-            loudness = heard.double().cpu().numpy()[:, own]
+            loudness = heard.cpu().double().numpy()[:, own]
         return SegmentTokens(grid[:, own].astype(np.int64), levels, pitch=pitch, loudness=loudness)
 
 

@@ -16,15 +16,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from laconic.codec import places
-from laconic.codec.engines import Engine, Here, spread
+from laconic.codec import devices, places
+from laconic.codec.engines import Engine, Here, Ray, spread
 from laconic.codec.evaluate import metrics as metric_table
 from laconic.codec.evaluate.metrics import Metric
 from laconic.codec.evaluate.subject import (
@@ -34,6 +35,7 @@ from laconic.codec.evaluate.subject import (
     check_qualities,
     find_items,
     find_subject,
+    has_device,
     parse_spec,
 )
 from laconic.codec.manifest import Lines, read_lines
@@ -112,12 +114,14 @@ class Config:
         codecs: specifications ``NAME[@VARIANT][:Q,...]``.
         metrics: names; empty for the medium's defaults.
         media: kind to take from mixed folders, or None.
+        device: where networks run; None is each codec's own choice.
     """
 
     inputs: tuple[str, ...]
     codecs: tuple[str, ...]
     metrics: tuple[str, ...] = ()
     media: str | None = None
+    device: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -133,7 +137,7 @@ class Config:
                 )
             return cls(
                 tuple(map(str, data["inputs"])), tuple(map(str, data["codecs"])),
-                tuple(map(str, data["metrics"])), data["media"],
+                tuple(map(str, data["metrics"])), data["media"], data.get("device"),
             )  # fmt: skip
         except (KeyError, TypeError) as error:
             raise FormatError(f"this is no configuration of an evaluation: {error}") from error
@@ -176,6 +180,7 @@ class _Work:
     item: Item
     metrics: tuple[str, ...]
     points: tuple[tuple[str, float | None, str], ...]  # key, quality, file below the folder
+    data: bytes | None = None  # of the item, for a machine that lacks the file
 
 
 @dataclass(frozen=True)
@@ -213,7 +218,14 @@ def evaluate(
     items = find_items(inputs, media, limits)
     media = items[0].media
     chosen = tuple(m.name for m in metric_table.choose(config.metrics, media))
-    specs = [parse_spec(text) for text in config.codecs]
+    specs = [replace(parse_spec(text), device=config.device) for text in config.codecs]
+    if config.device is not None:
+        if not any(has_device(spec.name) for spec in specs):
+            raise ParameterError(
+                f"the device {config.device} is for codecs with networks, and none of"
+                f" {', '.join(config.codecs)} has one: leave it out"
+            )
+        devices.device(config.device)
     subjects = _subjects(specs, media)
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(out / "config.json", overwrite=True) as file:
@@ -226,7 +238,10 @@ def evaluate(
         total, finished = len(order), sum(key in done for key in order)
         if progress:
             progress(finished, total)
-        for unit, results in spread(_measure_all, work, engine or Here(), lost=_given_up):
+        pieces: Iterable[_Work] = work
+        if isinstance(engine, Ray):  # read when there is room for it
+            pieces = (replace(unit, data=unit.item.path.read_bytes()) for unit in work)
+        for unit, results in spread(_measure_all, pieces, engine or Here(), lost=_given_up):
             for found in results:
                 finished += 1
                 if isinstance(found.row, str):
@@ -307,6 +322,11 @@ def _ready_subject(spec: Spec) -> Subject:
 
 def _measure_all(unit: _Work) -> list[_Measured]:
     """What became of every point; one failure does not stop the others."""
+    if unit.data is not None and not unit.item.path.exists():
+        with TemporaryDirectory(prefix="laconic-") as folder:
+            path = Path(folder, unit.item.path.name)
+            path.write_bytes(unit.data)
+            return _measure_all(replace(unit, item=replace(unit.item, path=path), data=None))
     chosen = [metric_table.METRICS[name] for name in unit.metrics]
     fresh = Item(unit.item.path, unit.item.name, unit.item.media, unit.item.limits)
     results = []

@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from laconic.codec import api, registry
 from laconic.codec.base import QUALITY
 from laconic.codec.media import MEDIA, of
+from laconic.codec.options import declared
 from laconic.formats.audio import Audio
 from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError
@@ -155,6 +156,7 @@ class Spec:
     name: str
     variant: str | None = None
     qualities: tuple[float, ...] | None = None
+    device: str | None = field(default=None, repr=False)  # where networks run
 
     @property
     def label(self) -> str:
@@ -187,7 +189,7 @@ class RegisteredCodec:
 
     suffix = ".lac"
 
-    def __init__(self, name: str, variant: str | None) -> None:
+    def __init__(self, name: str, variant: str | None, device: str | None = None) -> None:
         self.codec = codec = registry.get(name)
         self.media, self.qualities = codec.media, codec.points
         self.medium = of(codec.media)
@@ -197,10 +199,14 @@ class RegisteredCodec:
         if codec.points == (None,):
             self.scale = "lossless" if codec.lossless else "the model's only rate"
         self.options = {**codec.measured, **(codec.variant(variant) if variant else {})}
+        self.device: dict[str, Any] = {}
+        if device is not None and has_device(name):
+            self.device["device"] = device
+        self.options |= self.device
         self.label = name if variant is None else f"{name}@{variant}"
 
     def prepare(self) -> None:
-        api.decode(self._tiny)
+        api.decode(self._tiny, **self.device)
 
     def describe(self) -> dict[str, Any]:
         info = api.probe(self._tiny)
@@ -220,8 +226,15 @@ class RegisteredCodec:
                           limits=item.limits, **self.options)  # fmt: skip
 
     def decode(self, data: bytes, item: Item) -> Decoded:
-        decoded: Decoded = self.medium.for_evaluation(api.decode(data, limits=item.limits))
+        decoded: Decoded = self.medium.for_evaluation(
+            api.decode(data, limits=item.limits, **self.device)
+        )
         return decoded
+
+
+def has_device(name: str) -> bool:
+    """Whether a codec has networks that run on a device."""
+    return name in registry.names() and "device" in declared(registry.get(name).options)
 
 
 def check_qualities(subject: Subject, spec: Spec) -> None:
@@ -260,4 +273,4 @@ def find_subject(spec: Spec) -> Subject:
             f"there is no codec {spec.name!r}: choose among {', '.join(registry.names())} and the"
             f" baselines {', '.join(baseline_names())}"
         )
-    return RegisteredCodec(spec.name, spec.variant)
+    return RegisteredCodec(spec.name, spec.variant, spec.device)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from laconic.codec import models
+from laconic.codec import devices, models
 from laconic.codec.image.compressai.published import KINDS, kind_of
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.order import KEY
@@ -49,9 +49,14 @@ class Architecture(Protocol):
         ...
 
     def adapt(
-        self, info: ModelInfo, network: Any, tables: CdfTables, z_tables: CdfTables
+        self,
+        info: ModelInfo,
+        network: Any,
+        tables: CdfTables,
+        z_tables: CdfTables,
+        device: torch.device,
     ) -> ImageModel:
-        """The loaded network behind the file-level interface."""
+        """The loaded network behind the file-level interface, its transforms on a device."""
         ...
 
 
@@ -79,11 +84,16 @@ class MlicPlusPlusArchitecture:
         return MlicPlusPlus(ReferenceConfig.from_dict(config))
 
     def adapt(
-        self, info: ModelInfo, network: Any, tables: CdfTables, z_tables: CdfTables
+        self,
+        info: ModelInfo,
+        network: Any,
+        tables: CdfTables,
+        z_tables: CdfTables,
+        device: torch.device,
     ) -> ImageModel:
         from laconic.codec.image.mlicpp.model import ReferenceModel
 
-        return ReferenceModel(info, network, tables, z_tables)
+        return ReferenceModel(info, network, tables, z_tables, device)
 
 
 class ZooArchitecture:
@@ -124,11 +134,16 @@ class ZooArchitecture:
         return groups.GroupedNetwork(made) if self.kind in groups.KINDS else ZooNetwork(made)
 
     def adapt(
-        self, info: ModelInfo, network: Any, tables: CdfTables, z_tables: CdfTables
+        self,
+        info: ModelInfo,
+        network: Any,
+        tables: CdfTables,
+        z_tables: CdfTables,
+        device: torch.device,
     ) -> ImageModel:
         from laconic.codec.image.compressai.adapter import ZooModel
 
-        return ZooModel(info, network, tables, z_tables)
+        return ZooModel(info, network, tables, z_tables, device)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -242,7 +257,7 @@ def model_tensors(network: Any) -> dict[str, NDArray[Any]]:
 
 
 @lru_cache(maxsize=2)
-def _load(identity: str, path: Path) -> ImageModel:
+def _load(identity: str, path: Path, device: torch.device) -> ImageModel:
     info = models.read_info(path)
     config = dict(info.config)
     name = str(config.pop("arch", None))
@@ -263,13 +278,14 @@ def _load(identity: str, path: Path) -> ImageModel:
         tables = [CdfTables.from_arrays(parts[p]) for p in (Y_TABLES, Z_TABLES)]
     except FormatError as error:
         raise ModelError(f"the model {info.name} is damaged: {error}") from error
-    return architecture.adapt(info, network, tables[0], tables[1])
+    return architecture.adapt(info, network, tables[0], tables[1], device)
 
 
-def load_model(codec: str, name_or_id: str | None) -> ImageModel:
-    """The model of that name, id or path for a codec, loaded once; None is the only one installed.
+def load_model(codec: str, name_or_id: str | None, device: str = devices.PROCESSOR) -> ImageModel:
+    """The model of that name, id or path for a codec, loaded once for each device; None is the only
+    one installed.
 
-    Raises ``ModelError``.
+    Raises ``ModelError``, and ``ParameterError`` for a device that is not here.
     """
     if name_or_id is None:
         installed = [m for m in models.list_models() if m.codec == codec]
@@ -285,4 +301,4 @@ def load_model(codec: str, name_or_id: str | None) -> ImageModel:
         raise ModelError(
             f"the model {info.name} is made for the codec {info.codec!r}, not for {codec!r}"
         )
-    return _load(info.id, info.path)
+    return _load(info.id, info.path, devices.device(device))

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from laconic.codec import models
+from laconic.codec import devices, models
 from laconic.codec.image.coding import Coded, Detail, ExactCoder, exact
 from laconic.codec.image.config import MlicConfig
 from laconic.codec.image.export import read_mlic
@@ -28,8 +28,11 @@ class LoadedModel(ImageModel):
 
     variable = True
 
-    def __init__(self, info: models.ModelInfo, network: Mlic, coder: ExactCoder) -> None:
-        self.info, self.network, self.coder = info, network, coder
+    def __init__(
+        self, info: models.ModelInfo, network: Mlic, coder: ExactCoder, device: torch.device
+    ) -> None:
+        self.info, self.network, self.coder = info, network.to(device), coder
+        self.device = device
         self.channels = network.config.latent
         self.visual = _visual(info)
         self.analysis_margin = analysis_margin(network.config)
@@ -40,16 +43,16 @@ class LoadedModel(ImageModel):
         return self.network.config
 
     def analyse(self, x: Tensor, quality: float | None) -> Tensor:
-        return self.network.g_a(x, self._batch(quality))
+        return self.network.g_a(x.to(self.device), self._batch(quality))
 
     def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
-        return self._synthesise(self.network.g_s, y, quality)
+        return self._synthesise(self.network.g_s, y.to(self.device), quality)
 
     def synthesise_exactly(self, y: Tensor, quality: float | None) -> Tensor:
-        return self._synthesise(self._exact_synthesis, y, quality)
+        return self._synthesise(self._exact_synthesis, y.cpu(), quality)
 
     def _synthesise(self, network: nn.Module, y: Tensor, quality: float | None) -> Tensor:
-        x: Tensor = network(y[..., : self.channels], self._batch(quality).to(y.dtype))
+        x: Tensor = network(y[..., : self.channels], self._batch(quality).to(y))
         if y.shape[-1] > self.channels:
             x = x + from_detail(y[..., self.channels :] * self._step(quality))
         return x
@@ -70,14 +73,14 @@ class LoadedModel(ImageModel):
         return detail_step(_given(quality), self.config.detail_from)
 
     def _batch(self, quality: float | None) -> Tensor:
-        return torch.tensor([self.latent_quality(quality)])
+        return torch.tensor([self.latent_quality(quality)], device=self.device)
 
     @cached_property
     def _exact_synthesis(self) -> nn.Module:
-        return exact(self.network.g_s, torch.float64)
+        return exact(self.network.g_s, torch.float64, "cpu")
 
     def hyper(self, y: Tensor, quality: float | None) -> Tensor:
-        return self.network.hyper_latent(y, self._batch(quality))
+        return self.network.hyper_latent(y.to(self.device), self._batch(quality))
 
     def relaxed(self) -> ExactCoder:
         return ExactCoder(self.network, self.coder.tables, torch.float32, self.coder.order)
@@ -87,7 +90,7 @@ class LoadedModel(ImageModel):
 
     def filters(self) -> tuple[Tensor, Tensor, Tensor]:
         g_a, g_s = self.network.g_a, self.network.g_s
-        middle = torch.tensor([50.0])
+        middle = torch.tensor([50.0], device=self.device)
         gain = g_a.gain(middle).exp().flatten()[:, None]  # to steps, and back in g_s
         back = g_s.gain(middle).exp().flatten()[:, None]
         return g_a.down.weight * gain, g_a.down.bias * gain[:, 0], g_s.up.weight.T * back
@@ -117,15 +120,16 @@ def _given(quality: float | None) -> float:
 
 
 @lru_cache(maxsize=4)
-def _load(identity: str, path: Path) -> LoadedModel:
+def _load(identity: str, path: Path, device: torch.device) -> LoadedModel:
     info = models.read_info(path)
     network, tables = read_mlic(info)
     network.eval().requires_grad_(False)
     order = ChannelOrder.of(info.config, network.config.latent)
-    return LoadedModel(info, network, ExactCoder(network, tables, order=order))
+    return LoadedModel(info, network, ExactCoder(network, tables, order=order), device)
 
 
-def load_model(name_or_id: str) -> LoadedModel:
-    """The model of that name, id or path, loaded once. Raises ``ModelError``."""
+def load_model(name_or_id: str, device: str = devices.PROCESSOR) -> LoadedModel:
+    """The model of that name, id or path, loaded once for each device. Raises ``ModelError``, and
+    ``ParameterError`` for a device that is not here."""
     info = models.find(name_or_id)
-    return _load(info.id, info.path)
+    return _load(info.id, info.path, devices.device(device))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from laconic.codec import models
 from laconic.codec.base import Recipes
+from laconic.codec.devices import PROCESSOR
 from laconic.codec.image.files import ImageCodec
 from laconic.codec.image.header import CODEC_ID, MlicHeader, TileHeader, ZooHeader
 from laconic.codec.image.options import MlicOptions
@@ -38,10 +39,10 @@ class MlicCodec(ImageCodec):
         ("minutes", "batch", "threads", "init", "device"),
     )
 
-    def load(self, name_or_id: str | None) -> LoadedModel:
+    def load(self, name_or_id: str | None, device: str = PROCESSOR) -> LoadedModel:
         from laconic.codec.image.codec import load_model
 
-        return load_model(name_or_id or models.DEFAULT_MODEL)
+        return load_model(name_or_id or models.DEFAULT_MODEL, device)
 
     def export(self, checkpoint: Path, recipe: str, out: Path, **how: Any) -> ModelInfo | None:
         from laconic.codec.image.config import CONFIGS
@@ -67,10 +68,10 @@ class MlicPlusPlusCodec(ImageCodec):
     codec_id = 4
     header = TileHeader
 
-    def load(self, name_or_id: str | None) -> ImageModel:
+    def load(self, name_or_id: str | None, device: str = PROCESSOR) -> ImageModel:
         from laconic.codec.image.architectures import load_model
 
-        return load_model(self.name, name_or_id)
+        return load_model(self.name, name_or_id, device)
 
     def import_checkpoint(
         self,
@@ -98,10 +99,10 @@ class CompressAICodec(ImageCodec):
     codec_id = 5
     header = ZooHeader
 
-    def load(self, name_or_id: str | None) -> ImageModel:
+    def load(self, name_or_id: str | None, device: str = PROCESSOR) -> ImageModel:
         from laconic.codec.image.architectures import load_model
         from laconic.codec.image.compressai.published import installed, is_published
 
         if name_or_id is not None and is_published(name_or_id):
             name_or_id = installed(name_or_id)
-        return load_model(self.name, name_or_id)
+        return load_model(self.name, name_or_id, device)

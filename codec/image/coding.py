@@ -243,8 +243,11 @@ class LatentCoder(ABC):
     """Entropy coding of latents with one model. Thread-safe: keeps no state between calls.
 
     ``scales`` are the lowest and highest scale of the Gaussian tables, log-spaced. Coding needs
-    ``dtype`` float64; a walk in float32 serves gradients only (``refine.py``).
+    ``dtype`` float64 on the processor; a walk in float32, on any device, serves gradients only
+    (``refine.py``).
     """
+
+    device = torch.device("cpu")  # of the walk
 
     def __init__(
         self,
@@ -284,8 +287,8 @@ class LatentCoder(ABC):
         layer ask ``detail`` for its coefficients."""
         writer = Writer(self)
         writer.detail = detail
-        z = None if z is None else z.double()
-        y_hat = self.walk(writer, y.double(), z, (y.shape[1], y.shape[2]), quality)
+        z = None if z is None else z.cpu().double()
+        y_hat = self.walk(writer, y.cpu().double(), z, (y.shape[1], y.shape[2]), quality)
         return Coded(writer.finish(), *writer.summary(), y_hat)
 
     @torch.no_grad()
@@ -314,6 +317,7 @@ class ExactCoder(LatentCoder):
     ) -> None:
         super().__init__(tables, (model.config.scale_low, model.config.scale_high), dtype, order)
         self.config = model.config
+        self.device = next(model.parameters()).device
         self.plan = None if order is None else order.plan(model.config.slices)
         self.h_s = exact(model.h_s, dtype)
         self.z_prior = exact(model.z_prior, dtype)
@@ -330,7 +334,7 @@ class ExactCoder(LatentCoder):
     ) -> Tensor:
         assert quality is not None
         start = self.config.detail_from
-        q = torch.tensor([min(quality, start)], dtype=self.dtype)
+        q = torch.tensor([min(quality, start)], dtype=self.dtype, device=self.device)
         z_mean, z_log_scale = self.z_prior(q)
         shape = (1, size[0] // 4, size[1] // 4, self.config.z_channels)
         z_hat = steps.gaussian(z, z_mean, z_log_scale.expand(shape))
@@ -352,10 +356,13 @@ class ExactCoder(LatentCoder):
             return y_hat
         log_scale = self.detail_scales(hyper, y_hat / self.y_model.unit(q))
         log_scale = log_scale - math.log(detail_step(quality, start))
-        rest = None if steps.detail is None else steps.detail(y_hat).to(self.dtype)
+        rest = None if steps.detail is None else steps.detail(y_hat).to(self.device).to(self.dtype)
         return torch.cat((y_hat, steps.gaussian(rest, torch.zeros_like(log_scale), log_scale)), -1)
 
 
-def exact(module: Network, dtype: torch.dtype) -> Network:
-    """A copy for coding (float64) or for gradients with respect to latents."""
-    return copy.deepcopy(module).to(dtype).eval().requires_grad_(False)
+def exact(module: Network, dtype: torch.dtype, device: str | None = None) -> Network:
+    """A copy for coding (float64) or for gradients with respect to latents, on another device if
+    one is named."""
+    # In this order: not every device has float64.
+    copied = copy.deepcopy(module).to(device).to(dtype)
+    return copied.eval().requires_grad_(False)

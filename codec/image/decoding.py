@@ -204,7 +204,7 @@ class DecodeJob:
         """Samples of ``part`` from its latents and those around it."""
         area = self._around(part)
         x = self.model.synthesise(self._joined(area, latents), self.options.quality)
-        x = self._cut(x, part, area)
+        x = self._cut(x.cpu(), part, area)
         top = float(np.iinfo(self.dtype).max)
         samples: NDArray[Any] = x.clamp(0, 1).mul(top).round().numpy().astype(self.dtype)
         return samples

@@ -103,7 +103,7 @@ class EncodeJob:
         levels = samples.astype(np.float32) * scale
         if self.screen is not None:
             levels = self.screen.smooth(levels, box)
-        return torch.from_numpy(levels)[None].expand(-1, -1, -1, 3)
+        return torch.from_numpy(levels).to(self.model.device)[None].expand(-1, -1, -1, 3)
 
     @torch.no_grad()
     def run(self, quality: float | None) -> bytes:
@@ -161,7 +161,7 @@ class EncodeJob:
             coded = self._latent(number, quality)
             x = self.model.synthesise(coded.y_hat.float(), quality)[0]
             inside = box.cut(screen.whole)
-            samples = x[: inside.height, : inside.width].clamp(0, 1).mul(255).round().numpy()
+            samples = x[: inside.height, : inside.width].clamp(0, 1).mul(255).round().cpu().numpy()
             if screen.gray:
                 samples = samples.mean(-1, keepdims=True)
             if screen.settle(number, 8 * len(coded.payload), samples, multiplier):
@@ -224,7 +224,7 @@ class EncodeJob:
 
         def synthesise(y_hat: Tensor) -> Tensor:
             whole = around.clone()
-            whole[inside] = y_hat
+            whole[inside] = y_hat.to(whole)
             return model.synthesise(whole, quality)[picture]
 
         def report(step: int, steps: int, gain: float) -> None:
@@ -257,7 +257,7 @@ class EncodeJob:
 
         def detail(y_hat: Tensor) -> Tensor:
             around, inside, picture = self._around(box, quality)
-            around[inside] = y_hat.float()
+            around[inside] = y_hat.float().to(around)
             difference = self.pixels(box) - model.synthesise(around, quality)[picture]
             return model.detail(difference, quality)
 

@@ -11,8 +11,10 @@ which import torch; this module does not.
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from laconic.codec import devices
 from laconic.codec.base import (
     BPP,
     DEFAULT_QUALITY,
@@ -22,6 +24,7 @@ from laconic.codec.base import (
     DecodeSettings,
     VerifyReport,
 )
+from laconic.codec.devices import PROCESSOR
 from laconic.codec.image.bound import no_larger
 from laconic.codec.image.header import (
     CODEC_VERSION,
@@ -30,7 +33,7 @@ from laconic.codec.image.header import (
     TileHeader,
     ZooHeader,
 )
-from laconic.codec.image.options import ImageOptions
+from laconic.codec.image.options import ImageDecodeOptions, ImageOptions
 from laconic.codec.image.tiles import DEFAULT_TILE
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
@@ -49,12 +52,14 @@ class ImageCodec(Codec):
     media = Media.IMAGE
     rates = (QUALITY, BPP, TARGET)
     options = ImageOptions
+    decode_options = ImageDecodeOptions
     header: ClassVar[type[MlicHeader] | type[TileHeader] | type[ZooHeader]]
     layered: ClassVar[bool] = False  # whether parts of images may be coded as screens
 
     @abstractmethod
-    def load(self, name_or_id: str | None) -> ImageModel:
-        """The model of that name, id or path; None is the default. Raises ``ModelError``."""
+    def load(self, name_or_id: str | None, device: str = PROCESSOR) -> ImageModel:
+        """The model of that name, id or path; None is the default. Raises ``ModelError``, and
+        ``ParameterError`` for a device that is not here."""
 
     def encode(self, media: Image, settings: ImageOptions) -> bytes:
         """A complete file; see :func:`laconic.codec.encode`."""
@@ -69,7 +74,8 @@ class ImageCodec(Codec):
 
         tile = DEFAULT_TILE if settings.tile is None else settings.tile
         settings.limits.check_pixels(image.width, image.height)
-        job = EncodeJob(self.codec_id, self.load(settings.wanted()), image, settings, tile, layered)
+        model = self.load(settings.wanted(), settings.device or PROCESSOR)
+        job = EncodeJob(self.codec_id, model, image, settings, tile, layered)
         target = settings.target_bytes
         if settings.bpp is not None:
             target = int(settings.bpp * image.width * image.height / 8)
@@ -109,7 +115,11 @@ class ImageCodec(Codec):
         from laconic.codec.image.decoding import DecodeJob
 
         newest = LAYERED_VERSION if self.layered else CODEC_VERSION
-        return DecodeJob(self.header, self.load, reader, settings, newest)
+        device = getattr(settings, "device", None)
+        if device is not None:
+            devices.device(device)  # also where no latent needs it
+        load = partial(self.load, device=device or PROCESSOR)
+        return DecodeJob(self.header, load, reader, settings, newest)
 
     def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:
         """Decode the symbols of all tiles and compare their checks."""

@@ -4,12 +4,16 @@ Every model here has latents at 1/16 of the resolution and hyper-latents at 1/64
 whole fractions of 64 pixels; images arrive padded to multiples of 64. Everything is channels-last
 at this boundary. A model whose transforms reach further than its margins would show seams between
 tiles; one whose ``decode`` depended on float rounding would be found out by the symbol check.
+
+Transforms run on a device, entropy coding on the processor. Images and latents may be anywhere:
+each method moves what it is given.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 from laconic.codec.image.coding import Coded, Detail, LatentCoder
@@ -21,6 +25,7 @@ class ImageModel(ABC):
     """A loaded model. ``quality`` is 0..100, or None for models of a single rate."""
 
     info: ModelInfo
+    device = torch.device("cpu")  # of the transforms
     channels: int  # of y
     variable = False  # whether the quality can be chosen
     visual = 0.0  # share of MS-SSIM in the distortion that it was trained for

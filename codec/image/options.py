@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from laconic.codec.base import EncodeSettings
+from laconic.codec.base import DecodeSettings, EncodeSettings
+from laconic.codec.devices import PROCESSOR, chosen
 from laconic.codec.image.header import TILE_UNIT
 from laconic.codec.image.tiles import DEFAULT_TILE
 from laconic.codec.options import option
@@ -30,10 +31,18 @@ class ImageOptions(EncodeSettings):
         "Encode the first frame or page of several, and without loss samples that had to be"
         " converted; both are refused otherwise.",
     )
+    device: str | None = chosen(PROCESSOR)
 
     def wanted(self) -> str | None:
         """Name, id or path of the model to encode with; None is the default."""
         return self.model
+
+
+@dataclass(frozen=True)
+class ImageDecodeOptions(DecodeSettings):
+    """Options of their decoders."""
+
+    device: str | None = chosen(PROCESSOR)
 
 
 TUNED = {"visual": "mlic-visual", "psnr": "mlic-base"}  # models of the codec mlic

@@ -67,7 +67,7 @@ def expected_round(x: Tensor, heat: float) -> Tensor:
 def annealed_round(x: Tensor, heat: float, generator: torch.Generator) -> Tensor:
     """A relaxed random choice between floor and ceiling."""
     low, logits = choice(x)
-    uniform = torch.rand(logits.shape, generator=generator, dtype=torch.float32).to(x.dtype)
+    uniform = torch.rand(logits.shape, generator=generator, dtype=torch.float32).to(x)
     gumbel = -torch.log(-torch.log(uniform.clamp(1e-7, 1 - 1e-7)))
     up = ((logits / heat + gumbel) / heat).softmax(0)[1]
     return low + up
@@ -137,13 +137,13 @@ class Objective:
     def loss(self, y: Tensor, z: Tensor | None, rounding: Callable[[Tensor], Tensor]) -> Tensor:
         """Loss of latents under some kind of rounding."""
         steps = Relaxed(self.coder, rounding)
-        dtype = self.coder.dtype
+        dtype, device = self.coder.dtype, self.coder.device
         size = (y.shape[1], y.shape[2])
-        z = None if z is None else z.to(dtype)
-        y_hat = self.coder.walk(steps, y.to(dtype), z, size, self.quality)
+        z = None if z is None else z.to(device).to(dtype)
+        y_hat = self.coder.walk(steps, y.to(device).to(dtype), z, size, self.quality)
         error = distortion(self.synthesise(y_hat.float()), self.target, self.visual).mean()
         pixels = self.target.shape[1] * self.target.shape[2]
-        bits = torch.stack(steps.bits).sum().float()
+        bits = torch.stack(steps.bits).sum().float().to(error.device)
         return bits / pixels + self.multiplier * error
 
 

@@ -114,7 +114,7 @@ class Trainer(BudgetTrainer):
         self.minutes = recipe.minutes
         self.rank = int(os.environ.get("RANK", "0"))
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
-        self.device = devices.device(int(os.environ.get("LOCAL_RANK", "0")))
+        self.device = devices.device(number=int(os.environ.get("LOCAL_RANK", "0")))
         if self.world > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
         torch.manual_seed(recipe.seed)

@@ -53,7 +53,12 @@ class Fit:
 
 
 def decode(
-    payload: bytes, frames: int, width: int, height: int, limits: Limits = DEFAULT_LIMITS
+    payload: bytes,
+    frames: int,
+    width: int,
+    height: int,
+    limits: Limits = DEFAULT_LIMITS,
+    device: str | None = None,
 ) -> Any:
     """Decode the integers of a payload: a `HybridDecoder`, or one of the modules ``decoder`` and
     ``motion.decoder``.
@@ -61,6 +66,7 @@ def decode(
     Args:
         payload: of ``Fit.payload``.
         frames, width, height: of the chunk.
+        device: where a fitted network is evaluated.
 
     Raises:
         FormatError: damaged. LimitError: too large. UnsupportedError: a newer kind of network.
@@ -76,4 +82,4 @@ def decode(
         return decode_motion(payload, frames, width, height, limits)
     from laconic.codec.video import decoder
 
-    return decoder.decode(payload, frames, width, height, limits)
+    return decoder.decode(payload, frames, width, height, limits, device)

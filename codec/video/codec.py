@@ -11,9 +11,16 @@ import io
 from dataclasses import asdict
 from typing import Any, BinaryIO, ClassVar
 
+from laconic.codec import devices
 from laconic.codec.base import BPP, QUALITY, TARGET, Codec, Encoded, VerifyReport
 from laconic.codec.video.plan import CODEC_ID, FITTED, MOTION_ID, HnervHeader
-from laconic.codec.video.settings import PRESETS, HnervOptions, VideoDecodeOptions, VideoOptions
+from laconic.codec.video.settings import (
+    PRESETS,
+    HnervDecodeOptions,
+    HnervOptions,
+    VideoDecodeOptions,
+    VideoOptions,
+)
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ParameterError
@@ -94,7 +101,24 @@ class HnervCodec(MotionCodec):
     name = "hnerv"
     codec_id = CODEC_ID
     options = HnervOptions
+    decode_options = HnervDecodeOptions
     networks = FITTED
+
+    def encode_file(self, media: Film, fp: BinaryIO, settings: VideoOptions) -> Encoded:
+        if isinstance(settings, HnervOptions) and settings.device is not None:
+            devices.device(settings.device)
+        return super().encode_file(media, fp, settings)
+
+    def decode(self, reader: ContainerReader, settings: VideoDecodeOptions) -> Any:
+        if isinstance(settings, HnervDecodeOptions) and settings.device is not None:
+            network = HnervHeader.unpack(reader.header.codec_header, settings.limits).network
+            if network not in FITTED:
+                raise ParameterError(
+                    f"the file is of the network {network}, which runs on the processor: leave"
+                    " device out"
+                )
+            devices.device(settings.device)
+        return super().decode(reader, settings)
 
     def _network(self, settings: VideoOptions) -> str:
         named = settings.network if isinstance(settings, HnervOptions) else None

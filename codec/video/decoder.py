@@ -31,9 +31,11 @@ class Decoder:
         coded: the integers.
     """
 
-    def __init__(self, plan: Plan, coded: Coded, symbols_check: int) -> None:
+    def __init__(
+        self, plan: Plan, coded: Coded, symbols_check: int, device: str | None = None
+    ) -> None:
         self.plan, self.coded, self.symbols_check = plan, coded, symbols_check
-        self.device = devices.device()
+        self.device = devices.device(device)
         self.film = Film(plan)
         with torch.no_grad():
             for name, p in self.film.sent().items():
@@ -62,13 +64,19 @@ class Decoder:
 
 
 def decode(
-    payload: bytes, frames: int, width: int, height: int, limits: Limits = DEFAULT_LIMITS
+    payload: bytes,
+    frames: int,
+    width: int,
+    height: int,
+    limits: Limits = DEFAULT_LIMITS,
+    device: str | None = None,
 ) -> Decoder:
     """Decode the integers of a payload whose number and size of frames `chunk.decode` has checked.
 
     Args:
         payload: of ``Fit.payload``.
         frames, width, height: of the chunk.
+        device: where frames are evaluated; None is the one in use, or the best there is.
 
     Raises:
         FormatError: damaged. LimitError: too large. UnsupportedError: a newer kind of network.
@@ -85,4 +93,4 @@ def decode(
             f"a video chunk of {len(payload)} bytes claims {count} weights: the file is damaged"
         )
     coded, check = decode_symbols(payload[offset:], weights, latents)
-    return Decoder(plan, coded, check)
+    return Decoder(plan, coded, check, device)

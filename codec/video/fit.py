@@ -78,7 +78,7 @@ class Fit:
         self.pixels = count * rows * columns
         self.aim = Aim.of(settings, self.pixels)
         self.plan = plan or plan_network(settings.network, self.aim, count, rows, columns)
-        self.device = devices.device()
+        self.device = devices.device(settings.device)
         self.frames = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
         self.generator = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng():

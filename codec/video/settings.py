@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec.base import DecodeSettings, EncodeSettings
+from laconic.codec.devices import chosen
 from laconic.codec.options import option
 from laconic.codec.video.plan import FITTED
 from laconic.formats.errors import ParameterError
@@ -44,6 +45,7 @@ class FitSettings:
         target_bytes: of this chunk's payload, an upper bound.
         quality: 0..100, when no target is given; 50 by default.
         seed: of the initial weights and the order of frames.
+        device: where a network is fitted; None is the one in use, or the best there is.
     """
 
     network: str = "motion"
@@ -51,6 +53,7 @@ class FitSettings:
     target_bytes: int | None = None
     quality: float | None = None
     seed: int = 0
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if self.network not in ("motion", *FITTED):
@@ -182,6 +185,10 @@ class VideoOptions(EncodeSettings):
     jobs: int = option(
         1, "Chunks fitted at a time; 1 lets each start from the one before.", low=1, flag=False
     )
+    spread: int = option(
+        0, "Threads of a chunk as a task of the Ray cluster that this runs on; 0 fits here.",
+        low=0, flag=False,
+    )  # fmt: skip
     work: str | None = option(
         None, "Path of the work file that makes encoding resumable.", flag=False
     )
@@ -193,10 +200,18 @@ class HnervOptions(VideoOptions):
     """Options of the encoder of fitted networks."""
 
     network: str | None = option(None, "What is fitted to it.", choices=FITTED, shown=FITTED[0])
+    device: str | None = chosen("auto for fitted videos")
 
 
 @dataclass(frozen=True)
 class VideoDecodeOptions(DecodeSettings):
-    """Options of the decoder."""
+    """Options of every video decoder."""
 
     audio: bool = option(True, "Decode the audio tracks.")
+
+
+@dataclass(frozen=True)
+class HnervDecodeOptions(VideoDecodeOptions):
+    """Options of the decoder of fitted networks."""
+
+    device: str | None = chosen("auto for fitted videos")

@@ -58,8 +58,16 @@ class PromptModel:
         empty = torch.zeros(1, len(self.prompt_vocabularies), dtype=torch.int64)
         self._codes = empty if codes is None else codes
 
+    def to(self, device: torch.device) -> PromptModel:
+        """Work on a device from now on."""
+        self.network.to(device)
+        return self
+
+    def _here(self, x: Tensor) -> Tensor:
+        return x.to(next(self.network.parameters()).device)
+
     def prompt(self, wave: Tensor) -> Tensor:
-        return self.network.prompt_codes(wave)
+        return self.network.prompt_codes(self._here(wave))
 
     def prompted(self, codes: Tensor) -> PromptModel:
         return PromptModel(self.network, codes)
@@ -67,7 +75,7 @@ class PromptModel:
     def encode(self, wave: Tensor, streams: int) -> Tensor:
         """``[B, samples]`` in [-1, 1] -> int64 ``[B, columns, streams]``."""
         columns = -(-wave.shape[1] // HOP)
-        padded = F.pad(wave, (0, max(columns, SHORTEST) * HOP - wave.shape[1]))
+        padded = F.pad(self._here(wave), (0, max(columns, SHORTEST) * HOP - wave.shape[1]))
         return self.network.tokens(padded)[:, :columns, :streams]
 
     def decode(
@@ -81,8 +89,8 @@ class PromptModel:
     ) -> Tensor:
         """Deterministic: there is no refiner, so ``steps`` and ``seed`` change nothing."""
         columns = tokens.shape[1]
-        padded = F.pad(tokens, (0, 0, 0, max(0, SHORTEST - columns)))
-        sound = self.network.synthesise(padded, self._codes.expand(len(tokens), -1))
+        padded = F.pad(self._here(tokens), (0, 0, 0, max(0, SHORTEST - columns)))
+        sound = self.network.synthesise(padded, self._here(self._codes).expand(len(tokens), -1))
         return sound[:, : columns * HOP].clamp(-1, 1)
 
 

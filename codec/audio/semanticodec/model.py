@@ -332,12 +332,19 @@ class FullModel:
         self.window = GRID[0] // time
         self.vocabularies = (config.semantic, config.acoustic)
 
+    def to(self, device: torch.device) -> FullModel:
+        """Work on a device from now on."""
+        self.encoder.to(device)
+        self.decoder.to(device)
+        return self
+
     @torch.no_grad()
     def encode(self, wave: Tensor, streams: int) -> Tensor:
         """``[B, samples]`` in [-1, 1] -> int64 ``[B, columns * positions, streams]``."""
         columns = -(-wave.shape[1] // self.hop)
         assert columns <= self.window
-        tokens = self.encoder(filter_banks(wave))
+        # The filter banks are computed on the processor everywhere, so that tokens differ less.
+        tokens = self.encoder(filter_banks(wave.cpu()).to(self.encoder.centroids.device))
         return tokens[:, : columns * self.positions, :streams]
 
     @torch.no_grad()
@@ -354,6 +361,7 @@ class FullModel:
 
         ``steps`` of DDIM (50 in the paper, 10 to 25 are good); 0 is one evaluation without noise.
         """
+        tokens = tokens.to(self.encoder.centroids.device)
         semantic = F.embedding(tokens[..., 0], self.encoder.centroids)
         acoustic = torch.zeros_like(semantic)
         if tokens.shape[-1] > 1:

@@ -10,6 +10,8 @@ fifty times smaller and is meant for a processor.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -27,6 +29,8 @@ from laconic.codec.audio.semanticodec_small.mae import (
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder
 from laconic.codec.audio.semanticodec_small.vocoder import Consistency, Refiner, Vocoder
 from laconic.formats.errors import ParameterError
+
+Given = TypeVar("Given", Tensor, Tensor | None)
 
 
 class SmallSemantiCodec(nn.Module):
@@ -55,7 +59,7 @@ class SmallSemantiCodec(nn.Module):
         Raises ``ParameterError`` for more samples than a window holds, or streams than there are.
         """
         self._check(-(-wave.shape[-1] // self.hop), streams)
-        padded = F.pad(wave.float(), (0, -wave.shape[-1] % self.hop))
+        padded = self._padded(wave)
         patches = patches_of(self.analysis(padded))
         return self.tokens.encode(patches, self.mae(patches), streams)
 
@@ -81,6 +85,7 @@ class SmallSemantiCodec(nn.Module):
             raise ParameterError(
                 f"{tokens.shape[1]} tokens per stream are no whole columns of {self.positions}"
             )
+        tokens, pitch, gains = self._here(tokens), self._here(pitch), self._here(gains)
         limits = torch.tensor(self.vocabularies[: tokens.shape[2]], device=tokens.device)
         least = -1 if self.knots and tokens.shape[2] > 1 else 0
         present = tokens[..., : max(1, tokens.shape[2] + least)]
@@ -112,13 +117,22 @@ class SmallSemantiCodec(nn.Module):
     @torch.no_grad()
     def loudness(self, wave: Tensor) -> Tensor:
         """Log magnitudes ``[B, columns]`` of ``[B, samples]``."""
-        padded = F.pad(wave.float(), (0, -wave.shape[-1] % self.hop))
-        return self._loudness(self.synthesis(padded))
+        return self._loudness(self.synthesis(self._padded(wave)))
 
     @torch.no_grad()
     def decoded_loudness(self, tokens: Tensor, pitch: Tensor | None) -> Tensor:
         """Log magnitudes ``[B, columns]`` of what tokens decode to."""
-        return self._loudness(self._mel(tokens, pitch))
+        return self._loudness(self._mel(self._here(tokens), self._here(pitch)))
+
+    def _here(self, x: Given) -> Given:
+        """On the device of the network; float64, which not every device has, as float32."""
+        if x is None:
+            return x
+        return (x.float() if x.dtype == torch.float64 else x).to(self.synthesis.bank.device)
+
+    def _padded(self, wave: Tensor) -> Tensor:
+        """Whole columns."""
+        return F.pad(self._here(wave).float(), (0, -wave.shape[-1] % self.hop))
 
     def _mel(self, tokens: Tensor, pitch: Tensor | None) -> Tensor:
         """Log-mel of tokens, its harmonics brought out where the pitch is known."""
@@ -135,7 +149,7 @@ class SmallSemantiCodec(nn.Module):
     def strengths(self, stream: int) -> NDArray[np.float64]:
         """Squared lengths of the entries of an acoustic stream."""
         found: NDArray[np.float64] = (
-            self.tokens.quantiser.codebooks[stream - 1].double().square().sum(1).numpy()
+            self.tokens.quantiser.codebooks[stream - 1].cpu().double().square().sum(1).numpy()
         )
         return found
 

@@ -243,8 +243,9 @@ class ZooModel(ImageModel):
         network: ZooNetwork | GroupedNetwork,
         tables: CdfTables,
         z_tables: CdfTables,
+        device: torch.device,
     ) -> None:
-        self.info, self.network = info, network
+        self.info, self.network, self.device = info, network, device
         self.channels = network.config.latent
         self.variable = network.variable
         kind = network.config.kind
@@ -252,29 +253,31 @@ class ZooModel(ImageModel):
             MARGINS[kind] if kind in MARGINS else MARGINS[kind.split("-")[0]]
         )
         for name, part in network.named_children():
-            if name not in ("g_a", "g_s", "h_a"):
+            if name in ("g_a", "g_s", "h_a"):
+                part.to(device)
+            else:
                 part.double()
         order = ChannelOrder.of(info.config, self.channels)
         if order is not None:
             self.indivisible()
         self.coder: LatentCoder
         if isinstance(network, GroupedNetwork):
-            network.hyper.h_a.float()
+            network.hyper.h_a.float().to(device)
             self.coder = GroupedCoder(network, tables, z_tables)
         else:
             self.coder = ZooCoder(network, tables, z_tables, order)
 
     def analyse(self, x: Tensor, quality: float | None) -> Tensor:
-        y = to_last(self.network.g_a(to_first(x)))
+        y = to_last(self.network.g_a(to_first(x.to(self.device))))
         gain = _gain(self.network, quality)
         return y if gain is None else y * gain.float()
 
     def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
-        gain = _gain(self.network, quality)
+        y, gain = y.to(self.device), _gain(self.network, quality)
         return to_last(self.network.g_s(to_first(y if gain is None else y / gain.float())))
 
     def hyper(self, y: Tensor, quality: float | None) -> Tensor | None:
-        network, gain = self.network, _gain(self.network, quality)
+        network, gain, y = self.network, _gain(self.network, quality), y.to(self.device)
         z = network.hyper_latent(to_first(y if gain is None else y / gain.float()))
         if z is None:
             return None

@@ -214,33 +214,42 @@ class ReferenceModel(ImageModel):
     """An imported MLIC++ in memory."""
 
     def __init__(
-        self, info: ModelInfo, network: MlicPlusPlus, tables: CdfTables, z_tables: CdfTables
+        self,
+        info: ModelInfo,
+        network: MlicPlusPlus,
+        tables: CdfTables,
+        z_tables: CdfTables,
+        device: torch.device,
     ) -> None:
-        self.info, self.network = info, network
+        self.info, self.network, self.device = info, network, device
         self.channels = network.config.latent_channels
         self.analysis_margin, self.synthesis_margin = MARGINS[network.config.second]
         self._filters = filters_of(network)  # before fast convolutions take their place
-        self._analysis, self._synthesis = Banded(network.g_a), Banded(network.g_s)
+        self._fast = device.type == "cpu"  # others have convolutions of their own
+        if self._fast:
+            self._analysis, self._synthesis = Banded(network.g_a), Banded(network.g_s)
         for name, part in network.named_children():
             if name in ("g_a", "g_s", "h_a"):
-                part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                part.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             else:
                 part.double()
-            if name not in ("g_a", "g_s"):
+            if name not in ("g_a", "g_s") and (name != "h_a" or self._fast):
                 use_winograd(part)
         order = ChannelOrder.of(info.config, self.channels)
         self.coder = ReferenceCoder(network, tables, z_tables, order)
 
     def analyse(self, x: Tensor, quality: float | None) -> Tensor:
-        return self._analysis(x)
+        x = x.to(self.device)
+        return self._analysis(x) if self._fast else to_last(self.network.g_a(to_first(x)))
 
     def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
-        if y.requires_grad:
+        y = y.to(self.device)
+        if y.requires_grad or not self._fast:
             return to_last(self.network.g_s(y.permute(0, 3, 1, 2)))
         return self._synthesis(y)
 
     def hyper(self, y: Tensor, quality: float | None) -> Tensor:
-        return to_last(self.network.h_a(to_first(y)))
+        return to_last(self.network.h_a(to_first(y.to(self.device))))
 
     def relaxed(self) -> LatentCoder:
         return self.coder

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from laconic.codec.lossless.circuits.queries import blocks, downward_posteriors, upward
 from laconic.codec.lossless.circuits.tree import HCLT, Floats, column_distribution
 from laconic.entropy import CdfTables, SymbolDecoder, SymbolEncoder
+from laconic.entropy.jit import jit
 from laconic.formats.errors import FormatError
 
 SMALL_BATCH = 50
@@ -118,14 +120,59 @@ def expected_counts(circuit: HCLT, data: NDArray[np.integer]) -> Counts:
 
 def _add_rows(target: Floats, symbols: NDArray[np.integer], rows: Floats) -> None:
     """target[symbols[n]] += rows[n] for every n with a symbol."""
-    order = np.argsort(symbols, kind="stable")
-    ordered = symbols[order]
-    first = int(np.searchsorted(ordered, 0))
-    if first == len(order):
-        return
-    ordered = ordered[first:]
-    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    target[ordered[begins]] += np.add.reduceat(rows[order[first:]], begins, axis=0)
+    _add(target, np.ascontiguousarray(symbols, np.int64), rows)
+
+
+@jit
+def _add(target: NDArray[Any], symbols: NDArray[Any], rows: NDArray[Any]) -> None:
+    """The rows of a symbol are summed in the order of NumPy's ``add.reduceat``: the first, and
+    to it the others in pairs of halves, which loses less than one after the other."""
+    ends = np.zeros(target.shape[0] + 1, np.int64)
+    for n in range(symbols.size):
+        if symbols[n] >= 0:
+            ends[symbols[n] + 1] += 1
+    for symbol in range(target.shape[0]):
+        ends[symbol + 1] += ends[symbol]
+    known = ends[-1]
+    columns = np.empty((rows.shape[1], known), np.float32)  # sorted by symbol
+    places = ends[:-1].copy()
+    for n in range(symbols.size):
+        if symbols[n] >= 0:
+            place = places[symbols[n]]
+            places[symbols[n]] += 1
+            for k in range(rows.shape[1]):
+                columns[k, place] = rows[n, k]
+    for symbol in range(target.shape[0]):
+        begin, count = ends[symbol], ends[symbol + 1] - ends[symbol]
+        if count > 0:
+            for k in range(rows.shape[1]):
+                found = columns[k, begin]
+                if count > 1:
+                    found += _pairwise(columns[k], begin + 1, count - 1)
+                target[symbol, k] += found
+
+
+@jit
+def _pairwise(values: NDArray[Any], begin: int, count: int) -> Any:
+    """Sum of ``count`` values from ``begin`` on, halves first, each of at most 128 in eight."""
+    if count < 8:
+        some = values[begin] + np.float32(-0.0)
+        for n in range(1, count):
+            some += values[begin + n]
+        return some
+    if count > 128:
+        half = count // 2
+        half -= half % 8
+        return _pairwise(values, begin, half) + _pairwise(values, begin + half, count - half)
+    sums = values[begin : begin + 8].copy()
+    whole = count - count % 8
+    for n in range(8, whole, 8):
+        for k in range(8):
+            sums[k] += values[begin + n + k]
+    found = (sums[0] + sums[1] + (sums[2] + sums[3])) + (sums[4] + sums[5] + (sums[6] + sums[7]))
+    for n in range(whole, count):
+        found += values[begin + n]
+    return found
 
 
 class Learner:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from laconic.codec.lossless.circuits.tree import HCLT, MISSING, Floats, children_of
+from laconic.entropy.jit import jit
 from laconic.formats.errors import ParameterError
 
 TINY = np.float32(1e-30)
@@ -71,9 +72,21 @@ def upward(circuit: HCLT, block: NDArray[np.integer]) -> Upward:
 
 
 def _rescale(value: Floats, log: NDArray[np.float64]) -> None:
-    scale = np.maximum(value.max(axis=1), TINY)
-    value /= scale[:, None]
-    log += np.log(scale, dtype=np.float64)
+    scales = np.empty(len(value), np.float32)
+    _divide(value, scales)
+    log += np.log(scales, dtype=np.float64)
+
+
+@jit
+def _divide(value: NDArray[Any], scales: NDArray[Any]) -> None:
+    """Divide each row by its largest entry; the divisors are kept in ``scales``."""
+    for n in range(value.shape[0]):
+        most = TINY
+        for k in range(value.shape[1]):
+            most = max(most, value[n, k])
+        scales[n] = most
+        for k in range(value.shape[1]):
+            value[n, k] /= most
 
 
 def downward_posteriors(circuit: HCLT, up: Upward) -> Iterator[tuple[int, Floats, Floats | None]]:

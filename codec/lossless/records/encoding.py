@@ -58,18 +58,18 @@ class EncodeJob:
         """Named circuit if one is asked for; else an own one, unless storing is smaller."""
         if self.settings.model is not None:
             return self._named(load_circuit(self.settings.model))
-        stored = self._stored()
         header = self.records.header
         if header.rows < FEW_ROWS or header.coded_columns > MAX_COLUMNS:
-            return stored
+            return self._stored()
         own = self._own()
+        stored = self._stored(len(own))
         return own if len(own) < len(stored) else stored
 
-    def _stored(self) -> bytes:
+    def _stored(self, beaten: int | None = None) -> bytes:
         header = RecordsHeader(Method.STORED, max(1, self.records.header.rows), 1, self.crc)
         check = SymbolCheck()
         check.update(np.frombuffer(self.original, np.uint8))
-        return self._file(header, b"", [Segment(squeeze(self.original), check.value32())])
+        return self._file(header, b"", [Segment(squeeze(self.original, beaten), check.value32())])
 
     def _named(self, named: NamedCircuit) -> bytes:
         array = self.records.array

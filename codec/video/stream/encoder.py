@@ -127,7 +127,12 @@ class StreamEncoder:
                 self.settings.limits,
             )
             jobs = min(self.settings.jobs, len(spans))
-            early = fit_at_once(task, source, jobs) if jobs > 1 else fit_in_turn(task, source)
+            if self.settings.spread:
+                from laconic.codec.video.stream.spreading import fit_on_cluster
+
+                early = fit_on_cluster(task, source, self.settings.spread)
+            else:
+                early = fit_at_once(task, source, jobs) if jobs > 1 else fit_in_turn(task, source)
             if len(work.done) + len(early) < len(spans) or stop.terminated:
                 if work.path is not None:
                     self.note(f"the same command goes on from {work.path}")
@@ -158,7 +163,8 @@ class StreamEncoder:
             self.note(f"stopped early: the same command with -f goes on from {self.work.path}")
 
     def _fit_settings(self, quality: float | None) -> FitSettings:
-        return FitSettings(network=self.network, preset=self.preset, quality=quality, seed=0)
+        device = getattr(self.settings, "device", None)
+        return FitSettings(self.network, self.preset, quality=quality, device=device)
 
     def _plan_time(self, header: VideoHeader, chunks: int) -> None:
         """Say how long it will take, and choose the preset where nobody did."""
@@ -184,8 +190,10 @@ class StreamEncoder:
     def _work(self, private: HnervHeader) -> Work:
         """The work file to go on from, or a new one."""
         settings = self.settings
+        how = asdict(self._fit_settings(settings.quality))
+        del how["device"]  # work may go on elsewhere
         facts = [
-            CODEC_VERSION, self.film.digest(), asdict(self._fit_settings(settings.quality)),
+            CODEC_VERSION, self.film.digest(), how,
             settings.bpp, settings.target_bytes, self.settings.audio, private.lengths,
         ]  # fmt: skip
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -231,7 +239,8 @@ class StreamEncoder:
                 f"the target is {target} bytes, but the file needs {fixed} before the first"
                 f" frame{carried}"
             )
-        return partial(_share, private.lengths, target - fixed, work, self.settings.jobs > 1)
+        apart = self.settings.jobs > 1 or self.settings.spread > 0
+        return partial(_share, private.lengths, target - fixed, work, apart)
 
     def _write(self, fp: BinaryIO, segments: list[Segment]) -> None:
         sound, private = self._sound, self._private

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from laconic.codec.base import Progress, Status
 from laconic.codec.video.stream.work import Fitted, Span, Stopper, Work, interrupts_kept
-from laconic.codec.workers import cores
+from laconic.codec.workers import cores, use_threads
 from laconic.formats.errors import DesyncError, FormatError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.video import VideoHeader
@@ -153,7 +153,9 @@ class PlaneSource:
         return chunk.Clip(out, self._sampling)
 
 
-def measured(payload: bytes, frames: Any, limits: Limits, verify: bool) -> Fitted:
+def measured(
+    payload: bytes, frames: Any, limits: Limits, verify: bool, device: str | None = None
+) -> Fitted:
     """A payload with what decoding it afresh gives: symbol check and PSNR of each frame, in dB."""
     from laconic.codec.video import chunk
 
@@ -167,7 +169,7 @@ def measured(payload: bytes, frames: Any, limits: Limits, verify: bool) -> Fitte
             found.append(10 * math.log10(most**2 / error) if error else math.inf)
         return Fitted(payload, decoded.symbols_check, tuple(found))
     count, height, width = frames.shape[:3]
-    decoder = chunk.decode(payload, count, width, height, limits)
+    decoder = chunk.decode(payload, count, width, height, limits, device)
     if not verify:
         return Fitted(payload, decoder.symbols_check)
     values = []
@@ -200,7 +202,7 @@ def fit_in_turn(task: Task, source: FrameSource | PlaneSource) -> dict[int, Fitt
             chained = work.warm_of == number - 1 and not span.fresh
             fit = chunk.Fit(frames, settings, work.warm if chained else None)
         finished = _run(task, fit, number, meter)
-        fitted = measured(fit.payload(), frames, task.limits, task.verify)
+        fitted = measured(fit.payload(), frames, task.limits, task.verify, settings.device)
         if finished:
             work.done[number] = fitted
             work.states.pop(number, None)
@@ -311,11 +313,9 @@ def _worker(connection: Any, threads: int) -> None:
     """Fits the chunk that comes through the pipe; ends with it, or when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    import torch
-
     from laconic.codec.video import chunk
 
-    torch.set_num_threads(threads)
+    use_threads(threads)
     stopped, drawn = False, 0.0
 
     def stop() -> bool:
@@ -349,7 +349,7 @@ def _worker(connection: Any, threads: int) -> None:
             connection.send(("state", _plain(fit.state())))
         if not finished and brief is None:
             connection.send(("state", _plain(fit.state())))
-        fitted = measured(fit.payload(), frames, limits, verify)
+        fitted = measured(fit.payload(), frames, limits, verify, settings.device)
         connection.send(("done" if finished else "early", fitted))
     except (EOFError, BrokenPipeError):
         return

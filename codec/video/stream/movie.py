@@ -102,6 +102,7 @@ class MovieFile:
             self.header.width,
             self.header.height,
             self.settings.limits,
+            getattr(self.settings, "device", None),
         )
         if not segment.matches(decoder.symbols_check):
             raise DesyncError(
