@@ -171,7 +171,7 @@ def encode_one(job: Job) -> dict[str, Any]:
     bar.note("looking at it")
     source = Source(sys.stdin.buffer if job.source == STD else Path(job.source))
     if source.is_coded:
-        raise batch.already_coded(job.name)
+        raise batch.already_coded()
     if options["raw_format"] is not None:
         _as_raw(source, options)
     if job.target != STD:

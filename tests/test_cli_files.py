@@ -85,7 +85,7 @@ def test_only_inputs_that_clash_are_refused_and_extensions_can_be_kept(tmp_path:
     result = run("encode", tmp_path / "in", "--output-dir", out)
 
     assert code_of(result) == 2
-    assert "--keep-extension" in result.output
+    assert result.output.count("--keep-extension") == 1
     assert [p.name for p in out.iterdir()] == ["b.lac"]
     assert code_of(run("encode", tmp_path / "in", "--output-dir", out, "--keep-extension")) == 0
     assert {p.name for p in out.iterdir()} == {"a.csv.lac", "a.tsv.lac", "b.csv.lac", "b.lac"}
@@ -100,6 +100,23 @@ def test_what_is_no_lac_file_is_said_before_what_exists(sheet: Path) -> None:
     assert "not a .lac file" in result.output
     assert code_of(run("encode", sheet)) == 0
     assert "is a .lac file already" in run("encode", lac(sheet), "-o", "x.lac").output
+
+
+def test_the_kind_of_an_input_is_said_before_that_its_output_has_its_name(sheet: Path) -> None:
+    picture = sheet.with_name("small.png")
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    run("encode", sheet)
+
+    for command, path, code, words in (
+        ("decode", picture, 3, "not a .lac file"),
+        ("encode", lac(sheet), 2, "is a .lac file already"),
+    ):
+        before = path.read_bytes()
+        result = run(command, path)
+        assert code_of(result) == code
+        assert words in result.output
+        assert result.output.count(str(path)) == 1
+        assert path.read_bytes() == before
 
 
 def test_a_misspelt_command_gets_a_suggestion_and_messages_name_a_file_once(sheet: Path) -> None:
