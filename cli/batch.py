@@ -28,7 +28,8 @@ from laconic.codec import places
 from laconic.codec.engines import Engine, choose, spread
 from laconic.codec.manifest import Manifest, digest
 from laconic.codec.workers import split, use_threads
-from laconic.formats.errors import LaconicError, OutputError, ParameterError
+from laconic.formats.container import SIGNATURE
+from laconic.formats.errors import FormatError, LaconicError, OutputError, ParameterError
 
 STD = "-"
 LAC = ".lac"
@@ -142,7 +143,7 @@ def belongs_to_media(target: str) -> bool:
     return any(Path(target).suffix.lower() in m.suffixes for m in media.MEDIA)
 
 
-def already_coded(name: str) -> ParameterError:
+def already_coded() -> ParameterError:
     """What is said of an input of ``encode`` that is coded already."""
     return ParameterError("the input is a .lac file already: nothing is to be encoded")
 
@@ -160,7 +161,7 @@ def take_over(job: Job) -> None:
         return  # a file system without modes
 
 
-def _clashes(jobs: Sequence[Job]) -> dict[str, LaconicError]:
+def _clashes(command: str, jobs: Sequence[Job]) -> dict[str, LaconicError]:
     """Jobs, by source, whose output is another's too, or their own input."""
     owners: dict[str, list[Job]] = {}
     for job in jobs:
@@ -173,7 +174,7 @@ def _clashes(jobs: Sequence[Job]) -> dict[str, LaconicError]:
         for job in those:
             if path in inputs or _same(job):
                 read = inputs.get(path, job.source)
-                found[job.source] = OutputError(
+                found[job.source] = _misplaced(command, job) or OutputError(
                     f"the output {named} is the input {read}: choose another name"
                 )
             elif len(those) > 1:
@@ -182,6 +183,20 @@ def _clashes(jobs: Sequence[Job]) -> dict[str, LaconicError]:
                     " add --keep-extension, or use different folders"
                 )
     return found
+
+
+def _misplaced(command: str, job: Job) -> LaconicError | None:
+    """The error of an input that is not of the command's kind, which is what its name says."""
+    try:
+        with places.opened(job.source) as file:
+            coded = file.read(len(SIGNATURE)) == SIGNATURE
+    except (OSError, LaconicError):
+        return None
+    if command == "encode" and coded:
+        return already_coded()
+    if command == "decode" and not coded:
+        return FormatError("this is not a .lac file: its signature is missing")
+    return None
 
 
 def _real(name: str) -> str:
@@ -334,10 +349,10 @@ def run(
     with ``skip_existing`` those whose output exists are left out in silence, with ``manifest``
     those that are done.
     """
-    worst, clashing = 0, _clashes(jobs)
-    for source, error in clashing.items():
-        say(_about(source, str(error)))
-        worst = max(worst, error.exit_code)
+    clashing = _clashes(command, jobs)
+    for sentence in dict.fromkeys(_about(n, str(error)) for n, error in clashing.items()):
+        say(sentence)
+    worst = max((error.exit_code for error in clashing.values()), default=0)
     left = [j for j in jobs if j.source not in clashing]
     is_there = partial(_is_there, names_in=lru_cache(maxsize=2)(places.names_in))
     if options.get("skip_existing"):

@@ -171,7 +171,7 @@ def encode_one(job: Job) -> dict[str, Any]:
     bar.note("looking at it")
     source = Source(sys.stdin.buffer if job.source == STD else Path(job.source))
     if source.is_coded:
-        raise batch.already_coded(job.name)
+        raise batch.already_coded()
     if options["raw_format"] is not None:
         _as_raw(source, options)
     if job.target != STD:
@@ -197,7 +197,6 @@ def encode_one(job: Job) -> dict[str, Any]:
                 written = work.codec.encode_file(work.media, file, work.settings)
             batch.take_over(job)
             info = codec.probe(Path(job.target), limits=limits)
-            _say_model(job, options["model"], info.model_id)
         elif work.codec.streams:
             written = work.codec.encode_stream(work.media, sys.stdout.buffer, work.settings)
         else:
@@ -210,6 +209,7 @@ def encode_one(job: Job) -> dict[str, Any]:
     bar.close()
     medium, facts = work.medium, {}
     if info is not None:
+        _say_model(job, options["model"], info.model_id)
         facts = {**medium.encode_facts(info.to_dict()), "quality": info.quality}
     wanted = {"model", "width", "height", *(key for key, _, _ in medium.encode_columns)}
     return {

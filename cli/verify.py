@@ -10,7 +10,13 @@ import click
 
 from laconic.cli import batch
 from laconic.cli.batch import STD, Job
-from laconic.cli.options import common, limits_of, spreading, wants_progress
+from laconic.cli.options import (
+    common,
+    complete_model,
+    limits_of,
+    spreading,
+    wants_progress,
+)
 from laconic.cli.tables import Table
 
 COLUMNS = [
@@ -24,6 +30,8 @@ COLUMNS = [
 
 @click.command("verify")
 @click.argument("inputs", nargs=-1, required=True)
+@click.option("--model", shell_complete=complete_model,
+              help="File of the model, where it is not in the store.")  # fmt: skip
 @spreading()
 @common
 def command(inputs: tuple[str, ...], **options: Any) -> int:
@@ -42,7 +50,10 @@ def command(inputs: tuple[str, ...], **options: Any) -> int:
 def verify_one(job: Job) -> dict[str, Any]:
     """Verify one input; returns a row of the table."""
     from laconic import codec
+    from laconic.codec import models
 
+    if job.options["model"] is not None:
+        models.use(job.options["model"])
     source = sys.stdin.buffer.read() if job.source == STD else job.source
     start = time.perf_counter()
     report = codec.verify(source, limits=limits_of(job.options["limit_pixels"]))

@@ -26,7 +26,7 @@ STRUCTURAL = frozenset({
     334, 336, 337, 338, 339, 340, 341, 342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529,
     530, 531, 532, 559, PROFILE, XMP, IPTC, PHOTOSHOP,
 })  # fmt: skip
-_IPTC_RESOURCE = 0x0404  # of Photoshop's resources in a JPEG
+IPTC_RESOURCE = 0x0404  # of Photoshop's resources in a JPEG
 _BROKEN = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError,
     RuntimeError, ArithmeticError, struct.error,
@@ -54,32 +54,61 @@ def orientation_of(picture: Pillow.Image) -> int:
         return 1
 
 
-def metadata_of(picture: Pillow.Image) -> Metadata:
-    """Everything that an open image says; what cannot be read leaves a notice. The image's own
-    EXIF tags are changed: it must have been turned before."""
+def metadata_of(picture: Pillow.Image, *, exif: bool = True) -> Metadata:
+    """Everything that an open image says; what cannot be read leaves a notice. With ``exif`` the
+    image's own tags are changed: it must have been turned before."""
     about, info = Metadata(), picture.info
     about.icc = _bytes(info.get("icc_profile"))
     about.xmp = _bytes(info.get("xmp") or info.get("XML:com.adobe.xmp"))
     about.iptc = _iptc(picture)
-    about.density = _density(info.get("dpi"))
+    about.density = density_of(info.get("dpi"))
     for name, value in _texts(picture).items():
         if name.lower() not in ("xml:com.adobe.xmp", "raw profile type iptc"):
             about.texts[name] = value
     if read_tags(pack_tags(about.texts)) != about.texts:
         about.texts = read_tags(pack_tags(about.texts))
         about.notices.append("texts beyond 64 KiB were left out")
+    if not exif:
+        return about
     try:
-        exif = picture.getexif()
+        tags = picture.getexif()
     except _BROKEN as error:
         about.notices.append(f"the EXIF data is damaged and was left out: {error}")
         return about
     raw = _bytes(info.get("exif"))
-    if raw and not exif:
+    if raw and not tags:
         about.notices.append("the EXIF data is damaged and was left out")
-    elif exif:
-        about.exif, notice = _descriptive(exif, raw, turned=True)
+    elif tags:
+        about.exif, notice = _descriptive(tags, raw, turned=True)
         about.notices += [notice] if notice else []
     return about
+
+
+def stored_tags(exif: Pillow.Exif | bytes | None) -> tuple[bytes | None, str]:
+    """The descriptive tags of EXIF in memory, with the orientation and maker notes, and a notice
+    where they cannot be kept. ``exif`` itself stays as it is."""
+    if not exif:
+        return None, ""
+    try:
+        raw = exif if isinstance(exif, bytes) else _whole(exif)
+        tags = Pillow.Exif()
+        tags.load(raw)
+    except _BROKEN as error:
+        return None, f"the EXIF data is damaged and was left out: {error}"
+    return _descriptive(tags, raw)
+
+
+def _whole(exif: Pillow.Exif) -> bytes:
+    """EXIF as bytes; Pillow takes maker notes out of it and would not write them."""
+    inner = exif.get_ifd(ExifTags.IFD.Exif) if int(ExifTags.IFD.Exif) in exif else {}
+    note = getattr(exif, "_hidden_data", {}).get(MAKER_NOTE)
+    if not note or MAKER_NOTE in inner:
+        return exif.tobytes()
+    inner[MAKER_NOTE] = note
+    try:
+        return exif.tobytes()
+    finally:
+        del inner[MAKER_NOTE]
 
 
 def descriptive(data: bytes | None) -> bytes | None:
@@ -126,7 +155,9 @@ def _bytes(value: Any) -> bytes | None:
 
 def _texts(picture: Pillow.Image) -> dict[str, str]:
     found: dict[str, Any] = {}
-    if isinstance(picture, PngImagePlugin.PngImageFile):
+    if picture.format == "LACONIC":
+        found = dict(getattr(picture, "text", {}))
+    elif isinstance(picture, PngImagePlugin.PngImageFile):
         found = {k: v for k, v in picture.info.items() if isinstance(k, str) and type(v) in _TEXT}
     comment = picture.info.get("comment")
     if isinstance(comment, bytes):
@@ -139,7 +170,8 @@ def _texts(picture: Pillow.Image) -> dict[str, str]:
 _TEXT = (str, PngImagePlugin.iTXt)
 
 
-def _density(value: Any) -> tuple[float, float] | None:
+def density_of(value: Any) -> tuple[float, float] | None:
+    """Dots per inch across and down, where a value is that."""
     try:
         across, down = (float(v) for v in value)
     except (TypeError, ValueError, ZeroDivisionError):
@@ -150,7 +182,7 @@ def _density(value: Any) -> tuple[float, float] | None:
 def _iptc(picture: Pillow.Image) -> bytes | None:
     stored = picture.info.get("photoshop")
     if isinstance(stored, dict):
-        return _bytes(stored.get(_IPTC_RESOURCE))
+        return _bytes(stored.get(IPTC_RESOURCE))
     tags = getattr(picture, "tag_v2", None)
     if tags is None:
         return None
@@ -233,6 +265,6 @@ def _png_texts(about: Metadata) -> PngImagePlugin.PngInfo:
 
 def _app13(iptc: bytes) -> bytes:
     """A JPEG segment with Photoshop's resource of IPTC."""
-    body = b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", _IPTC_RESOURCE, 0, len(iptc)) + iptc
+    body = b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", IPTC_RESOURCE, 0, len(iptc)) + iptc
     body += b"\0" * (len(iptc) % 2)
     return b"\xff\xed" + struct.pack(">H", len(body) + 2) + body if len(body) < 65534 else b""

@@ -33,7 +33,7 @@ from laconic.formats.container import DENSITY, EXIF, ICC, IPTC, TAGS, XMP, Chunk
 from laconic.formats.errors import FormatError, LimitError, ParameterError, UnsupportedError
 from laconic.formats.frame import read_varint, write_varint
 from laconic.formats.image import Image
-from laconic.formats.image_metadata import metadata_of, orientation_of
+from laconic.formats.image_metadata import Metadata, metadata_of, orientation_of
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.printable import pack_tags, read_tags
 
@@ -138,25 +138,22 @@ def chunks_of(image: Image, *, strip: bool = False) -> list[Chunk]:
     return [Chunk(kind, data) for kind, data in blobs if data]
 
 
-def with_chunks(image: Image, chunks: Sequence[Chunk]) -> Image:
-    """``image`` with the metadata of a file's chunks; damaged ones leave a notice."""
+def said_by(chunks: Sequence[Chunk]) -> Metadata:
+    """The metadata of a file's chunks; damaged ones leave a notice."""
     blobs = {chunk.type: chunk.data for chunk in chunks}
-    notices = list(image.notices)
-    texts: dict[str, str] = {}
+    about = Metadata(blobs.get(ICC), blobs.get(EXIF), blobs.get(XMP), blobs.get(IPTC))
+    about.density = _read_density(blobs.get(DENSITY, b""))
     try:
-        texts = read_tags(blobs.get(TAGS, b""))
+        about.texts = read_tags(blobs.get(TAGS, b""))
     except FormatError:
-        notices.append("the texts beside the image are damaged and were left out")
-    return replace(
-        image,
-        icc=blobs.get(ICC),
-        exif=blobs.get(EXIF),
-        xmp=blobs.get(XMP),
-        iptc=blobs.get(IPTC),
-        texts=texts,
-        density=_read_density(blobs.get(DENSITY, b"")),
-        notices=notices,
-    )
+        about.notices.append("the texts beside the image are damaged and were left out")
+    return about
+
+
+def with_chunks(image: Image, chunks: Sequence[Chunk]) -> Image:
+    """``image`` with the metadata of a file's chunks."""
+    about = vars(said_by(chunks))
+    return replace(image, **{**about, "notices": image.notices + about["notices"]})
 
 
 def _pack_density(density: tuple[float, float] | None) -> bytes:

@@ -6,7 +6,8 @@
 'LACONIC'
 
 ``Image.open("x.lac")`` and ``image.save("x.lac", quality=50)`` then work as for any other format;
-``save`` takes the keywords of :func:`laconic.codec.encode`. torch is imported when an image is
+``save`` takes the keywords of :func:`laconic.codec.encode`, and ``exif``, ``icc_profile``, ``xmp``,
+``dpi`` and ``comment``, without which the image's own are kept. torch is imported when an image is
 encoded or loaded. ``draft``, and with it ``thumbnail``, gives a half, quarter or eighth of the
 size: of lossless files with a preview from that alone, a fraction of the work, while others are
 decoded whole.
@@ -21,13 +22,13 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageFile
 
-from laconic.formats.container import EXIF, ICC, SIGNATURE, XMP, Media
+from laconic.formats.container import SIGNATURE, Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import LaconicError, ParameterError
 from laconic.formats.image import Image
-from laconic.formats.image_reader import ImageHeader, read
-from laconic.formats.limits import DEFAULT_LIMITS
-from laconic.formats.samples import file_of
+from laconic.formats.image_metadata import IPTC_RESOURCE
+from laconic.formats.image_reader import ImageHeader, said_by
+from laconic.formats.samples import from_pillow
 
 FORMAT = "LACONIC"
 ENCODE_OPTIONS = (
@@ -58,10 +59,16 @@ class LacImageFile(ImageFile.ImageFile):
         self._mode = base + "A" if header.alpha else base
         if header.bit_depth == 16 and self._mode == "L":
             self._mode = "I;16"
-        for chunk in reader.chunks:
-            name = {ICC: "icc_profile", EXIF: "exif", XMP: "xmp"}.get(chunk.type)
-            if name:
-                self.info[name] = chunk.data
+        about = said_by(reader.chunks)
+        blobs = {"icc_profile": about.icc, "exif": about.exif, "xmp": about.xmp}
+        self.info.update({name: blob for name, blob in blobs.items() if blob})
+        self.text = about.texts
+        if "Comment" in about.texts:
+            self.info["comment"] = about.texts["Comment"].encode()
+        if about.density:
+            self.info["dpi"] = about.density
+        if about.iptc:
+            self.info["photoshop"] = {IPTC_RESOURCE: about.iptc}
         self.tile = []
         self._shrink = 1
 
@@ -118,20 +125,31 @@ def _accept(prefix: bytes) -> bool:
 def _save(picture: Pillow.Image, fp: IO[bytes], filename: str | bytes) -> None:
     from laconic import codec
 
-    options = {k: picture.encoderinfo[k] for k in ENCODE_OPTIONS if k in picture.encoderinfo}
-    exif = picture.encoderinfo.get("exif", picture.info.get("exif"))
+    given = picture.encoderinfo
+    options = {k: given[k] for k in ENCODE_OPTIONS if k in given}
     try:
-        # TIFF in memory holds every mode of Pillow without loss, so that one reader judges all.
-        image: Image = read(file_of(picture), DEFAULT_LIMITS)
-        image.exif = exif.tobytes() if isinstance(exif, Pillow.Exif) else exif or None
-        image.icc = picture.encoderinfo.get("icc_profile", picture.info.get("icc_profile")) or None
+        image = from_pillow(
+            picture, exif=given.get("exif"), icc=given.get("icc_profile"), xmp=given.get("xmp"),
+            density=given.get("dpi"), comment=given.get("comment"),
+        )  # fmt: skip
         data = codec.encode(image, **options)
     except LaconicError as error:
         raise OSError(f"the image cannot be saved as .lac: {error}") from error
     fp.write(data)
 
 
+def _save_all(picture: Pillow.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    frames = len(picture.encoderinfo.get("append_images") or ()) + getattr(picture, "n_frames", 1)
+    if frames > 1:
+        raise OSError(
+            f"the image cannot be saved as .lac: {frames} frames or pages were given, and a file"
+            " has one: save each by itself, or encode animations as video (laconic encode)"
+        )
+    _save(picture, fp, filename)
+
+
 Pillow.register_open(FORMAT, LacImageFile, _accept)
 Pillow.register_save(FORMAT, _save)
+Pillow.register_save_all(FORMAT, _save_all)
 Pillow.register_extension(FORMAT, ".lac")
 Pillow.register_mime(FORMAT, "image/x-laconic")

@@ -24,7 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.formats.atomic import read_file
-from laconic.formats.errors import FormatError, LaconicError, ParameterError, UnsupportedError
+from laconic.formats.errors import (
+    FormatError,
+    LaconicError,
+    LimitError,
+    ParameterError,
+    UnsupportedError,
+)
 from laconic.formats.frame import Frame, read_varint, write_varint
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.table import DELIMITERS, CsvTable, Table
@@ -195,6 +201,10 @@ def from_frame(frame: Frame, kind: DataKind = DataKind.TYPED_PARQUET) -> Records
     return Records(header, frame=frame)
 
 
+CELL = 128  # bytes of memory that coding a cell of a text may take
+_FREE = 1 << 28  # bytes of memory that any compressed table may take
+
+
 def read_records(
     source: str | os.PathLike[str] | bytes, limits: Limits = DEFAULT_LIMITS
 ) -> Records:
@@ -211,7 +221,9 @@ def read_records(
 
             return from_array(read_folder(path, limits), DataKind.IMAGES)
         source = read_file(path)
+    packed = None
     if source[:2] == b"\x1f\x8b":
+        packed = len(source)
         source = _gunzip(source, limits)
     if source[:6] == _NPY:
         return from_array(read_npy(source, limits))
@@ -235,6 +247,11 @@ def read_records(
         )
     cells = source.count(b"\n") + max(source.count(d) for d in DELIMITERS)
     limits.check("the number of cells", cells, limits.cells)
+    if packed is not None and CELL * cells > _FREE + limits.expansion * packed:
+        raise LimitError(
+            f"{packed:,} bytes of gzip hold {cells:,} cells, as a file made to fill memory would:"
+            " unpack it first if you trust it, or raise Limits(expansion=...)"
+        )
     return from_table(Table(source))
 
 

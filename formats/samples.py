@@ -1,6 +1,6 @@
-"""Samples of any type as integers.
+"""Samples of other libraries and types as ours.
 
-Images and tensors of other libraries as arrays of samples, without importing them.
+Images and tensors as images and arrays of samples, without importing their libraries before.
 
 Floats as the integers of their bits, ordered by their size: exact, NaN included.
 """
@@ -8,24 +8,27 @@ Floats as the integers of their bits, ordered by their size: exact, NaN included
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from laconic.formats.errors import ParameterError
 
+if TYPE_CHECKING:
+    from laconic.formats.image import Image
+
 
 def as_samples(source: Any) -> Any:
-    """What :func:`laconic.codec.encode` can take: a ``PIL.Image`` becomes the bytes of a file that
-    holds it exactly, a tensor ``[C, H, W]`` or ``[H, W]`` (floats in 0..1 or integers) an array
-    ``[H, W, C]``; anything else is returned as it is.
+    """What :func:`laconic.codec.encode` can take: a ``PIL.Image`` becomes an image of ours, a
+    tensor ``[C, H, W]`` or ``[H, W]`` (floats in 0..1 or integers) an array ``[H, W, C]``;
+    anything else is returned as it is.
 
     Raises ``ParameterError`` for tensors of other shapes or ranges, and images that cannot be
     held exactly.
     """
     if any(c.__module__.startswith("PIL.") and c.__name__ == "Image" for c in type(source).__mro__):
-        return file_of(source)
+        return from_pillow(source)
     if hasattr(source, "detach") and hasattr(source, "numpy"):
         return _from_tensor(source.detach().cpu().numpy())
     if not isinstance(source, np.ndarray) and hasattr(source, "__array__"):
@@ -33,23 +36,72 @@ def as_samples(source: Any) -> Any:
     return source
 
 
-def file_of(picture: Any) -> bytes:
-    """A ``PIL.Image`` as a TIFF file; a palette with transparency is laid out before."""
-    info = picture.info
-    if "transparency" in info and picture.mode in ("P", "L", "RGB", "1"):
-        picture = picture.convert("LA" if picture.mode == "L" else "RGBA")
-    elif picture.mode in ("PA", "La", "RGBa"):
-        picture = picture.convert("RGBA")
+def from_pillow(
+    picture: Any,
+    *,
+    exif: Any = None,
+    icc: bytes | None = None,
+    xmp: bytes | None = None,
+    density: Any = None,
+    comment: Any = None,
+) -> Image:
+    """A ``PIL.Image``, upright, with what it says beside its samples; what is given here takes the
+    place of its own.
+
+    One that stands at the first of several frames stands for all of them; frames that were sought
+    or copied are images of their own. Raises ``ParameterError`` for modes that cannot be held
+    exactly.
+    """
+    from laconic.formats.image_metadata import density_of, metadata_of, stored_tags
+    from laconic.formats.image_reader import read
+    from laconic.formats.limits import DEFAULT_LIMITS
+
+    picture.load()
+    tags, notice = stored_tags(picture.getexif() if exif is None else exif)
+    frames = 1 if picture.format == "MPO" else int(getattr(picture, "n_frames", 1))
+    image: Image = read(_file_of(picture, tags), DEFAULT_LIMITS)
+    about = metadata_of(picture, exif=False)
+    if icc and not image.changes:
+        image.icc = icc
+    image.xmp, image.iptc = xmp or about.xmp, about.iptc
+    image.texts, image.density = about.texts, density_of(density) or about.density
+    if comment:
+        text = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
+        image.texts = {**image.texts, "Comment": text}
+    image.notices += about.notices + ([notice] if notice else [])
+    image.frames = frames if frames > 1 and picture.tell() == 0 else 1
+    return image
+
+
+def _file_of(picture: Any, exif: bytes | None) -> bytes:
+    """A TIFF file, which holds every mode of Pillow exactly, so that one reader judges all; a
+    palette with transparency is laid out before."""
+    mode, whole = picture.mode, picture
+    if "transparency" in picture.info and mode in ("P", "L", "RGB", "1"):
+        whole = picture.convert("LA" if mode == "L" else "RGBA")
+    elif mode in ("PA", "RGBa"):
+        whole = picture.convert("RGBA")
+    elif mode == "La":
+        whole = picture.convert("LA")
+    if mode in ("La", "RGBa") and whole.convert(mode).tobytes() != picture.tobytes():
+        raise ParameterError(
+            f"an image of mode {mode} has its alpha multiplied in, which cannot be undone exactly:"
+            f" convert it first, with image.convert({whole.mode!r})"
+        )
     buffer = io.BytesIO()
-    options: dict[str, Any] = {}
-    if exif := picture.getexif():
+    options: dict[str, Any] = {"compression": "raw"}  # that of its source may lose something
+    if exif:
         options["exif"] = exif
-    if info.get("icc_profile"):
-        options["icc_profile"] = info["icc_profile"]
+    if picture.info.get("icc_profile"):
+        options["icc_profile"] = picture.info["icc_profile"]
     try:
-        picture.save(buffer, "TIFF", **options)
+        # A copy, since options of a call of save that is under way would go before these.
+        whole.copy().save(buffer, "TIFF", **options)
     except (OSError, ValueError) as error:
-        raise ParameterError(f"an image of mode {picture.mode} cannot be encoded") from error
+        raise ParameterError(
+            f"an image of mode {mode} cannot be encoded: convert it first, such as with"
+            " image.convert('RGB')"
+        ) from error
     return buffer.getvalue()
 
 

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
+from pictures import scene
+from PIL import Image as Pillow
 from test_cli import LACONIC, code_of, message_of, run
 
 from laconic.cli.progress import WorkProgress
@@ -85,7 +87,7 @@ def test_only_inputs_that_clash_are_refused_and_extensions_can_be_kept(tmp_path:
     result = run("encode", tmp_path / "in", "--output-dir", out)
 
     assert code_of(result) == 2
-    assert "--keep-extension" in result.output
+    assert result.output.count("--keep-extension") == 1
     assert [p.name for p in out.iterdir()] == ["b.lac"]
     assert code_of(run("encode", tmp_path / "in", "--output-dir", out, "--keep-extension")) == 0
     assert {p.name for p in out.iterdir()} == {"a.csv.lac", "a.tsv.lac", "b.csv.lac", "b.lac"}
@@ -100,6 +102,23 @@ def test_what_is_no_lac_file_is_said_before_what_exists(sheet: Path) -> None:
     assert "not a .lac file" in result.output
     assert code_of(run("encode", sheet)) == 0
     assert "is a .lac file already" in run("encode", lac(sheet), "-o", "x.lac").output
+
+
+def test_the_kind_of_an_input_is_said_before_that_its_output_has_its_name(sheet: Path) -> None:
+    picture = sheet.with_name("small.png")
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    run("encode", sheet)
+
+    for command, path, code, words in (
+        ("decode", picture, 3, "not a .lac file"),
+        ("encode", lac(sheet), 2, "is a .lac file already"),
+    ):
+        before = path.read_bytes()
+        result = run(command, path)
+        assert code_of(result) == code
+        assert words in result.output
+        assert result.output.count(str(path)) == 1
+        assert path.read_bytes() == before
 
 
 def test_a_misspelt_command_gets_a_suggestion_and_messages_name_a_file_once(sheet: Path) -> None:
@@ -156,28 +175,51 @@ def test_a_batch_goes_on_after_broken_inputs_and_a_second_run_does_the_rest(tmp_
     assert len(times) == 27
 
 
-def test_ctrl_c_in_a_batch_keeps_what_is_done_and_a_re_run_ends_it(tmp_path: Path) -> None:
-    folder, out = tmp_path / "in", tmp_path / "out"
+def test_ctrl_c_among_broken_pictures_keeps_what_is_done_and_a_re_run_ends_it(
+    tmp_path: Path,
+) -> None:
+    folder, out, broken = tmp_path / "in", tmp_path / "out", range(7, 300, 30)
     folder.mkdir()
-    for n in range(60):
-        (folder / f"{n:03}.csv").write_bytes(b"a,b\n" + b"1,2\n" * 500)
-    arguments = [*LACONIC, "encode", str(folder), "--output-dir", str(out), "--quiet"]
-    process = subprocess.Popen(
-        arguments,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    while process.poll() is None and not (out.is_dir() and any(out.iterdir())):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    for n in range(300):
+        picture = folder / f"{n:03}.png"
+        Pillow.fromarray(scene(12, 12, seed=n)).save(picture)
+        if n in broken:
+            picture.write_bytes(picture.read_bytes()[: 20 + n % 60])
+    arguments = [*LACONIC, "encode", str(folder), "--output-dir", str(out), "--lossless", "--json"]
 
-    assert process.wait() == 130
-    done = {p.name: p.stat().st_ctime_ns for p in out.iterdir()}
-    assert 0 < len(done) < 60
-    assert not [n for n in done if not n.endswith(".lac")]
-    subprocess.run([*arguments, "--skip-existing"], check=True)
-    assert len(list(out.iterdir())) == 60
-    assert all((out / n).stat().st_ctime_ns == t for n, t in done.items())
+    def called(*options: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*arguments, *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    def kept() -> dict[str, int]:
+        return {p.name: p.stat().st_ctime_ns for p in out.iterdir()}
+
+    process = called()
+    while process.poll() is None and not (out.is_dir() and len(list(out.iterdir())) >= 60):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
+    done = kept()
+    assert 60 <= len(done) < 290
+    assert all(name.endswith(".lac") for name in done)
+
+    again = called("--skip-existing")
+    rows, errors = again.communicate()
+    assert again.returncode == 3
+    assert len(rows.splitlines()) == 290 - len(done)
+    assert len(errors.splitlines()) == len(broken)
+    assert all(f"{n:03}.png" in errors for n in broken)
+    assert len(kept()) == 290
+    assert done.items() <= kept().items()
+
+    last = called("--skip-existing")
+    assert (last.communicate()[0], last.returncode) == ("", 3)
 
 
 def test_progress_names_the_file_fits_the_line_and_says_what_it_waits_for(

@@ -15,8 +15,12 @@ from laconic.cli.main import cli
 from laconic.codec.engines import Processes
 from laconic.codec.evaluate import Config, evaluate, psnr
 from laconic.codec.evaluate.baselines import tables
-from laconic.codec.evaluate.subject import parse_spec
+from laconic.codec.evaluate.metrics import choose
+from laconic.codec.evaluate.runner import measure
+from laconic.codec.evaluate.subject import Item, find_items, parse_spec
+from laconic.formats.container import Media
 from laconic.formats.errors import LaconicError, ParameterError
+from laconic.formats.image import Image
 
 
 @pytest.fixture
@@ -75,6 +79,32 @@ def test_the_shipped_codec_is_measured_beside_the_baselines(photos: Path, tmp_pa
     described = json.loads((out / "results.json").read_text())["subjects"]
     assert len(described["mlic"]["model_id"]) == 12
     assert "libjpeg" in described["jpeg"]["library"]
+
+
+class Hungry:
+    """A codec that takes so many MiB while it decodes."""
+
+    label, media, suffix = "hungry", Media.IMAGE, ".raw"
+
+    def __init__(self, mib: int) -> None:
+        self.mib = mib
+
+    def encode(self, item: Item, quality: float | None) -> bytes:
+        return b"x"
+
+    def decode(self, data: bytes, item: Item) -> Image:
+        taken = [bytes([n % 256]) * (1 << 16) for n in range(16 * self.mib)]
+        return Image(np.full_like(item.original.pixels, len(taken) % 2))
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="asks Linux")
+def test_memory_of_a_codec_is_not_hidden_by_those_before_nor_that_of_metrics(photos: Path) -> None:
+    item, wanted = find_items([photos / "a.png"])[0], choose(["ms-ssim"], Media.IMAGE)
+    found = [measure(Hungry(mib), item, None, wanted)[0]["memory_mib"] for mib in (300, 0, 100)]
+
+    assert found[0] > 250
+    assert found[1] < 25
+    assert 75 < found[2] < 160
 
 
 def test_lossless_codecs_have_one_exact_point(photos: Path, tmp_path: Path) -> None:

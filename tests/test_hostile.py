@@ -311,6 +311,20 @@ def test_compressed_tables_that_unpack_to_too_much_are_refused_early() -> None:
         read_records(b"1,2\n" * 1000, Limits(cells=100))
 
 
+@pytest.mark.parametrize("line", [b"1,2\n", b"\n", b"1\t\t\t\t2\r\n", b"," * 999 + b"\n"])
+def test_compressed_tables_of_more_cells_than_memory_should_hold_are_refused_early(
+    line: bytes,
+) -> None:
+    bomb = gzip.compress(line * (3_000_000 // max(1, line.count(b",") + line.count(b"\t"))), 9)
+    peak = Peak()
+    peak.reset()
+    with pytest.raises(LimitError, match="unpack it first"):
+        read_records(bomb)
+    assert peak.above() < 64 << 20
+    honest = b"a,b\n" + b"".join(b"%d,%d\n" % (n * n, n % 7) for n in range(20_000))
+    assert read_records(gzip.compress(honest)).original() == honest
+
+
 @pytest.mark.parametrize("call", [codec.encode, codec.decode, codec.probe, codec.verify])
 def test_a_zero_byte_in_a_path_is_a_wrong_argument(call: Any) -> None:
     with pytest.raises(ParameterError, match="zero byte"):

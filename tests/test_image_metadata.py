@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 from PIL import ExifTags, ImageCms, PngImagePlugin
 from PIL import Image as Pillow
 
+import laconic.formats.pillow
 from laconic import codec
 from laconic.formats.image import Image, read_image
 from laconic.formats.image_metadata import STRUCTURAL, descriptive
 from laconic.formats.image_writer import FORMATS, to_bytes
 
+assert laconic.formats.pillow
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 IPTC = b"\x1c\x02\x78\x00\x05Hello"
 XMP = b"<?xpacket begin='' ?><x:xmpmeta xmlns:x='adobe:ns:meta/'/><?xpacket end='w'?>"
@@ -135,3 +138,58 @@ def test_texts_of_png_survive_in_both_depths(deep: bool) -> None:
     assert found.texts == {"Title": "Größe", "Author": "作者"}
     assert found.density == pytest.approx((300, 300), abs=0.1)
     assert found.xmp == (XMP if deep else None)
+
+
+def by_plugin(picture: Pillow.Image, **options: Any) -> bytes:
+    return saved(picture, "LACONIC", lossless=True, **options)
+
+
+def by_call(picture: Pillow.Image) -> bytes:
+    return codec.encode(picture, lossless=True)
+
+
+@pytest.mark.parametrize("encode", [by_plugin, by_call])
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF", "PNG", "WEBP"])
+def test_pictures_of_pillow_are_turned_once_and_keep_what_their_files_say(
+    encode: Callable[[Pillow.Image], bytes], kind: str
+) -> None:
+    from laconic.formats.image_metadata import Metadata, save_options
+
+    about = Metadata(PROFILE, exif().tobytes(), XMP, IPTC, {"Comment": "hä?"}, density=(300, 150))
+    source = saved(photograph(), kind, **save_options(about, kind)[0])
+    direct = codec.decode(codec.encode(source, lossless=True))
+
+    picture = Pillow.open(io.BytesIO(source))
+    data = encode(picture)
+    found = codec.decode(data)
+
+    assert (found.width, found.height) == (20, 30)
+    assert (found.pixels == direct.pixels).all()
+    for name in ("icc", "xmp", "iptc", "texts", "density"):
+        assert getattr(found, name) == getattr(direct, name), name
+    tags = Pillow.Exif()
+    tags.load(found.exif or b"")
+    assert tags[ExifTags.Base.Make] == "Maker"
+    assert tags.get(ExifTags.Base.Orientation, 1) == 1
+    assert (b"a note of the maker" in (found.exif or b"")) == (
+        b"a note of the maker" in (direct.exif or b"")
+    )
+    again = Pillow.open(io.BytesIO(data))
+    assert by_call(again) == data
+    assert again.size == (20, 30)
+    assert again.getexif().get(ExifTags.Base.Orientation, 1) == 1
+
+
+def test_what_is_said_to_the_plugin_takes_the_place_of_what_the_picture_says() -> None:
+    picture = photograph()
+    picture.info.update(dpi=(72, 72), comment=b"old")
+    data = by_plugin(
+        picture, dpi=(300, 300), comment="new", xmp=XMP, exif=exif(), icc_profile=PROFILE
+    )
+    found = codec.decode(data)
+    assert (found.density, found.texts) == ((300, 300), {"Comment": "new"})
+    assert (found.xmp, found.icc) == (XMP, PROFILE)
+    assert (found.width, found.height) == (20, 30)  # as its EXIF says
+    assert b"a note of the maker" in (found.exif or b"")
+    for junk in (b"junk", b"Exif\0\0II*\0\xff\xff\xff\xff"):
+        assert codec.decode(by_plugin(photograph(), exif=junk)).exif is None

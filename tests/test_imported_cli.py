@@ -1,6 +1,7 @@
 """Imported models on the command line: bad checkpoints, missing models, an interrupted search."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -79,6 +80,35 @@ def test_a_stream_whose_model_is_not_installed_says_which_one_and_where_it_belon
         assert str(tmp_path / "empty") in message_of(result)
     assert target.read_bytes() == b"precious"
     assert code_of(run("info", source)) == 0  # headers need no model
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_files_of_a_model_outside_the_store_are_read_with_its_file(
+    rule_store: Path, store: Path, tmp_path: Path, piped: bool
+) -> None:
+    model = tmp_path / "mine.safetensors"
+    shutil.copy(rule_store / "test-mean.safetensors", model)
+    source, coded, back = (tmp_path / f"a.{kind}" for kind in ("png", "lac", "tiff"))
+    Pillow.fromarray(scene(40, 50)).save(source)
+
+    def called(*words: object, exit_code: int = 0) -> subprocess.CompletedProcess[bytes]:
+        done = subprocess.run([*LACONIC, *map(str, words)], capture_output=True, check=False)
+        assert done.returncode == exit_code, done.stderr
+        return done
+
+    made = called("encode", source, "--model", model, *(("-o", "-") if piped else ()))
+    if piped:
+        coded.write_bytes(made.stdout)
+
+    assert f"decoding needs --model {model}, or the model in {store}" in made.stderr.decode()
+    for command in (("decode", coded, "-o", back), ("verify", coded)):
+        assert b"was not found" in called(*command, exit_code=4).stderr
+        called(*command, "--model", model)
+    assert Pillow.open(back).size == (50, 40)
+    store.mkdir()
+    shutil.copy(model, store)
+    assert not called("encode", source, "--model", model, "-f").stderr
+    called("decode", coded, "-o", back, "-f")
 
 
 def test_ctrl_c_during_a_search_writes_the_best_so_far(store: Path, tmp_path: Path) -> None:

@@ -53,6 +53,30 @@ def test_lossless_is_refused_where_samples_would_change(mode: str) -> None:
         picture.save(io.BytesIO(), "LACONIC", lossless=True)
 
 
+@pytest.mark.parametrize("mode", ["HSV", "La", "RGBa", "CMYK", "F"])
+@pytest.mark.parametrize("plugin", [False, True])
+def test_modes_that_only_pillow_has_are_refused_with_the_way_out(mode: str, plugin: bool) -> None:
+    via = {"La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "F": "L", "HSV": "RGB"}[mode]
+    picture = Pillow.fromarray(COLOUR).convert(via)
+    if mode in ("La", "RGBa"):
+        picture.putalpha(Pillow.fromarray(GRAY))
+    picture = picture.convert(mode)
+    error, words = OSError if plugin else ParameterError, r"convert|allow_conversion"
+    with pytest.raises(error, match=words):
+        picture.save(io.BytesIO(), "LACONIC", lossless=True) if plugin else codec.encode(
+            picture, lossless=True
+        )
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "tiff_lzw", "group4"])
+def test_how_a_picture_of_pillow_was_compressed_does_not_matter(compression: str) -> None:
+    picture = Pillow.fromarray(COLOUR).convert("1" if compression == "group4" else "RGB")
+    opened = Pillow.open(io.BytesIO(saved(picture, "TIFF", compression=compression)))
+    found = codec.decode(codec.encode(opened, lossless=True)).pixels
+    expected = np.asarray(opened.convert("L" if compression == "group4" else "RGB"))
+    assert (found.reshape(expected.shape) == expected).all()
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_lossless_is_exact_in_every_other_mode(mode: str) -> None:
     if mode == "I;16":
@@ -80,6 +104,28 @@ def test_animations_and_pages_are_refused_not_cut(kind: str, lossless: bool) -> 
         codec.encode(source, lossless=lossless)
     data = codec.encode(source, lossless=lossless, allow_conversion=True)
     assert codec.decode(data).width == 30
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_animations_and_pages_of_pillow_are_refused_not_cut(kind: str) -> None:
+    frames = [Pillow.fromarray(COLOUR), Pillow.fromarray(COLOUR[::-1].copy())]
+    source = io.BytesIO(saved(frames[0], kind, save_all=True, append_images=frames[1:]))
+    with pytest.raises(ParameterError, match="2 frames or pages"):
+        codec.encode(Pillow.open(source), lossless=True)
+    with pytest.raises(OSError, match="2 frames or pages"):
+        Pillow.open(source).save(io.BytesIO(), "LACONIC", lossless=True)
+    for options in ({"save_all": True, "append_images": frames[1:]}, {"append_images": frames[1:]}):
+        with pytest.raises(OSError, match="2 frames or pages"):
+            frames[0].save(io.BytesIO(), "LACONIC", **options)
+    with pytest.raises(OSError, match="2 frames or pages"):
+        Pillow.open(source).save(io.BytesIO(), "LACONIC", save_all=True)
+    frames[0].save(io.BytesIO(), "LACONIC", save_all=True, lossless=True)
+    opened = Pillow.open(source)
+    for n in range(2):  # a frame that was sought or copied is an image of its own
+        opened.seek(n)
+        one = opened.copy() if n == 0 else opened
+        pixels = codec.decode(codec.encode(one, lossless=True)).pixels
+        assert (pixels == np.asarray(opened.convert("RGB"))).all()
 
 
 def test_errors_of_the_plugin_are_those_that_callers_of_pillow_expect(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from test_cli import LACONIC
 
-from laconic.formats.printable import printable
+from laconic.formats.container import TAGS, Chunk, Container
+from laconic.formats.printable import pack_tags, printable
 
 
 @pytest.mark.parametrize(
@@ -50,4 +51,27 @@ def test_names_of_files_cannot_control_the_terminal(tmp_path: Path) -> None:
     assert b"red" in said
     assert coded.exists()
     for hidden in (b"\x1b", b"\x07", "\u202e".encode()):
+        assert hidden not in said
+
+
+@pytest.mark.parametrize("golden", ["semanticodec-1/one-sample", "photo-1/photo-dot"])
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_tags_inside_files_cannot_control_the_terminal(
+    golden: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    odd = "\x1b[31mred\x07\r\n\u202egpj"
+    source = (Path(__file__).parent / "golden" / f"{golden}.lac").read_bytes()
+    whole = Container.from_bytes(source)
+    tags = Chunk(TAGS, pack_tags({"title": odd, odd: "value"}))
+    path = tmp_path / "x.lac"
+    path.write_bytes(Container(whole.header, whole.segments, [tags]).to_bytes())
+
+    done = subprocess.run(
+        [*LACONIC, "info", str(path), *options], capture_output=True, timeout=300, check=False
+    )
+
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert (b"red" in said) == golden.startswith("semanticodec")
+    for hidden in (b"\x1b", b"\x07", b"\r", "\u202e".encode()):
         assert hidden not in said

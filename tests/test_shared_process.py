@@ -39,11 +39,12 @@ def operation(number: int) -> int:
     return zlib.crc32(data)
 
 
-def test_eight_threads_of_mixed_calls_give_equal_bytes() -> None:
+@pytest.mark.parametrize("each", [25, pytest.param(200, marks=pytest.mark.heavy)])
+def test_eight_threads_of_mixed_calls_give_equal_bytes(each: int) -> None:
     expected = [operation(n) for n in range(6)]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(operation, range(200)))
-    assert found == (expected * 34)[:200]
+        found = list(pool.map(operation, range(8 * each)))
+    assert found == [expected[n % 6] for n in range(8 * each)]
 
 
 def used() -> tuple[int, int, int]:
@@ -58,11 +59,11 @@ def threads() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux")
 def test_three_hundred_encodings_leak_nothing() -> None:
-    work = [n for n in range(6) if n != 3]  # five are quick
+    work = (0, 1, 3)  # the encodings
     for n in work * 8:
         operation(n)
     before = used()
-    for n in work * 60:
+    for n in work * 100:
         operation(n)
     after = used()
     assert after[0] <= before[0] + 16

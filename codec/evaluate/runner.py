@@ -13,11 +13,12 @@ had loaded for whatever codec.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,7 @@ from laconic.codec.engines import Engine, Here, Ray, spread
 from laconic.codec.evaluate import metrics as metric_table
 from laconic.codec.evaluate.metrics import Metric
 from laconic.codec.evaluate.subject import (
+    Decoded,
     Item,
     Spec,
     Subject,
@@ -73,18 +75,31 @@ def measure(
         "bytes": len(data),
         "encode_s": encode_s,
     }
+    peak: float | None = None
+
+    def decode() -> Decoded:
+        nonlocal peak
+        decoded = subject.decode(data, item)
+        if not isinstance(
+            decoded, Iterator
+        ):  # whole: what metrics take from here on is not counted
+            peak = _peak_mib()
+        return decoded
+
     try:
-        compared = of(item.media).compare(
-            item, lambda: subject.decode(data, item), len(data), metrics
-        )
+        compared = of(item.media).compare(item, decode, len(data), metrics)
     except FormatError as error:
         raise FormatError(f"{subject.label}: {error}") from error
-    peak = _peak_mib()
+    peak = _peak_mib() if peak is None else peak
     added = None if peak is None or before is None else peak - before
     return {**row, **compared, "memory_mib": added, "peak_mib": peak}, data
 
 
 def _reset_peak() -> None:
+    """Start from what is in use: memory that was freed goes back to the system before (glibc), or
+    a codec would seem to take none of what one before it had taken."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
