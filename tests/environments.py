@@ -25,6 +25,7 @@ from typing import Any
 
 import mutants
 import numpy as np
+import prompt_models
 import pytest
 import rule_models
 import torch
@@ -51,6 +52,8 @@ def works(names: list[str]) -> dict[str, Callable[[], bytes]]:
         "records-table": lambda: codec.encode(Table(CELLS), codec="records"),
         "records-floats": lambda: codec.encode(np.arange(60.0).reshape(20, 3), codec="records"),
         "motion": lambda: codec.encode(FRAMES, quality=40),
+        "hnerv": lambda: codec.encode(FRAMES, codec="hnerv", preset="fast"),
+        "pscodec": lambda: codec.encode(prompt_models.golden_sound(), codec="pscodec"),
         "semanticodec": lambda: codec.encode(Audio(TONE, 16000), model="tiny-tones"),
     }
     for name in (*rule_models.RULE_MODELS, *rule_models.ORDERED):
