@@ -35,9 +35,9 @@ from laconic.codec.audio.encoding import AudioEncoder
 from laconic.codec.audio.header import AudioDecodeOptions, AudioOptions
 from laconic.codec.audio.loading import LoadedModel, load
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
-from laconic.codec.evaluate import sound as metrics
+from laconic.codec.evaluate import audio_measures as metrics
 from laconic.codec.evaluate import voice
-from laconic.codec.evaluate.baselines import sounds as baselines
+from laconic.codec.evaluate.baselines import audio as baselines
 from laconic.codec.evaluate.subject import Item, find_items
 from laconic.entropy.token_prior import TokenPrior
 from laconic.formats.audio import SUFFIXES, Audio, fit_length, resample

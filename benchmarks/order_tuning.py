@@ -25,7 +25,7 @@ from laconic.codec.image.export import read_mlic
 from laconic.codec.image.model import Mlic, gaussian_bits, straight_through_round
 from laconic.codec.image.order import ChannelOrder, Plan
 from laconic.codec.image.slices import SliceModel
-from laconic.codec.train.images import Crops, load_pictures
+from laconic.codec.train.images import Crops, load_images
 
 CROP, BATCH, RATE, WARMUP, AVERAGE = 192, 4, 1e-3, 20, 0.99
 EXCHANGE = 8.66  # 6 / ln 2 bits for one squared step: lambda 255^2 step^2 / 3 (see rate.py)
@@ -77,7 +77,7 @@ def main() -> None:
     start = copy.deepcopy(network.y_model)
     average = copy.deepcopy(network.y_model)
     model = network.y_model.requires_grad_(True)
-    crops = Crops(load_pictures([arguments.data], CROP)[0], CROP, 1)
+    crops = Crops(load_images([arguments.data], CROP)[0], CROP, 1)
     optimiser = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98))
     began, step = time.monotonic(), 0
     while (progress := (time.monotonic() - began) / 60 / arguments.minutes) < 1:

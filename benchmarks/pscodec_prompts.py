@@ -31,8 +31,8 @@ from laconic import codec
 from laconic.codec import models
 from laconic.codec.audio.loading import load
 from laconic.codec.audio.pscodec.export import PromptModel
-from laconic.codec.evaluate.sound import mel_distance, stft_distance, stoi
-from laconic.codec.train.speech import RATE, iterate_sounds, read_mono
+from laconic.codec.evaluate.audio_measures import mel_distance, stft_distance, stoi
+from laconic.codec.train.speech import RATE, iterate_recordings, read_mono
 from laconic.formats.audio import Audio
 from laconic.formats.container import PROMPT, Container
 from laconic.formats.container_reader import ContainerReader
@@ -42,7 +42,7 @@ SECONDS = 5
 
 def pieces(path: Path, most: int) -> list[Audio]:
     """Whole pieces of 5 s, evenly spread over the recordings joined."""
-    joined = np.concatenate([read_mono(data) for data in iterate_sounds(path)])
+    joined = np.concatenate([read_mono(data) for data in iterate_recordings(path)])
     length = SECONDS * RATE
     count = len(joined) // length
     chosen = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))

@@ -41,7 +41,7 @@ VIDEO_COLUMNS = [
 ]
 
 
-SOUND_COLUMNS = [
+AUDIO_COLUMNS = [
     ("name", "recording", ""),
     ("seconds", "length, s", ".2f"),
     ("channels", "channels", ""),
@@ -100,18 +100,18 @@ def command(
         bar = WorkProgress("fitting")
         draw, note = (bar.draw, bar.note) if show else (None, None)
         videos = demo.run_video(out, samples, progress=draw, status=note)
-        columns, rows, said = VIDEO_COLUMNS, [*videos.rows], f"contact sheet: {videos.picture}"
+        columns, rows, said = VIDEO_COLUMNS, [*videos.rows], f"contact sheet: {videos.sheet}"
     elif audio:
         from laconic.codec.audio import demo as demo_audio
 
         heard = demo_audio.run(out, samples, tile_progress(show, "demo"))
-        columns, rows = SOUND_COLUMNS, [*heard.rows]
-        said = f"spectrograms: {', '.join(map(str, heard.pictures))}"
+        columns, rows = AUDIO_COLUMNS, [*heard.rows]
+        said = f"spectrograms: {', '.join(map(str, heard.sheets))}"
     else:
         from laconic.codec import demo
 
         result = demo.run(out, samples, tile_progress(show, "demo"))
-        columns, rows, said = COLUMNS, [*result.rows], f"side by side: {result.picture}"
+        columns, rows, said = COLUMNS, [*result.rows], f"side by side: {result.sheet}"
     table = Table(columns, as_json=as_json)
     for row in rows:
         table.add(row.to_dict())

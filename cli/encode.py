@@ -33,7 +33,7 @@ from laconic.cli.options import (
 )
 from laconic.cli.progress import WorkProgress
 from laconic.cli.tables import MediaTable, say
-from laconic.formats.audio import looks_like_sound
+from laconic.formats.audio import looks_like_audio
 from laconic.formats.audio_stream import RAW_FORMATS
 
 FIRST = [("input", "input", ""), ("output", "output", ""), ("input_bytes", "from bytes", ","),
@@ -149,7 +149,7 @@ def _as_raw(source: Any, options: dict[str, Any]) -> None:
                 f"--format says how a recording is stored: {name} codes {media.of(kind).plural}"
             )
 
-    if looks_like_sound(source.head[:12]):
+    if looks_like_audio(source.head[:12]):
         raise ParameterError(
             "the input has a header, which says format, rate and channels: leave --format,"
             " --rate and --channels out"

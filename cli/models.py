@@ -171,13 +171,13 @@ def order(
     found = None if pictures is None else (read_image(p) for p in sorted(pictures.glob("*.png")))
     if new_name is not None:
         model.indivisible()  # before anything is measured
-    about, picture = report(model, found, quality)
+    about, drawing = report(model, found, quality)
     if output is not None:
         with atomic_write(output, force) as file:
             file.write((json.dumps(about) + "\n").encode())
-    if image is not None and picture is not None:
+    if image is not None and drawing is not None:
         with atomic_write(image, force) as file:
-            file.write(picture)
+            file.write(drawing)
     click.echo(
         f"{info.name}: {len(about['permutation'])} channels, core of {about['core']} in"
         f" slices of {', '.join(map(str, about['slices']))}, auxiliary groups of"

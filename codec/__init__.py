@@ -2,7 +2,7 @@
 
 >>> from laconic import codec
 >>> data = codec.encode("photo.png", quality=50)      # doctest: +SKIP
->>> picture = codec.decode(data)                      # doctest: +SKIP
+>>> image = codec.decode(data)                        # doctest: +SKIP
 
 Importing this package does not import torch; encoding and decoding do.
 """

@@ -29,7 +29,7 @@ from laconic.formats.errors import ParameterError
 from laconic.formats.image import read_image, write_image
 from laconic.formats.video import SUFFIXES
 from laconic.formats.video_reader import VideoFile
-from laconic.formats.video_writer import Output, write_film
+from laconic.formats.video_writer import Output, write_video
 
 QUALITIES = (10.0, 40.0, 75.0)
 COLUMN = 384
@@ -61,7 +61,7 @@ class DemoResult:
     """Measurements and the side-by-side image."""
 
     rows: list[DemoRow]
-    picture: Path
+    sheet: Path
 
 
 def sample_folder(witness: str = "still-life.png", kind: str = "images") -> Path:
@@ -95,7 +95,7 @@ def run(
     strips = []
     for file in files:
         original = read_image(file)
-        pictures = [original.pixels]
+        images = [original.pixels]
         for quality in qualities:
             stem = out / f"{file.stem}-q{quality:g}"
             start = time.perf_counter()
@@ -123,23 +123,23 @@ def run(
                     decode_s=end - middle,
                 )
             )
-            pictures.append(shown)
+            images.append(shown)
             if progress:
                 progress(len(rows), len(files) * len(qualities))
-        strips.append(_strip(file.stem, pictures, rows[-len(qualities) :]))
-    picture = out / "side-by-side.png"
+        strips.append(_strip(file.stem, images, rows[-len(qualities) :]))
+    path = out / "side-by-side.png"
     sheet = np.concatenate(_same_width(strips))
-    with atomic_write(picture, overwrite=True) as handle:
+    with atomic_write(path, overwrite=True) as handle:
         Pillow.fromarray(sheet).save(handle, "PNG")
-    return DemoResult(rows, picture)
+    return DemoResult(rows, path)
 
 
-def _strip(name: str, pictures: list[NDArray[Any]], rows: Sequence[DemoRow]) -> NDArray[Any]:
+def _strip(name: str, images: list[NDArray[Any]], rows: Sequence[DemoRow]) -> NDArray[Any]:
     """A row of centre crops at full resolution with their captions."""
-    height = min(COLUMN, pictures[0].shape[0])
-    width = min(COLUMN, pictures[0].shape[1])
-    top, left = (pictures[0].shape[0] - height) // 2, (pictures[0].shape[1] - width) // 2
-    crops = [np.repeat(p, 3 // p.shape[2], 2) for p in pictures]
+    height = min(COLUMN, images[0].shape[0])
+    width = min(COLUMN, images[0].shape[1])
+    top, left = (images[0].shape[0] - height) // 2, (images[0].shape[1] - width) // 2
+    crops = [np.repeat(p, 3 // p.shape[2], 2) for p in images]
     body = np.concatenate([c[top : top + height, left : left + width] for c in crops], 1)
     canvas = Pillow.new("RGB", (body.shape[1], height + 24), "white")
     canvas.paste(Pillow.fromarray(np.ascontiguousarray(body)), (0, 24))
@@ -191,7 +191,7 @@ class VideoResult:
     """Measurements and the contact sheet."""
 
     rows: list[VideoRow]
-    picture: Path
+    sheet: Path
 
 
 def run_video(
@@ -228,18 +228,18 @@ def run_video(
             for _ in video:
                 pass
             fps = len(video) / (time.perf_counter() - middle)
-            film = Output(video, video.timing, video.header, video.audio)
-            write_film(film, back, "mkv", overwrite=True)
+            output = Output(video, video.timing, video.header, video.audio)
+            write_video(output, back, "mkv", overwrite=True)
         rows.append(_measured(file, lac, back, (middle - start, spent), fps))
         strips.append(_frames_strip(file, back, rows[-1]))
-    picture = out / "contact-sheet.png"
+    path = out / "contact-sheet.png"
     width = max(s.shape[1] for s in strips)
     sheet = np.concatenate(
         [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in strips]
     )
-    with atomic_write(picture, overwrite=True) as handle:
+    with atomic_write(path, overwrite=True) as handle:
         Pillow.fromarray(sheet).save(handle, "PNG")
-    return VideoResult(rows, picture)
+    return VideoResult(rows, path)
 
 
 def _measured(

@@ -33,7 +33,7 @@ from laconic.formats.errors import LaconicError, ParameterError
 from laconic.formats.image import Image
 from laconic.formats.records import Records, from_array
 from laconic.formats.table import Table
-from laconic.formats.video_pictures import VideoArray
+from laconic.formats.video_images import VideoArray
 
 Run = Callable[[Sequence[str]], str]
 
@@ -227,7 +227,7 @@ def write_sample(folder: Path, sample: Any, kind: Media) -> Path:
     """A file of a sample that the command line can read."""
     from laconic.formats.audio_writer import write_audio
     from laconic.formats.image import write_image
-    from laconic.formats.video_writer import Output, write_film
+    from laconic.formats.video_writer import Output, write_video
 
     if isinstance(sample, Image):
         write_image(sample, folder / "sample.png")
@@ -237,8 +237,8 @@ def write_sample(folder: Path, sample: Any, kind: Media) -> Path:
         return folder / "sample.wav"
     if isinstance(sample, np.ndarray):
         header = VideoArray(sample).scan().header
-        film = Output(sample, header.timing, header)
-        write_film(film, folder / "sample.mkv", "mkv")
+        output = Output(sample, header.timing, header)
+        write_video(output, folder / "sample.mkv", "mkv")
         return folder / "sample.mkv"
     if isinstance(sample, Records):
         np.save(folder / "sample.npy", np.asarray(sample.array))

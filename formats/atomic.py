@@ -222,7 +222,7 @@ def read_folder(folder: Path, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     if not files:
         raise FormatError(f"the folder {folder} holds no images: expected gray ones of one size")
-    pictures: list[NDArray[Any]] = []
+    images: list[NDArray[Any]] = []
     for path in files:
         image = read_image(path, limits)
         gray = image.pixels[..., 0]
@@ -230,14 +230,14 @@ def read_folder(folder: Path, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
             (image.pixels[..., k] != gray).any() for k in range(1, image.channels)
         ):
             raise FormatError(f"{path.name} has colours or transparency: expected gray images")
-        if pictures and (gray.shape, gray.dtype) != (pictures[0].shape, pictures[0].dtype):
+        if images and (gray.shape, gray.dtype) != (images[0].shape, images[0].dtype):
             raise FormatError(
                 f"{path.name} has {gray.shape[1]} x {gray.shape[0]} pixels of {gray.dtype}:"
-                f" {files[0].name} has {pictures[0].shape[1]} x {pictures[0].shape[0]} of"
-                f" {pictures[0].dtype}; a set has one size"
+                f" {files[0].name} has {images[0].shape[1]} x {images[0].shape[0]} of"
+                f" {images[0].dtype}; a set has one size"
             )
-        pictures.append(gray)
-    return np.stack(pictures)
+        images.append(gray)
+    return np.stack(images)
 
 
 def write_folder(array: NDArray[Any], folder: Path, *, overwrite: bool = False) -> None:
@@ -255,6 +255,6 @@ def write_folder(array: NDArray[Any], folder: Path, *, overwrite: bool = False) 
         raise OutputError(f"{folder} exists already: choose another folder or add -f")
     folder.mkdir(parents=True, exist_ok=True)
     digits = max(5, len(str(len(array) - 1)))
-    for n, picture in enumerate(array):
-        image = Image(picture[..., None], bit_depth=8 * array.dtype.itemsize)
+    for n, plane in enumerate(array):
+        image = Image(plane[..., None], bit_depth=8 * array.dtype.itemsize)
         write_image(image, folder / f"{n:0{digits}}.png", overwrite=overwrite)

@@ -37,7 +37,7 @@ _BEGINNINGS = (
 )
 
 
-def looks_like_sound(head: bytes) -> bool:
+def looks_like_audio(head: bytes) -> bool:
     """Whether a file that begins so (12 bytes) is one of the usual ones for audio alone."""
     if head[:4] in (b"RIFF", b"RF64", b"FORM"):
         return head[8:12] in (b"WAVE", b"AIFF", b"AIFC")
@@ -96,12 +96,12 @@ def read_audio(
 
     parts: list[NDArray[np.float32]] = []
     total = 0
-    with AudioSource(source) as sound:
-        for block in sound:
+    with AudioSource(source) as audio:
+        for block in audio:
             total += block.size
             limits.check("the number of audio samples", total, limits.samples)
             parts.append(block)
-        return Audio(np.concatenate(parts, axis=1), sound.rate, sound.tags)
+        return Audio(np.concatenate(parts, axis=1), audio.rate, audio.tags)
 
 
 def resample(audio: Audio, rate: int, channels: int | None = None) -> Audio:

@@ -65,12 +65,12 @@ class AudioSource:
         self, source: str | os.PathLike[str] | bytes | BinaryIO | Audio, raw: Raw | None = None
     ) -> None:
         self._container: Any = None
-        self._sound: Audio | None = None
+        self._memory: Audio | None = None
         self._blocks: Iterator[Block] | None = None
         self._peeked: list[Block] = []
         self.tags: dict[str, str] = {}
         if isinstance(source, Audio):
-            self._sound = source
+            self._memory = source
             self.rate, self.channels = source.rate, source.channels
             self.layout = {1: "mono", 2: "stereo"}.get(self.channels, "")
             self.tags = dict(source.tags)
@@ -138,7 +138,7 @@ class AudioSource:
 
     def _checked(self) -> Iterator[Block]:
         total = 0
-        for block in self._in_memory() if self._sound is not None else self._decoded():
+        for block in self._in_memory() if self._memory is not None else self._decoded():
             if not np.isfinite(block).all():
                 where = total + int(np.flatnonzero(~np.isfinite(block).all(0))[0])
                 raise FormatError(
@@ -154,8 +154,8 @@ class AudioSource:
             raise FormatError(TRUNCATED.format(announced, total / self.rate))
 
     def _in_memory(self) -> Iterator[Block]:
-        assert self._sound is not None
-        samples = self._sound.samples
+        assert self._memory is not None
+        samples = self._memory.samples
         for start in range(0, samples.shape[1], BLOCK):
             yield samples[:, start : start + BLOCK]
 
@@ -183,8 +183,8 @@ class AudioSource:
     @property
     def seconds(self) -> float | None:
         """Duration where it is known beforehand."""
-        if self._sound is not None:
-            return self._sound.seconds
+        if self._memory is not None:
+            return self._memory.seconds
         announced = self._announced()
         if announced is None and self._container.duration:
             return float(self._container.duration / 1e6)
@@ -192,7 +192,7 @@ class AudioSource:
 
     def _announced(self) -> float | None:
         """Seconds that the file says it has; None where it does not, or only guesses."""
-        if self._sound is not None or self._container.format.name in ("aac", "mp3"):
+        if self._memory is not None or self._container.format.name in ("aac", "mp3"):
             return None
         duration, base = self._stream.duration, self._stream.time_base
         return None if duration is None or base is None else float(duration * base)

@@ -73,7 +73,7 @@ class Packet:
     data: bytes
 
 
-class Sound:
+class AudioTracks:
     """The audio tracks of a video. ``read(offset, size)`` gives bytes of the blob.
 
     Packets are read one at a time, so that long videos need little memory.
@@ -108,7 +108,7 @@ class Sound:
             places[number] += 1
 
     @classmethod
-    def parse(cls, size: int, read: Callable[[int, int], bytes]) -> Sound:
+    def parse(cls, size: int, read: Callable[[int, int], bytes]) -> AudioTracks:
         """Read the table of a blob of ``size`` bytes; raises ``FormatError``, ``LimitError``."""
         head = read(0, min(size, 5))
         length, offset = read_varint(head, 0)
@@ -139,7 +139,7 @@ class Sound:
         return read_audio(buffer.getvalue(), limits)
 
 
-def take_sound(
+def take_audio(
     source: str | os.PathLike[str] | bytes | BinaryIO,
 ) -> tuple[BinaryIO | None, int, list[str]]:
     """Collect the audio tracks of a video.

@@ -30,15 +30,15 @@ def claim_of(
     Raises ``FormatError``, ``LimitError``, ``UnsupportedError`` for an impossible header.
     """
     if header.media == Media.IMAGE:
-        picture = ImageHeader.unpack(header.media_header, limits)
-        return f"an image of {picture.width} x {picture.height}", picture.width * picture.height
+        image = ImageHeader.unpack(header.media_header, limits)
+        return f"an image of {image.width} x {image.height}", image.width * image.height
     if header.media == Media.DATA:
         data = DataHeader.unpack(header.media_header, limits)
         cells = data.rows * max(1, data.columns)
         return f"records of {data.rows} x {data.columns}", _CELL * cells
     if header.media == Media.VIDEO:
-        film = VideoHeader.unpack(header.media_header, chunks, limits)
-        return f"frames of {film.width} x {film.height}", _FRAME * film.width * film.height
+        video = VideoHeader.unpack(header.media_header, chunks, limits)
+        return f"frames of {video.width} x {video.height}", _FRAME * video.width * video.height
     return "a recording", 0
 
 

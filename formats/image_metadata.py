@@ -46,23 +46,23 @@ class Metadata:
     notices: list[str] = field(default_factory=list)
 
 
-def orientation_of(picture: Pillow.Image) -> int:
+def orientation_of(opened: Pillow.Image) -> int:
     """1 to 8; 1 where the EXIF data cannot be read."""
     try:
-        return int(picture.getexif().get(ORIENTATION, 1) or 1)
+        return int(opened.getexif().get(ORIENTATION, 1) or 1)
     except _BROKEN:
         return 1
 
 
-def metadata_of(picture: Pillow.Image, *, exif: bool = True) -> Metadata:
+def metadata_of(opened: Pillow.Image, *, exif: bool = True) -> Metadata:
     """Everything that an open image says; what cannot be read leaves a notice. With ``exif`` the
     image's own tags are changed: it must have been turned before."""
-    about, info = Metadata(), picture.info
+    about, info = Metadata(), opened.info
     about.icc = _bytes(info.get("icc_profile"))
     about.xmp = _bytes(info.get("xmp") or info.get("XML:com.adobe.xmp"))
-    about.iptc = _iptc(picture)
+    about.iptc = _iptc(opened)
     about.density = density_of(info.get("dpi"))
-    for name, value in _texts(picture).items():
+    for name, value in _texts(opened).items():
         if name.lower() not in ("xml:com.adobe.xmp", "raw profile type iptc"):
             about.texts[name] = value
     if read_tags(pack_tags(about.texts)) != about.texts:
@@ -71,7 +71,7 @@ def metadata_of(picture: Pillow.Image, *, exif: bool = True) -> Metadata:
     if not exif:
         return about
     try:
-        tags = picture.getexif()
+        tags = opened.getexif()
     except _BROKEN as error:
         about.notices.append(f"the EXIF data is damaged and was left out: {error}")
         return about
@@ -153,13 +153,13 @@ def _bytes(value: Any) -> bytes | None:
     return value if isinstance(value, bytes) and value else None
 
 
-def _texts(picture: Pillow.Image) -> dict[str, str]:
+def _texts(opened: Pillow.Image) -> dict[str, str]:
     found: dict[str, Any] = {}
-    if picture.format == "LACONIC":
-        found = dict(getattr(picture, "text", {}))
-    elif isinstance(picture, PngImagePlugin.PngImageFile):
-        found = {k: v for k, v in picture.info.items() if isinstance(k, str) and type(v) in _TEXT}
-    comment = picture.info.get("comment")
+    if opened.format == "LACONIC":
+        found = dict(getattr(opened, "text", {}))
+    elif isinstance(opened, PngImagePlugin.PngImageFile):
+        found = {k: v for k, v in opened.info.items() if isinstance(k, str) and type(v) in _TEXT}
+    comment = opened.info.get("comment")
     if isinstance(comment, bytes):
         comment = comment.rstrip(b"\0").decode("utf-8", "replace")
     if isinstance(comment, str) and comment:
@@ -179,11 +179,11 @@ def density_of(value: Any) -> tuple[float, float] | None:
     return (across, down) if 1 < across < 1e6 and 1 < down < 1e6 else None
 
 
-def _iptc(picture: Pillow.Image) -> bytes | None:
-    stored = picture.info.get("photoshop")
+def _iptc(opened: Pillow.Image) -> bytes | None:
+    stored = opened.info.get("photoshop")
     if isinstance(stored, dict):
         return _bytes(stored.get(IPTC_RESOURCE))
-    tags = getattr(picture, "tag_v2", None)
+    tags = getattr(opened, "tag_v2", None)
     if tags is None:
         return None
     try:

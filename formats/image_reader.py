@@ -201,9 +201,9 @@ def read(source: str | os.PathLike[str] | bytes | BinaryIO, limits: Limits) -> I
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with _opened(data) as picture:
-                limits.check_pixels(*picture.size)
-                return _convert(picture, data)
+            with _opened(data) as opened:
+                limits.check_pixels(*opened.size)
+                return _convert(opened, data)
     except UnidentifiedImageError as error:
         for magic, name in MAGICS.items():
             if data.startswith(magic):
@@ -229,27 +229,27 @@ def _bytes_of(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     return source.read()
 
 
-def _convert(picture: Pillow.Image, data: bytes) -> Image:
+def _convert(opened: Pillow.Image, data: bytes) -> Image:
     notices: list[str] = []
     changes: list[str] = []
-    frames = int(getattr(picture, "n_frames", 1))
+    frames = int(getattr(opened, "n_frames", 1))
     if frames > 1:
         notices.append(f"the image has {frames} frames: only the first was read")
-    if picture.format == "MPO":  # a photograph with its smaller copies or depth
+    if opened.format == "MPO":  # a photograph with its smaller copies or depth
         frames = 1
-    orientation, keeps_profile = orientation_of(picture), True
-    deep = _deep_samples(picture, data)
+    orientation, keeps_profile = orientation_of(opened), True
+    deep = _deep_samples(opened, data)
     if deep is not None:
         samples = _turn(deep, orientation)
     else:
-        picture.load()
-        mode = picture.mode
+        opened.load()
+        mode = opened.mode
         # TIFF files are turned by Pillow as they are loaded.
-        upright = picture if orientation == 1 else ImageOps.exif_transpose(picture)
+        upright = opened if orientation == 1 else ImageOps.exif_transpose(opened)
         samples, changed, keeps_profile = _samples(upright)
         changes += [f"{mode} samples were converted: {changed}"] if changed else []
         notices += changes
-    about = metadata_of(picture)
+    about = metadata_of(opened)
     notices += about.notices
     alpha = None
     if samples.shape[2] in (2, 4):
@@ -273,35 +273,35 @@ def _convert(picture: Pillow.Image, data: bytes) -> Image:
     )
 
 
-def _samples(picture: Pillow.Image) -> tuple[NDArray[Any], str, bool]:
+def _samples(opened: Pillow.Image) -> tuple[NDArray[Any], str, bool]:
     """``[H, W, 1..4]`` samples, what was changed, and whether the colour profile still holds."""
-    mode = picture.mode
-    if "transparency" in picture.info and mode in ("P", "L", "RGB", "1"):
+    mode = opened.mode
+    if "transparency" in opened.info and mode in ("P", "L", "RGB", "1"):
         target = "RGBA" if mode != "L" else "LA"
-        return _array(picture.convert(target)), "", True
+        return _array(opened.convert(target)), "", True
     if mode in DIRECT:
-        return _array(picture), "", True
+        return _array(opened), "", True
     if mode == "1":
-        return _array(picture.convert("L")), "", True  # 0 and 255: nothing is lost
+        return _array(opened.convert("L")), "", True  # 0 and 255: nothing is lost
     if mode == "P":
-        has_alpha = bool(picture.palette and picture.palette.mode == "RGBA")
-        return _array(picture.convert("RGBA" if has_alpha else "RGB")), "", True
+        has_alpha = bool(opened.palette and opened.palette.mode == "RGBA")
+        return _array(opened.convert("RGBA" if has_alpha else "RGB")), "", True
     if mode.startswith("I;16"):
-        return np.asarray(picture).astype(np.uint16)[..., None], "", True
+        return np.asarray(opened).astype(np.uint16)[..., None], "", True
     if mode == "I":
-        values = np.asarray(picture).astype(np.int64)
+        values = np.asarray(opened).astype(np.int64)
         if values.min() >= 0 and values.max() <= 65535:
             return values.astype(np.uint16)[..., None], "", True
         clipped = np.clip(values, 0, 65535).astype(np.uint16)[..., None]
         return clipped, "32-bit integers were clipped to 0..65535", False
     if mode == "F":
-        real, change = _unit_range(np.asarray(picture, dtype=np.float64))
+        real, change = _unit_range(np.asarray(opened, dtype=np.float64))
         return np.rint(real * 65535).astype(np.uint16)[..., None], change, False
     if mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-        return _array(picture.convert("RGB")), f"{mode} became RGB without its profile", False
+        return _array(opened.convert("RGB")), f"{mode} became RGB without its profile", False
     if mode in ("PA", "La", "RGBa"):
-        return _array(picture.convert("RGBA")), "", True
-    return _array(picture.convert("RGB")), f"{mode} became RGB", False
+        return _array(opened.convert("RGBA")), "", True
+    return _array(opened.convert("RGB")), f"{mode} became RGB", False
 
 
 def _unit_range(real: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
@@ -340,14 +340,14 @@ def _robust(values: NDArray[np.float64], low: float, high: float) -> tuple[float
     return low, high
 
 
-def _array(picture: Pillow.Image) -> NDArray[Any]:
-    array = np.asarray(picture)
+def _array(opened: Pillow.Image) -> NDArray[Any]:
+    array = np.asarray(opened)
     return array[..., None] if array.ndim == 2 else array
 
 
-def _deep_samples(picture: Pillow.Image, data: bytes) -> NDArray[np.uint16] | None:
+def _deep_samples(opened: Pillow.Image, data: bytes) -> NDArray[np.uint16] | None:
     """16-bit colour samples through FFmpeg, where Pillow would keep 8 bits; None otherwise."""
-    if not _is_deep_colour(picture, data):
+    if not _is_deep_colour(opened, data):
         return None
     import av
 
@@ -365,7 +365,7 @@ def _deep_samples(picture: Pillow.Image, data: bytes) -> NDArray[np.uint16] | No
         target = "rgba64le"
     else:
         target = "rgb48le"
-    if (frame.width, frame.height) != picture.size:
+    if (frame.width, frame.height) != opened.size:
         raise FormatError("the 16-bit image is damaged: its sizes contradict each other")
     array = frame.to_ndarray(format=target) if name != target else frame.to_ndarray()
     array = array.astype(np.uint16)
@@ -388,10 +388,10 @@ def _bare(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _is_deep_colour(picture: Pillow.Image, data: bytes) -> bool:
-    if picture.format == "PNG":
+def _is_deep_colour(opened: Pillow.Image, data: bytes) -> bool:
+    if opened.format == "PNG":
         return len(data) > 25 and data[24] == 16 and data[25] in (2, 4, 6)
-    if picture.format == "PPM":
+    if opened.format == "PPM":
         header = data[:64].split()
         return (
             header[:1] == [b"P6"]
@@ -399,8 +399,8 @@ def _is_deep_colour(picture: Pillow.Image, data: bytes) -> bool:
             and header[3].isdigit()
             and int(header[3]) > 255
         )
-    if picture.format == "TIFF":
-        bits = getattr(picture, "tag_v2", {}).get(258, (8,))
+    if opened.format == "TIFF":
+        bits = getattr(opened, "tag_v2", {}).get(258, (8,))
         bits = bits if isinstance(bits, tuple) else (bits,)
         return max(bits) == 16 and len(bits) >= 3
     return False

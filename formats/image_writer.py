@@ -83,21 +83,21 @@ def to_bytes(image: Image, kind: str) -> tuple[bytes, list[str]]:
     samples = pixels if alpha is None else np.concatenate((pixels, alpha[..., None]), -1)
     if samples.shape[2] == 1:
         samples = samples[..., 0]
-    picture = Pillow.fromarray(np.ascontiguousarray(samples))
+    pil = Pillow.fromarray(np.ascontiguousarray(samples))
     kept, lost = save_options(_metadata(image), kind)
     options = {**OPTIONS.get(kind, {}), **kept}
     if lost:
         notices.append(f"{kind} keeps no {', '.join(lost)}: left out")
-    return _saved(picture, kind, options), notices
+    return _saved(pil, kind, options), notices
 
 
-def _saved(picture: Pillow.Image, kind: str, options: dict[str, Any]) -> bytes:
+def _saved(pil: Pillow.Image, kind: str, options: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     try:
-        picture.save(buffer, kind, **options)
+        pil.save(buffer, kind, **options)
     except RuntimeError:  # libtiff, which compresses, takes no EXIF with groups such as GPS
         buffer = io.BytesIO()
-        picture.save(buffer, kind, **{**options, "compression": None})
+        pil.save(buffer, kind, **{**options, "compression": None})
     return buffer.getvalue()
 
 

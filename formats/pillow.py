@@ -112,8 +112,8 @@ class LacImageFile(ImageFile.ImageFile):
                 pixels = np.concatenate((pixels, alpha[..., None]), -1)
             if pixels.shape[2] == 1:
                 pixels = pixels[..., 0]
-            picture = Pillow.fromarray(np.ascontiguousarray(pixels))
-            self.im = (picture.reduce(self._shrink) if self._shrink > 1 else picture).im
+            pil = Pillow.fromarray(np.ascontiguousarray(pixels))
+            self.im = (pil.reduce(self._shrink) if self._shrink > 1 else pil).im
             self._data = b""
         return super().load()
 
@@ -122,14 +122,14 @@ def _accept(prefix: bytes) -> bool:
     return prefix.startswith(SIGNATURE)
 
 
-def _save(picture: Pillow.Image, fp: IO[bytes], filename: str | bytes) -> None:
+def _save(pil: Pillow.Image, fp: IO[bytes], filename: str | bytes) -> None:
     from laconic import codec
 
-    given = picture.encoderinfo
+    given = pil.encoderinfo
     options = {k: given[k] for k in ENCODE_OPTIONS if k in given}
     try:
         image = from_pillow(
-            picture, exif=given.get("exif"), icc=given.get("icc_profile"), xmp=given.get("xmp"),
+            pil, exif=given.get("exif"), icc=given.get("icc_profile"), xmp=given.get("xmp"),
             density=given.get("dpi"), comment=given.get("comment"),
         )  # fmt: skip
         data = codec.encode(image, **options)
@@ -138,14 +138,14 @@ def _save(picture: Pillow.Image, fp: IO[bytes], filename: str | bytes) -> None:
     fp.write(data)
 
 
-def _save_all(picture: Pillow.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    frames = len(picture.encoderinfo.get("append_images") or ()) + getattr(picture, "n_frames", 1)
+def _save_all(pil: Pillow.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    frames = len(pil.encoderinfo.get("append_images") or ()) + getattr(pil, "n_frames", 1)
     if frames > 1:
         raise OSError(
             f"the image cannot be saved as .lac: {frames} frames or pages were given, and a file"
             " has one: save each by itself, or encode animations as video (laconic encode)"
         )
-    _save(picture, fp, filename)
+    _save(pil, fp, filename)
 
 
 Pillow.register_open(FORMAT, LacImageFile, _accept)

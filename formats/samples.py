@@ -37,7 +37,7 @@ def as_samples(source: Any) -> Any:
 
 
 def from_pillow(
-    picture: Any,
+    opened: Any,
     *,
     exif: Any = None,
     icc: bytes | None = None,
@@ -56,11 +56,11 @@ def from_pillow(
     from laconic.formats.image_reader import read
     from laconic.formats.limits import DEFAULT_LIMITS
 
-    picture.load()
-    tags, notice = stored_tags(picture.getexif() if exif is None else exif)
-    frames = 1 if picture.format == "MPO" else int(getattr(picture, "n_frames", 1))
-    image: Image = read(_file_of(picture, tags), DEFAULT_LIMITS)
-    about = metadata_of(picture, exif=False)
+    opened.load()
+    tags, notice = stored_tags(opened.getexif() if exif is None else exif)
+    frames = 1 if opened.format == "MPO" else int(getattr(opened, "n_frames", 1))
+    image: Image = read(_file_of(opened, tags), DEFAULT_LIMITS)
+    about = metadata_of(opened, exif=False)
     if icc and not image.changes:
         image.icc = icc
     image.xmp, image.iptc = xmp or about.xmp, about.iptc
@@ -69,21 +69,21 @@ def from_pillow(
         text = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
         image.texts = {**image.texts, "Comment": text}
     image.notices += about.notices + ([notice] if notice else [])
-    image.frames = frames if frames > 1 and picture.tell() == 0 else 1
+    image.frames = frames if frames > 1 and opened.tell() == 0 else 1
     return image
 
 
-def _file_of(picture: Any, exif: bytes | None) -> bytes:
+def _file_of(opened: Any, exif: bytes | None) -> bytes:
     """A TIFF file, which holds every mode of Pillow exactly, so that one reader judges all; a
     palette with transparency is laid out before."""
-    mode, whole = picture.mode, picture
-    if "transparency" in picture.info and mode in ("P", "L", "RGB", "1"):
-        whole = picture.convert("LA" if mode == "L" else "RGBA")
+    mode, whole = opened.mode, opened
+    if "transparency" in opened.info and mode in ("P", "L", "RGB", "1"):
+        whole = opened.convert("LA" if mode == "L" else "RGBA")
     elif mode in ("PA", "RGBa"):
-        whole = picture.convert("RGBA")
+        whole = opened.convert("RGBA")
     elif mode == "La":
-        whole = picture.convert("LA")
-    if mode in ("La", "RGBa") and whole.convert(mode).tobytes() != picture.tobytes():
+        whole = opened.convert("LA")
+    if mode in ("La", "RGBa") and whole.convert(mode).tobytes() != opened.tobytes():
         raise ParameterError(
             f"an image of mode {mode} has its alpha multiplied in, which cannot be undone exactly:"
             f" convert it first, with image.convert({whole.mode!r})"
@@ -92,8 +92,8 @@ def _file_of(picture: Any, exif: bytes | None) -> bytes:
     options: dict[str, Any] = {"compression": "raw"}  # that of its source may lose something
     if exif:
         options["exif"] = exif
-    if picture.info.get("icc_profile"):
-        options["icc_profile"] = picture.info["icc_profile"]
+    if opened.info.get("icc_profile"):
+        options["icc_profile"] = opened.info["icc_profile"]
     try:
         # A copy, since options of a call of save that is under way would go before these.
         whole.copy().save(buffer, "TIFF", **options)

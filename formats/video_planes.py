@@ -137,7 +137,7 @@ def frame_of(planes: Planes, sampling: Sampling) -> Any:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PlanarFrame:
     """A decoded frame as a codec gave it: planes, from which RGB is made when it is asked for."""
 
     planes: Planes

@@ -1,7 +1,7 @@
 """Videos for a codec: what has to be known of all frames first, then the frames in order.
 
 :class:`VideoFile` reads what FFmpeg reads and keeps one frame; videos of images are in
-`video_pictures`. Damaged frames are left out and reported, as players do; decoding runs in one
+`video_images`. Damaged frames are left out and reported, as players do; decoding runs in one
 thread, so that a second pass finds the same frames as the first.
 """
 
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.formats.audio_track import take_sound
+from laconic.formats.audio_track import take_audio
 from laconic.formats.errors import FormatError, UnsupportedError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.timing import MAX_TERM, Timing
@@ -65,7 +65,7 @@ class Film(Protocol):
         ...
 
     def sound(self) -> tuple[BinaryIO | None, int, list[str]]:
-        """As ``audio_track.take_sound``."""
+        """As ``audio_track.take_audio``."""
         ...
 
     def digest(self) -> str:
@@ -134,7 +134,7 @@ class VideoFile:
             yield planes_of(frame, sampling)
 
     def sound(self) -> tuple[BinaryIO | None, int, list[str]]:
-        return take_sound(self._source)
+        return take_audio(self._source)
 
     def digest(self) -> str:
         if isinstance(self._source, bytes):
@@ -160,10 +160,10 @@ class VideoFile:
                 "the input is no video that FFmpeg reads, or it is damaged at its beginning"
             ) from error
         with container:
-            films = [s for s in container.streams.video if not s.disposition & _cover()]
-            if not films or films[0].codec_context is None:
+            found = [s for s in container.streams.video if not s.disposition & _cover()]
+            if not found or found[0].codec_context is None:
                 raise UnsupportedError("the input holds no video track: expected a video")
-            stream = films[0]
+            stream = found[0]
             context = stream.codec_context
             limits.check_pixels(context.width, context.height)
             context.thread_count = 1

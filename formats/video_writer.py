@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.formats.atomic import REASONS, atomic_write, check_target
-from laconic.formats.audio_track import Packet, Sound, add_track, to_ffmpeg
+from laconic.formats.audio_track import AudioTracks, Packet, add_track, to_ffmpeg
 from laconic.formats.errors import OutputError, ParameterError, UnsupportedError
 from laconic.formats.image import Image, write_image
 from laconic.formats.timing import Timing
@@ -38,7 +38,7 @@ class Target:
     encoder: str
     options: dict[str, str]
     exact: bool = False
-    sound: bool = True
+    audio: bool = True
     timed: bool = True
     chapters: bool = True
 
@@ -52,7 +52,7 @@ TARGETS = {
     "webm": Target(
         "webm", "libvpx-vp9", {"crf": "16", "b": "0", "deadline": "good", "cpu-used": "4"}
     ),
-    "y4m": Target("yuv4mpegpipe", "wrapped_avframe", {}, sound=False, timed=False, chapters=False),
+    "y4m": Target("yuv4mpegpipe", "wrapped_avframe", {}, audio=False, timed=False, chapters=False),
 }
 FOLDER = "png"
 
@@ -66,7 +66,7 @@ class Output:
     frames: Iterable[NDArray[np.uint8]]
     timing: Timing
     header: VideoHeader
-    sound: Sound | None = None
+    audio: AudioTracks | None = None
     cut: bool = False
 
     @property
@@ -102,8 +102,8 @@ def format_of(target: str, format: str | None = None) -> str:
     return name
 
 
-def write_film(
-    film: Output, target: str | Path | BinaryIO, format: str, *, overwrite: bool = False
+def write_video(
+    video: Output, target: str | Path | BinaryIO, format: str, *, overwrite: bool = False
 ) -> list[str]:
     """Write a video to a path (atomically) or a binary file that need not be seekable.
 
@@ -117,11 +117,11 @@ def write_film(
     if format == FOLDER:
         if not isinstance(target, str | Path):
             raise ParameterError("PNG images of a video are written to a folder: name one")
-        return _write_folder(film, Path(target), overwrite)
+        return _write_folder(video, Path(target), overwrite)
     if not isinstance(target, str | Path):
-        return _write_stream(film, _Pipe(target), TARGETS[format])
+        return _write_stream(video, _Pipe(target), TARGETS[format])
     with atomic_write(target, overwrite) as file:
-        return _write_stream(film, file, TARGETS[format])
+        return _write_stream(video, file, TARGETS[format])
 
 
 class _Pipe:
@@ -134,26 +134,26 @@ class _Pipe:
         return self._fp.write(data)
 
 
-def _write_stream(film: Output, file: Any, target: Target) -> list[str]:
+def _write_stream(video: Output, file: Any, target: Target) -> list[str]:
     import av
 
     lost = []
-    sound = film.sound
-    if sound is not None and not target.sound:
+    audio = video.audio
+    if audio is not None and not target.audio:
         lost.append(f"{target.container} holds no audio: it is left out")
-        sound = None
-    timing = film.timing
+        audio = None
+    timing = video.timing
     steps = {b - a for a, b in zip(timing.stamps, timing.stamps[1:], strict=False)}
     if not target.timed and max(steps, default=1) - min(steps, default=1) > 1:
         lost.append(f"{target.container} holds no time stamps: frames get a constant rate")
-    if film.chapters and not target.chapters:
+    if video.chapters and not target.chapters:
         lost.append(f"{target.container} holds no chapters: they are left out")
-    if film.header.light is not None and target.encoder != "libx264":
+    if video.header.light is not None and target.encoder != "libx264":
         lost.append(
             f"what a display is told of HDR is not in {target.container} as written here: choose"
             " .mp4 or .mov to keep it"
         )
-    across, down = film.header.aspect
+    across, down = video.header.aspect
     if across != down and target.encoder != "libx264":  # whose own headers hold it
         lost.append(
             f"the shape of a pixel, {across}:{down}, is not in {target.container} as written here:"
@@ -162,7 +162,7 @@ def _write_stream(film: Output, file: Any, target: Target) -> list[str]:
     try:
         with ExitStack() as stack:
             container = stack.enter_context(av.open(file, "w", format=target.container))
-            _fill(container, film, sound, target)
+            _fill(container, video, audio, target)
     except av.error.FFmpegError as error:
         if getattr(error, "errno", None) in REASONS:
             raise OutputError(f"the video cannot be written: {error.strerror}") from error
@@ -172,45 +172,45 @@ def _write_stream(film: Output, file: Any, target: Target) -> list[str]:
     return lost
 
 
-def _fill(container: Any, film: Output, sound: Sound | None, target: Target) -> None:
-    frames = iter(film.frames)
+def _fill(container: Any, video: Output, audio: AudioTracks | None, target: Target) -> None:
+    frames = iter(video.frames)
     first = next(frames, None)
     if first is None:
         raise ParameterError("a video without frames cannot be written")
-    layout, matrix, span = _samples(film.header, first, target)
-    rate = film.timing.rate.limit_denominator(1_000_000)
+    layout, matrix, span = _samples(video.header, first, target)
+    rate = video.timing.rate.limit_denominator(1_000_000)
     options = dict(target.options)
-    if film.header.light is not None and target.encoder == "libx264":
-        options["x264-params"] = film.header.light.for_x264()
+    if video.header.light is not None and target.encoder == "libx264":
+        options["x264-params"] = video.header.light.for_x264()
     stream = container.add_stream(target.encoder, rate=rate, options=options)
-    if target.chapters and film.chapters:
-        container.set_chapters(film.chapters)
+    if target.chapters and video.chapters:
+        container.set_chapters(video.chapters)
     context = stream.codec_context
     stream.width, stream.height, stream.pix_fmt = first.shape[1], first.shape[0], layout
-    base = film.timing.base if target.timed else 1 / rate
+    base = video.timing.base if target.timed else 1 / rate
     context.time_base = stream.time_base = base  # before the first frame, else 1 / rate
-    context.color_primaries, context.color_trc = film.header.color[:2]
+    context.color_primaries, context.color_trc = video.header.color[:2]
     context.colorspace, context.color_range = matrix, span
-    across, down = film.header.aspect[:: -1 if film.header.turns & 1 else 1]
+    across, down = video.header.aspect[:: -1 if video.header.turns & 1 else 1]
     context.sample_aspect_ratio = Fraction(across, down)
-    tracks = [] if sound is None else [add_track(container, t) for t in sound.tracks]
-    packets = _heard(film, sound)
+    tracks = [] if audio is None else [add_track(container, t) for t in audio.tracks]
+    packets = _heard(video, audio)
     waiting = next(packets, None)
     for index, frame in enumerate(_chain(first, frames)):
-        start = film.timing.stamps[index] * film.timing.base
-        while waiting is not None and sound is not None and _begins(sound, waiting) <= start:
-            track = sound.tracks[waiting.track]
-            container.mux(to_ffmpeg(track, waiting, tracks[waiting.track], film.start))
+        start = video.timing.stamps[index] * video.timing.base
+        while waiting is not None and audio is not None and _begins(audio, waiting) <= start:
+            track = audio.tracks[waiting.track]
+            container.mux(to_ffmpeg(track, waiting, tracks[waiting.track], video.start))
             waiting = next(packets, None)
         made = _to_ffmpeg(frame, layout, matrix, span)
         made.time_base = base
-        made.pts = round((start - film.start) / base) if target.timed else index
-        made.duration = film.timing.durations[index] if target.timed else 1
+        made.pts = round((start - video.start) / base) if target.timed else index
+        made.duration = video.timing.durations[index] if target.timed else 1
         container.mux(stream.encode(made))
     container.mux(stream.encode(None))
-    while waiting is not None and sound is not None:
-        track = sound.tracks[waiting.track]
-        container.mux(to_ffmpeg(track, waiting, tracks[waiting.track], film.start))
+    while waiting is not None and audio is not None:
+        track = audio.tracks[waiting.track]
+        container.mux(to_ffmpeg(track, waiting, tracks[waiting.track], video.start))
         waiting = next(packets, None)
 
 
@@ -219,17 +219,17 @@ def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     yield from rest
 
 
-def _heard(film: Output, sound: Sound | None) -> Iterator[Packet]:
+def _heard(video: Output, audio: AudioTracks | None) -> Iterator[Packet]:
     """The packets that belong to the frames."""
-    if sound is None:
+    if audio is None:
         return iter(())
-    if not film.cut:
-        return iter(sound)
-    return sound.between(film.start, film.end)
+    if not video.cut:
+        return iter(audio)
+    return audio.between(video.start, video.end)
 
 
-def _begins(sound: Sound, packet: Packet) -> Fraction:
-    track = sound.tracks[packet.track]
+def _begins(audio: AudioTracks, packet: Packet) -> Fraction:
+    track = audio.tracks[packet.track]
     return track.starts[packet.index] * track.base
 
 
@@ -267,7 +267,7 @@ def _to_ffmpeg(frame: NDArray[np.uint8], layout: str, tag: int, span: int) -> An
     )
 
 
-def _write_folder(film: Output, folder: Path, overwrite: bool) -> list[str]:
+def _write_folder(video: Output, folder: Path, overwrite: bool) -> list[str]:
     """00000.png, 00001.png, ... and their times."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
         raise OutputError(f"{folder} exists already: choose another folder or add -f")
@@ -276,16 +276,16 @@ def _write_folder(film: Output, folder: Path, overwrite: bool) -> list[str]:
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {os.strerror(error.errno or 0)}") from error
     check_target(folder / STAMPS, overwrite)
-    digits = max(5, len(str(len(film.timing) - 1)))
-    for index, frame in enumerate(film.frames):
+    digits = max(5, len(str(len(video.timing) - 1)))
+    for index, frame in enumerate(video.frames):
         path = folder / f"{index:0{digits}}.png"
         write_image(Image(np.ascontiguousarray(frame)), path, overwrite=overwrite)
-    base = film.timing.base
+    base = video.timing.base
     lines = ["# timestamp format v2"]
-    lines += [f"{float((s * base - film.start) * 1000):.6f}" for s in film.timing.stamps]
+    lines += [f"{float((s * base - video.start) * 1000):.6f}" for s in video.timing.stamps]
     with atomic_write(folder / STAMPS, overwrite) as file:
         file.write(("\n".join(lines) + "\n").encode())
-    lost = ["audio"] if film.sound is not None else []
-    lost += ["chapters"] if film.chapters else []
-    lost += ["what a display is told of HDR"] if film.header.light is not None else []
+    lost = ["audio"] if video.audio is not None else []
+    lost += ["chapters"] if video.chapters else []
+    lost += ["what a display is told of HDR"] if video.header.light is not None else []
     return [f"images hold no {' nor '.join(lost)}: left out"] if lost else []

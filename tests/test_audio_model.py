@@ -55,7 +55,7 @@ def test_models_are_built_where_torchaudio_does_not_load() -> None:
         "import sys; sys.modules['torchaudio'] = None\n"
         "from laconic.codec.audio.semanticodec_small.config import CONFIGS\n"
         "from laconic.codec.audio.semanticodec_small.model import SmallSemantiCodec\n"
-        "from laconic.codec.evaluate.sound import mel_distance\n"
+        "from laconic.codec.evaluate.audio_measures import mel_distance\n"
         "SmallSemantiCodec(CONFIGS['tiny'])\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

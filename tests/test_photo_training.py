@@ -124,10 +124,10 @@ def test_training_with_a_preview_starts_where_the_plain_model_ended(
     random = np.random.default_rng(0)
     plain = PhotoNetwork(CONFIGS["photo"])
     plain.load_integers(codec_model().tensors)
-    pictures = [p[..., :3] for p in trainer.pictures]
+    pictures = [p[..., :3] for p in trainer.images]
 
     with_base = loss_of(trainer.network, Samples(
-        [p[..., :6] for p in trainer.pictures], based=True).draw(random, 500))  # fmt: skip
+        [p[..., :6] for p in trainer.images], based=True).draw(random, 500))  # fmt: skip
     without = loss_of(plain, Samples(pictures).draw(np.random.default_rng(0), 500))
     assert torch.allclose(with_base, without, atol=1e-3)
     trainer.train_step()

@@ -20,7 +20,7 @@ from laconic.cli.main import cli
 from laconic.codec import models
 from laconic.codec.audio.pscodec.config import FULL, VARIANTS, PromptConfig, config_of
 from laconic.codec.audio.pscodec.export import PromptModel
-from laconic.codec.audio.pscodec.fusion import FFT, HOP, CrossAttention, frames_of, sound_of
+from laconic.codec.audio.pscodec.fusion import FFT, HOP, CrossAttention, frames_of, wave_of
 from laconic.codec.audio.pscodec.losses import (
     Discriminator,
     discriminator_loss,
@@ -81,7 +81,7 @@ def test_frames_of_a_sound_add_up_to_it() -> None:
     spectra = frames_of(sound)
 
     assert spectra.shape == (1, FFT // 2 + 1, 20)
-    assert torch.allclose(sound_of(spectra), sound, atol=1e-5)
+    assert torch.allclose(wave_of(spectra), sound, atol=1e-5)
 
 
 def test_mel_filters_cover_the_band_once() -> None:

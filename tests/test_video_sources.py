@@ -21,7 +21,7 @@ from laconic.codec.video.settings import FitSettings, expected_seconds
 from laconic.formats.container import Chunk
 from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 from laconic.formats.video_extras import Chapter, Light, pack_extras, unpack_extras
-from laconic.formats.video_pictures import VideoArray, VideoImages
+from laconic.formats.video_images import VideoArray, VideoImages
 from laconic.formats.video_reader import VideoFile
 
 pytestmark = pytest.mark.usefixtures("kept_frames")

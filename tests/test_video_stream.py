@@ -16,7 +16,7 @@ import pytest
 import stand_in
 
 from laconic import codec
-from laconic.formats.audio_track import Sound, take_sound
+from laconic.formats.audio_track import AudioTracks, take_audio
 from laconic.formats.container import Container
 from laconic.formats.errors import (
     FormatError,
@@ -221,11 +221,11 @@ def test_damaged_tables_of_sound_are_refused(tmp_path: Path) -> None:
         tmp_path / "a.mp4", films.moving(10, 32, 32), codec="libx264", layout="yuv420p",
         audio=("aac",),
     )  # fmt: skip
-    blob, _, _ = take_sound(str(path))
+    blob, _, _ = take_audio(str(path))
     data = blob.read()
 
-    def parse(data: bytes) -> Sound:
-        return Sound.parse(len(data), lambda offset, size: data[offset : offset + size])
+    def parse(data: bytes) -> AudioTracks:
+        return AudioTracks.parse(len(data), lambda offset, size: data[offset : offset + size])
 
     assert parse(data).packets > 10
     rng = random.Random(3)

@@ -2,7 +2,7 @@
 
 >>> from laconic import codec
 >>> tokens = codec.audio.tokens("speech.wav")               # doctest: +SKIP
->>> sound = codec.audio.from_tokens(tokens)                 # doctest: +SKIP
+>>> audio = codec.audio.from_tokens(tokens)                 # doctest: +SKIP
 
 Importing this package does not import torch; its functions do.
 """

@@ -192,13 +192,13 @@ class AudioDecoder:
             piece = block[:, skip : max(skip, needed - begin)]
             parts.append(piece)
             at += piece.shape[1]
-        sound = np.concatenate(
+        samples = np.concatenate(
             [np.concatenate(parts, axis=1)]
             if rate == model_rate
             else list(resampled(iter(parts), self.audio.channels, model_rate, rate)),
             axis=1,
         )
-        cut = sound[:, plan.begin - origin * rate : plan.stop - origin * rate]
+        cut = samples[:, plan.begin - origin * rate : plan.stop - origin * rate]
         missing = plan.stop - plan.begin - cut.shape[1]
         return Audio(np.pad(cut, ((0, 0), (0, missing))), rate, self.tags, self.notices)
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from laconic.codec import api
-from laconic.codec.audio.spectrogram import picture
+from laconic.codec.audio.spectrogram import sheet_of
 from laconic.codec.demo import sample_folder
-from laconic.codec.evaluate.sound import mel_distance
+from laconic.codec.evaluate.audio_measures import mel_distance
 from laconic.formats.atomic import atomic_write
 from laconic.formats.audio import SUFFIXES, Audio, read_audio
 from laconic.formats.audio_writer import write_audio
@@ -47,10 +47,10 @@ class AudioResult:
     """Measurements and the spectrograms."""
 
     rows: list[AudioRow]
-    pictures: list[Path]
+    sheets: list[Path]
 
 
-def sample_sounds() -> list[Path]:
+def sample_recordings() -> list[Path]:
     """The recordings of a checkout; raises ``ParameterError`` where there are none."""
     return sorted(sample_folder("voice.flac", "recordings").glob("*.flac"))
 
@@ -66,7 +66,7 @@ def run(
     Every number comes from the files written: sizes from the disk, distances from the WAV.
     """
     if samples is None:
-        files = sample_sounds()
+        files = sample_recordings()
     else:
         files = sorted(p for p in samples.iterdir() if p.suffix.lower() in SUFFIXES)
     if not files:
@@ -75,7 +75,7 @@ def run(
     noise = np.random.default_rng(0).standard_normal((1, 16000)).astype(np.float32) * 0.1
     api.decode(api.encode(Audio(noise, 16000)))  # load the model before timing
     rows: list[AudioRow] = []
-    pictures = []
+    sheets = []
     for file in files:
         original = read_audio(file)
         shown = [(f"{file.stem}, original, {file.stat().st_size / 1000:.0f} kB", original)]
@@ -110,6 +110,6 @@ def run(
                 progress(len(rows), len(files) * len(qualities))
         path = out / f"{file.stem}.png"
         with atomic_write(path, overwrite=True) as handle:
-            picture(shown).quantize(64).save(handle, "PNG", optimize=True)
-        pictures.append(path)
-    return AudioResult(rows, pictures)
+            sheet_of(shown).quantize(64).save(handle, "PNG", optimize=True)
+        sheets.append(path)
+    return AudioResult(rows, sheets)

@@ -21,27 +21,27 @@ COLOURS = np.array(
 )  # fmt: skip
 
 
-def decibels(sound: Audio) -> NDArray[np.float64]:
+def decibels(audio: Audio) -> NDArray[np.float64]:
     """``[frames, bins]`` up to 8 kHz of the mean of the channels, 0 at full scale."""
-    size = 2 * round(WINDOW * sound.rate / 2)
-    mono = sound.samples.mean(0)
+    size = 2 * round(WINDOW * audio.rate / 2)
+    mono = audio.samples.mean(0)
     hop = max(size // 4, -(-mono.size // MAX_WIDTH))
     padded = np.pad(mono, (size // 2, size))
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[: mono.size : hop]
     spectrum = np.abs(np.fft.rfft(frames * np.hanning(size))) * 4 / size
-    bins = min(spectrum.shape[1], 1 + int(TOP * size / sound.rate))
+    bins = min(spectrum.shape[1], 1 + int(TOP * size / audio.rate))
     loud: NDArray[np.float64] = 20 * np.log10(spectrum[:, :bins] + 1e-7)
     return loud
 
 
-def picture(sounds: Sequence[tuple[str, Audio]]) -> Image.Image:
+def sheet_of(recordings: Sequence[tuple[str, Audio]]) -> Image.Image:
     """Spectrograms with captions, the first on top; all on the scale of the first."""
-    levels = [decibels(sound) for _, sound in sounds]
+    levels = [decibels(audio) for _, audio in recordings]
     top = float(levels[0].max())
     width = max(len(level) for level in levels)
-    sheet = Image.new("RGB", (AXIS + width, len(sounds) * (HEIGHT + CAPTION)), "white")
+    sheet = Image.new("RGB", (AXIS + width, len(recordings) * (HEIGHT + CAPTION)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for n, ((caption, sound), level) in enumerate(zip(sounds, levels, strict=True)):
+    for n, ((caption, audio), level) in enumerate(zip(recordings, levels, strict=True)):
         share = ((level - top) / RANGE + 1).clip(0, 1) * (len(COLOURS) - 1)
         low = share.astype(int).clip(0, len(COLOURS) - 2)
         part = (share - low)[..., None]
@@ -51,7 +51,7 @@ def picture(sounds: Sequence[tuple[str, Audio]]) -> Image.Image:
         body = Image.fromarray(np.ascontiguousarray(pixels)).resize((len(level), HEIGHT))
         sheet.paste(body, (AXIS, y + CAPTION))
         draw.text((AXIS, y + 4), caption, fill="black", font=font)
-        highest = min(TOP, sound.rate // 2)
+        highest = min(TOP, audio.rate // 2)
         for hertz in range(0, highest + 1, 2000):
             at = y + CAPTION + round((1 - hertz / highest) * (HEIGHT - 1))
             draw.line((AXIS - 4, at, AXIS, at), fill="black")

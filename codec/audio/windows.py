@@ -277,11 +277,11 @@ class WindowDecoder:
             wave = self.model.decode(
                 flat, steps=self.steps, seed=self.seed + number, **self._told(parts)
             )
-        sound = wave.float().cpu().numpy()
+        samples = wave.float().cpu().numpy()
         if segment.levels is not None:
             levels = np.concatenate([p.levels for p in parts if p.levels is not None])
-            sound = spread(sound[0], levels, geometry.model_rate)
-        return (own_first - left) * geometry.hop, sound
+            samples = spread(samples[0], levels, geometry.model_rate)
+        return (own_first - left) * geometry.hop, samples
 
     def _cut(self, segment: SegmentTokens, first: int, end: int) -> SegmentTokens:
         """Columns of a segment."""

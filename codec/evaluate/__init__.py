@@ -5,6 +5,7 @@ own scripts.
 rest are the functions they are made of.
 """
 
+from laconic.codec.evaluate.audio_measures import mel_distance, si_sdr, stft_distance
 from laconic.codec.evaluate.metrics import (
     BdResult,
     bd_psnr,
@@ -15,7 +16,6 @@ from laconic.codec.evaluate.metrics import (
     ssimulacra2,
 )
 from laconic.codec.evaluate.runner import Config, Run, evaluate
-from laconic.codec.evaluate.sound import mel_distance, si_sdr, stft_distance
 
 __all__ = [
     "BdResult",

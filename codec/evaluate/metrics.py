@@ -1,6 +1,6 @@
 """Measures of decoded media by name, and Bjontegaard deltas between rate-distortion curves.
 
-Measures of images and video frames are computed here, those of audio in ``sound.py`` and
+Measures of images and video frames are computed here, those of audio in ``audio_measures.py`` and
 ``voice.py``. A delta is the mean difference between two curves (Bjontegaard, VCEG-M33, 2001, with a
 cubic through the points); PCHIP interpolation (VCEG-AI11 and JCTVC practice) never overshoots and
 is the default.
@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.evaluate import sound, voice
+from laconic.codec.evaluate import audio_measures, voice
 from laconic.codec.media import of
 from laconic.codec.options import need
 from laconic.formats.container import Media
@@ -103,8 +103,8 @@ def ssimulacra2(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
         )
     compute = need("ssimulacra2", "eval").compute_ssimulacra2
     files = []
-    for picture in (a, b):
-        rgb = np.broadcast_to(picture.astype(np.uint8), (*picture.shape[:2], 3))
+    for samples in (a, b):
+        rgb = np.broadcast_to(samples.astype(np.uint8), (*samples.shape[:2], 3))
         height, width = rgb.shape[:2]
         files.append(io.BytesIO(b"P6 %d %d 255\n" % (width, height) + rgb.tobytes()))
     return float(compute(*files))
@@ -117,11 +117,11 @@ def ms_ssim_y(a: NDArray[Any], b: NDArray[Any], bit_depth: int = 8) -> float:
     return ms_ssim(x, y)
 
 
-def luma_of(picture: NDArray[Any], bit_depth: int = 8) -> NDArray[np.uint8]:
+def luma_of(samples: NDArray[Any], bit_depth: int = 8) -> NDArray[np.uint8]:
     """Luma ``[H, W]`` in 8 bits of a plane ``[H, W]`` or an image ``[H, W, 1 or 3]``."""
-    if picture.ndim == 3 and picture.shape[2] == 3:
-        picture = picture @ LUMA
-    flat = picture.reshape(picture.shape[:2]).astype(np.float64)
+    if samples.ndim == 3 and samples.shape[2] == 3:
+        samples = samples @ LUMA
+    flat = samples.reshape(samples.shape[:2]).astype(np.float64)
     return np.rint(flat * (255 / ((1 << bit_depth) - 1))).astype(np.uint8)
 
 
@@ -153,9 +153,9 @@ class Vmaf:
         """Luma ``[H, W]`` of a frame of the source and of the decoded one, in limited range unless
         ``full``."""
         _same(a, b)
-        for file, picture in zip(self._files, (a, b), strict=True):
+        for file, samples in zip(self._files, (a, b), strict=True):
             scale = 219 / ((1 << bit_depth) - 1) if full else 2.0 ** (8 - bit_depth)
-            luma = np.clip(np.rint(16 * full + picture * scale), 0, 255).astype(np.uint8)
+            luma = np.clip(np.rint(16 * full + samples * scale), 0, 255).astype(np.uint8)
             self._size = luma.shape
             chroma = 2 * (-(-luma.shape[0] // 2)) * (-(-luma.shape[1] // 2))
             file.write(luma.tobytes() + b"\x80" * chroma)
@@ -296,9 +296,9 @@ class Metric:
             return None
 
 
-PICTURES = frozenset({Media.IMAGE, Media.VIDEO})
-FILMS = frozenset({Media.VIDEO})
-SOUNDS = frozenset({Media.AUDIO})
+VISUAL = frozenset({Media.IMAGE, Media.VIDEO})
+VIDEO = frozenset({Media.VIDEO})
+AUDIO = frozenset({Media.AUDIO})
 
 
 def _ms_ssim_db(a: Any, b: Any, bit_depth: int) -> float:
@@ -308,25 +308,27 @@ def _ms_ssim_db(a: Any, b: Any, bit_depth: int) -> float:
 METRICS: dict[str, Metric] = {
     m.name: m
     for m in (
-        Metric("psnr", "PSNR (dB)", 1, PICTURES, psnr),
-        Metric("psnr-y", "PSNR of luma (dB)", 1, PICTURES, psnr_y, planes="y"),
-        Metric("psnr-yuv", "PSNR of Y, U, V as 6:1:1 (dB)", 1, FILMS, psnr_yuv, planes="yuv"),
-        Metric("ms-ssim", "MS-SSIM", 1, PICTURES, ms_ssim),
-        Metric("ms-ssim-db", "MS-SSIM (dB)", 1, PICTURES, _ms_ssim_db),
-        Metric("ssimulacra2", "SSIMULACRA2", 1, PICTURES, ssimulacra2, True),
-        Metric("ms-ssim-y", "MS-SSIM of luma", 1, PICTURES, ms_ssim_y, planes="y"),
-        Metric("vmaf", "VMAF", 1, FILMS, Vmaf, True, True, "y"),
-        Metric("mel", "log-mel distance", -1, SOUNDS, sound.mel_distance),
-        Metric("stft", "STFT distance", -1, SOUNDS, sound.stft_distance),
-        Metric("si-sdr", "SI-SDR (dB)", 1, SOUNDS, sound.si_sdr),
-        Metric("pesq", "PESQ-WB", 1, SOUNDS, sound.pesq_wb, True),
-        Metric("stoi", "STOI", 1, SOUNDS, sound.stoi, True),
-        Metric("estoi", "ESTOI", 1, SOUNDS, lambda a, b: sound.stoi(a, b, extended=True), True),
-        Metric("visqol", "ViSQOL (speech, polynomial)", 1, SOUNDS, sound.visqol, True),
-        Metric("voicing", "voiced frames lost (%)", -1, SOUNDS, voice.voiced_lost, True),
-        Metric("f0", "pitch error (semitones)", -1, SOUNDS, voice.f0_error, True),
-        Metric("level", "level error (dB)", -1, SOUNDS, voice.level_error),
-        Metric("lines", "lines at the frame rate (dB)", -1, SOUNDS, voice.frame_lines),
+        Metric("psnr", "PSNR (dB)", 1, VISUAL, psnr),
+        Metric("psnr-y", "PSNR of luma (dB)", 1, VISUAL, psnr_y, planes="y"),
+        Metric("psnr-yuv", "PSNR of Y, U, V as 6:1:1 (dB)", 1, VIDEO, psnr_yuv, planes="yuv"),
+        Metric("ms-ssim", "MS-SSIM", 1, VISUAL, ms_ssim),
+        Metric("ms-ssim-db", "MS-SSIM (dB)", 1, VISUAL, _ms_ssim_db),
+        Metric("ssimulacra2", "SSIMULACRA2", 1, VISUAL, ssimulacra2, True),
+        Metric("ms-ssim-y", "MS-SSIM of luma", 1, VISUAL, ms_ssim_y, planes="y"),
+        Metric("vmaf", "VMAF", 1, VIDEO, Vmaf, True, True, "y"),
+        Metric("mel", "log-mel distance", -1, AUDIO, audio_measures.mel_distance),
+        Metric("stft", "STFT distance", -1, AUDIO, audio_measures.stft_distance),
+        Metric("si-sdr", "SI-SDR (dB)", 1, AUDIO, audio_measures.si_sdr),
+        Metric("pesq", "PESQ-WB", 1, AUDIO, audio_measures.pesq_wb, True),
+        Metric("stoi", "STOI", 1, AUDIO, audio_measures.stoi, True),
+        Metric(
+            "estoi", "ESTOI", 1, AUDIO, lambda a, b: audio_measures.stoi(a, b, extended=True), True
+        ),
+        Metric("visqol", "ViSQOL (speech, polynomial)", 1, AUDIO, audio_measures.visqol, True),
+        Metric("voicing", "voiced frames lost (%)", -1, AUDIO, voice.voiced_lost, True),
+        Metric("f0", "pitch error (semitones)", -1, AUDIO, voice.f0_error, True),
+        Metric("level", "level error (dB)", -1, AUDIO, voice.level_error),
+        Metric("lines", "lines at the frame rate (dB)", -1, AUDIO, voice.frame_lines),
     )
 }
 

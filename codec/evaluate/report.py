@@ -133,8 +133,8 @@ def _gallery(run: Run, items: Sequence[Item], folder: Path) -> str:
         {
             "name": name,
             "versions": [
-                {"name": row["codec"], "caption": _caption(row, run), "image": _data_url(picture)}
-                for row, picture in versions
+                {"name": row["codec"], "caption": _caption(row, run), "image": _data_url(image)}
+                for row, image in versions
             ],
         }
         for name, versions in entries
@@ -171,24 +171,24 @@ def _players(entries: Sequence[tuple[str, Sequence[tuple[Row, Any]]]], run: Run)
     lines = [f"<h2>Gallery at matched rate</h2><p>The first {SECONDS} seconds.</p>"]
     for name, versions in entries:
         lines.append(f"<h3>{html.escape(name)}</h3><table><tbody>")
-        for row, sound in versions:
+        for row, audio in versions:
             lines.append(
                 f"<tr><td>{html.escape(_caption(row, run))}</td><td><audio controls preload='none'"
-                f" src='{_wave_url(sound)}'></audio></td></tr>"
+                f" src='{_wave_url(audio)}'></audio></td></tr>"
             )
         lines.append("</tbody></table>")
     return "\n".join(lines)
 
 
-def _wave_url(sound: Audio) -> str:
+def _wave_url(audio: Audio) -> str:
     """16-bit WAV of the beginning."""
     import wave
 
-    samples = np.clip(np.rint(sound.samples[:, : SECONDS * sound.rate] * 32767), -32768, 32767)
+    samples = np.clip(np.rint(audio.samples[:, : SECONDS * audio.rate] * 32767), -32768, 32767)
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
-        file.setnchannels(sound.channels)
+        file.setnchannels(audio.channels)
         file.setsampwidth(2)
-        file.setframerate(sound.rate)
+        file.setframerate(audio.rate)
         file.writeframes(samples.T.astype("<i2").tobytes())
     return "data:audio/wav;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -30,7 +30,7 @@ from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError
 from laconic.formats.image import Image
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
-from laconic.formats.video_planes import Picture
+from laconic.formats.video_planes import PlanarFrame
 
 NOUNS = ", ".join(m.noun for m in MEDIA[:-1]) + f" or {MEDIA[-1].noun}"
 
@@ -117,7 +117,7 @@ def _with_unique_names(items: Iterable[Item]) -> list[Item]:
     ]
 
 
-Decoded: TypeAlias = Image | Audio | Iterator[Picture | NDArray[np.uint8]] | bytes
+Decoded: TypeAlias = Image | Audio | Iterator[PlanarFrame | NDArray[np.uint8]] | bytes
 """An image, a recording, frames one after the other (planes, or ``[H, W, 3]``), or the bytes of
 records."""
 

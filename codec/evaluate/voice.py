@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.evaluate.sound import _mono_16k
+from laconic.codec.evaluate.audio_measures import _mono_16k
 from laconic.formats.audio import Audio
 from laconic.formats.errors import ParameterError, UnsupportedError
 

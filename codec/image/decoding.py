@@ -61,11 +61,11 @@ class DecodeJob:
                 f" {int(NumericsProfile.FLOAT64_GUARD)}"
             )
         self.reader, self.settings = reader, settings
-        self.picture = ImageHeader.unpack(header.media_header, settings.limits)
+        self.image = ImageHeader.unpack(header.media_header, settings.limits)
         self.options = codec_header.unpack(header.codec_header)
         if self.options.version != header.codec_version:
             raise FormatError("the image codec's header is one of another version: it is damaged")
-        self.grid = Grid(self.picture.width, self.picture.height, self.options.tile)
+        self.grid = Grid(self.image.width, self.image.height, self.options.tile)
         settings.limits.check_tile(self.grid.box(0).width, self.grid.box(0).height)
         if len(self.grid) != header.segment_count and not settings.partial:
             raise FormatError(
@@ -91,14 +91,14 @@ class DecodeJob:
     @property
     def dtype(self) -> type[np.uint8] | type[np.uint16]:
         """Type of the samples."""
-        return np.uint8 if self.picture.bit_depth == 8 else np.uint16
+        return np.uint8 if self.image.bit_depth == 8 else np.uint16
 
     def parts(self, number: int) -> tuple[bytes, bytes]:
         """Alpha bytes and coded latent of a tile."""
         if number >= len(self.reader):
             raise FormatError(f"tile {number} is missing: the file is truncated")
         payload = self.reader[number].payload
-        if not self.picture.alpha:
+        if not self.image.alpha:
             return b"", payload
         length, offset = read_varint(payload, 0)
         if length > len(payload) - offset:
@@ -112,7 +112,7 @@ class DecodeJob:
         rest: bytes | None = payload
         if self.options.layered:
             inside = box.cut(self.whole)
-            gray = self.options.neutral or self.picture.channels == 1
+            gray = self.options.neutral or self.image.channels == 1
             layer, rest = unpack_layer(payload, (inside.height, inside.width), gray)
         check, symbols, y_hat = SymbolCheck(), 0, None
         if rest is not None:
@@ -160,9 +160,9 @@ class DecodeJob:
             self._progress(done + 1, total)
         if not intact:
             raise FormatError("no tile of the file is intact: there is nothing to decode")
-        channels = self.picture.channels
+        channels = self.image.channels
         pixels = np.empty((region.height, region.width, channels), dtype=self.dtype)
-        alpha = np.empty(pixels.shape[:2], dtype=self.dtype) if self.picture.alpha else None
+        alpha = np.empty(pixels.shape[:2], dtype=self.dtype) if self.image.alpha else None
         for done, number in enumerate(tiles):
             part = self.grid.box(number).cut(region)
             if part.width <= 0 or part.height <= 0:
@@ -180,8 +180,8 @@ class DecodeJob:
         image = Image(
             pixels=pixels,
             alpha=alpha,
-            bit_depth=self.picture.bit_depth,
-            color=self.picture.color,
+            bit_depth=self.image.bit_depth,
+            color=self.image.color,
             notices=notices,
         )
         return with_chunks(image, self.reader.chunks)
@@ -194,7 +194,7 @@ class DecodeJob:
             return self._synthesise(part, latents)
         tile = self.grid.box(number).cut(self.whole)
         at = part.within(tile)
-        screen = unpacked(layer.colours[at], self.picture.channels, self.dtype)
+        screen = unpacked(layer.colours[at], self.image.channels, self.dtype)
         coded = layer.coded[at]
         if coded.all():
             return screen
@@ -248,14 +248,14 @@ class DecodeJob:
     def _cut(self, x: Tensor, part: Box, area: Box) -> Tensor:
         """``part`` of the synthesis of ``area``, [H, W, C]."""
         x = x[(0, *part.within(area))]
-        if self.picture.channels == 1:
+        if self.image.channels == 1:
             return x.mean(-1, keepdim=True)
         return x.mean(-1, keepdim=True).expand_as(x) if self.options.neutral else x
 
     @property
     def whole(self) -> Box:
         """All pixels of the image."""
-        return Box(0, 0, self.picture.width, self.picture.height)
+        return Box(0, 0, self.image.width, self.image.height)
 
     def _alpha(self, number: int, data: bytes, part: Box) -> NDArray[Any]:
         box = self.grid.box(number).cut(self.whole)

@@ -220,12 +220,12 @@ class EncodeJob:
         them."""
         model, box = self.model, self.grid.box(number)
         assert self.relaxed is not None
-        around, inside, picture = self._around(box, quality)
+        around, inside, cut = self._around(box, quality)
 
         def synthesise(y_hat: Tensor) -> Tensor:
             whole = around.clone()
             whole[inside] = y_hat.to(whole)
-            return model.synthesise(whole, quality)[picture]
+            return model.synthesise(whole, quality)[cut]
 
         def report(step: int, steps: int, gain: float) -> None:
             if self.settings.progress:
@@ -256,9 +256,9 @@ class EncodeJob:
             return None
 
         def detail(y_hat: Tensor) -> Tensor:
-            around, inside, picture = self._around(box, quality)
+            around, inside, cut = self._around(box, quality)
             around[inside] = y_hat.float().to(around)
-            difference = self.pixels(box) - model.synthesise(around, quality)[picture]
+            difference = self.pixels(box) - model.synthesise(around, quality)[cut]
             return model.detail(difference, quality)
 
         return detail

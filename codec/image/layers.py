@@ -122,7 +122,7 @@ def patch_basis(luma: int, chroma: int, size: int = 8) -> Tensor:
     """Lowest DCT basis functions of a colour patch.
 
     Returns ``[luma + 2*chroma, size*size*3]`` orthonormal rows that act on the output of
-    :func:`space_to_depth` of an RGB picture: ``luma`` functions of the sum colour and ``chroma`` of
+    :func:`space_to_depth` of an RGB image: ``luma`` functions of the sum colour and ``chroma`` of
     each difference colour, in zigzag order of frequency.
     """
     dct = dct_matrix(size)
@@ -185,7 +185,7 @@ class Synthesis(nn.Module):
 
 @torch.no_grad()
 def initialise_linear_path(
-    g_a: Analysis, g_s: Synthesis, config: MlicConfig, pictures: Tensor
+    g_a: Analysis, g_s: Synthesis, config: MlicConfig, images: Tensor
 ) -> Tensor:
     """Set the linear path of both transforms from sample images ``[N, H, W, 3]`` in [0, 1].
 
@@ -195,7 +195,7 @@ def initialise_linear_path(
     """
     c, m = config.features, config.latent
     basis = patch_basis(config.luma, config.chroma)  # [C, 192]
-    coefficients = space_to_depth(pictures - 0.5, 8).double() @ basis.T  # [N, h, w, C]
+    coefficients = space_to_depth(images - 0.5, 8).double() @ basis.T  # [N, h, w, C]
     flat = coefficients.reshape(-1, c)
     condition = flat.std(0).clamp_min(1e-3).rsqrt()  # [C]
     grouped = space_to_depth(coefficients, 2).reshape(-1, 4 * c)

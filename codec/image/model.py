@@ -191,7 +191,7 @@ class Mlic(nn.Module):
         return gaussian_bits(noisy, log_scale, self.config.scale_low).sum((1, 2, 3))
 
     @torch.no_grad()
-    def initialise(self, pictures: Tensor) -> None:
+    def initialise(self, images: Tensor) -> None:
         """Start from the Karhunen-Loeve codec of sample images ``[N, H, W, 3]`` in [0, 1]."""
-        deviation = initialise_linear_path(self.g_a, self.g_s, self.config, pictures)  # [M]
+        deviation = initialise_linear_path(self.g_a, self.g_s, self.config, images)  # [M]
         self.y_model.baseline.table.copy_(deviation.log() + self.g_a.gain.table)

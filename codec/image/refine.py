@@ -1,4 +1,4 @@
-"""Per-picture refinement of latents: stochastic Gumbel annealing, the "+" of MLICv2+.
+"""Per-image refinement of latents: stochastic Gumbel annealing, the "+" of MLICv2+.
 
 The encoder's y and z are where a network trained on other images puts them. Here they are
 optimised for this image on the true loss, bits + lambda * error, with each rounding replaced by a

@@ -136,11 +136,11 @@ def _slices(core: int) -> list[int]:
 
 
 @torch.no_grad()
-def energies(model: ImageModel, pictures: Iterable[Image], quality: float | None) -> Floats:
+def energies(model: ImageModel, images: Iterable[Image], quality: float | None) -> Floats:
     """Measured counterpart: mean square of each channel of y about its mean, in squared
     quantisation steps, ``[M]``. Raises ``ParameterError`` without images."""
     total, square, count = np.zeros(model.channels), np.zeros(model.channels), 0
-    for image in pictures:
+    for image in images:
         height, width = (min(PIXELS, n) // 64 * 64 for n in image.pixels.shape[:2])
         if not height or not width:
             continue
@@ -192,14 +192,14 @@ def draw(energy: Floats, by_parameters: list[int], name: str) -> bytes:
 
 
 def report(
-    model: ImageModel, pictures: Iterable[Image] | None, quality: float | None
+    model: ImageModel, images: Iterable[Image] | None, quality: float | None
 ) -> tuple[dict[str, Any], bytes | None]:
     """Everything above about a model as JSON, and the image if there is something measured."""
     found = order(filters_of(model))
     about: dict[str, Any] = {"model": model.info.name, "id": model.info.id, **found.to_dict()}
-    if pictures is None:
+    if images is None:
         return about, None
-    energy = energies(model, pictures, quality)
+    energy = energies(model, images, quality)
     measured = np.argsort(-energy, kind="stable").tolist()
     about["measured"] = {
         "energy": [round(float(e), 6) for e in energy],

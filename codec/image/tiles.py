@@ -38,13 +38,13 @@ def encode_alpha(plane: NDArray[Any]) -> bytes:
     """uint8 or uint16 ``[H, W]`` -> bytes."""
     if (plane == plane[0, 0]).all():
         return struct.pack(">BH", CONSTANT, int(plane[0, 0]))
-    picture = Pillow.fromarray(np.ascontiguousarray(plane))
+    pil = Pillow.fromarray(np.ascontiguousarray(plane))
     png = io.BytesIO()
-    picture.save(png, "PNG", optimize=True)
+    pil.save(png, "PNG", optimize=True)
     best = bytes([PNG]) + png.getvalue()
     if plane.dtype == np.uint8:
         webp = io.BytesIO()
-        picture.convert("RGB").save(webp, "WEBP", lossless=True, quality=100, method=4)
+        pil.convert("RGB").save(webp, "WEBP", lossless=True, quality=100, method=4)
         if len(webp.getvalue()) + 1 < len(best):
             best = bytes([WEBP]) + webp.getvalue()
     return best
@@ -58,10 +58,10 @@ def decode_alpha(data: bytes, shape: tuple[int, int], dtype: Any) -> NDArray[Any
         raise FormatError("a tile's alpha plane is of an unknown kind: the file is damaged")
     expected = "WEBP" if data[0] == WEBP else "PNG"
     try:
-        with Pillow.open(io.BytesIO(data[1:]), formats=[expected]) as picture:
-            if picture.size != (shape[1], shape[0]):
+        with Pillow.open(io.BytesIO(data[1:]), formats=[expected]) as pil:
+            if pil.size != (shape[1], shape[0]):
                 raise FormatError("a tile's alpha plane has the wrong size: the file is damaged")
-            plane = np.asarray(picture)
+            plane = np.asarray(pil)
     except (OSError, SyntaxError, ValueError) as error:
         raise FormatError(f"a tile's alpha plane is damaged: {error}") from error
     plane = plane[..., 0] if plane.ndim == 3 else plane

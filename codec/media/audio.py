@@ -15,7 +15,7 @@ import numpy as np
 
 from laconic.codec.base import KBPS, QUALITY, TARGET, DecodeSettings
 from laconic.codec.media.base import Medium, Saved, Source, Target
-from laconic.formats.audio import SUFFIXES, Audio, AudioHeader, looks_like_sound, read_audio
+from laconic.formats.audio import SUFFIXES, Audio, AudioHeader, looks_like_audio, read_audio
 from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import TAGS, Media
 from laconic.formats.container_reader import ContainerReader
@@ -52,13 +52,13 @@ class AudioMedium(Medium):
     rate, rate_title = "kbps", "kbit/s (file bytes)"
     rates = (QUALITY, KBPS, TARGET)
     metrics = ("mel", "stft", "si-sdr")
-    baselines = "laconic.codec.evaluate.baselines.sounds"
+    baselines = "laconic.codec.evaluate.baselines.audio"
 
     def is_one(self, value: Any) -> bool:
         return isinstance(value, Audio | AudioSource)
 
     def looks_like(self, head: bytes) -> bool:
-        return looks_like_sound(head[:12])
+        return looks_like_audio(head[:12])
 
     def read(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> AudioSource:
         value = source.value

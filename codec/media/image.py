@@ -1,4 +1,4 @@
-"""Pictures: ``formats.image.Image`` in and out."""
+"""Images: ``formats.image.Image`` in and out."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ImageMedium(Medium):
     decode_columns = (("width", "width", ""), ("height", "height", ""))
     rates = (QUALITY, BPP, TARGET)
     metrics = ("psnr", "psnr-y", "ms-ssim")
-    baselines = "laconic.codec.evaluate.baselines.pictures"
+    baselines = "laconic.codec.evaluate.baselines.images"
 
     def is_one(self, value: Any) -> bool:
         return isinstance(value, Image) or (isinstance(value, np.ndarray) and value.ndim in (2, 3))
@@ -78,14 +78,14 @@ class ImageMedium(Medium):
         return padded(data, limits)
 
     def facts(self, reader: ContainerReader, limits: Limits) -> dict[str, Any]:
-        picture = ImageHeader.unpack(reader.header.media_header, limits)
+        image = ImageHeader.unpack(reader.header.media_header, limits)
         return {
-            "width": picture.width,
-            "height": picture.height,
-            "channels": picture.channels,
-            "bit_depth": picture.bit_depth,
-            "alpha": picture.alpha,
-            "bpp": 8 * reader.file_bytes / (picture.width * picture.height),
+            "width": image.width,
+            "height": image.height,
+            "channels": image.channels,
+            "bit_depth": image.bit_depth,
+            "alpha": image.alpha,
+            "bpp": 8 * reader.file_bytes / (image.width * image.height),
         }
 
     def title(self, facts: dict[str, Any]) -> str:
@@ -124,8 +124,8 @@ class ImageMedium(Medium):
 
     def load(self, item: Item) -> Image:
         """The image; alpha is left out, since no metric looks at it."""
-        picture = read_image(item.path, item.limits)
-        return Image(picture.pixels, bit_depth=picture.bit_depth, icc=picture.icc)
+        image = read_image(item.path, item.limits)
+        return Image(image.pixels, bit_depth=image.bit_depth, icc=image.icc)
 
     def shown(self, decoded: Any, row: Mapping[str, Any]) -> Any:
         return decoded.pixels

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from laconic.codec.base import BPP, QUALITY, TARGET, DecodeSettings
 from laconic.codec.media.base import Medium, Saved, Source, Target
 from laconic.formats import video
-from laconic.formats.audio_track import Sound
+from laconic.formats.audio_track import AudioTracks
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import FormatError, ParameterError
 from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.timing import Timing
 from laconic.formats.video import VideoHeader
-from laconic.formats.video_pictures import VideoArray, VideoImages
-from laconic.formats.video_planes import Picture, Planes, planes_of, planes_of_rgb, sampling_of
+from laconic.formats.video_images import VideoArray, VideoImages
+from laconic.formats.video_planes import PlanarFrame, Planes, planes_of, planes_of_rgb, sampling_of
 from laconic.formats.video_reader import Film, VideoFile
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Frames(Sequence[NDArray[np.uint8]]):
         frames: NDArray[np.uint8],
         header: VideoHeader,
         first: int = 0,
-        audio: Sound | None = None,
+        audio: AudioTracks | None = None,
     ) -> None:
         self._frames, self.header, self.audio = frames, header, audio
         self.timing: Timing = header.timing.cut(first, first + len(frames))
@@ -135,21 +135,21 @@ class VideoMedium(Medium):
         )
 
     def facts(self, reader: ContainerReader, limits: Limits) -> dict[str, Any]:
-        film = VideoHeader.unpack(reader.header.media_header, reader.chunks, limits)
-        width, height = film.shown
+        header = VideoHeader.unpack(reader.header.media_header, reader.chunks, limits)
+        width, height = header.shown
         return {
             "width": width,
             "height": height,
-            "channels": film.channels,
-            "bit_depth": film.bit_depth,
-            "frames": film.frames,
-            "rate": f"{float(film.timing.rate):g}",
-            "time_base": str(film.timing.base),
-            "seconds": round(film.timing.seconds, 3),
-            "audio_tracks": film.tracks,
-            **({"chapters": len(film.chapters)} if film.chapters else {}),
-            **({"hdr10": film.light.for_x264()} if film.light is not None else {}),
-            "bpp": 8 * reader.file_bytes / (width * height * film.frames),
+            "channels": header.channels,
+            "bit_depth": header.bit_depth,
+            "frames": header.frames,
+            "rate": f"{float(header.timing.rate):g}",
+            "time_base": str(header.timing.base),
+            "seconds": round(header.timing.seconds, 3),
+            "audio_tracks": header.tracks,
+            **({"chapters": len(header.chapters)} if header.chapters else {}),
+            **({"hdr10": header.light.for_x264()} if header.light is not None else {}),
+            "bpp": 8 * reader.file_bytes / (width * height * header.frames),
         }
 
     def title(self, facts: dict[str, Any]) -> str:
@@ -174,28 +174,28 @@ class VideoMedium(Medium):
         settings: DecodeSettings,
         overwrite: bool = False,
     ) -> Saved:
-        from laconic.formats.video_writer import Output, format_of, write_film
+        from laconic.formats.video_writer import Output, format_of, write_video
 
         notices = list(decoded.notices)
         try:
-            sound = decoded.audio
+            audio = decoded.audio
         except FormatError:
             if not settings.partial:
                 raise
-            sound = None
+            audio = None
             notices.append("the audio is lost")
         named = not hasattr(target, "write")
         chosen = format_of(str(target) if named else "", format or (None if named else "mkv"))
         whole = len(decoded) == decoded.header.frames
-        film = Output(
+        output = Output(
             _counted(decoded, settings),
             decoded.timing,
             decoded.header,
-            sound,
+            audio,
             cut=settings.frames is not None and not whole,
         )
         where: Any = Path(target) if named else target  # type: ignore[arg-type]
-        notes = write_film(film, where, chosen, overwrite=overwrite)
+        notes = write_video(output, where, chosen, overwrite=overwrite)
         width, height = decoded.header.shown
         facts = {"width": width, "height": height, "bit_depth": 8, "frames": len(decoded)}
         return Saved(facts, notes, notices)
@@ -216,9 +216,9 @@ class VideoMedium(Medium):
         frame = next(islice(video.read_frames(item.path, item.limits), count // 2, None))
         return video.frame_to_rgb(frame, item.original)
 
-    def for_evaluation(self, decoded: Any) -> Iterator[Picture | NDArray[np.uint8]]:
-        if hasattr(decoded, "pictures"):
-            yield from decoded.pictures()
+    def for_evaluation(self, decoded: Any) -> Iterator[PlanarFrame | NDArray[np.uint8]]:
+        if hasattr(decoded, "unconverted"):
+            yield from decoded.unconverted()
             return
         frames = decoded.stored() if hasattr(decoded, "stored") else iter(decoded)
         for frame in frames:
@@ -233,7 +233,7 @@ class VideoMedium(Medium):
         are.
         """
         clip: video.VideoInfo = item.original
-        decoded: Iterator[Picture | NDArray[np.uint8]] = iter(decode())
+        decoded: Iterator[PlanarFrame | NDArray[np.uint8]] = iter(decode())
         values: dict[str, list[float | None]] = {m.name: [] for m in metrics}
         decode_s, count, exact = 0.0, 0, True
         with ExitStack() as stack:
@@ -279,7 +279,7 @@ class VideoMedium(Medium):
 class _Pair:
     """A frame of the source and the decoded one, in whatever form a metric wants them."""
 
-    def __init__(self, original: Any, decoded: Picture | NDArray[np.uint8], clip: Any) -> None:
+    def __init__(self, original: Any, decoded: PlanarFrame | NDArray[np.uint8], clip: Any) -> None:
         self._original, self._decoded, self._clip = original, decoded, clip
         self.sampling = sampling_of(original, clip)
         self.depth, self.full = self.sampling.depth, self.sampling.full
@@ -292,7 +292,7 @@ class _Pair:
     @cached_property
     def _planes(self) -> tuple[Planes, Planes]:
         source, shown = planes_of(self._original, self.sampling), self._decoded
-        if isinstance(shown, Picture):
+        if isinstance(shown, PlanarFrame):
             return source, shown.sampled(self.sampling)
         return source, planes_of_rgb(shown, self.sampling)
 
@@ -303,13 +303,13 @@ class _Pair:
 
     def equal(self) -> bool:
         """Whether nothing was lost: no sample of the planes, or of RGB where that was decoded."""
-        if isinstance(self._decoded, Picture):
+        if isinstance(self._decoded, PlanarFrame):
             return all(np.array_equal(a, b) for a, b in zip(*self._planes, strict=False))
         return np.array_equal(*self.rgb)
 
 
-def _rgb(frame: Picture | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return frame.rgb() if isinstance(frame, Picture) else frame
+def _rgb(frame: PlanarFrame | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return frame.rgb() if isinstance(frame, PlanarFrame) else frame
 
 
 def _counted(decoded: Any, settings: DecodeSettings) -> Iterator[NDArray[np.uint8]]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from laconic.codec import devices
+from laconic.codec.train.recordings import AudioCrops, load_recordings
 from laconic.codec.train.running import (
     BudgetTrainer,
     Muon,
@@ -25,7 +26,6 @@ from laconic.codec.train.running import (
     load_state,
     save_state,
 )
-from laconic.codec.train.sounds import AudioCrops, load_sounds
 from laconic.formats.errors import FormatError
 
 
@@ -58,7 +58,7 @@ class AudioTrainer(BudgetTrainer):
         self.recipe, self.out, self.minutes = recipe, out, recipe.minutes
         self.device = devices.device()
         torch.manual_seed(recipe.seed)
-        self.clips, self.held_out = load_sounds(data)
+        self.clips, self.held_out = load_recordings(data)
         self.crops = AudioCrops(self.clips, recipe.seed)
         self.model = model.to(self.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()

@@ -37,8 +37,8 @@ from laconic.codec.audio.semanticodec_small.mae import (
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder, TokenDecoder
 from laconic.codec.audio.semanticodec_small.vocoder import Refiner, Vocoder, spectral_distance
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
+from laconic.codec.train.recordings import validation_crops
 from laconic.codec.train.running import save_state, stoi_mean
-from laconic.codec.train.sounds import validation_crops
 from laconic.formats.errors import ModelError, ParameterError
 
 AFTER = {"audio-tokens": "audio-mae", "audio-decoder": "audio-tokens"}  # what is of no use without

@@ -30,7 +30,7 @@ from laconic.codec.audio.semanticodec_small.mae import (
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
 from laconic.codec.train.audio_stages import read_stage
-from laconic.codec.train.sounds import DOMAINS, tracks_of, validation_crops
+from laconic.codec.train.recordings import DOMAINS, tracks_of, validation_crops
 
 TOKENS_RECIPE = AudioRecipe("audio-tokens", minutes=30, batch=16, seconds=2.56, anneal=0.5)
 CONTINUOUS = 0.12  # share of the budget without quantiser

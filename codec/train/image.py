@@ -38,7 +38,7 @@ from laconic.codec.image.rate import (
     quality_of,
     structural_similarity,
 )
-from laconic.codec.train.images import Crops, grown, load_pictures, validation_batch
+from laconic.codec.train.images import Crops, grown, load_images, validation_batch
 from laconic.codec.train.running import (
     BudgetTrainer,
     build_optimisers,
@@ -118,7 +118,7 @@ class Trainer(BudgetTrainer):
         if self.world > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
         torch.manual_seed(recipe.seed)
-        train, held_out = load_pictures(data, recipe.crop)
+        train, held_out = load_images(data, recipe.crop)
         self.crops = Crops(train, recipe.crop, recipe.seed + 1000 * self.rank)
         self.validation = validation_batch(held_out, recipe.crop).to(self.device)
         config = CONFIGS[recipe.config]
@@ -179,7 +179,7 @@ class Trainer(BudgetTrainer):
             self.recipe = self.recipe.further()
         self.start = state.get("start") or self.start
         self.crops = Crops(
-            self.crops.pictures, self.recipe.crop, self.recipe.seed + 1000 * self.rank + self.step
+            self.crops.images, self.recipe.crop, self.recipe.seed + 1000 * self.rank + self.step
         )
 
     def schedule(self) -> float:

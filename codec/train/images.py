@@ -49,7 +49,7 @@ def iterate_files(folder: Path) -> Iterator[bytes]:
                         yield handle.read()
 
 
-def load_pictures(folders: list[Path], smallest: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def load_images(folders: list[Path], smallest: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Training and held-out images, uint8 ``[H, W, 3]``; every 45th is held out.
 
     Raises ``ParameterError`` when no image of at least ``smallest`` pixels a side is found.
@@ -59,8 +59,8 @@ def load_pictures(folders: list[Path], smallest: int) -> tuple[list[np.ndarray],
     count = 0
     for folder in folders:
         for data in iterate_files(folder):
-            with PillowImage.open(BytesIO(data)) as picture:
-                array = np.asarray(picture.convert("RGB"))
+            with PillowImage.open(BytesIO(data)) as image:
+                array = np.asarray(image.convert("RGB"))
             if min(array.shape[:2]) < smallest:
                 continue
             (held_out if count % HELD_OUT_EVERY == 0 else train).append(array)
@@ -77,25 +77,25 @@ class Crops:
     """Endless random crops ``[B, size, size, 3]`` in [0, 1]; large images are drawn more
     often."""
 
-    def __init__(self, pictures: list[np.ndarray], size: int, seed: int) -> None:
-        self.pictures = pictures
+    def __init__(self, images: list[np.ndarray], size: int, seed: int) -> None:
+        self.images = images
         self.size = size
         self.random = np.random.default_rng(seed)
-        area = np.array([p.shape[0] * p.shape[1] for p in pictures], dtype=np.float64)
+        area = np.array([p.shape[0] * p.shape[1] for p in images], dtype=np.float64)
         self.weights = area / area.sum()
 
     def batch(self, count: int) -> Tensor:
-        chosen = self.random.choice(len(self.pictures), count, p=self.weights)
-        return torch.stack([self.crop(self.pictures[i]) for i in chosen])
+        chosen = self.random.choice(len(self.images), count, p=self.weights)
+        return torch.stack([self.crop(self.images[i]) for i in chosen])
 
-    def crop(self, picture: np.ndarray) -> Tensor:
+    def crop(self, image: np.ndarray) -> Tensor:
         """One crop; half of them are scaled down by up to two."""
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         scale = self.random.uniform(1, min(2, min(height, width) / self.size))
         source = self.size if self.random.random() < 0.5 else round(self.size * scale)
         top = self.random.integers(0, height - source + 1)
         left = self.random.integers(0, width - source + 1)
-        region = picture[top : top + source, left : left + source]
+        region = image[top : top + source, left : left + source]
         if self.random.random() < 0.5:
             region = region[:, ::-1]
         if self.random.random() < 0.25:
@@ -106,12 +106,12 @@ class Crops:
         return x[0].permute(1, 2, 0)
 
 
-def validation_batch(pictures: list[np.ndarray], size: int) -> Tensor:
+def validation_batch(images: list[np.ndarray], size: int) -> Tensor:
     """Centre crops of the held-out images, ``[N, size, size, 3]`` in [0, 1]."""
     crops = []
-    for picture in pictures:
-        top, left = (picture.shape[0] - size) // 2, (picture.shape[1] - size) // 2
-        crops.append(picture[top : top + size, left : left + size])
+    for image in images:
+        top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
+        crops.append(image[top : top + size, left : left + size])
     return torch.from_numpy(np.stack(crops)).float() / 255
 
 
@@ -119,8 +119,8 @@ GLOBAL = ("guided", "inter", "intra")
 
 
 @torch.no_grad()
-def grown(model: Mlic, config: MlicConfig, pictures: Tensor) -> Mlic:
-    """``model`` in the configuration ``config``; ``pictures`` ``[N, H, W, 3]`` in [0, 1] are
+def grown(model: Mlic, config: MlicConfig, images: Tensor) -> Mlic:
+    """``model`` in the configuration ``config``; ``images`` ``[N, H, W, 3]`` in [0, 1] are
     samples for the means of what falls away.
 
     Raises ``ParameterError`` where a width is another one: only blocks, rates, the detail layer
@@ -129,7 +129,7 @@ def grown(model: Mlic, config: MlicConfig, pictures: Tensor) -> Mlic:
     larger = Mlic(config)
     values = {**model.state_dict()}
     if model.config.global_attention and not config.global_attention:
-        values = _without_attention(model, pictures, values)
+        values = _without_attention(model, images, values)
     _move_last(values, "g_s", model.config.decoder_blocks, config.decoder_blocks)
     for name, module in larger.named_modules():
         if isinstance(module, RateTable) and f"{name}.table" in values:
@@ -166,9 +166,7 @@ def _resampled(table: Tensor, old: MlicConfig, new: MlicConfig, anchors: int) ->
     return torch.stack(rows)
 
 
-def _without_attention(
-    model: Mlic, pictures: Tensor, values: dict[str, Tensor]
-) -> dict[str, Tensor]:
+def _without_attention(model: Mlic, images: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights in which the means of global attentions have become biases."""
     means: dict[str, list[Tensor]] = defaultdict(list)
     hooks = []
@@ -180,7 +178,7 @@ def _without_attention(
                     means[at].append(out.mean((0, 1)))
 
                 hooks.append(getattr(part, kind).register_forward_hook(keep))
-    model(pictures, torch.linspace(0, 100, len(pictures)))
+    model(images, torch.linspace(0, 100, len(images)))
     for hook in hooks:
         hook.remove()
     found = {n: v for n, v in values.items() if not any(f".{kind}." in n for kind in GLOBAL)}

@@ -61,51 +61,47 @@ def load_photos(
 ) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
     """Training and held-out images, uint8 ``[H, W, 3]``. Raises ``ParameterError`` when there are
     fewer than two."""
-    pictures = []
+    images = []
     for folder in folders:
         for data in iterate_files(folder):
-            with PillowImage.open(BytesIO(data)) as picture:
-                pictures.append(np.asarray(picture.convert("RGB")))
-    if len(pictures) < 2:
+            with PillowImage.open(BytesIO(data)) as image:
+                images.append(np.asarray(image.convert("RGB")))
+    if len(images) < 2:
         raise ParameterError(
-            f"{len(pictures)} images in {', '.join(map(str, folders))}: at least 2 are needed to"
+            f"{len(images)} images in {', '.join(map(str, folders))}: at least 2 are needed to"
             " train and validate"
         )
-    first = min(HELD_OUT_FIRST, len(pictures) - 1)
-    held_out = pictures[first::HELD_OUT_EVERY]
-    rest = [p for i, p in enumerate(pictures) if i < first or (i - first) % HELD_OUT_EVERY]
+    first = min(HELD_OUT_FIRST, len(images) - 1)
+    held_out = images[first::HELD_OUT_EVERY]
+    rest = [p for i, p in enumerate(images) if i < first or (i - first) % HELD_OUT_EVERY]
     return rest, held_out
 
 
 def with_lossy(
-    pictures: list[NDArray[np.uint8]], qualities: tuple[float, ...]
+    images: list[NDArray[np.uint8]], qualities: tuple[float, ...]
 ) -> list[NDArray[np.uint8]]:
     """Each image and what a lossy codec makes of it at each quality, ``[H, W, 3 (1 + Q)]``."""
     result = []
-    for picture in pictures:
-        coded = [codec.encode(picture, quality=q, verify=False) for q in qualities]
+    for image in images:
+        coded = [codec.encode(image, quality=q, verify=False) for q in qualities]
         lossy = [codec.decode(data).pixels for data in coded]
-        result.append(np.concatenate((picture, *lossy), axis=2))
+        result.append(np.concatenate((image, *lossy), axis=2))
     return result
 
 
-def drawn(
-    pictures: list[NDArray[np.uint8]], random: np.random.Generator
-) -> list[NDArray[np.uint8]]:
+def drawn(images: list[NDArray[np.uint8]], random: np.random.Generator) -> list[NDArray[np.uint8]]:
     """Images with one of their lossy versions each, ``[H, W, 6]``."""
     result = []
-    for picture in pictures:
-        first = 3 * int(random.integers(1, picture.shape[2] // 3))
-        result.append(np.concatenate((picture[..., :3], picture[..., first : first + 3]), axis=2))
+    for image in images:
+        first = 3 * int(random.integers(1, image.shape[2] // 3))
+        result.append(np.concatenate((image[..., :3], image[..., first : first + 3]), axis=2))
     return result
 
 
-def turned(
-    pictures: list[NDArray[np.uint8]], random: np.random.Generator
-) -> list[NDArray[np.uint8]]:
+def turned(images: list[NDArray[np.uint8]], random: np.random.Generator) -> list[NDArray[np.uint8]]:
     """The images turned and mirrored at random."""
     sides = (-1, 1)
-    return [np.rot90(p, int(random.integers(4)))[:, :: int(random.choice(sides))] for p in pictures]
+    return [np.rot90(p, int(random.integers(4)))[:, :: int(random.choice(sides))] for p in images]
 
 
 def loss_of(network: PhotoNetwork, batch: list[Batch]) -> Tensor:
@@ -127,11 +123,11 @@ class PhotoTrainer(BudgetTrainer):
         self.recipe, self.out, self.minutes = recipe, out, recipe.minutes
         torch.manual_seed(recipe.seed)
         self.random = np.random.default_rng(recipe.seed)
-        self.pictures, held_out = load_photos(data)
+        self.images, held_out = load_photos(data)
         self.network = PhotoNetwork(CONFIGS[recipe.config])
         self.based = self.network.config.based
         if self.based:
-            self.pictures = with_lossy(self.pictures, recipe.qualities)
+            self.images = with_lossy(self.images, recipe.qualities)
             held_out = drawn(with_lossy(held_out, recipe.qualities[:1]), self.random)
         self.validation = Samples(held_out, based=self.based).draw(np.random.default_rng(1), 60_000)
         self.start: dict[str, Any] | None = None  # history of the model that the run began with
@@ -184,8 +180,8 @@ class PhotoTrainer(BudgetTrainer):
         progress = self.progress()
         self.network.quantise(progress >= 1 - recipe.integers)
         if self.pool is None or self.step % recipe.turn_every == 0:
-            pictures = drawn(self.pictures, self.random) if self.based else self.pictures
-            self.pool = Samples(turned(pictures, self.random), based=self.based)
+            images = drawn(self.images, self.random) if self.based else self.images
+            self.pool = Samples(turned(images, self.random), based=self.based)
         bits = loss_of(self.network, self.pool.draw(self.random, recipe.batch))
         self.optimiser.zero_grad(set_to_none=True)
         bits.sum().backward()

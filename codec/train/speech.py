@@ -22,12 +22,12 @@ HELD_OUT_EVERY = 45
 QUIET = 1e-3  # root mean square of crops that are drawn again
 
 
-def iterate_sounds(path: Path) -> Iterator[bytes]:
+def iterate_recordings(path: Path) -> Iterator[bytes]:
     """Bytes of a recording, or of all below a folder, inside ``.tar`` files too; fixed order."""
     if path.is_dir():
         for inside in sorted(path.rglob("*")):
             if inside.is_file():
-                yield from iterate_sounds(inside)
+                yield from iterate_recordings(inside)
     elif path.suffix == ".tar":
         with tarfile.open(path) as tar:
             for member in sorted((m for m in tar if m.isfile()), key=lambda m: m.name):
@@ -40,10 +40,10 @@ def iterate_sounds(path: Path) -> Iterator[bytes]:
 
 def read_mono(data: bytes) -> NDArray[np.float32]:
     """``[samples]`` at 16 kHz: the mean of all channels."""
-    sound = read_audio(data)
-    if sound.rate != RATE:
-        sound = resample(sound, RATE)
-    return sound.samples.mean(0, dtype=np.float32)
+    audio = read_audio(data)
+    if audio.rate != RATE:
+        audio = resample(audio, RATE)
+    return audio.samples.mean(0, dtype=np.float32)
 
 
 def load_speech(
@@ -56,7 +56,7 @@ def load_speech(
     train: list[NDArray[np.int16]] = []
     held_out: list[NDArray[np.int16]] = []
     for path in paths:
-        for data in iterate_sounds(path):
+        for data in iterate_recordings(path):
             wave = read_mono(data)
             if len(wave) < shortest:
                 continue

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from laconic.codec import devices
-from laconic.codec.video.film import LATENT, Film
+from laconic.codec.video.chunk_module import LATENT, ChunkModule
 from laconic.codec.video.plan import Plan
 from laconic.codec.video.planning import count_latents
 from laconic.codec.video.symbols import Coded, decode_symbols, group_of, step_size
@@ -36,16 +36,16 @@ class Decoder:
     ) -> None:
         self.plan, self.coded, self.symbols_check = plan, coded, symbols_check
         self.device = devices.device(device)
-        self.film = Film(plan)
+        self.module = ChunkModule(plan)
         with torch.no_grad():
-            for name, p in self.film.sent().items():
+            for name, p in self.module.sent().items():
                 latent = name.startswith(LATENT)
                 symbols = (coded.latents if latent else coded.weights)[name]
                 size = step_size(coded.steps[name if latent else group_of(name, p.shape)])
                 p.copy_(torch.from_numpy(symbols.astype(np.float64) * size))
-        self.symbols = sum(p.numel() for p in self.film.sent().values())
-        self.film.requires_grad_(False).to(self.device)
-        self.film.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.symbols = sum(p.numel() for p in self.module.sent().values())
+        self.module.requires_grad_(False).to(self.device)
+        self.module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def frame(self, index: int) -> NDArray[np.uint8]:
         """One frame, ``[H, W, 3]`` RGB; IndexError outside 0..N - 1."""
@@ -57,7 +57,7 @@ class Decoder:
             raise IndexError(f"frames {first} to {end} of {self.plan.frames}")
         with torch.inference_mode():
             indexes = torch.arange(first, end, device=self.device)
-            frames = self.film(indexes)[..., : self.plan.rows, : self.plan.columns]
+            frames = self.module(indexes)[..., : self.plan.rows, : self.plan.columns]
             samples = (frames * 255).round().clamp(0, 255).byte()
             array: NDArray[np.uint8] = samples.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return array
@@ -84,7 +84,7 @@ def decode(
     plan, offset = Plan.read(payload, frames, height, width)
     limits.check("the number of latents", count_latents(plan), limits.cells)
     with torch.device("meta"):
-        shapes = {name: tuple(p.shape) for name, p in Film(plan).sent().items()}
+        shapes = {name: tuple(p.shape) for name, p in ChunkModule(plan).sent().items()}
     weights = {name: shape for name, shape in shapes.items() if not name.startswith(LATENT)}
     latents = {name: shape for name, shape in shapes.items() if name.startswith(LATENT)}
     count = sum(int(np.prod(shape)) for shape in weights.values())

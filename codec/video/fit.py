@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from laconic.codec import devices
-from laconic.codec.video.film import LATENT, Film
+from laconic.codec.video.chunk_module import LATENT, ChunkModule
 from laconic.codec.video.losses import LOSSES, Adan, FrameDescent, arrays_of, load_arrays, squared
 from laconic.codec.video.plan import Plan
 from laconic.codec.video.planning import count_sent, plan_network
@@ -83,12 +83,12 @@ class Fit:
         self.generator = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
-            self.film = Film(self.plan, encoder=True)
-        self.film.to(self.device)
-        self.film.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.quantiser = Quantiser(self.film).to(self.device)
+            self.module = ChunkModule(self.plan, encoder=True)
+        self.module.to(self.device)
+        self.module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.quantiser = Quantiser(self.module).to(self.device)
         if init is not None:
-            self.film.load_matching(init)
+            self.module.load_matching(init)
         self.steps = PRESETS[settings.preset]
         self.switch = round(self.recipe.quantise_from * self.steps)
         self.weights_switch = round(self.recipe.weights_from * self.steps)
@@ -102,7 +102,7 @@ class Fit:
         self.sent = count_sent(self.plan)
         self.bpp = 0.0
         self._order: list[int] = []
-        self.frame_optimisers = [FrameDescent(stored.data) for stored in self.film.latents]
+        self.frame_optimisers = [FrameDescent(stored.data) for stored in self.module.latents]
         self.optimiser = self._optimiser()
 
     @property
@@ -112,7 +112,7 @@ class Fit:
 
     def _optimiser(self) -> torch.optim.Optimizer:
         """For everything but latents, which `FrameDescent` moves."""
-        named = self.film.named_parameters()
+        named = self.module.named_parameters()
         weights = [p for name, p in named if not name.startswith(LATENT)]
         groups = [
             {"params": weights, "times": 1.0},
@@ -138,20 +138,20 @@ class Fit:
             chosen.append(self._order.pop())
         return torch.tensor(chosen, device=self.device)
 
-    def _pictures(self, indexes: Tensor) -> Tensor:
+    def _targets(self, indexes: Tensor) -> Tensor:
         """Frames ``[B, 3, H, W]`` in 0..1."""
         return self.frames[indexes].permute(0, 3, 1, 2).float() / 255
 
-    def _padded(self, pictures: Tensor) -> Tensor:
-        rows, columns = self.film.padded
-        below, right = rows - pictures.shape[2], columns - pictures.shape[3]
-        return F.pad(pictures, (0, right, 0, below), mode="replicate")
+    def _padded(self, frames: Tensor) -> Tensor:
+        rows, columns = self.module.padded
+        below, right = rows - frames.shape[2], columns - frames.shape[3]
+        return F.pad(frames, (0, right, 0, below), mode="replicate")
 
     def _one_step(self) -> None:
         if self.step == self.switch:
             self._start_quantising()
         if self.step == self.weights_switch > self.switch:
-            self.quantiser.start(self.film, self.recipe.levels, latents=False)
+            self.quantiser.start(self.module, self.recipe.levels, latents=False)
         rate = self._schedule()
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["times"]
@@ -166,8 +166,8 @@ class Fit:
     def _free_step(self) -> None:
         """Encoder and decoder learn the image; nothing is rounded."""
         indexes = self._batch(self.recipe.batch)
-        target = self._pictures(indexes)
-        frames = self.film(indexes, self.film.encode(self._padded(target)))
+        target = self._targets(indexes)
+        frames = self.module(indexes, self.module.encode(self._padded(target)))
         loss, _ = self._distortion(frames, target)
         loss.backward()
 
@@ -178,14 +178,14 @@ class Fit:
         the next frame, which is predicted from it.
         """
         if (self.step - self.switch) % SURVEY_EVERY == 0:
-            self.quantiser.survey(self.film)
+            self.quantiser.survey(self.module)
         indexes = self._batch(1)
         t = int(indexes[0])
-        target = self._pictures(indexes)
+        target = self._targets(indexes)
         values, weight_bits = self._weights()
         rows, rounded_rows = [], []
         own = following = weight_bits.new_zeros(())
-        for i, stored in enumerate(self.film.latents):
+        for i, stored in enumerate(self.module.latents):
             row = stored[t : t + 1].detach().requires_grad_()
             before = stored[t - 1 : t].detach() if t else None
             after = stored[t + 1 : t + 2].detach() if t + 1 < stored.shape[0] else None
@@ -193,7 +193,7 @@ class Fit:
             rows.append(row)
             rounded_rows.append(value)
             own, following = own + bits, following + next_bits
-        frames = functional_call(self.film, values, (indexes, rounded_rows))
+        frames = functional_call(self.module, values, (indexes, rounded_rows))
         loss, error = self._distortion(frames, target)
         count = self.plan.frames
         # The rate is weighed against squared error; other losses are brought to its size, and to
@@ -213,10 +213,10 @@ class Fit:
     def _weights(self) -> tuple[dict[str, Tensor], Tensor]:
         """Weights as the image sees them, and their bits: expected ones while they are free."""
         if self.step < self.weights_switch:
-            free = {n: p for n, p in self.film.sent().items() if not n.startswith(LATENT)}
+            free = {n: p for n, p in self.module.sent().items() if not n.startswith(LATENT)}
             bits = (1 - LATENT_SHARE) * self.aim.bpp * self.pixels
             return free, next(iter(free.values())).new_tensor(bits)
-        return self.quantiser.weights(self.film)
+        return self.quantiser.weights(self.module)
 
     def _distortion(self, frames: Tensor, target: Tensor) -> tuple[Tensor, float]:
         """The loss, and the squared error of clipped frames."""
@@ -258,7 +258,7 @@ class Fit:
     def _calibrate(self) -> None:
         """What the coder makes of an estimated bit, once weights are rounded too."""
         if self.step > self.weights_switch:
-            coded = 8 * len(encode_symbols(self.quantiser.integers(self.film))[0])
+            coded = 8 * len(encode_symbols(self.quantiser.integers(self.module))[0])
             ratio = coded / max(self.bpp * self.pixels, 1)
             self.calibration = min(max(ratio, 1 / CALIBRATION_RANGE), CALIBRATION_RANGE)
 
@@ -266,12 +266,12 @@ class Fit:
     def _start_quantising(self) -> None:
         for index in range(self.plan.frames):
             indexes = torch.tensor([index], device=self.device)
-            found = self.film.encode(self._padded(self._pictures(indexes)))
-            for stored, latent in zip(self.film.latents, found, strict=True):
+            found = self.module.encode(self._padded(self._targets(indexes)))
+            for stored, latent in zip(self.module.latents, found, strict=True):
                 stored[index] = latent[0]
-        self.quantiser.start(self.film, self.recipe.levels)
+        self.quantiser.start(self.module, self.recipe.levels)
         if self.settings.network == "grids":
-            self.quantiser.start_pyramid(self._first_step(), self.film)
+            self.quantiser.start_pyramid(self._first_step(), self.module)
         self.bpp = 0.0
         if self.aim.target_bytes is not None:
             self.error = self._mean_error()
@@ -284,8 +284,8 @@ class Fit:
             return math.sqrt(6 * self.aim.trade / math.log(2))
 
         def bits(step: float) -> float:
-            self.quantiser.start_pyramid(step, self.film)
-            return encode_symbols(replace(self.quantiser.integers(self.film), weights={}))[1]
+            self.quantiser.start_pyramid(step, self.module)
+            return encode_symbols(replace(self.quantiser.integers(self.module), weights={}))[1]
 
         return finest_step(LATENT_SHARE * self.aim.target_bytes * 8, bits)
 
@@ -299,10 +299,10 @@ class Fit:
             rows = [
                 rounded(stored[index : index + 1] / self.quantiser.step(f"{LATENT}{i}"))
                 * self.quantiser.step(f"{LATENT}{i}")
-                for i, stored in enumerate(self.film.latents)
+                for i, stored in enumerate(self.module.latents)
             ]
-            frames = functional_call(self.film, values, (indexes, rows))
-            target = self._pictures(indexes)
+            frames = functional_call(self.module, values, (indexes, rows))
+            target = self._targets(indexes)
             frames = frames[..., : target.shape[2], : target.shape[3]]
             errors.append(float(squared(frames.detach().clamp(0, 1), target)))
         return sum(errors) / len(errors)
@@ -338,15 +338,15 @@ class Fit:
         if not self.quantised:
             self._start_quantising()
         if self.step < self.weights_switch:
-            self.quantiser.start(self.film, self.recipe.levels, latents=False)
+            self.quantiser.start(self.module, self.recipe.levels, latents=False)
         if self.aim.target_bytes is None:
-            return self.quantiser.integers(self.film)
+            return self.quantiser.integers(self.module)
         keys = list(self.quantiser.place)
         latents = [key for key in keys if key.startswith(LATENT)]
         weights = [key for key in keys if not key.startswith(LATENT)]
         return within(
             self.aim.target_bytes - len(self.plan.to_bytes()),
-            partial(self.quantiser.integers, self.film),
+            partial(self.quantiser.integers, self.module),
             [keys] if self.drifts else [latents, weights],
             finer=self.drifts,
         )
@@ -368,7 +368,7 @@ class Fit:
 
     def warm(self) -> dict[str, Any]:
         """Weights that the next chunk may start from, by name."""
-        return self.film.arrays()
+        return self.module.arrays()
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on: arrays and plain values, see :meth:`resume`."""
@@ -386,7 +386,7 @@ class Fit:
             "generator": self.generator.get_state().numpy().copy(),
             "log_steps": self.quantiser.log_steps.detach().cpu().numpy().copy(),
         }
-        saved |= {f"film/{name}": array for name, array in self.film.arrays().items()}
+        saved |= {f"film/{name}": array for name, array in self.module.arrays().items()}
         saved |= arrays_of(self.optimiser)
         for name, model in self.quantiser.models.items():
             saved[f"model/{name}"] = model.state().cpu().numpy().copy()
@@ -416,7 +416,7 @@ class Fit:
             for place, frame_optimiser in enumerate(fit.frame_optimisers):
                 for key, tensor in frame_optimiser.state().items():
                     tensor.copy_(torch.from_numpy(np.asarray(state[f"frames/{place}/{key}"])))
-        fit.film.load_matching(
+        fit.module.load_matching(
             {k.removeprefix("film/"): v for k, v in state.items() if k.startswith("film/")}
         )
         for name, value in state.items():

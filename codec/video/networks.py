@@ -292,10 +292,10 @@ def pyramid(
         differences are zero.
     """
     matrix = frames.new_tensor(TO_COLOUR)
-    picture = torch.einsum("ij,bjhw->bihw", matrix, frames - 0.5)
+    image = torch.einsum("ij,bjhw->bihw", matrix, frames - 0.5)
     found, built = [], None
     for d, size in zip(channels, sizes, strict=True):
-        wanted = F.adaptive_avg_pool2d(picture, size)
+        wanted = F.adaptive_avg_pool2d(image, size)
         before = torch.zeros_like(wanted) if built is None else _resize(built, size)
         built = before.clone()
         if d:
@@ -353,26 +353,26 @@ class GridNetwork(nn.Module):
     def forward(self, latents: Sequence[Tensor]) -> Tensor:
         """Frames ``[B, 3, H, W]``, unclipped, from ``[B, d, h, w]`` of each level that has any."""
         batch = latents[0].shape[0]
-        picture = latents[0].new_zeros(batch, COLOURS, *self.sizes[0])
+        image = latents[0].new_zeros(batch, COLOURS, *self.sizes[0])
         features: Tensor | None = None
         maps = iter(latents)
         for level, (d, size) in enumerate(zip(self.channels, self.sizes, strict=True)):
             if level:
                 assert features is not None
-                picture, features = _resize(picture, size), _resize(features, size)
-            seen = picture
+                image, features = _resize(image, size), _resize(features, size)
+            seen = image
             if d:
                 latent = next(maps)
                 added = latent[:, :COLOURS]
                 if d < COLOURS:
                     added = F.pad(added, (0, 0, 0, 0, 0, COLOURS - d))
-                picture = picture + added
-                seen = torch.cat([picture, latent], 1)
+                image = image + added
+                seen = torch.cat([image, latent], 1)
             read = self.reads[level](seen)
             features = self.blocks[level](read if features is None else features + read)
-            picture = picture + self.writes[level](features)
+            image = image + self.writes[level](features)
         rows, columns = self.sizes[-1]
-        full = _resize(picture, (HEAD * rows, HEAD * columns))
+        full = _resize(image, (HEAD * rows, HEAD * columns))
         full = full + F.pixel_shuffle(self.head(features), HEAD)
         full = full[..., : self.size[0], : self.size[1]]
         assert isinstance(self.to_rgb, Tensor)

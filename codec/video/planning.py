@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from laconic.codec.video.film import Film, latent_shapes
+from laconic.codec.video.chunk_module import ChunkModule, latent_shapes
 from laconic.codec.video.plan import MAX_WIDTH, Plan, choose_strides
 from laconic.codec.video.settings import Aim
 
@@ -50,7 +50,7 @@ def _plan_grids(bits: float, frames: int, rows: int, columns: int) -> Plan:
 def count_sent(plan: Plan) -> int:
     """Weights and latents that a file of this plan holds."""
     with torch.device("meta"):
-        return sum(p.numel() for p in Film(plan).sent().values())
+        return sum(p.numel() for p in ChunkModule(plan).sent().values())
 
 
 def count_latents(plan: Plan) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from laconic.codec.video.channels import BEFORE_BOUNDS, MAX_SYMBOL
-from laconic.codec.video.film import LATENT, Film
+from laconic.codec.video.chunk_module import LATENT, ChunkModule
 from laconic.codec.video.gaussians import PHASES, scale_of
 from laconic.codec.video.symbols import (
     STEPS_PER_OCTAVE,
@@ -39,9 +39,9 @@ SMALLEST_MASS = 2.0**-24
 class Quantiser(nn.Module):
     """One logarithmic step for every group of weights and every latent tensor of a video."""
 
-    def __init__(self, film: Film) -> None:
+    def __init__(self, module: ChunkModule) -> None:
         super().__init__()
-        sent = film.sent()
+        sent = module.sent()
         self.group = {
             name: name if name.startswith(LATENT) else group_of(name, p.shape)
             for name, p in sent.items()
@@ -52,10 +52,12 @@ class Quantiser(nn.Module):
         self.models: dict[str, LatentModel] = {}
 
     @torch.no_grad()
-    def start(self, film: Film, levels: float, weights: bool = True, latents: bool = True) -> None:
+    def start(
+        self, module: ChunkModule, levels: float, weights: bool = True, latents: bool = True
+    ) -> None:
         """Steps from the spread of every group: eight deviations span ``levels`` of them."""
         members: dict[str, list[Tensor]] = {}
-        for name, p in film.sent().items():
+        for name, p in module.sent().items():
             if latents if name.startswith(LATENT) else weights:
                 members.setdefault(self.group[name], []).append(p.flatten())
         for key, parts in members.items():
@@ -63,12 +65,12 @@ class Quantiser(nn.Module):
             self.log_steps[self.place[key]] = math.log2(8 * spread / levels)
 
     @torch.no_grad()
-    def start_pyramid(self, finest: float, film: Film) -> None:
+    def start_pyramid(self, finest: float, module: ChunkModule) -> None:
         """Steps of a pyramid's latents: ``finest`` at half resolution, less below.
 
         An error at a coarse level spreads over more pixels, but finer levels mend part of it.
         """
-        names = [name for name in film.sent() if name.startswith(LATENT)]
+        names = [name for name in module.sent() if name.startswith(LATENT)]
         for level, name in enumerate(reversed(names)):
             self.log_steps[self.place[name]] = math.log2(finest) - COARSE_GAIN * level
 
@@ -81,12 +83,12 @@ class Quantiser(nn.Module):
         """Step of one tensor, a scalar."""
         return self.steps()[self.place[self.group[name]]]
 
-    def weights(self, film: Film) -> tuple[dict[str, Tensor], Tensor]:
+    def weights(self, module: ChunkModule) -> tuple[dict[str, Tensor], Tensor]:
         """Rounded weights by name (straight-through), and the bits of all of them."""
         steps = self.steps()
         members: dict[str, list[Tensor]] = {}
         values: dict[str, Tensor] = {}
-        for name, p in film.sent().items():
+        for name, p in module.sent().items():
             if name.startswith(LATENT):
                 continue
             step = steps[self.place[self.group[name]]]
@@ -100,11 +102,11 @@ class Quantiser(nn.Module):
         return values, total
 
     @torch.no_grad()
-    def survey(self, film: Film) -> None:
+    def survey(self, module: ChunkModule) -> None:
         """Measure how latents are predicted, from all frames; needed before ``latents``."""
         self.models = {
             name: LatentModel.of((p / self.step(name)).round())
-            for name, p in film.sent().items()
+            for name, p in module.sent().items()
             if name.startswith(LATENT)
         }
 
@@ -138,7 +140,7 @@ class Quantiser(nn.Module):
         self.log_steps.add_(octaves)
 
     @torch.no_grad()
-    def integers(self, film: Film, places: Mapping[str, int] | None = None) -> Coded:
+    def integers(self, module: ChunkModule, places: Mapping[str, int] | None = None) -> Coded:
         """What is written: steps on their grid, parameters rounded.
 
         Args:
@@ -151,7 +153,7 @@ class Quantiser(nn.Module):
             indexes[key] = step_index(2**octaves)
         weights: dict[str, NDArray[np.int32]] = {}
         latents: dict[str, NDArray[np.int32]] = {}
-        for name, p in film.sent().items():
+        for name, p in module.sent().items():
             size = step_size(indexes[self.group[name]])
             codes = np.rint(p.double().cpu().numpy() / size)
             symbols = codes.clip(-MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)

@@ -90,8 +90,8 @@ class PromptModel:
         """Deterministic: there is no refiner, so ``steps`` and ``seed`` change nothing."""
         columns = tokens.shape[1]
         padded = F.pad(self._here(tokens), (0, 0, 0, max(0, SHORTEST - columns)))
-        sound = self.network.synthesise(padded, self._here(self._codes).expand(len(tokens), -1))
-        return sound[:, : columns * HOP].clamp(-1, 1)
+        waves = self.network.synthesise(padded, self._here(self._codes).expand(len(tokens), -1))
+        return waves[:, : columns * HOP].clamp(-1, 1)
 
 
 CODEC = "pscodec"

@@ -84,7 +84,7 @@ def frames_of(wave: Tensor) -> Tensor:
     return torch.stft(padded, FFT, HOP, window=window, center=False, return_complex=True)
 
 
-def sound_of(spectra: Tensor) -> Tensor:
+def wave_of(spectra: Tensor) -> Tensor:
     """Inverse of :func:`frames_of` by overlap and addition: ``[B, columns * HOP]``."""
     window = torch.hann_window(FFT, device=spectra.device)
     frames = torch.fft.irfft(spectra, FFT, dim=1) * window[:, None]  # [B, FFT, columns]
@@ -131,7 +131,7 @@ class SpectralDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         x = self.last(self.blocks(self.norm(self.enter(z))))
         log, phase = self.head(x).transpose(1, 2).chunk(2, 1)
-        return sound_of(torch.polar(log.clamp(max=LOUDEST).exp(), phase))
+        return wave_of(torch.polar(log.clamp(max=LOUDEST).exp(), phase))
 
 
 class WaveEncoder(nn.Module):

@@ -57,9 +57,9 @@ def filter_banks(wave: Tensor) -> Tensor:
 
     padded = F.pad(wave.float(), (0, WINDOW_SAMPLES - wave.shape[1]))
     rows = []
-    for sound in padded:
+    for one in padded:
         bank = kaldi.fbank(
-            (sound - sound.mean())[None],
+            (one - one.mean())[None],
             htk_compat=True,
             sample_frequency=RATE,
             use_energy=False,
@@ -77,9 +77,9 @@ def padded_from(mel: Tensor, positions: int) -> Tensor:
 
     ``mel`` is ``[B, frames, bins]``; a window without such frames gives ``positions``.
     """
-    sounding = mel.std(-1) > CONSTANT  # [B, frames]
+    audible = mel.std(-1) > CONSTANT  # [B, frames]
     frames = mel.shape[1]
-    last = (sounding * torch.arange(1, frames + 1, device=mel.device)).amax(1)
+    last = (audible * torch.arange(1, frames + 1, device=mel.device)).amax(1)
     return torch.ceil(positions * last.double() / frames).long()
 
 
@@ -369,5 +369,5 @@ class FullModel:
         codes = torch.cat([acoustic, semantic], -1)
         absent = self.config.tokens - codes.shape[1]
         codes = F.pad(codes, (0, 0, 0, absent), value=PADDING)
-        sound = self.decoder(codes, steps=steps, seed=seed)
-        return sound[:, : tokens.shape[1] // self.positions * self.hop].clamp(-1, 1)
+        wave = self.decoder(codes, steps=steps, seed=seed)
+        return wave[:, : tokens.shape[1] // self.positions * self.hop].clamp(-1, 1)

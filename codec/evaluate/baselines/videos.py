@@ -18,7 +18,7 @@ from laconic.codec.evaluate.subject import Item
 from laconic.formats import video
 from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError, UnsupportedError
-from laconic.formats.video_planes import Picture, frame_of, planes_of, sampling_of
+from laconic.formats.video_planes import PlanarFrame, frame_of, planes_of, sampling_of
 
 media = Media.VIDEO
 THREADS = 2
@@ -130,10 +130,10 @@ class FfmpegVideo:
             ) from error
         return buffer.getvalue()
 
-    def decode(self, data: bytes, item: Item) -> Iterator[Picture]:
+    def decode(self, data: bytes, item: Item) -> Iterator[PlanarFrame]:
         for frame in video.read_frames(data, item.limits, THREADS):
             sampling = sampling_of(frame, item.original)
-            yield Picture(planes_of(frame, sampling), sampling)
+            yield PlanarFrame(planes_of(frame, sampling), sampling)
 
 
 def _as_taken(frame: Any, clip: video.VideoInfo, pixel_format: str) -> Any:

@@ -327,7 +327,7 @@ class Narrow:
         return out
 
 
-class Picture:
+class ToImage:
     """The last layer of g_s: a sub-pixel convolution to few channels."""
 
     def __init__(self, layer: nn.Sequential) -> None:
@@ -393,5 +393,5 @@ def _stage(layer: nn.Module, tile: int) -> Stage:
     if isinstance(layer, nn.Conv2d):
         return Narrow(layer)
     if isinstance(layer, nn.Sequential) and isinstance(layer[-1], nn.PixelShuffle):
-        return Picture(layer)
+        return ToImage(layer)
     return Other(layer)

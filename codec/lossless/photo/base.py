@@ -72,14 +72,14 @@ class Base:
 
     Args:
         data: the segment.
-        picture: the media header of the file around it.
+        stored: the media header of the file around it.
         limits: of the caller.
 
     Raises:
         FormatError: the segment holds something else, or an image of another kind.
     """
 
-    def __init__(self, data: bytes, picture: ImageHeader, limits: Limits) -> None:
+    def __init__(self, data: bytes, stored: ImageHeader, limits: Limits) -> None:
         from laconic.codec.image.files import ImageCodec
 
         reader = ContainerReader(data, limits)
@@ -88,8 +88,8 @@ class Base:
         if not isinstance(codec, ImageCodec):
             raise FormatError(f"the preview inside is of the codec {name}: expected a lossy image")
         self._job = codec.job(reader, DecodeSettings(limits=limits))
-        found = self._job.picture
-        kinds = [(p.width, p.height, p.channels, p.alpha, p.bit_depth) for p in (picture, found)]
+        found = self._job.image
+        kinds = [(p.width, p.height, p.channels, p.alpha, p.bit_depth) for p in (stored, found)]
         if kinds[0] != kinds[1]:
             raise FormatError("the preview inside is of another size or kind than the image")
         self._latents: dict[int, Any] = {}

@@ -41,7 +41,7 @@ class DecodeJob:
                 f" decodes version {CODEC_VERSION}; install a newer Laconic"
             )
         self.reader, self.settings = reader, settings
-        self.picture = ImageHeader.unpack(header.media_header, settings.limits)
+        self.image = ImageHeader.unpack(header.media_header, settings.limits)
         self.options = PhotoHeader.unpack(header.codec_header)
         wanted = self.options.numerics
         if header.numerics != wanted:
@@ -49,9 +49,9 @@ class DecodeJob:
                 f"the file asks for numerics profile {header.numerics}: the photo codec has profile"
                 f" {int(wanted)} for such files"
             )
-        if self.picture.bit_depth == 8 and (self.options.bits, self.options.shift) != (8, 0):
+        if self.image.bit_depth == 8 and (self.options.bits, self.options.shift) != (8, 0):
             raise FormatError("the file's bit depths contradict each other: it is damaged")
-        self.tiles = Tiles(self.picture.width, self.picture.height, self.options.tile)
+        self.tiles = Tiles(self.image.width, self.image.height, self.options.tile)
         self.first = self.options.based + self.options.adapted
         count = self.first + (len(self.tiles) if self.options.kind == CIRCUIT else 1)
         if count != header.segment_count and not settings.partial:
@@ -59,7 +59,7 @@ class DecodeJob:
                 f"the file has {header.segment_count} segments but its image needs {count}: it"
                 " is damaged"
             )
-        self.dtype: Any = np.uint8 if self.picture.bit_depth == 8 else np.uint16
+        self.dtype: Any = np.uint8 if self.image.bit_depth == 8 else np.uint16
 
     @cached_property
     def base(self) -> Base | None:
@@ -68,7 +68,7 @@ class DecodeJob:
             return None
         from laconic.codec.lossless.photo.base import Base
 
-        return Base(self._extra(0, "preview"), self.picture, self.settings.limits)
+        return Base(self._extra(0, "preview"), self.image, self.settings.limits)
 
     def preview(self) -> Image:
         """The lossy image alone; raises ``ParameterError`` if there is none."""
@@ -80,37 +80,37 @@ class DecodeJob:
 
     def run(self) -> Image:
         """Decode the region asked for."""
-        whole = self.tiles.picture
+        whole = self.tiles.whole
         region = region_of(self.settings.region, whole)
         notices: list[str] = []
         if self.options.kind == FILE:
             pixels, alpha = self._file(region)
         else:
             pixels, alpha, notices = self._circuit(region)
-        picture = self.picture
-        image = Image(pixels, alpha, picture.bit_depth, color=picture.color, notices=notices)
+        stored = self.image
+        image = Image(pixels, alpha, stored.bit_depth, color=stored.color, notices=notices)
         return with_chunks(image, self.reader.chunks)
 
     def _file(self, region: Box) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        picture = self.picture
+        stored = self.image
         if self.first >= len(self.reader):
             raise FormatError("the image file inside is missing: the file is truncated")
         segment = self.reader[self.first]
-        shape = (picture.height, picture.width, picture.channels)
-        inside = picture.alpha and self.base is None
+        shape = (stored.height, stored.width, stored.channels)
+        inside = stored.alpha and self.base is None
         pixels, alpha = decode_file(
-            segment.payload, shape, picture.bit_depth, inside, self.settings.limits
+            segment.payload, shape, stored.bit_depth, inside, self.settings.limits
         )
-        if self.base is not None and picture.alpha:
-            alpha = self.base.alpha(self.tiles.picture)
+        if self.base is not None and stored.alpha:
+            alpha = self.base.alpha(self.tiles.whole)
         self._compare(segment, pixels, alpha, "picture")
-        at = region.within(self.tiles.picture)
+        at = region.within(self.tiles.whole)
         self._progress(1, 1)
         return pixels[at].copy(), None if alpha is None else alpha[at].copy()
 
     def _circuit(self, region: Box) -> tuple[NDArray[Any], NDArray[Any] | None, list[str]]:
         workers = self._workers()
-        channels = 1 if self.options.same else self.picture.channels
+        channels = 1 if self.options.same else self.image.channels
         numbers = self.tiles.touching(region)
         parts = {}
         notices = []
@@ -121,10 +121,10 @@ class DecodeJob:
                 if not self.settings.partial:
                     raise
                 notices.append(f"tile {number} was left gray: {error}")
-        shape = (region.height, region.width, self.picture.channels)
+        shape = (region.height, region.width, self.image.channels)
         pixels = np.full(shape, np.iinfo(self.dtype).max // 2, self.dtype)
         alpha = None
-        if self.picture.alpha:
+        if self.image.alpha:
             alpha = np.full(shape[:2], np.iinfo(self.dtype).max, self.dtype)
         done = len(notices)
         some = [
@@ -170,7 +170,7 @@ class DecodeJob:
         from laconic.codec.lossless.photo.base import as_numbers
 
         levels = self.base.corrected(self.tiles.box(number), corrections)
-        return as_numbers(levels, self.options, self.picture.bit_depth)
+        return as_numbers(levels, self.options, self.image.bit_depth)
 
     def _shape(self, number: int, channels: int) -> tuple[int, int, int]:
         box = self.tiles.box(number)
@@ -182,7 +182,7 @@ class DecodeJob:
         if number + self.first >= len(self.reader):
             raise FormatError(f"tile {number} is missing: the file is truncated")
         payload = self.reader[number + self.first].payload
-        if not self.picture.alpha and not self.options.based:
+        if not self.image.alpha and not self.options.based:
             return b"", payload
         length, offset = read_varint(payload, 0)
         if length > len(payload) - offset:
@@ -202,7 +202,7 @@ class DecodeJob:
         if isinstance(tile, FormatError):
             raise tile
         box = self.tiles.box(number)
-        samples = restore(tile, self.options, self.picture.channels, self.dtype)
+        samples = restore(tile, self.options, self.image.channels, self.dtype)
         plane = None
         if alpha is not None and self.base is not None:
             plane = self.base.alpha(box)

@@ -65,7 +65,7 @@ class EncodeJob:
             levels, corrections = base.choose(box)
             self.corrections.append(corrections)
             numbers = as_numbers(levels, self.header, self.image.bit_depth)
-            self.lossy[box.within(self.tiles.picture)] = numbers
+            self.lossy[box.within(self.tiles.whole)] = numbers
 
     def run(self) -> bytes:
         """The smallest file that the effort allows."""
@@ -160,14 +160,14 @@ class EncodeJob:
         if self.base:
             check = check_of(np.frombuffer(self.base, np.uint8), None)
             segments = [Segment(self.base, check), *segments]
-        picture = ImageHeader.of(image)
+        media_header = ImageHeader.of(image)
         head = Header(
             Media.IMAGE,
             CODEC_ID,
             CODEC_VERSION,
             model,
             int(header.numerics),
-            picture.pack(),
+            media_header.pack(),
             header.pack(),
         )
         chunks = chunks_of(image, strip=self.settings.strip)

@@ -135,13 +135,13 @@ def decode_file(
         raise FormatError("the image file inside is of an unknown kind: the file is damaged")
     try:
         # Limited to the size announced, before anything is unpacked.
-        picture = read(payload[1:], replace(limits, pixels=shape[0] * shape[1]))
+        image = read(payload[1:], replace(limits, pixels=shape[0] * shape[1]))
     except LaconicError as error:
         raise FormatError(f"the image file inside is damaged: {error}") from error
-    pixels, plane = picture.pixels[..., : shape[2]], picture.alpha
-    if pixels.shape != shape or picture.bit_depth != bit_depth:
+    pixels, plane = image.pixels[..., : shape[2]], image.alpha
+    if pixels.shape != shape or image.bit_depth != bit_depth:
         raise FormatError(
-            f"the image file inside has shape {list(pixels.shape)} and {picture.bit_depth} bits:"
+            f"the image file inside has shape {list(pixels.shape)} and {image.bit_depth} bits:"
             f" expected {list(shape)} and {bit_depth}"
         )
     if plane is None and alpha:
@@ -151,16 +151,16 @@ def decode_file(
 
 def _quick_png(samples: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
-    _picture(samples).save(buffer, "PNG", compress_level=3)
+    _pil(samples).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 
 
 def _webp(samples: NDArray[Any], quality: int, method: int) -> bytes:
-    picture = _picture(samples)
+    pil = _pil(samples)
     mode = "RGBA" if samples.shape[2] in (2, 4) else "RGB"
     buffer = io.BytesIO()
     how = {"lossless": True, "exact": True, "method": method, "quality": quality}
-    picture.convert(mode).save(buffer, "WEBP", **how)
+    pil.convert(mode).save(buffer, "WEBP", **how)
     return bytes([WEBP]) + buffer.getvalue()
 
 
@@ -173,20 +173,20 @@ def _pngs(image: Image, samples: NDArray[Any]) -> list[bytes]:
         if samples.shape[2] == 1:
             candidates.append(_save(Pillow.fromarray(np.ascontiguousarray(samples[..., 0]))))
     else:
-        candidates = [_save(_picture(samples))]
+        candidates = [_save(_pil(samples))]
         indexed = _indexed(samples)
         if indexed is not None:
             candidates.append(_save(indexed))
     return [bytes([PNG]) + data for data in candidates]
 
 
-def _save(picture: Pillow.Image) -> bytes:
+def _save(pil: Pillow.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
+    pil.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
-def _picture(samples: NDArray[Any]) -> Pillow.Image:
+def _pil(samples: NDArray[Any]) -> Pillow.Image:
     plane = samples[..., 0] if samples.shape[2] == 1 else samples
     return Pillow.fromarray(np.ascontiguousarray(plane))
 
@@ -200,10 +200,10 @@ def _indexed(samples: NDArray[Any]) -> Pillow.Image | None:
     colours, index = np.unique(code, return_inverse=True)
     if colours.size > 256:
         return None
-    picture = Pillow.fromarray(index.reshape(code.shape).astype(np.uint8), "L")
-    picture.putpalette(np.stack((colours >> 16, colours >> 8 & 255, colours & 255), 1)
+    pil = Pillow.fromarray(index.reshape(code.shape).astype(np.uint8), "L")
+    pil.putpalette(np.stack((colours >> 16, colours >> 8 & 255, colours & 255), 1)
                        .astype(np.uint8).tobytes())  # fmt: skip
-    return picture
+    return pil
 
 
 Integers = Mapping[str, NDArray[Any]]

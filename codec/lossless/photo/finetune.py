@@ -80,19 +80,19 @@ class Samples:
     """Images as planes (green, red - green, blue - green), to draw samples from.
 
     Args:
-        pictures: integers below 2^bits, [H, W, C] with C = 1 or 3 for all; ``based``, the same
+        images: integers below 2^bits, [H, W, C] with C = 1 or 3 for all; ``based``, the same
             number of channels of a lossy image follows, for networks that see one.
         bits: 8 to 16.
     """
 
     def __init__(
-        self, pictures: Sequence[NDArray[Any]], bits: int = 8, *, based: bool = False
+        self, images: Sequence[NDArray[Any]], bits: int = 8, *, based: bool = False
     ) -> None:
         self.bits, self.based = bits, based
-        self.channels = channels = pictures[0].shape[2] // (1 + based)
-        self.planes = [planes_of(picture[..., :channels]) for picture in pictures]
-        self.lossy = [planes_of(p[..., channels:]) if based else UNSEEN for p in pictures]
-        area = np.array([p.shape[0] * p.shape[1] for p in pictures], np.float64)
+        self.channels = channels = images[0].shape[2] // (1 + based)
+        self.planes = [planes_of(image[..., :channels]) for image in images]
+        self.lossy = [planes_of(p[..., channels:]) if based else UNSEEN for p in images]
+        area = np.array([p.shape[0] * p.shape[1] for p in images], np.float64)
         self.share = area / area.sum()
 
     def draw(self, random: np.random.Generator, count: int) -> list[Batch]:

@@ -169,7 +169,7 @@ class Tiles:
     """Tiles of an image in row-major order: no larger than `tile`, nearly equal."""
 
     def __init__(self, width: int, height: int, tile: int) -> None:
-        self.picture = Box(0, 0, width, height)
+        self.whole = Box(0, 0, width, height)
         self.columns, self.width = _divide(width, tile)
         self.rows, self.height = _divide(height, tile)
 
@@ -180,7 +180,7 @@ class Tiles:
         """Pixels of tile `number`."""
         row, column = divmod(number, self.columns)
         left, top = column * self.width, row * self.height
-        return Box(left, top, left + self.width, top + self.height).cut(self.picture)
+        return Box(left, top, left + self.width, top + self.height).cut(self.whole)
 
     def touching(self, area: Box) -> list[int]:
         """Numbers of the tiles that intersect `area`."""

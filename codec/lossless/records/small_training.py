@@ -120,8 +120,8 @@ def run_small(
     if records.array is None or records.array.dtype != np.uint8 or len(shape) != 2:
         raise ParameterError("the preset small is trained on gray images of 8 bits, [N, H, W]")
     height, width = shape
-    pictures = records.array.reshape(-1, height, width)
-    train = _padded(pictures[: len(pictures) - recipe.held_out])
+    images = records.array.reshape(-1, height, width)
+    train = _padded(images[: len(images) - recipe.held_out])
     torch.manual_seed(recipe.seed)
     net = Float(height, width, recipe.hidden)
     optimiser = torch.optim.Adam(net.parameters(), lr=recipe.rate)
@@ -159,7 +159,7 @@ def run_small(
             }  # fmt: skip
             save_state(checkpoint, state)
     network = net.integers(height, width)
-    held = mean_bits(network, pictures[len(pictures) - recipe.held_out :][:500])
+    held = mean_bits(network, images[len(images) - recipe.held_out :][:500])
     training = {
         "records": len(train),
         "recipe": asdict(recipe),
@@ -170,9 +170,9 @@ def run_small(
     )
 
 
-def mean_bits(network: SmallNetwork, pictures: NDArray[Any]) -> float:
+def mean_bits(network: SmallNetwork, images: NDArray[Any]) -> float:
     """Bits per pixel of images ``[N, H, W]``."""
-    values = pictures.reshape(len(pictures), -1).astype(np.int64)
+    values = images.reshape(len(images), -1).astype(np.int64)
     total = 0.0
 
     def code(pixel: int, freqs: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -185,8 +185,8 @@ def mean_bits(network: SmallNetwork, pictures: NDArray[Any]) -> float:
     return total / values.size
 
 
-def _padded(pictures: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.pad(pictures, ((0, 0), (RADIUS, 0), (RADIUS, RADIUS)))
+def _padded(images: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.pad(images, ((0, 0), (RADIUS, 0), (RADIUS, RADIUS)))
 
 
 def _pixels(

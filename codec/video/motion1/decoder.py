@@ -15,7 +15,7 @@ from torch import Tensor
 from laconic.codec.video.motion1.head import Head, PackedFrame
 from laconic.codec.video.motion1.mixing import Reader
 from laconic.codec.video.motion1.order import Place, coding_order, needed, still_used
-from laconic.codec.video.motion1.picture import code_shares, decoded
+from laconic.codec.video.motion1.rebuild import code_shares, decoded
 from laconic.codec.video.motion1.syntax import FrameSyntax
 from laconic.codec.video.motion1.warp import Reference, block_grid, colour_axes, frame_of
 from laconic.entropy.quantize import SymbolCheck

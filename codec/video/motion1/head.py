@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from laconic.codec.video.motion1.field import FrameCode
 from laconic.codec.video.motion1.mixing import FINE, Model
-from laconic.codec.video.motion1.picture import SHIFTS, STEPS_PER_OCTAVE, Scale
+from laconic.codec.video.motion1.rebuild import SHIFTS, STEPS_PER_OCTAVE, Scale
 from laconic.codec.video.motion1.warp import valid_units
 from laconic.codec.video.plan import KINDS
 from laconic.entropy.quantize import SymbolCheck

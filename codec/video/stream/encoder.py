@@ -56,7 +56,7 @@ class Report:
     chunks: int
     bpp: float
     psnr: float | None
-    sound_bytes: int
+    audio_bytes: int
     complete: bool
 
 
@@ -64,20 +64,20 @@ class StreamEncoder:
     """Encodes one video.
 
     Args:
-        film: what to encode.
+        video: what to encode.
         settings: of the encoder.
         codec_id: number of the codec in the file.
         network: "motion", or what is fitted.
     """
 
-    def __init__(self, film: Film, settings: VideoOptions, codec_id: int, network: str) -> None:
+    def __init__(self, video: Film, settings: VideoOptions, codec_id: int, network: str) -> None:
         if settings.fps is not None:
-            if not hasattr(film, "at_rate"):
+            if not hasattr(video, "at_rate"):
                 raise ParameterError(
                     "the video has times of its own: fps is for a folder of images, leave it out"
                 )
-            film = film.at_rate(settings.fps)
-        self.film, self.settings = film, settings
+            video = video.at_rate(settings.fps)
+        self.video, self.settings = video, settings
         self.preset = settings.preset or (SEARCH if network == "motion" else PRESET_TRIED)
         self.codec_id, self.network = codec_id, network
         self.note: Callable[[str], None] = settings.say
@@ -93,15 +93,15 @@ class StreamEncoder:
         """
         from laconic.codec.video import chunk
 
-        found = self.film.scan(self.settings.limits)
-        sound, tracks, notices = (
-            self.film.sound() if self.settings.audio else (None, 0, list[str]())
+        found = self.video.scan(self.settings.limits)
+        audio, tracks, notices = (
+            self.video.sound() if self.settings.audio else (None, 0, list[str]())
         )
         for sentence in (*found.notices, *notices):
             self.note(sentence)
         header = self._header = replace(found.header, tracks=tracks)
-        self._sound = sound
-        size = 0 if sound is None else sound.seek(0, 2)
+        self._audio = audio
+        size = 0 if audio is None else audio.seek(0, 2)
         spans = plan_chunks(
             found.changes,
             longest_chunk(header.width, header.height, self.settings.chunk),
@@ -111,9 +111,9 @@ class StreamEncoder:
         private = self._private = HnervHeader(self.network, tuple(s.count for s in spans))
         work = self.work = self._work(private)
         if self.network in chunk.PLANAR:
-            source: Any = PlaneSource(self.film.planes(), found.sampling, header)
+            source: Any = PlaneSource(self.video.planes(), found.sampling, header)
         else:
-            source = FrameSource(self.film.frames(), header.width, header.height)
+            source = FrameSource(self.video.frames(), header.width, header.height)
         with Stopper() as stop:
             task = Task(
                 spans,
@@ -151,7 +151,7 @@ class StreamEncoder:
             len(fitted),
             8 * counted.count / (header.width * header.height * header.frames),
             float(np.mean(psnr)) if psnr else None,
-            0 if self._sound is None else self._sound.seek(0, 2),
+            0 if self._audio is None else self._audio.seek(0, 2),
             self._complete,
         )
 
@@ -193,7 +193,7 @@ class StreamEncoder:
         how = asdict(self._fit_settings(settings.quality))
         del how["device"]  # work may go on elsewhere
         facts = [
-            CODEC_VERSION, self.film.digest(), how,
+            CODEC_VERSION, self.video.digest(), how,
             settings.bpp, settings.target_bytes, self.settings.audio, private.lengths,
         ]  # fmt: skip
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -220,7 +220,7 @@ class StreamEncoder:
         return Work(key, path)
 
     def _budget(
-        self, header: VideoHeader, private: HnervHeader, sound: int, work: Work
+        self, header: VideoHeader, private: HnervHeader, audio: int, work: Work
     ) -> Callable[[int], int | None]:
         """Bytes for each chunk, so that the file with header and audio meets the target."""
         target = self.settings.target_bytes
@@ -229,12 +229,12 @@ class StreamEncoder:
             target = int(self.settings.bpp * pixels / 8)
         if target is None:
             return lambda number: None
-        parts = -(-sound // PART_BYTES)
+        parts = -(-audio // PART_BYTES)
         media, chunks = header.pack()
         fixed = len(media) + sum(len(c.data) for c in chunks) + len(private.pack())
-        fixed += sound + FILE_OVERHEAD + CHUNK_OVERHEAD * (len(private.lengths) + parts)
+        fixed += audio + FILE_OVERHEAD + CHUNK_OVERHEAD * (len(private.lengths) + parts)
         if target - fixed < len(private.lengths):
-            carried = f", of which the audio takes {sound}: see --no-audio" if sound else ""
+            carried = f", of which the audio takes {audio}: see --no-audio" if audio else ""
             raise ParameterError(
                 f"the target is {target} bytes, but the file needs {fixed} before the first"
                 f" frame{carried}"
@@ -243,10 +243,10 @@ class StreamEncoder:
         return partial(_share, private.lengths, target - fixed, work, apart)
 
     def _write(self, fp: BinaryIO, segments: list[Segment]) -> None:
-        sound, private = self._sound, self._private
+        audio, private = self._audio, self._private
         media, chunks = self._header.pack()
         profile = int(NumericsProfile.INTEGER_TABLES)
-        count = len(segments) + (0 if sound is None else -(-sound.seek(0, 2) // PART_BYTES))
+        count = len(segments) + (0 if audio is None else -(-audio.seek(0, 2) // PART_BYTES))
         head = Header(
             Media.VIDEO, self.codec_id, CODEC_VERSION, b"", profile, media, private.pack(), count
         )
@@ -257,9 +257,9 @@ class StreamEncoder:
         writer = ContainerWriter(fp, head, [c for c in chunks if c.critical])
         for segment in segments:
             writer.add(segment)
-        if sound is not None:
-            sound.seek(0)
-            while part := sound.read(PART_BYTES):
+        if audio is not None:
+            audio.seek(0)
+            while part := audio.read(PART_BYTES):
                 writer.add(Segment(part, part_check(part)))
         writer.finish([c for c in chunks if not c.critical])
 

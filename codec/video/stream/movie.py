@@ -21,13 +21,13 @@ from laconic.codec.info import Info, info_of
 from laconic.codec.video.plan import CODEC_VERSION, HnervHeader, chunk_of
 from laconic.codec.video.settings import VideoDecodeOptions
 from laconic.entropy.quantize import NumericsProfile, SymbolCheck
-from laconic.formats.audio_track import PART_BYTES, Sound
+from laconic.formats.audio_track import PART_BYTES, AudioTracks
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import DesyncError, FormatError, ParameterError, UnsupportedError
 from laconic.formats.timing import Timing
 from laconic.formats.video import VideoHeader
-from laconic.formats.video_planes import Picture, Planes
+from laconic.formats.video_planes import PlanarFrame, Planes
 
 KEPT = 2  # decoded chunks
 BATCH = 4  # frames evaluated at a time when going through a video
@@ -131,19 +131,19 @@ class MovieFile:
         found: Planes = self.decoder(number).planes(index - self.starts[number])
         return found
 
-    def sound(self) -> Sound | None:
+    def audio(self) -> AudioTracks | None:
         """The audio tracks; raises ``FormatError`` where they are damaged."""
         chunks = len(self.starts)
         parts = len(self.reader) - chunks
         if not self.header.tracks or parts <= 0:
             return None
         size = (parts - 1) * PART_BYTES + len(self._part(chunks + parts - 1))
-        sound = Sound.parse(size, self._read_sound)
-        if len(sound.tracks) != self.header.tracks:
+        audio = AudioTracks.parse(size, self._read_audio)
+        if len(audio.tracks) != self.header.tracks:
             raise FormatError("the video's header announces another number of audio tracks")
-        return sound
+        return audio
 
-    def _read_sound(self, offset: int, size: int) -> bytes:
+    def _read_audio(self, offset: int, size: int) -> bytes:
         found = []
         while size:
             number, at = divmod(offset, PART_BYTES)
@@ -177,9 +177,9 @@ class MovieFile:
             symbols += self.decoder(number).symbols
             if self.settings.progress is not None:
                 self.settings.progress(number + 1, len(self.starts))
-        sound = self.sound()
-        if sound is not None:
-            symbols += sum(len(packet.data) for packet in sound)
+        audio = self.audio()
+        if audio is not None:
+            symbols += sum(len(packet.data) for packet in audio)
         return VerifyReport(len(self.reader), symbols, self.reader.header.numerics)
 
 
@@ -269,9 +269,9 @@ class Video(Sequence[Frame]):
         return self._chosen
 
     @property
-    def audio(self) -> Sound | None:
+    def audio(self) -> AudioTracks | None:
         """The audio tracks of the whole video, None without or where they are not wanted."""
-        return self._file.sound() if self._file.settings.audio else None
+        return self._file.audio() if self._file.settings.audio else None
 
     @property
     def info(self) -> Info:
@@ -305,14 +305,14 @@ class Video(Sequence[Frame]):
         for index in self._chosen:
             yield self._file.planes(index)
 
-    def pictures(self) -> Iterator[Picture | Frame]:
+    def unconverted(self) -> Iterator[PlanarFrame | Frame]:
         """Frames as decoded, before any conversion: planes, or RGB as stored of networks that
         code it."""
         if self._chosen and not hasattr(self._decoder(self._chosen[0]), "sampling"):
             yield from self.stored()
             return
         for index in self._chosen:
-            yield Picture(self._file.planes(index), self._decoder(index).sampling)
+            yield PlanarFrame(self._file.planes(index), self._decoder(index).sampling)
 
     def _decoder(self, index: int) -> Any:
         return self._file.decoder(chunk_of(self._file.starts, index))

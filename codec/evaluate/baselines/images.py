@@ -122,17 +122,17 @@ class PillowCodec:
                 )
             options[self.row.key] = int(quality)
         pixels = item.original.pixels
-        picture = Pillow.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        pil = Pillow.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
         buffer = io.BytesIO()
         try:
-            picture.save(buffer, self.row.format, **options)
+            pil.save(buffer, self.row.format, **options)
         except (OSError, ValueError, RuntimeError) as error:
             raise UnsupportedError(f"{self.label} cannot encode this picture: {error}") from error
         return buffer.getvalue()
 
     def decode(self, data: bytes, item: Item) -> Image:
-        with Pillow.open(io.BytesIO(data)) as picture:
-            decoded = picture.convert("L" if item.original.channels == 1 else "RGB")
+        with Pillow.open(io.BytesIO(data)) as pil:
+            decoded = pil.convert("L" if item.original.channels == 1 else "RGB")
         array = np.asarray(decoded)
         return Image(array[..., None] if array.ndim == 2 else array)
 

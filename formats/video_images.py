@@ -36,14 +36,14 @@ from laconic.formats.video_reader import THUMB, Scan, changes
 MICRO = Fraction(1, 10**6)  # seconds
 
 
-class _Pictures:
+class _ImageSequence:
     """A video of images that are at hand one by one, shown at a constant rate or as ``times``
     says."""
 
     rate = Fraction(25)
     times: tuple[tuple[int, ...], tuple[int, ...]] | None = None  # stamps and durations in MICRO
 
-    def pictures(self) -> Iterator[NDArray[np.uint8]]:
+    def images(self) -> Iterator[NDArray[np.uint8]]:
         """Samples ``[H, W, 1 or 3]`` of each."""
         raise NotImplementedError
 
@@ -59,8 +59,8 @@ class _Pictures:
 
     def scan(self, limits: Limits = DEFAULT_LIMITS) -> Scan:
         thumbs, gray, shape = [], True, None
-        for count, picture in enumerate(self.pictures(), 1):
-            size = picture.shape[:2]
+        for count, image in enumerate(self.images(), 1):
+            size = image.shape[:2]
             limits.check_pixels(size[1], size[0])
             limits.check("the number of frames", count, limits.frames)
             if shape not in (None, size):
@@ -68,8 +68,8 @@ class _Pictures:
                     f"the frames change from {shape[1]} x {shape[0]} to {size[1]} x {size[0]} at"
                     f" frame {count}: expected one size"
                 )
-            shape, gray = size, gray and picture.shape[2] == 1
-            thumbs.append(_shrink(picture))
+            shape, gray = size, gray and image.shape[2] == 1
+            thumbs.append(_shrink(image))
         if shape is None:
             raise FormatError("the video cannot be encoded: it has no frames")
         self._gray = gray
@@ -84,11 +84,11 @@ class _Pictures:
         return []
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
-        for frame in self.pictures():
+        for frame in self.images():
             yield np.broadcast_to(frame, (*frame.shape[:2], 3))
 
     def planes(self) -> Iterator[Planes]:
-        for frame in self.pictures():
+        for frame in self.images():
             yield from_rgb(frame if self._gray else np.broadcast_to(frame, (*frame.shape[:2], 3)))
 
     def sound(self) -> tuple[BinaryIO | None, int, list[str]]:
@@ -96,14 +96,14 @@ class _Pictures:
 
     def digest(self) -> str:
         found = hashlib.sha256(f"{self.rate} {self.times}".encode())
-        for frame in self.pictures():
+        for frame in self.images():
             found.update(f"{frame.shape}".encode() + frame.tobytes())
         return found.hexdigest()
 
     _gray = False  # every image is, which is known after a scan
 
 
-class VideoArray(_Pictures):
+class VideoArray(_ImageSequence):
     """A video of frames ``[N, H, W]``, ``[N, H, W, 1]`` or ``[N, H, W, 3]`` of uint8, shown at a
     constant rate."""
 
@@ -120,14 +120,14 @@ class VideoArray(_Pictures):
         if self.rate <= 0:
             raise ParameterError(f"the rate is {rate}: expected frames per second above 0")
 
-    def pictures(self) -> Iterator[NDArray[np.uint8]]:
+    def images(self) -> Iterator[NDArray[np.uint8]]:
         return iter(self._frames)
 
 
 STILL = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"})
 
 
-class VideoImages(_Pictures):
+class VideoImages(_ImageSequence):
     """A folder of images in the order of their numbers, or an animation that Pillow reads.
 
     A folder that Laconic wrote says in ``timestamps.txt`` when each is shown.
@@ -156,7 +156,7 @@ class VideoImages(_Pictures):
         found = [p for p in folder.iterdir() if p.suffix.lower() in STILL and p.is_file()]
         return sorted(found, key=lambda p: [int(t) if t.isdigit() else t for t in _PARTS(p.name)])
 
-    def pictures(self) -> Iterator[NDArray[np.uint8]]:
+    def images(self) -> Iterator[NDArray[np.uint8]]:
         if self._folder is None:
             with self._opened() as animation:
                 for frame in Frames(animation):
@@ -165,10 +165,10 @@ class VideoImages(_Pictures):
                     yield np.ascontiguousarray(samples[..., :3])
             return
         for path in self.paths(self._folder):
-            picture = read_image(path, self._limits)
-            self._seen_through |= picture.alpha is not None
-            self._deep |= picture.bit_depth > 8
-            yield (picture.pixels >> picture.bit_depth - 8).astype(np.uint8)
+            image = read_image(path, self._limits)
+            self._seen_through |= image.alpha is not None
+            self._deep |= image.bit_depth > 8
+            yield (image.pixels >> image.bit_depth - 8).astype(np.uint8)
 
     def losses(self) -> list[str]:
         lost = ["the samples are coded with 8 bits"] if self._deep else []
@@ -179,9 +179,9 @@ class VideoImages(_Pictures):
         """The animation; what Pillow complains about becomes an error of ours."""
         data = self._source
         try:
-            with Pillow.open(BytesIO(data) if isinstance(data, bytes) else data) as picture:
-                self._limits.check_pixels(*picture.size)
-                yield picture
+            with Pillow.open(BytesIO(data) if isinstance(data, bytes) else data) as image:
+                self._limits.check_pixels(*image.size)
+                yield image
         except UnidentifiedImageError as error:
             raise UnsupportedError("the input is no animation that Pillow reads") from error
         except (OSError, EOFError, SyntaxError, ValueError) as error:

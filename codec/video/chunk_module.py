@@ -1,7 +1,7 @@
 """One chunk as a module: network and latents together, frames by index.
 
-`Film` gives all kinds of networks one face: parameters by name, of which those that a file holds
-are listed by `Film.sent`, and `forward(indexes)`.
+`ChunkModule` gives all kinds of networks one face: parameters by name, of which those that a file
+holds are listed by `ChunkModule.sent`, and `forward(indexes)`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LATENT = "latents."
 FILE_TIME_RATIO = 1.07  # frequencies up to 210 pi: exact enough in every library
 
 
-class Film(nn.Module):
+class ChunkModule(nn.Module):
     """Network and latents of one chunk.
 
     Args:

@@ -88,14 +88,14 @@ class FfmpegAudio:
         import av
 
         row = self.row
-        sound = item.original
-        if sound.channels > 2:
+        audio = item.original
+        if audio.channels > 2:
             raise UnsupportedError(f"{self.label} is measured on mono and stereo only")
-        rate = sound.rate
+        rate = audio.rate
         if row.rates:
-            rate = next((r for r in row.rates if r >= sound.rate), row.rates[-1])
-        sound = resample(sound, rate)
-        layout = "mono" if sound.channels == 1 else "stereo"
+            rate = next((r for r in row.rates if r >= audio.rate), row.rates[-1])
+        audio = resample(audio, rate)
+        layout = "mono" if audio.channels == 1 else "stereo"
         buffer = io.BytesIO()
         try:
             with av.open(buffer, "w", format=row.container) as container:
@@ -103,7 +103,7 @@ class FfmpegAudio:
                 stream.layout, stream.format = layout, row.format
                 if quality is not None:
                     stream.bit_rate = round(1000 * quality)
-                for frame in _frames(sound, layout):
+                for frame in _frames(audio, layout):
                     container.mux(stream.encode(frame))
                 container.mux(stream.encode(None))
         except av.error.FFmpegError as error:
@@ -119,14 +119,14 @@ class FfmpegAudio:
         return Audio(fit_length(decoded.samples, original.samples.shape[1]), original.rate)
 
 
-def _frames(sound: Audio, layout: str, size: int = 1 << 14) -> Any:
+def _frames(audio: Audio, layout: str, size: int = 1 << 14) -> Any:
     """The audio as frames of 16-bit samples, rounded to nearest."""
     import av
 
-    whole = np.clip(np.rint(sound.samples * 32768), -32768, 32767).astype(np.int16)
+    whole = np.clip(np.rint(audio.samples * 32768), -32768, 32767).astype(np.int16)
     for start in range(0, whole.shape[1], size):
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(whole[:, start : start + size]), format="s16p", layout=layout
         )
-        frame.sample_rate, frame.pts = sound.rate, start
+        frame.sample_rate, frame.pts = audio.rate, start
         yield frame

@@ -96,8 +96,8 @@ def si_sdr(a: Audio, b: Audio) -> float:
     return float(np.mean(values))
 
 
-def _mono_16k(sound: Audio) -> NDArray[np.float32]:
-    mono = Audio(sound.samples.mean(0, keepdims=True, dtype=np.float32), sound.rate)
+def _mono_16k(audio: Audio) -> NDArray[np.float32]:
+    mono = Audio(audio.samples.mean(0, keepdims=True, dtype=np.float32), audio.rate)
     return resample(mono, 16000).samples[0]
 
 

@@ -50,7 +50,7 @@ def read_clip(path: Path) -> NDArray[np.int16]:
     return np.concatenate(parts) if parts else np.zeros(0, np.int16)
 
 
-def load_sounds(folders: list[Path]) -> tuple[list[Clip], list[Clip]]:
+def load_recordings(folders: list[Path]) -> tuple[list[Clip], list[Clip]]:
     """Training and held-out recordings below ``folders``.
 
     Raises ``ParameterError`` when one of the two is empty.
