@@ -1,6 +1,7 @@
 """Audio and video through the baselines: aligned, exact where promised, rates from files."""
 
 import math
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -139,6 +140,16 @@ def test_films_are_measured_frame_by_frame(tmp_path: Path, codec: str) -> None:
     assert good["bytes"] > bad["bytes"]
     assert good["kbps"] == pytest.approx(8 * good["bytes"] / (6 / 12.5) / 1000)
     assert good["bpp"] == pytest.approx(8 * good["bytes"] / (192 * 176 * 6))
+
+
+def test_an_encoder_leaves_the_scheduling_of_the_process_alone(tmp_path: Path) -> None:
+    before = os.sched_getscheduler(0)
+    film = write_film(tmp_path / "film.mkv")
+
+    run = evaluate(Config((str(film),), ("svt-av1@9:40",), ("psnr",)), tmp_path / "run")
+
+    assert run.rows
+    assert os.sched_getscheduler(0) == before
 
 
 def test_films_are_measured_by_structure_and_by_vmaf(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +102,10 @@ class FfmpegVideo:
                 "pixel_formats": list(row.formats), "scale": self.scale}  # fmt: skip
 
     def encode(self, item: Item, quality: float | None) -> bytes:
+        with _scheduling_kept():
+            return self._encoded(item, quality)
+
+    def _encoded(self, item: Item, quality: float | None) -> bytes:
         import av
 
         row, clip = self.row, item.original
@@ -134,6 +139,20 @@ class FfmpegVideo:
         for frame in video.read_frames(data, item.limits, THREADS):
             sampling = sampling_of(frame, item.original)
             yield PlanarFrame(planes_of(frame, sampling), sampling)
+
+
+@contextmanager
+def _scheduling_kept() -> Iterator[None]:
+    """Gives the calling thread its scheduling back: SVT-AV1, where root runs it, makes a real-time
+    thread of the one that opens it, which then starves all others of its core."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
 
 
 def _as_taken(frame: Any, clip: video.VideoInfo, pixel_format: str) -> Any:
