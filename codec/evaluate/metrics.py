@@ -315,6 +315,8 @@ METRICS: dict[str, Metric] = {
         Metric("visqol", "ViSQOL (speech, polynomial)", 1, SOUNDS, sound.visqol, True),
         Metric("voicing", "voiced frames lost (%)", -1, SOUNDS, voice.voiced_lost, True),
         Metric("f0", "pitch error (semitones)", -1, SOUNDS, voice.f0_error, True),
+        Metric("speaker", "speaker similarity", 1, SOUNDS, voice.speaker_similarity, True),
+        Metric("words", "word error (%)", -1, SOUNDS, voice.word_error, True),
         Metric("level", "level error (dB)", -1, SOUNDS, voice.level_error),
         Metric("lines", "lines at the frame rate (dB)", -1, SOUNDS, voice.frame_lines),
     )
