@@ -59,6 +59,16 @@ def test_a_hum_of_frames_stands_out() -> None:
     assert voice.frame_lines(sound(NOISE), sound(other)) < 3
 
 
+def test_lines_by_chance_are_no_hum() -> None:
+    random = np.random.default_rng(1)
+    found = [
+        voice.frame_lines(*(sound(0.05 * random.standard_normal(32000)) for _ in range(2)))
+        for _ in range(12)
+    ]
+
+    assert abs(np.mean(found)) < 1.5
+
+
 def test_a_speaker_is_most_like_himself_however_quiet() -> None:
     if find_spec("resemblyzer") is None:
         pytest.skip("the weights of Resemblyzer are not installed")
