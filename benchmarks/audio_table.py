@@ -61,6 +61,8 @@ MEASURES: dict[str, tuple[Callable[[Audio, Audio], float], bool]] = {
     "mr_stft": (metrics.stft_distance, False),
     "voicing": (voice.voiced_lost, True),
     "f0": (voice.f0_error, True),
+    "speaker": (voice.speaker_similarity, True),
+    "words": (voice.word_error, True),
     "level": (voice.level_error, False),
     "lines": (voice.frame_lines, False),
 }

@@ -39,14 +39,16 @@ def audio_rows(kind: str) -> str:
     """Recordings of one kind: ours at every rate, then other codecs."""
     found = load("audio_table")
     measures: tuple[str, ...] = (
-        "visqol", "pesq", "stoi", "log_mel", "voicing", "f0", "level", "lines",
+        "visqol", "pesq", "stoi", "log_mel", "voicing", "f0", "speaker", "words", "level",
+        "lines",
     )  # fmt: skip
     if kind == "other":
         measures = ("log_mel", "mr_stft", "level", "lines")
     titles = {"visqol": "ViSQOL", "pesq": "PESQ", "stoi": "STOI", "log_mel": "log-mel",
               "mr_stft": "STFT", "voicing": "voice lost, %", "f0": "pitch, semitones",
+              "speaker": "speaker", "words": "words, %",
               "level": "level, dB", "lines": "lines, dB"}  # fmt: skip
-    digits = {"stoi": 3, "log_mel": 3, "mr_stft": 3, "voicing": 1, "lines": 1}
+    digits = {"stoi": 3, "log_mel": 3, "mr_stft": 3, "voicing": 1, "words": 0, "lines": 1}
     rows = [r for r in (*found["ours"], *found["others"]) if r["kind"] == kind]
     measures = tuple(m for m in measures if any(m in r for r in rows))
     return table(

@@ -21,7 +21,7 @@ from laconic.codec.audio.semanticodec_small.model import SmallSemantiCodec
 from laconic.entropy.short import ShortDecoder, ShortEncoder
 from laconic.formats.audio import Audio
 from laconic.formats.container import Container
-from laconic.formats.errors import FormatError, UnsupportedError
+from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 
 RNG = np.random.default_rng(1)
 
@@ -162,6 +162,39 @@ def test_files_tell_the_pitch_and_the_decoder_uses_it(tiny: str) -> None:
     assert codec.verify(data).segments == 1
     untold = codec.audio.from_tokens(tokens, model=tiny, samples=said.samples.shape[1])
     assert np.abs(codec.decode(data).samples - untold.samples).max() > 1e-3
+
+
+def test_tokens_with_their_prosody_are_the_whole_file(tiny: str) -> None:
+    audio = spoken(12)
+    streams = codec.audio.alphabet(tiny).vocabularies
+    data = codec.encode(audio, codec="semanticodec", model=tiny, quality=100)
+
+    tokens = codec.audio.tokens(audio, model=tiny)
+    prosody = codec.audio.prosody(audio, model=tiny)
+    again = codec.audio.from_tokens(
+        tokens, prosody=prosody, model=tiny, samples=audio.samples.shape[1]
+    )
+
+    assert tokens.shape[1] == len(streams)
+    assert prosody.pitch.any()
+    stored = codec.audio.prosody(data)
+    assert np.array_equal(stored.pitch, prosody.pitch)
+    assert np.array_equal(stored.gains, prosody.gains)
+    assert np.array_equal(again.samples, codec.decode(data).samples)
+
+
+def test_prosody_of_other_tokens_is_refused(tiny: str) -> None:
+    audio = spoken(2)
+    tokens, prosody = (f(audio, model=tiny) for f in (codec.audio.tokens, codec.audio.prosody))
+    for changed, sentence in (
+        (replace(prosody, pitch=prosody.pitch[:, 1:]), "pitch of shape"),
+        (replace(prosody, gains=prosody.gains[:, 1:]), "gains of shape"),
+        (replace(prosody, pitch=prosody.pitch * 0.5), "expected integers"),
+        (replace(prosody, pitch=prosody.pitch + 999), "expected 0 to 132"),
+        (replace(prosody, gains=prosody.gains - 99), "expected -12 to 12"),
+    ):
+        with pytest.raises(ParameterError, match=sentence):
+            codec.audio.pack(tokens, prosody=changed, model=tiny)
 
 
 @pytest.mark.parametrize("seconds", [4, 21])

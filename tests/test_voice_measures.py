@@ -1,11 +1,14 @@
-"""Measures of decoded voices see a lost voice, a wrong pitch, a wrong level and a humming frame."""
+"""Measures of decoded voices see a lost voice, a wrong pitch, a wrong level, a humming frame,
+another speaker and other words."""
+
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from laconic.codec.evaluate import voice
 from laconic.formats.audio import Audio
-from laconic.formats.errors import ParameterError
+from laconic.formats.errors import ParameterError, UnsupportedError
 
 
 def sound(samples: np.ndarray) -> Audio:
@@ -54,3 +57,58 @@ def test_a_hum_of_frames_stands_out() -> None:
     # Another hum is none of the frames.
     other = NOISE * (1 + 0.5 * np.cos(2 * np.pi * 70 * time))
     assert voice.frame_lines(sound(NOISE), sound(other)) < 3
+
+
+def test_lines_by_chance_are_no_hum() -> None:
+    random = np.random.default_rng(1)
+    found = [
+        voice.frame_lines(*(sound(0.05 * random.standard_normal(160000)) for _ in range(2)))
+        for _ in range(12)
+    ]
+
+    assert abs(np.mean(found)) < 1
+
+
+def test_a_speaker_is_most_like_himself_however_quiet() -> None:
+    if find_spec("resemblyzer") is None:
+        pytest.skip("the weights of Resemblyzer are not installed")
+    low, high = vowel(100), vowel(300)
+
+    assert voice.speaker_similarity(sound(low / 20), sound(low / 50)) > 0.99
+    assert voice.speaker_similarity(sound(low), sound(high)) < 0.8
+    with pytest.raises(ParameterError, match="silence"):
+        voice.speaker_similarity(sound(0 * low), sound(low))
+
+
+def test_speakers_without_the_weights_name_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    voice._speaker_network.cache_clear()
+    monkeypatch.setattr(voice, "find_spec", lambda name: None)
+
+    with pytest.raises(UnsupportedError, match="pip install --no-deps Resemblyzer"):
+        voice.speaker_similarity(sound(vowel(100)), sound(vowel(100)))
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "error"),
+    [
+        ("a b c d", "a b c d", 0),
+        ("a b c d", "a c d", 25),
+        ("a b c d", "a x b c d", 25),
+        ("a b c d", "", 100),
+        ("a b", "x y z", 150),
+    ],
+)
+def test_wrong_missing_and_added_words_each_count_once(
+    monkeypatch: pytest.MonkeyPatch, said: str, heard: str, error: float
+) -> None:
+    words = {100: said.split(), 200: heard.split()}
+    monkeypatch.setattr(voice, "_words", lambda recording: words[len(recording.samples[0])])
+
+    assert voice.word_error(sound(np.ones(100)), sound(np.ones(200))) == error
+
+
+def test_silence_has_no_words() -> None:
+    pytest.importorskip("pocketsphinx")
+
+    with pytest.raises(ParameterError, match="no words"):
+        voice.word_error(sound(np.zeros(16000)), sound(vowel(100)))

@@ -2,19 +2,32 @@
 
 >>> from laconic import codec
 >>> tokens = codec.audio.tokens("speech.wav")               # doctest: +SKIP
->>> audio = codec.audio.from_tokens(tokens)                 # doctest: +SKIP
+>>> prosody = codec.audio.prosody("speech.wav")             # doctest: +SKIP
+>>> audio = codec.audio.from_tokens(tokens, prosody=prosody)  # doctest: +SKIP
 
 Importing this package does not import torch; its functions do.
 """
 
 from laconic.codec.audio.tokens import (
     Alphabet,
+    Prosody,
     alphabet,
     blocks,
     encode_to,
     from_tokens,
     pack,
+    prosody,
     tokens,
 )
 
-__all__ = ["Alphabet", "alphabet", "blocks", "encode_to", "from_tokens", "pack", "tokens"]
+__all__ = [
+    "Alphabet",
+    "Prosody",
+    "alphabet",
+    "blocks",
+    "encode_to",
+    "from_tokens",
+    "pack",
+    "prosody",
+    "tokens",
+]

@@ -249,7 +249,7 @@ class AudioEncoder:
         samples: int | None,
     ) -> Segment:
         """The segment, decoded once and compared if that is asked for."""
-        segment = self._levelled(segment, streams)
+        segment = self.levelled(segment, streams)
         packed = coder.pack(segment, streams)
         if self.settings.verify:
             geometry = replace(self._geometry(source), samples=samples)
@@ -258,7 +258,7 @@ class AudioEncoder:
                 raise DesyncError(f"segment {number} does not decode to its tokens: report this")
         return packed
 
-    def _levelled(self, segment: SegmentTokens, streams: int) -> SegmentTokens:
+    def levelled(self, segment: SegmentTokens, streams: int) -> SegmentTokens:
         """With the gains that bring what the tokens decode to to the original's level."""
         if segment.silent or segment.loudness is None:
             return segment

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from laconic.codec import registry
+from laconic.codec.audio.gains import MOST as MOST_GAIN
 from laconic.codec.audio.header import AudioDecodeOptions, AudioOptions
+from laconic.codec.audio.pitch import STEPS as PITCH_STEPS
 from laconic.formats.audio import Audio, AudioHeader
 from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import Container, Header, Media
@@ -25,6 +27,7 @@ from laconic.formats.limits import DEFAULT_LIMITS, Limits
 if TYPE_CHECKING:
     from laconic.codec.audio.codec import SemantiCodec, Written
     from laconic.codec.audio.loading import LoadedModel
+    from laconic.codec.audio.segments import SegmentTokens
 
 Source = str | PathLike[str] | bytes | BinaryIO
 CODEC = "semanticodec"
@@ -50,6 +53,19 @@ class Alphabet:
     def rate(self) -> float:
         """Tokens of each stream per second."""
         return self.positions / self.column
+
+
+@dataclass(frozen=True)
+class Prosody:
+    """What files have beside the tokens: where the voice lies and how loud it is.
+
+    Attributes:
+        pitch: ``[C, knots]``, every 32 ms: 0 without a voice, else 1 + 36 log2(f / 50 Hz), rounded.
+        gains: ``[C, columns]``: by how many steps of 2 dB the decoded tokens are to be raised.
+    """
+
+    pitch: NDArray[np.int64]
+    gains: NDArray[np.int64]
 
 
 def alphabet(model: str | None = None) -> Alphabet:
@@ -86,9 +102,41 @@ def tokens(
     return _flat(np.concatenate(grids, axis=1))
 
 
+def prosody(
+    source: Source | Audio, *, streams: int | None = None, model: str | None = None
+) -> Prosody:
+    """Pitch and gains of a recording, or those in a ``.lac`` file; arguments as in :func:`tokens`.
+
+    The gains belong to the given number of streams. Raises ``ParameterError`` for a model whose
+    files have neither.
+    """
+    from laconic.codec.audio.encoding import AudioEncoder
+
+    if _is_lac(source):
+        segments, network, _ = _segments(source)
+    else:
+        loaded = _codec().load(model)
+        network = loaded.network
+        count = _streams(loaded, streams)
+        with AudioSource(source) as recording:
+            encoder = AudioEncoder(0, loaded, AudioOptions(stereo="dual"))
+            found = encoder.tokens(recording, count, silence=False)
+            segments = [encoder.levelled(segment, count) for segment in found]
+    if not network.knots:
+        raise ParameterError("the model's files have no pitch and no gains: use its tokens alone")
+    channels = max((len(s.tokens) for s in segments), default=1) or 1
+    pitch, gains = [], []
+    for s in segments:
+        empty = np.zeros((channels, s.columns), np.int64)
+        pitch.append(empty.repeat(network.knots, axis=1) if s.pitch is None else s.pitch)
+        gains.append(empty if s.gains is None else s.gains)
+    return Prosody(np.concatenate(pitch, axis=1), np.concatenate(gains, axis=1))
+
+
 def from_tokens(
     tokens: ArrayLike,
     *,
+    prosody: Prosody | None = None,
     model: str | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -97,6 +145,7 @@ def from_tokens(
     """The audio of tokens ``[T, streams]`` or ``[C, T, streams]`` at the model's rate.
 
     Args:
+        prosody: as :func:`prosody` gives it; without it low voices may whisper.
         model: name, id or path.
         steps: evaluations of the refiner; 0 is the fast deterministic mode.
         seed: of its noise.
@@ -106,7 +155,7 @@ def from_tokens(
     """
     from laconic.codec.audio.decoding import AudioDecoder
 
-    data = pack(tokens, model=model, steps=steps, seed=seed, samples=samples)
+    data = pack(tokens, prosody=prosody, model=model, steps=steps, seed=seed, samples=samples)
     reader = ContainerReader(data)
     loaded = _codec().load(model)
     return AudioDecoder(reader, loaded, AudioDecodeOptions()).whole()
@@ -115,6 +164,7 @@ def from_tokens(
 def pack(
     tokens: ArrayLike,
     *,
+    prosody: Prosody | None = None,
     model: str | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -138,8 +188,15 @@ def pack(
     coder = SegmentCoder(net.vocabularies, net.positions, loaded.prior, len(grid), net.knots)
     count = geometry.count or 0
     streams = grid.shape[-1]
-    parts = [grid[:, slice(*geometry.own(n))] for n in range(count)]
-    segments = [coder.pack(SegmentTokens(part), streams) for part in parts]
+    pitch, gains = (None, None) if prosody is None else _checked(prosody, grid, net.knots)
+    segments = []
+    for first, end in map(geometry.own, range(count)):
+        part = SegmentTokens(
+            grid[:, first:end],
+            pitch=None if pitch is None else pitch[:, net.knots * first : net.knots * end],
+            gains=None if gains is None else gains[:, first:end],
+        )
+        segments.append(coder.pack(part, streams))
     used = getattr(net, "advised_steps", DEFAULT_STEPS) if steps is None else steps
     header = Header(
         Media.AUDIO,
@@ -201,27 +258,32 @@ def _is_lac(source: Any) -> bool:
     return isinstance(source, str | PathLike) and str(source).lower().endswith(".lac")
 
 
-def _stored(source: Any, streams: int | None) -> NDArray[np.int64]:
+def _segments(source: Any) -> tuple[list[SegmentTokens], Any, int]:
+    """What a file holds, the network it names and its streams."""
     if isinstance(source, bytes):
-        return _tokens_of(ContainerReader(source), streams)
+        return _segments_of(ContainerReader(source))
     with open(source, "rb") as file:
-        return _tokens_of(ContainerReader(file), streams)
+        return _segments_of(ContainerReader(file))
 
 
-def _tokens_of(reader: ContainerReader, streams: int | None) -> NDArray[np.int64]:
+def _segments_of(reader: ContainerReader) -> tuple[list[SegmentTokens], Any, int]:
     codec: Any = registry.get(registry.name_of(reader.header.codec))
     decoder = codec.decoder(reader, AudioDecodeOptions())
     segments = [segment for _, segment, _ in decoder.tokens()]
-    coded = {len(s.tokens) for s in segments if not s.silent} or {1}
-    if len(coded) > 1:
+    if len({len(s.tokens) for s in segments if not s.silent}) > 1:
         raise UnsupportedError("the file changes between joint and independent channels")
-    count = min(decoder.header.streams, streams or decoder.header.streams)
-    network = decoder.model.network
+    return segments, decoder.model.network, decoder.header.streams
+
+
+def _stored(source: Any, streams: int | None) -> NDArray[np.int64]:
+    segments, network, most = _segments(source)
+    coded = max((len(s.tokens) for s in segments), default=1) or 1
+    count = min(most, streams or most)
     grids = []
     for segment in segments:
         grid = segment.tokens
         if segment.silent:
-            grid = np.repeat(_silence(network, segment.columns, count), next(iter(coded)), axis=0)
+            grid = np.repeat(_silence(network, segment.columns, count), coded, axis=0)
         grids.append(grid[..., :count])
     return _flat(np.concatenate(grids, axis=1))
 
@@ -233,6 +295,32 @@ def _silence(network: Any, columns: int, streams: int) -> NDArray[np.int64]:
         found = network.encode(torch.zeros(1, columns * network.hop), streams)
     grid: NDArray[np.int64] = found.cpu().numpy().reshape(1, columns, network.positions, streams)
     return grid
+
+
+def _checked(
+    prosody: Prosody, grid: NDArray[np.int64], knots: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pitch and gains of ``grid``; raises ``ParameterError`` for those of other tokens."""
+    if not knots:
+        raise ParameterError("the model's files have no pitch and no gains: leave prosody out")
+    channels, columns = grid.shape[:2]
+    checked = []
+    for name, values, count, least, most in (
+        ("pitch", prosody.pitch, knots * columns, 0, PITCH_STEPS),
+        ("gains", prosody.gains, columns, -MOST_GAIN, MOST_GAIN),
+    ):
+        array = np.asarray(values)
+        if array.shape != (channels, count) or array.dtype.kind not in "iu":
+            raise ParameterError(
+                f"{name} of shape {list(array.shape)} and type {array.dtype}: expected integers"
+                f" [{channels}, {count}] for these tokens"
+            )
+        if array.size and not least <= int(array.min()) <= int(array.max()) <= most:
+            raise ParameterError(
+                f"{name} from {array.min()} to {array.max()}: expected {least} to {most}"
+            )
+        checked.append(array.astype(np.int64))
+    return checked[0], checked[1]
 
 
 def _streams(loaded: LoadedModel, streams: int | None) -> int:

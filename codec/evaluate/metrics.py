@@ -327,6 +327,8 @@ METRICS: dict[str, Metric] = {
         Metric("visqol", "ViSQOL (speech, polynomial)", 1, AUDIO, audio_measures.visqol, True),
         Metric("voicing", "voiced frames lost (%)", -1, AUDIO, voice.voiced_lost, True),
         Metric("f0", "pitch error (semitones)", -1, AUDIO, voice.f0_error, True),
+        Metric("speaker", "speaker similarity", 1, AUDIO, voice.speaker_similarity, True),
+        Metric("words", "word error (%)", -1, AUDIO, voice.word_error, True),
         Metric("level", "level error (dB)", -1, AUDIO, voice.level_error),
         Metric("lines", "lines at the frame rate (dB)", -1, AUDIO, voice.frame_lines),
     )

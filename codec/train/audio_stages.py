@@ -37,7 +37,7 @@ from laconic.codec.audio.semanticodec_small.mae import (
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder, TokenDecoder
 from laconic.codec.audio.semanticodec_small.vocoder import Refiner, Vocoder, spectral_distance
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
-from laconic.codec.train.recordings import validation_crops
+from laconic.codec.train.recordings import tracks_of, validation_crops
 from laconic.codec.train.running import save_state, stoi_mean
 from laconic.formats.errors import ModelError, ParameterError
 
@@ -156,24 +156,25 @@ class DecodedTrainer(AudioTrainer):
         self.validation = validation_crops(chosen, 32 * PATCH_HOP).to(self.device)
 
     @torch.no_grad()
-    def codes(self, wave: Tensor) -> tuple[Tensor, Tensor]:
-        """Centroids and quantised latents of ``[B, samples]``, each sample at a random rate."""
+    def codes(self, wave: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Centroids, quantised latents and the pitch of ``[B, samples]``, each sample at a random
+        rate."""
         patches = patches_of(self.analysis(wave))
         semantic, latents = self.tokens.latents(patches, self.mae(patches))
         draws = self.crops.random.random(len(wave))
         used = 1 + np.floor(self.stages * draws**2).astype(np.int64)
         used[self.crops.random.random(len(wave)) < SEMANTIC_ONLY] = 0
         quantised, _ = self.tokens.quantiser(latents, torch.from_numpy(used).to(self.device))
-        return self.tokens.semantic.centroids[semantic], quantised
+        return self.tokens.semantic.centroids[semantic], quantised, tracks_of(wave)
 
     @torch.no_grad()
-    def codes_at(self, wave: Tensor, stages: int) -> tuple[Tensor, Tensor]:
-        """Centroids and quantised latents with that many acoustic stages, or all there are."""
+    def codes_at(self, wave: Tensor, stages: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The same with that many acoustic stages, or all there are."""
         patches = patches_of(self.analysis(wave))
         streams = 1 + min(stages, self.stages)
         tokens = self.tokens.encode(patches, self.mae(patches), streams)
         latents = self.tokens.quantiser.decode(tokens[..., 1:])
-        return self.tokens.semantic.centroids[tokens[..., 0]], latents
+        return self.tokens.semantic.centroids[tokens[..., 0]], latents, tracks_of(wave)
 
 
 DECODER_RECIPE = AudioRecipe(

@@ -1,8 +1,13 @@
 """Stage ``audio-tokens``: k-means on the features, then the token autoencoder.
 
-    L = |mel - decoded mel|_1 + 0.3 |difference of bands below 2 kHz|_1 + 0.1 |z - quantised z|^2
+    L = |mel - decoded mel|_1 + 0.3 |difference of bands below 2 kHz|_1 + 0.5 (1 - r)
+        + 0.1 |z - quantised z|^2
 
-The second term asks for the ripple of the harmonics, which the first lets go cheaply.
+The second term asks for the ripple of the harmonics, which the first lets go cheaply. r is the mean
+correlation over time of the envelopes of third octaves, on which it depends whether speech is
+understood (Taal et al., "An algorithm for intelligibility prediction of time-frequency weighted
+noisy speech", IEEE TASLP 2011, equation 5 without its clipping): the first term treats a weak
+sound between words like the middle of a vowel.
 
 For the first part of the budget the latents pass unquantised; then every codebook starts as k-means
 of what the encoder makes and the rest of the run is trained through the quantiser, each sample with
@@ -19,11 +24,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from laconic.codec.audio.semanticodec_small.config import CONFIGS, PATCH_HOP, PATCHES
+from laconic.codec.audio.semanticodec_small.config import (
+    CONFIGS,
+    MEL_BANDS,
+    PATCH_HOP,
+    PATCHES,
+    RATE,
+)
 from laconic.codec.audio.semanticodec_small.mae import (
     Analysis,
     MaskedAutoencoder,
     Synthesis,
+    mel_bank,
     patches_of,
     stacked,
 )
@@ -36,9 +48,39 @@ TOKENS_RECIPE = AudioRecipe("audio-tokens", minutes=30, batch=16, seconds=2.56, 
 CONTINUOUS = 0.12  # share of the budget without quantiser
 COMMITMENT = 0.1
 RIPPLE, RIPPLE_BANDS = 0.3, 44  # weight, bands below 2 kHz
+ENVELOPE = 0.5  # weight of what the envelopes' correlation lacks
+OCTAVE_THIRDS, LOWEST = 15, 150.0  # bands, Hz of the first one's centre
+SEGMENT, SEGMENT_STEP = 24, 6  # frames: 384 ms, and from one segment to the next
+QUIET = 0.01  # of the loudest segment's deviation; what is below is not compared
 SEMANTIC_ONLY = 0.06  # share of the samples that have no acoustic stage
 UNTOLD = 0.1  # share of the samples whose pitch the decoder is not told
 RATES = (1, 2, 3, 4, 5, 12)  # acoustic stages that are measured
+
+
+def third_octaves() -> Tensor:
+    """``[80, 15]``: which mel bands each third octave collects."""
+    bank = mel_bank(MEL_BANDS)
+    bins = torch.linspace(0, RATE / 2, len(bank))
+    centres = (bins[:, None] * bank).sum(0) / bank.sum(0).clamp_min(1e-12)
+    third = torch.round(3 * torch.log2(centres.clamp_min(1.0) / LOWEST))
+    return (third[:, None] == torch.arange(OCTAVE_THIRDS)).float()
+
+
+def envelope_distance(mel: Tensor, target: Tensor, thirds: Tensor) -> Tensor:
+    """One minus the mean correlation of third-octave envelopes of log-mel ``[B, T, 80]``, in
+    segments of 384 ms."""
+
+    def deviations(x: Tensor) -> Tensor:
+        power = (2 * x.float()).exp() @ thirds
+        segments = (power + 1e-10).sqrt().unfold(1, SEGMENT, SEGMENT_STEP)  # [B, S, 15, 24]
+        return segments - segments.mean(-1, keepdim=True)
+
+    with torch.autocast(mel.device.type, enabled=False):
+        ours, theirs = deviations(mel), deviations(target)
+    size = theirs.norm(dim=-1)  # [B, S, 15]
+    heard = (size > QUIET * size.amax((1, 2), keepdim=True)).float()
+    alike = (ours * theirs).sum(-1) / (ours.norm(dim=-1) * size + 1e-8)
+    return 1 - (heard * alike).sum() / heard.sum().clamp_min(1.0)
 
 
 class TokenTrainer(AudioTrainer):
@@ -51,6 +93,7 @@ class TokenTrainer(AudioTrainer):
         self.config = CONFIGS[recipe.model]
         super().__init__(recipe, data, out, TokenAutoencoder(self.config))
         self.analysis, self.synthesis = Analysis().to(self.device), Synthesis().to(self.device)
+        self.thirds = third_octaves().to(self.device)
         self.mae = MaskedAutoencoder(self.config).to(self.device).requires_grad_(False).eval()
         self.mae.load_state_dict(read_stage(out.parent, "audio-mae", "encoder."))
         chosen = [c for c in self.held_out if c.domain == "speech"] or self.held_out
@@ -104,9 +147,12 @@ class TokenTrainer(AudioTrainer):
         ripple = F.l1_loss(
             mel[..., :RIPPLE_BANDS].diff(dim=-1), target[..., :RIPPLE_BANDS].diff(dim=-1)
         )
-        return distance + RIPPLE * ripple + COMMITMENT * commitment, {
+        envelope = envelope_distance(mel, target, self.thirds)
+        loss = distance + RIPPLE * ripple + ENVELOPE * envelope + COMMITMENT * commitment
+        return loss, {
             "mel": distance.item(),
             "ripple": ripple.item(),
+            "envelope": envelope.item(),
             "commitment": commitment.item(),
         }
 
@@ -143,5 +189,7 @@ class TokenTrainer(AudioTrainer):
         for stages in RATES:
             mel = self.average.decode(tokens[..., : 1 + stages], track)
             entry[f"mel_{stages}"] = round(F.l1_loss(mel, target).item(), 4)
+            envelope = envelope_distance(mel, target, self.thirds)
+            entry[f"envelope_{stages}"] = round(envelope.item(), 4)
         used = [len(tokens[..., i].unique()) for i in range(4)]
         return {**entry, "used": used}
