@@ -37,6 +37,7 @@ SHIPPED = {
     "small": "semanticodec-small",
     "small-2": "semanticodec-small-2",
     "small-3": "semanticodec-small-3",
+    "small-4": "semanticodec-small-4",
 }
 
 

@@ -78,7 +78,7 @@ class Decoder:
         return self.frames[first:end]
 
 
-def decode(payload, frames, width, height, limits):
+def decode(payload, frames, width, height, limits, device=None):
     calls.append(("decode", frames))
     try:
         data = zlib.decompress(payload[1:])

@@ -264,7 +264,7 @@ def test_a_target_leaves_room_for_sound_and_headers(
     monkeypatch.setattr(
         stand_in,
         "decode",
-        lambda _, n, w, h, limits: stand_in.Decoder(np.zeros((n, h, w, 3), np.uint8)),
+        lambda _, n, w, h, limits, device: stand_in.Decoder(np.zeros((n, h, w, 3), np.uint8)),
     )
 
     data = codec.encode(path, target_bytes=30000, **chunked(6))
