@@ -79,7 +79,7 @@ def envelope_distance(mel: Tensor, target: Tensor, thirds: Tensor) -> Tensor:
         ours, theirs = deviations(mel), deviations(target)
     size = theirs.norm(dim=-1)  # [B, S, 15]
     heard = (size > QUIET * size.amax((1, 2), keepdim=True)).float()
-    alike = (ours * theirs).sum(-1) / (ours.norm(dim=-1) * size + 1e-8)
+    alike = (ours * theirs).sum(-1) / (ours.norm(dim=-1) * size + 1e-8)  # equation 5
     return 1 - (heard * alike).sum() / heard.sum().clamp_min(1.0)
 
 
