@@ -18,6 +18,7 @@ from laconic.formats.errors import FormatError
 from laconic.formats.frame import MAX_BYTES, read_varint, write_varint
 
 CHAPTERS, LIGHT = b"cHAp", b"hDRt"
+MOST_CHAPTERS = 100_000
 LATEST = 1 << 7 * MAX_BYTES  # milliseconds that a varint holds
 
 
@@ -60,8 +61,13 @@ class Light:
 
 
 def pack_extras(chapters: Sequence[Chapter], light: Light | None) -> list[Chunk]:
-    """The chunks of what is known."""
+    """The chunks of what is known; raises ``FormatError`` for too many chapters."""
     chunks = []
+    if len(chapters) > MOST_CHAPTERS:
+        raise FormatError(
+            f"the video has {len(chapters):,} chapters: a file holds at most {MOST_CHAPTERS:,},"
+            " remove them from the source first"
+        )
     if chapters:
         parts = [
             write_varint(c.start)
@@ -91,6 +97,8 @@ def unpack_extras(chunks: Iterable[Chunk]) -> tuple[tuple[Chapter, ...], Light |
             continue
         at = 0
         while at < len(chunk.data):
+            if len(chapters) == MOST_CHAPTERS:
+                raise FormatError(f"there are more than {MOST_CHAPTERS:,} chapters: damaged file")
             start, at = read_varint(chunk.data, at)
             lasting, at = read_varint(chunk.data, at)
             end = chunk.data.find(b"\0", at)

@@ -20,7 +20,13 @@ from laconic import codec
 from laconic.codec.video.settings import FitSettings, expected_seconds
 from laconic.formats.container import Chunk
 from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
-from laconic.formats.video_extras import Chapter, Light, pack_extras, unpack_extras
+from laconic.formats.video_extras import (
+    MOST_CHAPTERS,
+    Chapter,
+    Light,
+    pack_extras,
+    unpack_extras,
+)
 from laconic.formats.video_images import VideoArray, VideoImages
 from laconic.formats.video_reader import VideoFile
 
@@ -197,6 +203,16 @@ def test_damaged_chapters_and_hdr_are_refused() -> None:
             assert chunk.data[length - 1 : length] == b"\0"  # between two chapters
     with pytest.raises(FormatError, match="no text"):
         unpack_extras([Chunk(b"cHAp", b"\1\1\xff\0")])
+
+
+def test_more_chapters_than_a_file_may_have_are_refused_before_they_fill_the_memory() -> None:
+    most = b"\0\0\0" * MOST_CHAPTERS
+
+    assert len(unpack_extras([Chunk(b"cHAp", most)])[0]) == MOST_CHAPTERS
+    with pytest.raises(FormatError, match="more than 100,000 chapters"):
+        unpack_extras([Chunk(b"cHAp", most + b"\0\0\0")])
+    with pytest.raises(FormatError, match="at most 100,000"):
+        pack_extras([Chapter(0, 1)] * (MOST_CHAPTERS + 1), None)
 
 
 def test_interlaced_films_are_noted(tmp_path: Path) -> None:
