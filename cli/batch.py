@@ -29,6 +29,7 @@ from laconic.codec.engines import Engine, choose, spread
 from laconic.codec.manifest import Manifest, digest
 from laconic.codec.workers import split, use_threads
 from laconic.formats.container import SIGNATURE
+from laconic.formats.container_reader import check_signature
 from laconic.formats.errors import FormatError, LaconicError, OutputError, ParameterError
 
 STD = "-"
@@ -189,13 +190,16 @@ def _misplaced(command: str, job: Job) -> LaconicError | None:
     """The error of an input that is not of the command's kind, which is what its name says."""
     try:
         with places.opened(job.source) as file:
-            coded = file.read(len(SIGNATURE)) == SIGNATURE
+            head = file.read(len(SIGNATURE))
     except (OSError, LaconicError):
         return None
-    if command == "encode" and coded:
+    if command == "encode" and head == SIGNATURE:
         return already_coded()
-    if command == "decode" and not coded:
-        return FormatError("this is not a .lac file: its signature is missing")
+    if command == "decode":
+        try:
+            check_signature(head)
+        except FormatError as error:
+            return error
     return None
 
 

@@ -61,6 +61,19 @@ class _Source:
         return read_varint(data, 0)[0]
 
 
+def check_signature(signature: bytes) -> None:
+    """Raises ``FormatError`` unless these first bytes of a file are a container's."""
+    if signature == SIGNATURE:
+        return
+    if len(signature) < len(SIGNATURE) and SIGNATURE.startswith(signature) and signature:
+        raise FormatError(TRUNCATED.format("its signature"))
+    if signature[:4] == SIGNATURE[:4]:
+        raise FormatError(
+            "the file's signature is damaged, as by a transfer in text mode: fetch it in binary"
+        )
+    raise FormatError("this is not a .lac file: its signature is missing")
+
+
 def _read_header(source: _Source, limits: Limits) -> tuple[Header, Layout, list[Chunk]]:
     signature = source.fp.read(len(SIGNATURE))
     while len(signature) < len(SIGNATURE):
@@ -69,14 +82,7 @@ def _read_header(source: _Source, limits: Limits) -> tuple[Header, Layout, list[
             break
         signature += more
     source.seen += signature
-    if signature != SIGNATURE:
-        if len(signature) < len(SIGNATURE) and SIGNATURE.startswith(signature) and signature:
-            raise FormatError(TRUNCATED.format("its signature"))
-        if signature[:4] == SIGNATURE[:4]:
-            raise FormatError(
-                "the file's signature is damaged, as by a transfer in text mode: fetch it in binary"
-            )
-        raise FormatError("this is not a .lac file: its signature is missing")
+    check_signature(signature)
     kind, flags = source.take(2, "its header")
     if kind >> 4 != READER_VERSION:
         raise UnsupportedError(

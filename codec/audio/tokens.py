@@ -124,7 +124,7 @@ def prosody(
             segments = [encoder.levelled(segment, count) for segment in found]
     if not network.knots:
         raise ParameterError("the model's files have no pitch and no gains: use its tokens alone")
-    channels = max((len(s.tokens) for s in segments), default=1) or 1
+    channels = _coded(segments)
     pitch, gains = [], []
     for s in segments:
         empty = np.zeros((channels, s.columns), np.int64)
@@ -275,9 +275,14 @@ def _segments_of(reader: ContainerReader) -> tuple[list[SegmentTokens], Any, int
     return segments, decoder.model.network, decoder.header.streams
 
 
+def _coded(segments: list[SegmentTokens]) -> int:
+    """Channels that have tokens; 1 where all is silent."""
+    return max((len(s.tokens) for s in segments), default=1) or 1
+
+
 def _stored(source: Any, streams: int | None) -> NDArray[np.int64]:
     segments, network, most = _segments(source)
-    coded = max((len(s.tokens) for s in segments), default=1) or 1
+    coded = _coded(segments)
     count = min(most, streams or most)
     grids = []
     for segment in segments:

@@ -153,6 +153,15 @@ class PlaneSource:
         return chunk.Clip(out, self._sampling)
 
 
+def begun(frames: Any, settings: Any, state: Any) -> Any:
+    """A fit of a chunk on its own: one that goes on from its ``state()``, or anew for None."""
+    from laconic.codec.video import chunk
+
+    if state is None:
+        return chunk.Fit(frames, settings)
+    return chunk.Fit.resume(frames, settings, state)
+
+
 def measured(
     payload: bytes, frames: Any, limits: Limits, verify: bool, device: str | None = None
 ) -> Fitted:
@@ -313,7 +322,6 @@ def _worker(connection: Any, threads: int) -> None:
     """Fits the chunk that comes through the pipe; ends with it, or when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    from laconic.codec.video import chunk
 
     use_threads(threads)
     stopped, drawn = False, 0.0
@@ -336,11 +344,7 @@ def _worker(connection: Any, threads: int) -> None:
 
     try:
         frames, settings, state, brief, limits, verify = connection.recv()
-        fit = (
-            chunk.Fit(frames, settings)
-            if state is None
-            else chunk.Fit.resume(frames, settings, state)
-        )
+        fit = begun(frames, settings, state)
         finished = False
         while not finished:
             finished = fit.run(brief or SAVE_SECONDS / 2, progress, status, stop)

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from laconic.codec.engines import Ray, spread
-from laconic.codec.video.stream.fitting import FrameSource, Meter, PlaneSource, Task, measured
+from laconic.codec.video.stream.fitting import (
+    FrameSource,
+    Meter,
+    PlaneSource,
+    Task,
+    begun,
+    measured,
+)
 from laconic.codec.video.stream.work import Fitted
 from laconic.formats.errors import LaconicError
 from laconic.formats.limits import Limits
@@ -66,12 +73,7 @@ def fit_on_cluster(
 
 def fit_piece(piece: Piece) -> Fitted | str:
     """Fit one chunk to its end."""
-    from laconic.codec.video import chunk
-
-    if piece.state is None:
-        fit = chunk.Fit(piece.frames, piece.settings)
-    else:
-        fit = chunk.Fit.resume(piece.frames, piece.settings, piece.state)
+    fit = begun(piece.frames, piece.settings, piece.state)
     fit.run()
     device = piece.settings.device
     return measured(fit.payload(), piece.frames, piece.limits, piece.verify, device)
