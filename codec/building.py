@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from laconic.codec.models import TABLE_PREFIX, ModelInfo
 from laconic.formats.errors import ModelError
@@ -20,13 +21,26 @@ IMPOSSIBLE = (
 )  # fmt: skip
 
 
+class Unfilled(TorchFunctionMode):
+    """Within it networks leave their parameters as they are allocated: drawing random weights that
+    a file replaces takes most of the time of making a network, and the caller's random numbers."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def build(
     make: Callable[[], Network],
     stored: Mapping[str, NDArray[Any]],
     info: ModelInfo,
     scale: str | None = None,
 ) -> Network:
-    """The network that ``make`` makes, if the tensors of a model file can be its weights.
+    """The network that ``make`` makes, if the tensors of a model file can be its weights. Its
+    parameters hold nothing until they are loaded: all of them have to be.
 
     It is first made without memory. Raises ``ModelError`` for a configuration that is impossible or
     asks for many more weights than the file holds, and for weights that are no floats. Integers are
@@ -39,7 +53,7 @@ def build(
         if array.dtype.kind != "f" and not (array.dtype.kind == "i" and scaled):
             raise ModelError(f"{complaint}: its tensor {key} is {array.dtype}, expected floats")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), Unfilled():
             plan = make().state_dict()
     except IMPOSSIBLE as error:
         raise ModelError(
@@ -51,4 +65,5 @@ def build(
         raise ModelError(
             f"{complaint}: its configuration asks for {wanted} weights, its file holds {held}"
         )
-    return make()
+    with Unfilled():
+        return make()

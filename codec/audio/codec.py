@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from laconic.codec import models
 from laconic.codec.audio.header import CODEC_ID, AudioCodecHeader, AudioDecodeOptions, AudioOptions
-from laconic.codec.audio.segments import length_in
 from laconic.codec.base import KBPS, QUALITY, TARGET, Codec, Encoded, Recipes, VerifyReport
 from laconic.codec.devices import PROCESSOR
 from laconic.codec.media.audio import lasting
@@ -114,6 +113,8 @@ class SemantiCodec(Codec):
     def amend(self, facts: dict[str, Any], reader: ContainerReader) -> dict[str, Any]:
         """The length of a recording that was written before its end was known: its last segment
         says; 0 where the end is lost."""
+        from laconic.codec.audio.segments import length_in
+
         if facts["samples"] or not len(reader):
             return facts
         try:

@@ -24,14 +24,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from laconic.codec.image.mlicpp.slices import FactorizedPrior
 from laconic.codec.image.model import Mlic, detail_step
 from laconic.codec.image.order import ChannelOrder
 from laconic.codec.image.slices import CodeStep
@@ -45,6 +44,9 @@ from laconic.entropy import (
 )
 from laconic.formats.errors import FormatError
 from laconic.formats.frame import read_varint, write_varint
+
+if TYPE_CHECKING:
+    from laconic.codec.image.mlicpp.slices import FactorizedPrior
 
 Result = TypeVar("Result")
 Network = TypeVar("Network", bound=nn.Module)

@@ -13,7 +13,6 @@ from laconic.codec.image.config import CONFIGS, MlicConfig
 from laconic.codec.image.model import Mlic
 from laconic.codec.image.order import KEY
 from laconic.codec.models import ModelInfo, read_tensors, write_model
-from laconic.codec.train.running import history
 from laconic.entropy import CdfTables, NumericsProfile, gaussian_scales, gaussian_tables
 from laconic.formats.errors import FormatError, ModelError
 
@@ -67,6 +66,8 @@ def read_mlic(info: ModelInfo) -> tuple[Mlic, CdfTables]:
 
 def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool) -> ModelInfo:
     """Export the averaged weights of a run of ``laconic train``."""
+    from laconic.codec.train.running import history
+
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         config: MlicConfig = CONFIGS[state["recipe"]["config"]]

@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,10 +27,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from laconic.codec.image.coding import LatentCoder, Result, Steps
-from laconic.codec.image.mlicpp.slices import FactorizedPrior
 from laconic.codec.image.model import gaussian_bits
 from laconic.codec.image.rate import distortion
 from laconic.entropy import CdfTables
+
+if TYPE_CHECKING:
+    from laconic.codec.image.mlicpp.slices import FactorizedPrior
 
 STEPS = (0, 10, 25, 50, 100, 200, 400, 700, 1200, 2000)  # of the optimiser, by effort
 START = 0.5  # temperature

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.lossless.circuits.queries import blocks, downward_posteriors, upward
+from laconic.codec.lossless.circuits.queries import Scratch, blocks, downward_posteriors, upward
 from laconic.codec.lossless.circuits.tree import HCLT, Floats, column_distribution
 from laconic.entropy import CdfTables, SymbolDecoder, SymbolEncoder
 from laconic.entropy.jit import jit
@@ -92,8 +92,11 @@ class Schedule:
         return self.start + (self.end - self.start) * update / max(1, updates - 1)
 
 
-def expected_counts(circuit: HCLT, data: NDArray[np.integer]) -> Counts:
+def expected_counts(
+    circuit: HCLT, data: NDArray[np.integer], scratch: Scratch | None = None
+) -> Counts:
     """E-step: how often each parameter is used in ``data`` ``[N, D]``, in expectation."""
+    scratch = scratch or Scratch()
     counts = Counts(
         np.zeros_like(circuit.prior),
         np.zeros_like(circuit.transitions),
@@ -105,11 +108,11 @@ def expected_counts(circuit: HCLT, data: NDArray[np.integer]) -> Counts:
     starts = circuit.starts
     for part in blocks(data.shape[0], circuit.states, circuit.variables):
         block = np.asfortranarray(data[part])
-        up = upward(circuit, block)
+        up = upward(circuit, block, scratch)
         counts.log_likelihood += float(up.log_likelihood.sum())
         for node, posterior, ratio in downward_posteriors(circuit, up):
             if node == top:
-                counts.prior += posterior.sum(axis=0)
+                counts.prior += np.ascontiguousarray(posterior).sum(axis=0)
             else:
                 assert ratio is not None
                 counts.transitions[node] += ratio.T @ up.states[node]
@@ -120,13 +123,13 @@ def expected_counts(circuit: HCLT, data: NDArray[np.integer]) -> Counts:
 
 def _add_rows(target: Floats, symbols: NDArray[np.integer], rows: Floats) -> None:
     """target[symbols[n]] += rows[n] for every n with a symbol."""
-    _add(target, np.ascontiguousarray(symbols, np.int64), rows)
+    _add(target, np.ascontiguousarray(symbols, np.int64), rows.T)
 
 
 @jit
-def _add(target: NDArray[Any], symbols: NDArray[Any], rows: NDArray[Any]) -> None:
-    """The rows of a symbol are summed in the order of NumPy's ``add.reduceat``: the first, and
-    to it the others in pairs of halves, which loses less than one after the other."""
+def _add(target: NDArray[Any], symbols: NDArray[Any], values: NDArray[Any]) -> None:
+    """The values of a symbol, ``[M, B]``, are summed in the order of NumPy's ``add.reduceat``: the
+    first, and to it the others in pairs of halves, which loses less than one after the other."""
     ends = np.zeros(target.shape[0] + 1, np.int64)
     for n in range(symbols.size):
         if symbols[n] >= 0:
@@ -134,21 +137,22 @@ def _add(target: NDArray[Any], symbols: NDArray[Any], rows: NDArray[Any]) -> Non
     for symbol in range(target.shape[0]):
         ends[symbol + 1] += ends[symbol]
     known = ends[-1]
-    columns = np.empty((rows.shape[1], known), np.float32)  # sorted by symbol
+    order = np.empty(known, np.int64)  # records sorted by symbol
     places = ends[:-1].copy()
     for n in range(symbols.size):
         if symbols[n] >= 0:
-            place = places[symbols[n]]
+            order[places[symbols[n]]] = n
             places[symbols[n]] += 1
-            for k in range(rows.shape[1]):
-                columns[k, place] = rows[n, k]
-    for symbol in range(target.shape[0]):
-        begin, count = ends[symbol], ends[symbol + 1] - ends[symbol]
-        if count > 0:
-            for k in range(rows.shape[1]):
-                found = columns[k, begin]
+    column = np.empty(known, np.float32)
+    for k in range(values.shape[0]):
+        for n in range(known):
+            column[n] = values[k, order[n]]
+        for symbol in range(target.shape[0]):
+            begin, count = ends[symbol], ends[symbol + 1] - ends[symbol]
+            if count > 0:
+                found = column[begin]
                 if count > 1:
-                    found += _pairwise(columns[k], begin + 1, count - 1)
+                    found += _pairwise(column, begin + 1, count - 1)
                 target[symbol, k] += found
 
 
@@ -164,14 +168,15 @@ def _pairwise(values: NDArray[Any], begin: int, count: int) -> Any:
         half = count // 2
         half -= half % 8
         return _pairwise(values, begin, half) + _pairwise(values, begin + half, count - half)
-    sums = values[begin : begin + 8].copy()
-    whole = count - count % 8
-    for n in range(8, whole, 8):
-        for k in range(8):
-            sums[k] += values[begin + n + k]
-    found = (sums[0] + sums[1] + (sums[2] + sums[3])) + (sums[4] + sums[5] + (sums[6] + sums[7]))
-    for n in range(whole, count):
-        found += values[begin + n]
+    end = begin + count - count % 8
+    a, b, c, d = values[begin], values[begin + 1], values[begin + 2], values[begin + 3]
+    e, f, g, h = values[begin + 4], values[begin + 5], values[begin + 6], values[begin + 7]
+    for n in range(begin + 8, end, 8):
+        a, b, c, d = a + values[n], b + values[n + 1], c + values[n + 2], d + values[n + 3]
+        e, f, g, h = e + values[n + 4], f + values[n + 5], g + values[n + 6], h + values[n + 7]
+    found = (a + b + (c + d)) + (e + f + (g + h))
+    for n in range(end, begin + count):
+        found += values[n]
     return found
 
 
@@ -198,6 +203,7 @@ class Learner:
         self.done = 0  # epochs
         self.counts: Counts | None = None
         self._data = data
+        self._scratch = Scratch()
         self._seed = seed
         batch = min(self.schedule.batch, max(SMALL_BATCH, data.shape[0] // UPDATES))
         self._updates = -(-data.shape[0] // batch)
@@ -214,7 +220,7 @@ class Learner:
         total = self._updates * self.schedule.epochs
         likelihood = 0.0
         for n, rows in enumerate(np.array_split(order, self._updates)):
-            batch = expected_counts(self.circuit, self._data[np.sort(rows)])
+            batch = expected_counts(self.circuit, self._data[np.sort(rows)], self._scratch)
             likelihood += batch.log_likelihood
             update = self.done * self._updates + n
             if self.counts is None:
@@ -231,7 +237,7 @@ class Learner:
 
     def full(self) -> float:
         """One pass of EM over all records; returns the mean log-likelihood before it."""
-        self.counts = expected_counts(self.circuit, self._data)
+        self.counts = expected_counts(self.circuit, self._data, self._scratch)
         self.circuit = self.maximise(self.counts)
         return self.counts.log_likelihood / self.counts.records
 

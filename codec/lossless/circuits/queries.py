@@ -6,11 +6,13 @@ exactly. Names and meanings follow PyJuice where it has them; everything runs on
 They are made of two passes, likelihoods up and posteriors down. Records are processed in blocks:
 within one every tree edge is one matrix product up and two down, ``[B, M] x [M, M]``, in float32
 with each message scaled to a largest entry of 1 and the logarithms of the scales added up. A block
-of one variable then stays in the processor's cache.
+of one variable then stays in the processor's cache. The records of a state lie side by side: loops
+over them are long even where states are few.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +25,7 @@ from laconic.entropy.jit import jit
 from laconic.formats.errors import ParameterError
 
 TINY = np.float32(1e-30)
+SMALL = 1e-250  # a product of scales that is below has its logarithm taken
 
 
 def blocks(count: int, states: int, variables: int) -> Iterator[slice]:
@@ -32,65 +35,113 @@ def blocks(count: int, states: int, variables: int) -> Iterator[slice]:
         yield slice(start, min(start + length, count))
 
 
+class Scratch:
+    """Memory that one block after another uses: new pages cost more than the passes themselves."""
+
+    def __init__(self) -> None:
+        self._held = np.empty(0, np.float32)
+
+    def array(self, *shape: int) -> Floats:
+        """An array of that shape, which the next call takes back."""
+        size = math.prod(shape)
+        if self._held.size < size:
+            self._held = np.empty(size, np.float32)
+        return self._held[:size].reshape(shape)
+
+
 @dataclass
 class Upward:
     """Likelihoods of one block: ``states[i]`` ~ p(evidence below i | z_i) and ``messages[i]`` ~
-    p(evidence below i | parent's state), both ``[B, M]`` scaled to a maximum of 1 per record;
-    ``root`` is the prior times the root's likelihood."""
+    p(evidence below i | parent's state), both scaled to a maximum of 1 per record; ``root`` is the
+    prior times the root's likelihood, ``[B, M]``."""
 
-    states: list[Floats]
-    messages: list[Floats]
+    states: Floats  # [D, B, M], of strides that put the records of a state side by side
+    messages: Floats
     root: Floats
     log_likelihood: NDArray[np.float64]  # [B], nats
 
 
-def upward(circuit: HCLT, block: NDArray[np.integer]) -> Upward:
-    """Likelihood of the evidence in ``block`` ``[B, D]``; negative symbols are missing."""
-    children = children_of(circuit.parents)
+def upward(
+    circuit: HCLT, block: NDArray[np.integer], scratch: Scratch | None = None
+) -> Upward:
+    """Likelihood of the evidence in ``block`` ``[B, D]``; negative symbols are missing. With
+    ``scratch`` the result is valid until its next use."""
+    children = [np.array(c, np.int64) for c in children_of(circuit.parents)]
     count = block.shape[0]
-    none = np.empty((0, 0), np.float32)
-    states, messages = [none] * circuit.variables, [none] * circuit.variables
-    log = np.zeros(count)
-    any_missing = bool((block < 0).any())
+    symbols = np.ascontiguousarray(block.T, np.int64)
+    shape = 2, circuit.variables, circuit.states, count
+    states, messages = (scratch or Scratch()).array(*shape)
+    log, scales = np.zeros(count), np.ones(count)
     for node in reversed(circuit.order):
-        symbols = block[:, node]
-        value = circuit.leaf(node).take(symbols, axis=0, mode="wrap")
-        if any_missing:
-            value[symbols < 0] = 1
-        for n, child in enumerate(children[node]):
-            value *= messages[child]
-            if n % 3 == 2:
-                _rescale(value, log)
-        _rescale(value, log)
-        states[node] = value
+        leaf = circuit.leaf(node)
+        _below(states[node], leaf, symbols[node], messages, children[node], scales, log)
         if circuit.parents[node] >= 0:
-            messages[node] = value @ circuit.transitions[node].T
-    top = circuit.order[0]
-    root = states[top] * circuit.prior
+            np.matmul(circuit.transitions[node], states[node], out=messages[node])
+    root = np.ascontiguousarray(states[circuit.order[0]].T) * circuit.prior
+    log += np.log(scales)
     log += np.log(np.maximum(root.sum(axis=1, dtype=np.float64), 1e-300))
-    return Upward(states, messages, root, log)
-
-
-def _rescale(value: Floats, log: NDArray[np.float64]) -> None:
-    scales = np.empty(len(value), np.float32)
-    _divide(value, scales)
-    log += np.log(scales, dtype=np.float64)
+    return Upward(states.transpose(0, 2, 1), messages.transpose(0, 2, 1), root, log)
 
 
 @jit
-def _divide(value: NDArray[Any], scales: NDArray[Any]) -> None:
-    """Divide each row by its largest entry; the divisors are kept in ``scales``."""
-    for n in range(value.shape[0]):
-        most = TINY
-        for k in range(value.shape[1]):
-            most = max(most, value[n, k])
-        scales[n] = most
-        for k in range(value.shape[1]):
-            value[n, k] /= most
+def _below(
+    value: NDArray[Any],
+    leaf: NDArray[Any],
+    symbols: NDArray[Any],
+    messages: NDArray[Any],
+    children: NDArray[Any],
+    scales: NDArray[Any],
+    log: NDArray[Any],
+) -> None:
+    """``value`` ``[M, B]`` becomes the likelihood of what is known at and below a variable; what it
+    was divided by is multiplied to ``scales``, or its logarithm added to ``log``."""
+    most = np.empty(symbols.size, np.float32)
+    wrapped = np.empty(symbols.size, np.int64)
+    for n in range(symbols.size):
+        wrapped[n] = symbols[n] if symbols[n] < leaf.shape[0] else symbols[n] % leaf.shape[0]
+    for k in range(value.shape[0]):
+        for n in range(symbols.size):
+            value[k, n] = leaf[wrapped[n], k] if wrapped[n] >= 0 else 1
+    for c in range(children.size):
+        received = messages[children[c]]
+        for k in range(value.shape[0]):
+            for n in range(symbols.size):
+                value[k, n] *= received[k, n]
+        if c % 3 == 2:
+            _divide(value, most, scales)
+    _divide(value, most, scales)
+    for n in range(symbols.size):
+        if scales[n] < SMALL:
+            log[n] += np.log(scales[n])
+            scales[n] = 1
+
+
+@jit
+def _divide(value: NDArray[Any], most: NDArray[Any], scales: NDArray[Any]) -> None:
+    """Divide each record's values by the largest of them."""
+    for n in range(most.size):
+        most[n] = TINY
+    for k in range(value.shape[0]):
+        for n in range(most.size):
+            most[n] = max(most[n], value[k, n])
+    for k in range(value.shape[0]):
+        np.divide(value[k], most, value[k])  # unlike / it never asks whether a divisor is 0
+    for n in range(most.size):
+        scales[n] *= most[n]
+
+
+@jit
+def _quotients(posterior: NDArray[Any], messages: NDArray[Any], found: NDArray[Any]) -> None:
+    """posterior / max(messages, TINY)."""
+    for k in range(found.shape[0]):
+        for n in range(found.shape[1]):
+            found[k, n] = max(TINY, messages[k, n])
+        np.divide(posterior[k], found[k], found[k])
 
 
 def downward_posteriors(circuit: HCLT, up: Upward) -> Iterator[tuple[int, Floats, Floats | None]]:
-    """``(variable, p(z_i | evidence), ratio)`` from the root down, each ``[B, M]``.
+    """``(variable, p(z_i | evidence), ratio)`` from the root down, each ``[B, M]`` with the records
+    of a state side by side.
 
     ``ratio`` is the parent's posterior over the message received, so that the posterior of an edge
     is ratio[a] * T[a, z] * states[i][z]; None at the root.
@@ -101,11 +152,14 @@ def downward_posteriors(circuit: HCLT, up: Upward) -> Iterator[tuple[int, Floats
     for node in circuit.order:
         ratio: NDArray[Any] | None = None
         if node == top:
-            posterior = up.root / np.maximum(up.root.sum(axis=1, keepdims=True), TINY)
+            even = up.root / np.maximum(up.root.sum(axis=1, keepdims=True), TINY)
+            posterior = np.ascontiguousarray(even.T).T
         else:
             parent = int(circuit.parents[node])
-            ratio = posteriors[parent] / np.maximum(up.messages[node], TINY)
-            posterior = ratio @ circuit.transitions[node]
+            quotients = np.empty(up.root.shape[::-1], np.float32)
+            _quotients(posteriors[parent].T, up.messages[node].T, quotients)
+            ratio = quotients.T
+            posterior = (circuit.transitions[node].T @ quotients).T
             posterior *= up.states[node]
             left[parent] -= 1
             if left[parent] == 0:
@@ -126,8 +180,9 @@ def log_likelihood(circuit: HCLT, data: ArrayLike) -> NDArray[np.float64]:
     """
     records = circuit.check(np.ma.asarray(data) if np.ma.isMaskedArray(data) else np.asarray(data))
     result = np.empty(len(records))
+    scratch = Scratch()
     for part in blocks(len(records), circuit.states, circuit.variables):
-        result[part] = upward(circuit, np.asfortranarray(records[part])).log_likelihood
+        result[part] = upward(circuit, np.asfortranarray(records[part]), scratch).log_likelihood
     return result
 
 

@@ -15,8 +15,6 @@ from typing import Any
 
 from laconic.codec import models
 from laconic.codec.base import QUALITY, Codec, DecodeSettings, VerifyReport
-from laconic.codec.lossless.photo.decoder import DecodeJob
-from laconic.codec.lossless.photo.encoder import EncodeJob
 from laconic.codec.lossless.photo.header import (
     CODEC_ID,
     DEFAULT_TILE,
@@ -45,6 +43,8 @@ class PhotoCodec(Codec):
 
     def encode(self, media: Image, settings: PhotoOptions) -> bytes:
         """A complete file; see :func:`laconic.codec.encode`."""
+        from laconic.codec.lossless.photo.encoder import EncodeJob
+
         if settings.quality is not None and not settings.preview:
             raise ParameterError(
                 f"quality is {settings.quality}: the codec photo is lossless and has one size;"
@@ -56,6 +56,8 @@ class PhotoCodec(Codec):
 
     def decode(self, reader: ContainerReader, settings: PhotoDecodeOptions) -> Image:
         """The image, a region of it, or the lossy image that it begins with."""
+        from laconic.codec.lossless.photo.decoder import DecodeJob
+
         job = DecodeJob(reader, settings)
         if not settings.preview:
             return job.run()
@@ -65,6 +67,8 @@ class PhotoCodec(Codec):
 
     def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:
         """Decode everything and compare the checks."""
+        from laconic.codec.lossless.photo.decoder import DecodeJob
+
         job = DecodeJob(reader, settings)
         image = job.run()
         samples = image.pixels.size + (0 if image.alpha is None else image.alpha.size)

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from laconic.codec.base import Codec, DecodeSettings, Recipes, VerifyReport
-from laconic.codec.lossless.records.decoding import DecodeJob
-from laconic.codec.lossless.records.encoding import EncodeJob
 from laconic.codec.lossless.records.header import CODEC_ID, RecordsHeader, RecordsOptions
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
@@ -38,14 +36,20 @@ class RecordsCodec(Codec):
 
     def encode(self, media: Records, settings: RecordsOptions) -> bytes:
         """A complete file; see :func:`laconic.codec.encode`."""
+        from laconic.codec.lossless.records.encoding import EncodeJob
+
         return EncodeJob(media, settings).run()
 
     def decode(self, reader: ContainerReader, settings: DecodeSettings) -> Any:
         """An array ``[N, ...]`` or a :class:`Table`, or some of its rows."""
+        from laconic.codec.lossless.records.decoding import DecodeJob
+
         return DecodeJob(reader, settings).run()
 
     def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:
         """Decode everything and compare the checks."""
+        from laconic.codec.lossless.records.decoding import DecodeJob
+
         job = DecodeJob(reader, settings)
         job.run()
         return VerifyReport(len(reader), job.symbols, reader.header.numerics)

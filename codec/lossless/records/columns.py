@@ -265,11 +265,9 @@ class Distinct:
 
 def distinct(cells: Sequence[bytes]) -> Distinct:
     """Number the different cells."""
-    numbers: dict[bytes, int] = {}
-    codes = np.fromiter(
-        (numbers.setdefault(cell, len(numbers)) for cell in cells), np.int64, len(cells)
-    )
-    return Distinct(codes, list(numbers))
+    words = list(dict.fromkeys(cells))
+    numbers = {word: number for number, word in enumerate(words)}
+    return Distinct(np.fromiter(map(numbers.__getitem__, cells), np.int64, len(cells)), words)
 
 
 def style_of(words: Sequence[bytes]) -> tuple[Style, Ints | None]:
@@ -307,15 +305,16 @@ def _places(filled: Sequence[bytes]) -> int:
 def write_numbers(style: Style, values: Ints, empty: NDArray[np.bool_]) -> list[bytes]:
     """Cells of numbers ``[N]``."""
     unique, inverse = np.unique(values, return_inverse=True)
-    texts = [_quote(style, _number(style, int(v))) for v in unique]
-    nothing = _quote(style, b"")
-    return [nothing if e else texts[k] for k, e in zip(inverse, empty, strict=True)]
+    texts = [_quote(style, _number(style, v)) for v in unique.tolist()]
+    texts.append(_quote(style, b""))
+    inverse[empty] = len(unique)
+    return [texts[k] for k in inverse.tolist()]
 
 
 def write_words(style: Style, words: Sequence[bytes], codes: Ints) -> list[bytes]:
     """Cells of a dictionary."""
     texts = [_quote(style, w) for w in words]
-    return [texts[k] for k in codes]
+    return [texts[k] for k in codes.tolist()]
 
 
 def unquote(style: Style, words: Sequence[bytes]) -> list[bytes]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from laconic.codec.lossless.circuits.compact import CompactCircuit, Rounding, column_counts, compact
 from laconic.codec.lossless.circuits.em import Counts, Learner, Schedule, Smoothing, expected_counts
-from laconic.codec.lossless.circuits.queries import blocks, upward
+from laconic.codec.lossless.circuits.queries import Scratch, blocks, upward
 from laconic.codec.lossless.circuits.tree import (
     HCLT,
     chow_liu_tree,
@@ -40,6 +40,9 @@ TRAIN_CELLS = 1 << 22  # cells looked at when learning, doubled by each step of 
 FEW = 32  # records that cannot pay for latent states, however many columns they have
 SOME = 256  # records below which few states are tried first, if the tree promises to pay for them
 VISITS = 1 << 16  # of a variable in one circuit's updates, doubled by each step of effort
+EARLY = 4  # passes after which a number of states may be given up,
+CLEAR = 0.01  # where that much of the smallest total lies between them as far,
+LEAST = 0.8  # bytes of a model by those that its number of states makes of the smallest's
 ROUNDING = Rounding(transition_step=14, leaf_step=14, transition_backoff=32, leaf_backoff=48)
 
 Note = Callable[[str], None]
@@ -47,11 +50,13 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A circuit, its bytes, and the estimated size of all records with it in bits."""
+    """A circuit, its bytes, and the estimated size of all records with it in bits; the same
+    estimates from each pass of learning, but of a circuit that needs none."""
 
     compact: CompactCircuit
     data: bytes
     bits: float
+    passes: tuple[float, ...] = ()
 
     @property
     def total(self) -> float:
@@ -95,11 +100,13 @@ def fit(
         else:
             tree = tree or tree_of(sample, sizes, seed)
             parents = tree.parents
-            fitted = _fit_states(sample, sizes, parents, number, seen, len(symbols), effort, seed)
+            fitted = _fit_states(
+                sample, sizes, parents, number, seen, len(symbols), effort, seed, best
+            )
         tried += 1
         if progress:
             progress(min(tried, 4), 5)
-        better = best is None or fitted.total < best.total
+        better = fitted is not None and (best is None or fitted.total < best.total)
         best = fitted if better else best
         return better
 
@@ -177,12 +184,22 @@ def _fit_states(
     records: int,
     effort: int,
     seed: int,
-) -> Fitted:
+    best: Fitted | None,
+) -> Fitted | None:
+    """A circuit of so many states; None once it is clear that ``best`` stays smaller."""
     updates = min(16, max(1, len(sample) // 50))
     most = (VISITS << effort) // (len(sizes) * updates)
     epochs = int(np.clip(most, 3, 12 + 4 * effort))
     circuit = random_parameters(sample, sizes, parents, states, seed)
     learner = Learner(circuit, sample, Schedule(epochs=epochs), seed=seed)
+    passes: list[float] = []
+    while learner.done < epochs:
+        passes.append(-learner.epoch() * records / float(np.log(2)))
+        if best and len(passes) >= EARLY and len(best.passes) >= len(passes):
+            model = LEAST * 8 * len(best.data) * states / best.compact.totals.shape[1]
+            behind = passes[-1] + model - best.passes[len(passes) - 1] - 8 * len(best.data)
+            if behind > CLEAR * best.total:
+                return None
     circuit = learner.run()
     counts = expected_counts(circuit, sample)
     scale = np.float32(records / len(sample))
@@ -190,14 +207,14 @@ def _fit_states(
         array *= scale
     model = compact(circuit, counts, ROUNDING, seen)
     bits = mean_bits(model.to_integer().to_float(), sample) * records
-    return Fitted(model, model.pack(), bits)
+    return Fitted(model, model.pack(), bits, tuple(passes))
 
 
 def mean_bits(circuit: HCLT, data: NDArray[np.integer]) -> float:
     """Bits per record of data ``[N, D]`` under a circuit."""
-    total = 0.0
+    total, scratch = 0.0, Scratch()
     for part in blocks(len(data), circuit.states, circuit.variables):
-        total -= float(upward(circuit, np.asfortranarray(data[part])).log_likelihood.sum())
+        total -= float(upward(circuit, np.asfortranarray(data[part]), scratch).log_likelihood.sum())
     return total / len(data) / float(np.log(2))
 
 
