@@ -25,9 +25,7 @@ class Unfilled(TorchFunctionMode):
     """Within it networks leave their parameters as they are allocated: drawing random weights that
     a file replaces takes most of the time of making a network, and the caller's random numbers."""
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__module__", "") == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]
         return func(*args, **(kwargs or {}))

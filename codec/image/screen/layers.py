@@ -45,6 +45,9 @@ PLANE = 40  # ... or continue a plane to within a level, in tiles that are full 
 FEW = 0.02  # share of blocks worth trying below which a tile is a photograph
 GAIN = 0.05  # of a tile's cost that a shared layer has to save
 MANY = 0.4  # share above which all of a tile is tried
+LARGE = 1024  # blocks of a tile of which a part is tried first: every so many rows of them,
+APART = 4
+FAR = 0.5  # ... and the rest, unless they need that share more than the model
 WORSE = 1.25  # what the model costs, by that of an ideal transform coder
 SIGNIFICANT = 1.5  # bits of a coefficient that is not lost, beyond its size
 SIDE = 2.0  # bits that a block costs whose neighbour is coded otherwise
@@ -85,11 +88,13 @@ def choose_layer(colours: Colours, trying: Mask, multiplier: float, gray: bool) 
     """The blocks of a tile that are probably better coded as a screen."""
     if not trying.any():
         return Choice(None, None)
+    costs = WORSE * _model_costs(colours, multiplier)
     if trying.mean() > MANY:
         trying = np.ones_like(trying)
+        if trying.size >= LARGE and _hopeless(colours, costs, multiplier, gray):
+            return Choice(None, None)
     trial = _coded(colours, trying, multiplier, gray)
     whole = trial if trying.all() else None
-    costs = WORSE * _model_costs(colours, multiplier)
     gain = costs - _costs(colours, trial, multiplier)
     gain[trying == 0] = -math.inf
     mask = _smoothed(gain)
@@ -100,6 +105,16 @@ def choose_layer(colours: Colours, trying: Mask, multiplier: float, gray: bool) 
     if (mask == trying).all():
         return Choice(trial, whole)
     return Choice(_coded(colours, mask, multiplier, gray), whole)
+
+
+def _hopeless(colours: Colours, costs: NDArray[np.float64], multiplier: float, gray: bool) -> bool:
+    """Whether the screen coder needs far more than ``costs`` for every ``APART``-th row of blocks,
+    and saves next to nothing in single blocks: so it does on smooth photographs."""
+    some = np.zeros(costs.shape, np.uint8)
+    some[APART // 2 :: APART] = 1
+    gain = (costs - _costs(colours, _coded(colours, some, multiplier, gray), multiplier))[some == 1]
+    model = costs[some == 1].sum()
+    return bool(gain.sum() < -FAR * model and gain[gain > 0].sum() < GAIN / 2 * model)
 
 
 def _coded(colours: Colours, mask: Mask, multiplier: float, gray: bool) -> Layer:

@@ -61,9 +61,7 @@ class Upward:
     log_likelihood: NDArray[np.float64]  # [B], nats
 
 
-def upward(
-    circuit: HCLT, block: NDArray[np.integer], scratch: Scratch | None = None
-) -> Upward:
+def upward(circuit: HCLT, block: NDArray[np.integer], scratch: Scratch | None = None) -> Upward:
     """Likelihood of the evidence in ``block`` ``[B, D]``; negative symbols are missing. With
     ``scratch`` the result is valid until its next use."""
     children = [np.array(c, np.int64) for c in children_of(circuit.parents)]
