@@ -38,7 +38,7 @@ fuzz: install
 bench: install
 	$(BIN)/python benchmarks/entropy_speed.py
 	$(BIN)/python benchmarks/image_speed.py
-	$(BIN)/python benchmarks/large_picture.py
+	$(BIN)/python benchmarks/large_inputs.py --small
 	$(BIN)/python benchmarks/audio_speed.py --minutes 5
 	$(BIN)/python benchmarks/toolkit_speed.py
 

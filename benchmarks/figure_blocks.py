@@ -203,18 +203,6 @@ def speed() -> str:
     )
 
 
-def large() -> str:
-    """Time and memory of large images."""
-    return table(
-        "image | encode, s | decode, s | 256 x 256 region, s | peak memory, GiB",
-        [
-            f"{r['width']} x {r['height']} | {r['encode_s']:.1f} | {r['decode_s']:.1f} |"
-            f" {r['region_256_s']:.2f} | {r['peak_gib']:.2f}"
-            for r in load("large_picture")
-        ],
-    )
-
-
 def toolkit() -> str:
     """Every codec beside those people use."""
     rows = []
@@ -315,7 +303,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "records": records,
     "records-orders": orders,
     "tables": tables,
-    "large": large,
+    "large": kept("large_inputs"),
     "entropy": entropy,
     "toolkit": toolkit,
     "video": kept("video_rd"),

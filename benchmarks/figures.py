@@ -1,7 +1,7 @@
 """Measures the figures of docs/ and of the README, keeps them, and writes them into the pages.
 
     python benchmarks/figures.py measure --kodak DIR --anchors FILE --mnist DIR --tables DIR \
-        --photos DIR --films DIR --sounds DIR
+        --photos DIR --films DIR --sounds DIR --large PICTURES CLIP SOUNDS
     python benchmarks/figures.py measure ... --only kodak image_speed
     python benchmarks/figures.py write
 
@@ -139,10 +139,15 @@ def measure_sounds(sounds: Path) -> None:
     run(str(HERE / "audio_table.py"), "--data", str(sounds), "--json", result)
 
 
+def measure_large(pictures: Path, film: Path, sounds: Path) -> None:
+    """Time and memory of large inputs."""
+    made_of = ("--pictures", str(pictures), "--film", str(film), "--sounds", str(sounds))
+    run(str(HERE / "large_inputs.py"), *made_of, "--out", str(RESULTS / "large_inputs"))
+
+
 SCRIPTS = (
     "entropy_speed",
     "image_speed",
-    "large_picture",
     "toolkit_speed",
     "mlicpp_speed",
     "audio_speed",
@@ -161,6 +166,9 @@ def main() -> None:
     measuring.add_argument("--photos", type=Path, help="images of `laconic train photo`")
     measuring.add_argument("--films", type=Path, help="videos that video_rd.py names")
     measuring.add_argument("--sounds", type=Path, help="held-out recordings in folders")
+    measuring.add_argument(
+        "--large", type=Path, nargs=3, help="pictures, a clip and recordings of large_inputs.py"
+    )
     names = [
         "kodak",
         "demo",
@@ -176,6 +184,7 @@ def main() -> None:
         "photos",
         "films",
         "sounds",
+        "large",
     ]
     measuring.add_argument("--only", nargs="+", choices=names)
     commands.add_parser("write")
@@ -200,6 +209,8 @@ def main() -> None:
             tasks["photos"] = lambda: measure_photos(arguments.photos)
         if arguments.films:
             tasks["films"] = lambda: measure_films(arguments.films)
+        if arguments.large:
+            tasks["large"] = lambda: measure_large(*arguments.large)
         if arguments.sounds:
             tasks["sounds"] = lambda: measure_sounds(arguments.sounds)
         if missing := set(arguments.only or ()) - set(tasks):

@@ -14,7 +14,8 @@ they do, and memory no faster. What an ordinary encode adds is the verification,
 * The recording is recordings one after the other, 16 kHz, mono.
 
 PATH are folders or tar files. Without them the inputs are made of the samples, over and over.
-``--small`` leaves out the largest size of each. Rows are kept at once; the same command goes on.
+``--small`` leaves out the largest size of each. With ``--out`` rows are kept at once, and the same
+command goes on after an interruption.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kept import RESULTS, Journal, keep, table
+from kept import Journal, keep, table
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
@@ -200,8 +201,8 @@ def shown(rows: list[dict[str, Any]]) -> str:
             cells += [f"{row[way]['peak_gib']:.2f}"]
         lines.append(" | ".join([*cells, f"{row['part']['cpu_s']:.1f}", unit]))
     head = (
-        "input | bytes | encode, CPU s | for each unit | peak, GiB | decode, CPU s |"
-        " for each unit | peak, GiB | a part, CPU s | unit"
+        "input | bytes | encode, CPU s | a unit | peak, GiB | decode, CPU s |"
+        " a unit | peak, GiB | a part, CPU s | unit"
     )
     return table(head, lines)
 
@@ -214,9 +215,15 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, nargs="+", default=[SAMPLES])
     parser.add_argument("--film", type=Path, default=SAMPLES / "clip.mkv")
     parser.add_argument("--sounds", type=Path, nargs="+", default=[SAMPLES])
-    parser.add_argument("--out", type=Path, default=RESULTS / "large_inputs")
+    parser.add_argument("--out", type=Path, help="keep results as OUT.json, OUT.md and OUT.jsonl")
     arguments = parser.parse_args()
-    journal = Journal(arguments.out)
+    with tempfile.TemporaryDirectory() as temporary:
+        measure_all(arguments, arguments.out or Path(temporary) / "large")
+
+
+def measure_all(arguments: argparse.Namespace, out: Path) -> None:
+    """Every row that is not in the journal yet, and the table of all."""
+    journal = Journal(out)
     for medium in arguments.media:
         sizes = MEDIA[medium].sizes[: -1 if arguments.small else None]
         done = {row["size"] for row in journal.rows if row["medium"] == medium}
@@ -227,7 +234,7 @@ def main() -> None:
             print(shown(journal.rows[-1:]).splitlines()[-1], flush=True)
     order = list(MEDIA)
     rows = sorted(journal.rows, key=lambda r: (order.index(r["medium"]), r["size"]))
-    keep(arguments.out, rows, shown(rows))
+    keep(out, rows, shown(rows))
 
 
 if __name__ == "__main__":

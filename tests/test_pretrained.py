@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pictures import picture
 
 from laconic import codec
 from laconic.codec import models
+from laconic.codec.image.export import read_mlic
 from laconic.formats.errors import ModelError, ParameterError
 
 EXTRA = Path(__file__).parents[1] / "codec" / "models_extra"
@@ -108,3 +110,11 @@ def test_models_of_the_second_wheel_are_named_with_its_command_where_it_is_missi
         codec.decode(golden)
     with pytest.raises(ModelError, match="pip install laconic-models"):
         models.find("mnist-small")
+
+
+def test_loading_a_model_leaves_the_callers_random_numbers() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(4)
+    torch.manual_seed(1)
+    read_mlic(models.find(models.DEFAULT_MODEL))
+    assert torch.equal(torch.rand(4), expected)
