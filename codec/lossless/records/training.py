@@ -95,6 +95,7 @@ def fit(
     def attempt(number: int) -> bool:
         """Whether that many states make the total smaller than before."""
         nonlocal best, tried, tree
+        fitted: Fitted | None
         if number == 1:
             fitted = _fit_independent(sample, sizes, seen, len(symbols))
         else:
@@ -106,9 +107,10 @@ def fit(
         tried += 1
         if progress:
             progress(min(tried, 4), 5)
-        better = fitted is not None and (best is None or fitted.total < best.total)
-        best = fitted if better else best
-        return better
+        if fitted is None or (best is not None and fitted.total >= best.total):
+            return False
+        best = fitted
+        return True
 
     if states is not None:
         attempt(states)
