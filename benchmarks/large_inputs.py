@@ -144,6 +144,24 @@ def write_sound(path: Path, minutes: float, sources: list[Path]) -> str:
     return f"{minutes:g} minutes"
 
 
+def write(medium: str, size: float, path: Path, arguments: argparse.Namespace) -> str:
+    """Make an input; returns what it is in words."""
+    if medium == "video":
+        return write_film(path, int(size), arguments.film)
+    if medium == "audio":
+        return write_sound(path, size, arguments.sounds)
+    return write_mosaic(path, size, arguments.pictures)
+
+
+def made(medium: str, size: float, path: Path, arguments: argparse.Namespace) -> str:
+    """As `write`, in a process of its own: the peak of a process counts that of its parent."""
+    command = [sys.executable, __file__, "--write", medium, str(size), str(path)]
+    command += ["--film", str(arguments.film)]
+    command += ["--pictures", *map(str, arguments.pictures)]
+    command += ["--sounds", *map(str, arguments.sounds)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def spent(arguments: list[str]) -> dict[str, float]:
     """Processor seconds, seconds and peak memory of a command in a process of its own."""
     start = time.perf_counter()
@@ -167,14 +185,12 @@ def measure(medium: str, size: float, arguments: argparse.Namespace) -> dict[str
         folder = Path(temporary)
         source, coded = folder / f"in{how.suffixes[0]}", folder / "coded.lac"
         target, part = (folder / f"{name}{how.suffixes[1]}" for name in ("out", "part"))
+        shown = made(medium, size, source, arguments)
         if medium == "video":
-            shown = write_film(source, int(size), arguments.film)
             middle = ["--frames", f"{int(size) // 2}:{int(size) // 2 + 1}"]
         elif medium == "audio":
-            shown = write_sound(source, size, arguments.sounds)
             middle = ["--seconds", f"{size * 30:g}:{size * 30 + 1:g}"]
         else:
-            shown = write_mosaic(source, size, arguments.pictures)
             centre = str(round((size * 1e6) ** 0.5) // 2)
             middle = ["--region", f"{centre},{centre},256,256"]
         encode = spent(["encode", str(source), "-o", str(coded), "--no-verify", *how.options])
@@ -216,7 +232,12 @@ def main() -> None:
     parser.add_argument("--film", type=Path, default=SAMPLES / "clip.mkv")
     parser.add_argument("--sounds", type=Path, nargs="+", default=[SAMPLES])
     parser.add_argument("--out", type=Path, help="keep results as OUT.json, OUT.md and OUT.jsonl")
+    parser.add_argument("--write", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.write:
+        medium, size, path = arguments.write
+        print(write(medium, float(size), Path(path), arguments))
+        return
     with tempfile.TemporaryDirectory() as temporary:
         measure_all(arguments, arguments.out or Path(temporary) / "large")
 
