@@ -63,7 +63,7 @@ class Medium:
 MEDIA = {
     "image": Medium((6, 24, 100), 0.5, "megapixels", (".ppm", ".ppm")),
     "lossless": Medium((6, 24, 100), 0.5, "megapixels", (".ppm", ".ppm"), ("--lossless",)),
-    "video": Medium((3, 15, 60), 2, "frames of 1080p", (".mkv", ".y4m")),
+    "video": Medium((12, 60), 2, "frames of 1080p", (".mkv", ".y4m")),
     "audio": Medium((6, 60), 0.2, "minutes", (".wav", ".wav")),
 }
 
