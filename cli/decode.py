@@ -32,8 +32,7 @@ from laconic.cli.options import (
     spreading,
     wants_progress,
 )
-from laconic.cli.progress import WorkProgress
-from laconic.cli.tables import MediaTable, say
+from laconic.cli.tables import MediaTable, WorkProgress, say
 
 FIRST = [("input", "input", ""), ("output", "output", "")]
 LAST = [("seconds", "seconds", ".2f")]

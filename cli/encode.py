@@ -31,8 +31,7 @@ from laconic.cli.options import (
     spreading,
     wants_progress,
 )
-from laconic.cli.progress import WorkProgress
-from laconic.cli.tables import MediaTable, say
+from laconic.cli.tables import MediaTable, WorkProgress, say
 from laconic.formats.audio import looks_like_audio
 from laconic.formats.audio_stream import RAW_FORMATS
 

@@ -123,7 +123,7 @@ def wants_progress(progress: bool | None) -> bool:
 
 def limits_of(pixels: int | None) -> Any:
     """Limits with another number of pixels."""
-    from laconic.formats.limits import DEFAULT_LIMITS, Limits
+    from laconic.formats.errors import DEFAULT_LIMITS, Limits
 
     return DEFAULT_LIMITS if pixels is None else Limits(pixels=pixels)
 

@@ -36,9 +36,8 @@ from laconic.codec.options import declared
 from laconic.formats.audio import Audio
 from laconic.formats.claims import check_claims
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import ModelError, ParameterError
+from laconic.formats.errors import DEFAULT_LIMITS, Limits, ModelError, ParameterError
 from laconic.formats.image import Image
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.records import Records
 from laconic.formats.table import Table
 from laconic.formats.video_reader import Film

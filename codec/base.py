@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from laconic.codec.options import option
 from laconic.formats.container import Container, Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.errors import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from laconic.codec.models import ModelInfo

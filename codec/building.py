@@ -1,23 +1,49 @@
-"""Networks from model files that nobody vouches for: judged before a weight is allocated."""
+"""Model files as networks: their configurations, and whether the weights can be what they say.
+
+A model file may come from anywhere, so a network is judged before a weight is allocated. Torch is
+imported by :func:`build` alone; configurations are read without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from laconic.codec.models import TABLE_PREFIX, ModelInfo
 from laconic.formats.errors import ModelError
 
-Network = TypeVar("Network", bound=nn.Module)
+if TYPE_CHECKING:
+    from torch import nn
+
+Config = TypeVar("Config")
+Network = TypeVar("Network", bound="nn.Module")
 SLACK = 1 << 20  # values that a network has besides its file: buffers, what only training needs
 IMPOSSIBLE = (
     RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError,
     AssertionError, NotImplementedError,
 )  # fmt: skip
+
+
+def to_values(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass; tuples become lists."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()}
+
+
+def from_values(kind: type[Config], values: Mapping[str, Any], advice: str = "") -> Config:
+    """Inverse of :func:`to_values`; lists become tuples.
+
+    Raises ``ModelError``, with ``advice`` at its end, for unknown or missing entries.
+    """
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if set(values) != names:
+        raise ModelError(
+            f"the model's configuration differs in {sorted(set(values) ^ names)}: it is of"
+            f" another version of Laconic{advice}"
+        )
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def build(
@@ -32,6 +58,8 @@ def build(
     asks for many more weights than the file holds, and for weights that are no floats. Integers are
     weights if their name with ``scale`` at its end names a tensor too.
     """
+    import torch
+
     complaint = f"the model {info.name} cannot be used"
     weights = {k: v for k, v in stored.items() if TABLE_PREFIX not in k}
     for key, array in weights.items():

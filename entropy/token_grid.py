@@ -3,7 +3,7 @@
 The grid is coded stream by stream, each in raster order (time outside, frequency inside): a token
 is predicted from neighbours in both directions and from the streams below it. Predictions come from
 a trained integer network (:mod:`laconic.entropy.token_prior`) if the model has one, and from what
-the grid itself has shown (:mod:`laconic.entropy.counts`). Every call is independent of others, so
+the grid itself has shown (:mod:`laconic.entropy.short`). Every call is independent of others, so
 that segments of a file decode alone.
 """
 
@@ -15,8 +15,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.entropy.counts import equal_chances
-from laconic.entropy.short import ShortDecoder, ShortEncoder
+from laconic.entropy.short import ShortDecoder, ShortEncoder, equal_chances
 from laconic.entropy.token_loops import Net, code, seen_of
 from laconic.entropy.token_prior import Grid, TokenPrior
 from laconic.formats.errors import ParameterError

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.entropy.counts import BACK_OFF, LEAST, SCALE, START
 from laconic.entropy.jit import jit
-from laconic.entropy.short import DIGIT, SMALL, TOP
+from laconic.entropy.short import BACK_OFF, DIGIT, LEAST, SCALE, SMALL, START, TOP
 
 Ints = NDArray[np.int64]
 SHARE = 16  # bits of the experts' weights

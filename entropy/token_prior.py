@@ -15,7 +15,7 @@ All sums stay below 2^24, so they are exact in whatever order a machine adds (nu
 trap that made recordings unreadable elsewhere: one unit in the last place of one probability
 desynchronises the rest.
 
-Tables of counts (:mod:`laconic.entropy.counts`) need no training and learn from the file itself;
+Tables of counts (:mod:`laconic.entropy.short`) need no training and learn from the file itself;
 the two are used together by :mod:`laconic.entropy.token_grid`.
 """
 

@@ -17,6 +17,7 @@ from laconic.formats.container import (
     MODEL_BYTES,
     READER_VERSION,
     SIGNATURE,
+    SKIP,
     Chunk,
     Container,
     Header,
@@ -25,11 +26,18 @@ from laconic.formats.container import (
     Segment,
     check_critical,
     check_width,
+    codec_bytes,
+    segment_crc,
 )
-from laconic.formats.container_writer import SKIP, codec_bytes, segment_crc
-from laconic.formats.errors import FormatError, LimitError, ParameterError, UnsupportedError
+from laconic.formats.errors import (
+    DEFAULT_LIMITS,
+    FormatError,
+    LimitError,
+    Limits,
+    ParameterError,
+    UnsupportedError,
+)
 from laconic.formats.frame import MAX_BYTES, read_varint
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 TRUNCATED = "the file is truncated: it ends inside {}"
 

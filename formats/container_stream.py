@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from laconic.formats.container import Chunk, Header, Layout, Segment, check_critical
+from laconic.formats.container import SKIP, Chunk, Header, Layout, Segment, check_critical
 from laconic.formats.container_reader import (
     ContainerReader,
     _check_header_crc,
@@ -19,9 +19,7 @@ from laconic.formats.container_reader import (
     _read_segment,
     _Source,
 )
-from laconic.formats.container_writer import SKIP
-from laconic.formats.errors import FormatError
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.errors import DEFAULT_LIMITS, FormatError, Limits
 
 
 class ContainerStream:

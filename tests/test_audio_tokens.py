@@ -14,8 +14,13 @@ from tiny_prior import VOCABULARIES, prior_tensors
 
 from laconic import codec
 from laconic.entropy import token_loops, token_prior
-from laconic.entropy.counts import AdaptiveCounts, equal_chances, normalised
-from laconic.entropy.short import ShortDecoder, ShortEncoder
+from laconic.entropy.short import (
+    AdaptiveCounts,
+    ShortDecoder,
+    ShortEncoder,
+    equal_chances,
+    normalised,
+)
 from laconic.entropy.token_grid import TokenCoder
 from laconic.entropy.token_prior import Grid, TokenPrior, exponentials
 from laconic.formats.errors import FormatError, ModelError, ParameterError

@@ -31,6 +31,7 @@ from laconic.formats.errors import (
     FormatError,
     LaconicError,
     LimitError,
+    Limits,
     ModelError,
     ParameterError,
     UnsupportedError,
@@ -38,7 +39,6 @@ from laconic.formats.errors import (
 from laconic.formats.frame import write_varint
 from laconic.formats.image import Image, read_image
 from laconic.formats.image_reader import ImageHeader
-from laconic.formats.limits import Limits
 from laconic.formats.records import TEXT, DataHeader, DataKind, read_idx, read_npy, read_records
 
 FILES = seeds()

@@ -165,7 +165,7 @@ def test_worker_processes_share_the_threads_of_their_caller(tmp_path: Path) -> N
     script.write_text("""
 import os
 from laconic.codec.engines import choose, spread
-from laconic.codec.workers import cores, split
+from laconic.codec.devices import cores, split
 
 def threads(_):
     return cores()

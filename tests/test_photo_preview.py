@@ -20,11 +20,16 @@ from laconic.codec.lossless.photo.base import Base, as_numbers
 from laconic.codec.lossless.photo.fallback import prepare
 from laconic.codec.lossless.photo.header import PhotoHeader
 from laconic.formats import Container, ContainerReader
-from laconic.formats.errors import FormatError, LaconicError, ModelError, ParameterError
+from laconic.formats.errors import (
+    DEFAULT_LIMITS,
+    FormatError,
+    LaconicError,
+    ModelError,
+    ParameterError,
+)
 from laconic.formats.frame import write_varint
 from laconic.formats.image import Image
 from laconic.formats.image_reader import ImageHeader
-from laconic.formats.limits import DEFAULT_LIMITS
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,10 @@ from laconic.formats.errors import (
     FormatError,
     LaconicError,
     LimitError,
+    Limits,
     ParameterError,
     UnsupportedError,
 )
-from laconic.formats.limits import Limits
 
 NETWORKS = [kind for kind in KINDS if kind not in PREDICTED]  # those have tests of their own
 

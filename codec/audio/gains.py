@@ -12,8 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.entropy.counts import AdaptiveCounts, Weights, normalised
-from laconic.entropy.short import ShortDecoder, ShortEncoder
+from laconic.entropy.short import AdaptiveCounts, ShortDecoder, ShortEncoder, Weights, normalised
 
 Gains = NDArray[np.int64]  # [channels, columns], -MOST to MOST
 

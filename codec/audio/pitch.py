@@ -17,8 +17,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.entropy.counts import AdaptiveCounts, Weights, normalised
-from laconic.entropy.short import ShortDecoder, ShortEncoder
+from laconic.entropy.short import AdaptiveCounts, ShortDecoder, ShortEncoder, Weights, normalised
 from laconic.formats.errors import FormatError
 
 Track = NDArray[np.int64]  # [knots], 0 to STEPS

@@ -30,8 +30,14 @@ from laconic.codec.audio.gains import Gains, decode_gains, encode_gains
 from laconic.codec.audio.header import Geometry
 from laconic.codec.audio.pitch import Track, decode_track, encode_track
 from laconic.entropy import SymbolCheck
-from laconic.entropy.counts import AdaptiveCounts, Weights, equal_chances, normalised
-from laconic.entropy.short import ShortDecoder, ShortEncoder
+from laconic.entropy.short import (
+    AdaptiveCounts,
+    ShortDecoder,
+    ShortEncoder,
+    Weights,
+    equal_chances,
+    normalised,
+)
 from laconic.entropy.token_grid import TokenCoder
 from laconic.entropy.token_prior import TokenPrior
 from laconic.formats.container import Segment

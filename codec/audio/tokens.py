@@ -21,8 +21,7 @@ from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import Container, Header, Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.container_stream import ContainerStream
-from laconic.formats.errors import ParameterError, UnsupportedError
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.errors import DEFAULT_LIMITS, Limits, ParameterError, UnsupportedError
 
 if TYPE_CHECKING:
     from laconic.codec.audio.codec import SemantiCodec, Written

@@ -20,8 +20,7 @@ from laconic.codec.base import DecodeSettings, EncodeSettings
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.container_stream import ContainerStream
-from laconic.formats.errors import ParameterError
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.errors import DEFAULT_LIMITS, Limits, ParameterError
 from laconic.formats.samples import as_samples
 
 if TYPE_CHECKING:

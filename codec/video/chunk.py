@@ -17,8 +17,8 @@ from laconic.codec.video.motion.decode import Clip, HybridDecoder, decode_hybrid
 from laconic.codec.video.motion.fit import HybridFit
 from laconic.codec.video.plan import KINDS
 from laconic.codec.video.settings import FitSettings
+from laconic.formats.errors import DEFAULT_LIMITS, Limits
 from laconic.formats.frame import read_varint
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 PLANAR = ("motion",)  # networks whose fits take a `Clip`
 __all__ = ["Clip", "Fit", "FitSettings", "HybridDecoder", "decode"]

@@ -15,8 +15,7 @@ from laconic.codec.video.chunk_module import LATENT, ChunkModule
 from laconic.codec.video.plan import Plan
 from laconic.codec.video.planning import count_latents
 from laconic.codec.video.symbols import Coded, decode_symbols, group_of, step_size
-from laconic.formats.errors import FormatError
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.errors import DEFAULT_LIMITS, FormatError, Limits
 
 WEIGHTS_PER_BYTE = 512  # no fitted network spends less than 1/64 bit on a weight
 FEWEST_WEIGHTS = 1 << 18

@@ -30,9 +30,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
+from laconic.formats.errors import (
+    DEFAULT_LIMITS,
+    FormatError,
+    Limits,
+    ParameterError,
+    UnsupportedError,
+)
 from laconic.formats.frame import read_varint, write_varint
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 REDUCTION = 1.2
 LOWEST_WIDTH = 12

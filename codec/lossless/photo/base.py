@@ -34,11 +34,10 @@ from laconic.codec.lossless.photo.header import PhotoHeader
 from laconic.entropy import SymbolCheck
 from laconic.entropy.guard import guard_indexes
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import FormatError
+from laconic.formats.errors import FormatError, Limits
 from laconic.formats.frame import read_varint, write_varint
 from laconic.formats.image import Image
 from laconic.formats.image_reader import ImageHeader
-from laconic.formats.limits import Limits
 
 
 def check_of(pixels: NDArray[Any], alpha: NDArray[Any] | None) -> int:

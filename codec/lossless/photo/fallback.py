@@ -39,9 +39,8 @@ from PIL import Image as Pillow
 from laconic.codec.lossless.photo.header import WEIGHT_LIMIT, PhotoHeader
 from laconic.codec.lossless.photo.network import TENSORS, PhotoModel
 from laconic.entropy import CdfTables, SymbolDecoder, SymbolEncoder, ideal_bits
-from laconic.formats.errors import FormatError, LaconicError, ModelError
+from laconic.formats.errors import FormatError, LaconicError, Limits, ModelError
 from laconic.formats.image import Image
-from laconic.formats.limits import Limits
 
 
 def prepare(pixels: NDArray[Any], header: PhotoHeader) -> tuple[NDArray[np.uint16], PhotoHeader]:

@@ -8,11 +8,11 @@ from itertools import islice
 
 import numpy as np
 
+from laconic.codec.devices import cores, share
 from laconic.codec.lossless.photo import rans, wave
 from laconic.codec.lossless.photo.fallback import adapt
 from laconic.codec.lossless.photo.network import PhotoModel, load_model
 from laconic.codec.lossless.photo.wave import Floats, Samples
-from laconic.codec.workers import cores, share
 from laconic.formats.errors import FormatError
 
 Part = tuple[bytes, tuple[int, int, int], Samples | None]

@@ -42,13 +42,13 @@ from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import (
     DesyncError,
     FormatError,
+    Limits,
     ModelError,
     ParameterError,
     UnsupportedError,
 )
 from laconic.formats.frame import Frame, Plan, read_head
 from laconic.formats.frame import unpack as unpack_frame
-from laconic.formats.limits import Limits
 from laconic.formats.records import DTYPES, FLOATS, TEXT, DataHeader, DataKind
 from laconic.formats.samples import from_whole
 from laconic.formats.table import CsvTable, Table, split

@@ -28,9 +28,8 @@ from laconic.codec.lossless.records.columns import (
     Kind,
     Style,
 )
-from laconic.formats.errors import FormatError
+from laconic.formats.errors import DEFAULT_LIMITS, FormatError, Limits
 from laconic.formats.frame import read_varint, write_varint
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 _LZMA = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 24}]
 _QUICK = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 24}]

@@ -19,7 +19,7 @@ from laconic.codec.video.motion1.rebuild import code_shares, decoded
 from laconic.codec.video.motion1.syntax import FrameSyntax
 from laconic.codec.video.motion1.warp import Reference, block_grid, colour_axes, frame_of
 from laconic.entropy.quantize import SymbolCheck
-from laconic.formats.limits import Limits
+from laconic.formats.errors import Limits
 
 KEPT = 16  # decoded frames
 DISPLACED = 4  # of these, with their displaced images

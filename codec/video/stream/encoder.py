@@ -34,8 +34,7 @@ from laconic.codec.video.stream.fitting import (
 from laconic.codec.video.stream.work import Stopper, Work, load, longest_chunk, plan_chunks
 from laconic.entropy.quantize import NumericsProfile, SymbolCheck
 from laconic.formats.audio_track import PART_BYTES
-from laconic.formats.container import Container, Header, Media, Segment
-from laconic.formats.container_writer import ContainerWriter
+from laconic.formats.container import Container, ContainerWriter, Header, Media, Segment
 from laconic.formats.errors import FormatError, ParameterError
 from laconic.formats.video import VideoHeader
 from laconic.formats.video_reader import Film

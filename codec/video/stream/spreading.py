@@ -21,8 +21,7 @@ from laconic.codec.video.stream.fitting import (
     measured,
 )
 from laconic.codec.video.stream.work import Fitted
-from laconic.formats.errors import LaconicError
-from laconic.formats.limits import Limits
+from laconic.formats.errors import LaconicError, Limits
 
 
 @dataclass(frozen=True)
