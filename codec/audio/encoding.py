@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from laconic.codec.audio.gains import gains_of
+from laconic.codec.audio.beside import gains_of
 from laconic.codec.audio.header import CODEC_VERSION, AudioCodecHeader, AudioOptions, Geometry
 from laconic.codec.audio.loading import LoadedModel
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens

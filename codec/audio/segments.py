@@ -26,9 +26,15 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.audio.gains import Gains, decode_gains, encode_gains
+from laconic.codec.audio.beside import (
+    Gains,
+    Track,
+    decode_gains,
+    decode_track,
+    encode_gains,
+    encode_track,
+)
 from laconic.codec.audio.header import Geometry
-from laconic.codec.audio.pitch import Track, decode_track, encode_track
 from laconic.entropy import SymbolCheck
 from laconic.entropy.short import (
     AdaptiveCounts,
@@ -55,6 +61,7 @@ FRAMES = 4  # analysis frames in a column
 QUIET = 1e-6  # of the loudest band: below it a difference is not heard and keeps its value
 STICKY = 1.5  # dB by which a level must be nearer to be preferred to the one before
 CANCELLED = 0.1  # share of the energy that must survive mixing
+JOINT, ENDS, PITCHED, PARTLY, LEVELLED = 4, 8, 16, 32, 64  # bits of the flags beside the coding
 
 
 @cache
@@ -175,9 +182,6 @@ class Coding(IntEnum):
     MODELLED = 0  # by prior and counts
     PLAIN = 1  # each at the same cost: never longer than tokens without entropy coding
     SILENT = 2  # no tokens
-
-
-JOINT, ENDS, PITCHED, PARTLY, LEVELLED = 4, 8, 16, 32, 64  # bits of the flags beside the coding
 
 
 @dataclass(frozen=True)

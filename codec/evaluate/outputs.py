@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from laconic.codec import places
-from laconic.codec.evaluate import report, tables
+from laconic.codec.evaluate import report, results
 from laconic.codec.evaluate.metrics import METRICS
 from laconic.codec.evaluate.results import (
     RATE_TITLES,
@@ -39,6 +39,7 @@ COLOURS = (
 MARKERS = "os^Dv*Px"
 LABEL_GAP = 11  # points between the centres of two labels
 WIDE, NARROW = (5.6, 4.2), (4.4, 3.7)  # inches of a panel: of a page, and of a telephone's screen
+TIMES = ("encode_s", "decode_s", "memory_mib")
 
 
 def draw(
@@ -124,9 +125,6 @@ def _spread_labels(axes: Any) -> None:
         label.xyann = (6, wanted - y)
 
 
-TIMES = ("encode_s", "decode_s", "memory_mib")
-
-
 @dataclass(frozen=True)
 class Summary:
     """What was written, and the two tables for people."""
@@ -162,9 +160,9 @@ def write_outputs(
     medium = of(run.media)
     rate = medium.rate
     measured = [("ms-ssim-db" if m == "ms-ssim" else m) for m in run.metrics]
-    delta_rows = [] if base is None else tables.deltas_of(base, everything, rate, measured)
-    means = tables.means_table(own, [rate, medium.second_rate, *run.metrics, *TIMES])
-    deltas = tables.deltas_table(delta_rows) if delta_rows else ""
+    delta_rows = [] if base is None else results.deltas_of(base, everything, rate, measured)
+    means = results.means_table(own, [rate, medium.second_rate, *run.metrics, *TIMES])
+    deltas = results.deltas_table(delta_rows) if delta_rows else ""
     complete = complete_items(run)
     title = title or f"Rate and distortion over {len(complete)} {medium.name} files"
     texts: dict[str, str | bytes] = {
@@ -202,7 +200,7 @@ def write_outputs(
 
 def _explained(table: str) -> str:
     """A table and what it shows."""
-    return table and table + "".join(f"\n{sentence}\n" for sentence in tables.legend(table))
+    return table and table + "".join(f"\n{sentence}\n" for sentence in results.legend(table))
 
 
 def _anchor(

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from laconic.codec.evaluate.results import legend, title_of
 from laconic.codec.evaluate.runner import Row, Run, stream_name
 from laconic.codec.evaluate.subject import Item, find_subject, parse_spec
-from laconic.codec.evaluate.tables import legend, title_of
 from laconic.codec.media import of
 from laconic.formats.audio import Audio
 
