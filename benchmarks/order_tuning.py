@@ -21,9 +21,9 @@ from torch import Tensor
 
 from laconic.codec import models
 from laconic.codec.image.checkpoints import store_path
-from laconic.codec.image.export import read_mlic
+from laconic.codec.image.codec import read_mlic
+from laconic.codec.image.config import ChannelOrder, Plan
 from laconic.codec.image.model import Mlic, gaussian_bits, straight_through_round
-from laconic.codec.image.order import ChannelOrder, Plan
 from laconic.codec.image.slices import SliceModel
 from laconic.codec.train.images import Crops, load_images
 

@@ -242,7 +242,7 @@ def test_one_bad_file_in_the_store_is_skipped_and_named_when_it_is_asked_for(
 def test_models_of_hostile_configurations_are_refused_before_they_are_built(
     change: dict[str, Any], tmp_path: Path
 ) -> None:
-    from laconic.codec.image.export import read_mlic
+    from laconic.codec.image.codec import read_mlic
 
     info = models.find("mlic-small")
     path = models.write_model(
@@ -263,7 +263,7 @@ def test_models_of_hostile_configurations_are_refused_before_they_are_built(
 
 @pytest.mark.parametrize("kind", ["nan", "integers", "missing", "tables"])
 def test_models_of_hostile_weights_are_refused(kind: str, tmp_path: Path) -> None:
-    from laconic.codec.image.export import read_mlic
+    from laconic.codec.image.codec import read_mlic
 
     info = models.find("mlic-small")
     tensors = dict(models.read_tensors(info))

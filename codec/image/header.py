@@ -1,5 +1,7 @@
-"""Private headers of the image codecs: quality and tile side, or tile side alone. Imports no
-torch."""
+"""What an image file says about itself and what its encoder can be told. Imports no torch.
+
+Private headers of the codecs hold quality and tile side, or the tile side alone.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,19 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from laconic.formats.errors import FormatError, UnsupportedError
+from laconic.codec.base import DecodeSettings, EncodeSettings
+from laconic.codec.devices import PROCESSOR, chosen
+from laconic.codec.options import option
+from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
 
 TILE_UNIT = 64  # z lives at 1/64 of the resolution
+DEFAULT_TILE = 1024
 QUALITY_STEPS = 1000  # tenths of a quality point
 CODEC_ID = 1
 CODEC_VERSION = 1
 LAYERED_VERSION = 2  # of the codec mlic
+MAX_EFFORT = 9  # `refine.STEPS` says what each costs
+TUNED = {"visual": "mlic-visual", "psnr": "mlic-base"}  # models of the codec mlic
 
 
 @dataclass(frozen=True)
@@ -98,3 +106,55 @@ class ZooHeader:
     def unpack(data: bytes) -> MlicHeader | TileHeader:
         """Either header; raises ``FormatError`` for impossible values."""
         return MlicHeader.unpack(data) if len(data) == 3 else TileHeader.unpack(data)
+
+
+@dataclass(frozen=True)
+class ImageOptions(EncodeSettings):
+    """Options of the lossy image codecs."""
+
+    effort: int = option(
+        0, "More time for fewer bits; Ctrl-C keeps the best so far.", low=0, high=MAX_EFFORT
+    )
+    tile: int | None = option(
+        None, "Side of the tiles.", unit="pixels", low=TILE_UNIT, high=255 * TILE_UNIT,
+        step=TILE_UNIT, shown=str(DEFAULT_TILE),
+    )  # fmt: skip
+    strip: bool = option(False, "Leave out EXIF and XMP, or a recording's tags.")
+    allow_conversion: bool = option(
+        False,
+        "Encode the first frame or page of several, and without loss samples that had to be"
+        " converted; both are refused otherwise.",
+    )
+    device: str | None = chosen(PROCESSOR)
+
+    def wanted(self) -> str | None:
+        """Name, id or path of the model to encode with; None is the default."""
+        return self.model
+
+
+@dataclass(frozen=True)
+class ImageDecodeOptions(DecodeSettings):
+    """Options of their decoders."""
+
+    device: str | None = chosen(PROCESSOR)
+
+
+@dataclass(frozen=True)
+class MlicOptions(ImageOptions):
+    """Options of the codec whose models ship."""
+
+    tune: str | None = option(
+        None, "What files are good at: what people see, or the squared error.",
+        choices=tuple(TUNED), shown="visual",
+    )  # fmt: skip
+
+    def wanted(self) -> str | None:
+        """As for every image codec, or the model of the tune; raises ``ParameterError`` where
+        both are given."""
+        if self.tune is None:
+            return self.model
+        if self.model is not None:
+            raise ParameterError(
+                f"tune {self.tune} and the model {self.model} were both asked for: leave one out"
+            )
+        return TUNED[self.tune]

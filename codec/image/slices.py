@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from laconic.codec.image.config import MlicConfig
+from laconic.codec.image.config import MlicConfig, Parallel, Plan
 from laconic.codec.image.contexts import (
     ChannelContext,
     Checkerboard,
@@ -28,7 +28,6 @@ from laconic.codec.image.contexts import (
     LocalAttention,
     checkerboard,
 )
-from laconic.codec.image.order import Parallel, Plan
 from laconic.codec.image.rate import RateTable
 
 # (positions [N/2], first channel, last channel + 1, mean and log-scale [B, N/2, c]) -> y_hat

@@ -32,6 +32,7 @@ from laconic.codec.image.header import TILE_UNIT
 from laconic.formats.errors import FormatError, ParameterError
 
 CONSTANT, WEBP, PNG = 0, 1, 2
+LATENT = 16  # pixels per latent
 
 
 def encode_alpha(plane: NDArray[Any]) -> bytes:
@@ -66,10 +67,6 @@ def decode_alpha(data: bytes, shape: tuple[int, int], dtype: Any) -> NDArray[Any
         raise FormatError(f"a tile's alpha plane is damaged: {error}") from error
     plane = plane[..., 0] if plane.ndim == 3 else plane
     return plane.astype(dtype)
-
-
-LATENT = 16  # pixels per latent
-DEFAULT_TILE = 1024
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from laconic.codec import devices, models
+from laconic.codec.image.codec import read_mlic
 from laconic.codec.image.config import CONFIGS, MlicConfig
-from laconic.codec.image.export import read_mlic
 from laconic.codec.image.layers import Block
 from laconic.codec.image.model import Forward, Mlic, detail_step
 from laconic.codec.image.rate import (

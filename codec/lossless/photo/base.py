@@ -39,6 +39,12 @@ from laconic.formats.frame import read_varint, write_varint
 from laconic.formats.image import Image
 from laconic.formats.image_reader import ImageHeader
 
+CODEC = "mlic"
+BAND = 1e-6  # of a level
+DEFAULT_QUALITY = 10.0
+_EDGES = np.arange(255) + 0.5
+_KEPT = 16  # latents of tiles in memory
+
 
 def check_of(pixels: NDArray[Any], alpha: NDArray[Any] | None) -> int:
     """The symbol check of samples [H, W, C] and their alpha plane."""
@@ -47,13 +53,6 @@ def check_of(pixels: NDArray[Any], alpha: NDArray[Any] | None) -> int:
     if alpha is not None:
         check.update(alpha)
     return check.value32()
-
-
-CODEC = "mlic"
-BAND = 1e-6  # of a level
-DEFAULT_QUALITY = 10.0
-_EDGES = np.arange(255) + 0.5
-_KEPT = 16  # latents of tiles in memory
 
 
 def encode_base(image: Image, settings: EncodeSettings) -> bytes:
@@ -79,7 +78,7 @@ class Base:
     """
 
     def __init__(self, data: bytes, stored: ImageHeader, limits: Limits) -> None:
-        from laconic.codec.image.files import ImageCodec
+        from laconic.codec.image.codecs import ImageCodec
 
         reader = ContainerReader(data, limits)
         name = registry.name_of(reader.header.codec)
