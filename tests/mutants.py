@@ -35,7 +35,7 @@ from pictures import scene
 from laconic import codec
 from laconic.codec import models
 from laconic.codec.audio import loading
-from laconic.codec.image import architectures
+from laconic.codec.image import architectures, codecs
 from laconic.codec.image import codec as image_codec
 from laconic.codec.image.codec import write_mlic
 from laconic.codec.image.config import CONFIGS

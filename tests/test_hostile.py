@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from laconic import codec
 from laconic.codec import models
 from laconic.codec.lossless.photo.fallback import decode_file
-from laconic.codec.lossless.records.header import Method, RecordsHeader
+from laconic.codec.lossless.records.schema import Method, RecordsHeader
 from laconic.formats.audio_stream import StreamResampler
 from laconic.formats.claims import check_claims, padded
 from laconic.formats.container import Chunk, Container, Header, Media, Segment

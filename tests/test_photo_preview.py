@@ -117,7 +117,7 @@ def test_more_bits_for_the_preview_are_fewer_for_the_rest() -> None:
 
 
 def test_effort_adapts_the_circuit_that_sees_the_preview(monkeypatch: pytest.MonkeyPatch) -> None:
-    finetune = pytest.importorskip("laconic.codec.lossless.photo.finetune")
+    finetune = pytest.importorskip("laconic.codec.lossless.photo.learn")
     monkeypatch.setattr(finetune, "STEPS_PER_EFFORT", 20)
     image = textured(200, 200)
     image.pixels[..., 0] &= 0xFC

@@ -2,7 +2,7 @@
 
 Segments are tiles in row-major order, each decodable alone: with alpha a varint length and the
 tile's alpha plane (`laconic.codec.image.tiles`), then the stream of `rans`. The symbol check is
-over the decoded samples. An adapted file begins with a segment of changes of the model (`adapter`);
+over the decoded samples. An adapted file begins with a segment of changes of the model (`fallback`);
 a synthetic image is one segment (`fallback`); a file with a preview begins with that (`base`).
 Nothing here imports torch unless the encoder adapts or there is a preview.
 """
@@ -15,8 +15,7 @@ from typing import Any
 
 from laconic.codec import models
 from laconic.codec.base import QUALITY, Codec, DecodeSettings, VerifyReport
-from laconic.codec.lossless.photo.decoder import DecodeJob
-from laconic.codec.lossless.photo.encoder import EncodeJob
+from laconic.codec.lossless.photo.files import DecodeJob, EncodeJob
 from laconic.codec.lossless.photo.header import (
     CODEC_ID,
     DEFAULT_TILE,
@@ -75,8 +74,8 @@ class PhotoCodec(Codec):
         return PhotoHeader.unpack(codec_header).to_dict()
 
     def export(self, checkpoint: Path, recipe: str, out: Path, **how: Any) -> ModelInfo | None:
-        from laconic.codec.lossless.photo.finetune import export_checkpoint
         from laconic.codec.lossless.photo.header import CONFIGS
+        from laconic.codec.lossless.photo.learn import export_checkpoint
 
         return export_checkpoint(checkpoint, out, **how) if recipe in CONFIGS else None
 

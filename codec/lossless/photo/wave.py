@@ -1,22 +1,27 @@
-"""Coding of a tile along a wavefront.
+"""Coding of tiles along a wavefront, several at a time in threads.
 
 Sample (y, x) is coded at step x + 3 y, when all its causal neighbours (at most two to the right in
 the row above, three in the row above that) are known. Red follows green by LAG steps and blue
 follows red, just far enough that a plane sees what it may see of the earlier ones. All samples of a
 step, over all planes, are one front and have a lane of the coder each. The encoder knows all
-samples: threads compute the intervals of some steps each, and the coder runs last.
+samples: threads compute the intervals of some steps each, and the coder runs last. The compiled
+loops let tiles, or the parts of a tile, run side by side.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.devices import cores, share
 from laconic.codec.lossless.photo import loops, rans
-from laconic.codec.lossless.photo.context import LAG, SLOPE
-from laconic.codec.lossless.photo.network import PhotoModel
+from laconic.codec.lossless.photo.ends import LAG, SLOPE
+from laconic.codec.lossless.photo.fallback import adapt
+from laconic.codec.lossless.photo.network import PhotoModel, load_model
 from laconic.formats.errors import FormatError
 
 CHANNEL = (1, 0, 2)  # channel of each plane of RGB: green, red, blue
@@ -26,6 +31,8 @@ Intervals = tuple[NDArray[np.uint32], NDArray[np.uint32]]
 UNSEEN = np.zeros((3, 0, 0), np.float32)
 NO_STREAM = (np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.uint32))
 NO_INTERVALS = (np.zeros(0, np.uint32), np.zeros(0, np.uint32))
+Part = tuple[bytes, tuple[int, int, int], Samples | None]
+Piece = tuple[Floats, tuple[int, int], Floats | None]
 
 
 def fronts(height: int, width: int, channels: int) -> NDArray[np.int64]:
@@ -107,3 +114,64 @@ def decode_tile(
     for number, plane in enumerate(planes):
         tile[..., CHANNEL[number] if channels == 3 else 0] = plane
     return tile
+
+
+class Workers:
+    """Codes tiles with one model.
+
+    Args:
+        model: name, id or path.
+        adapter: changes of its weights (`fallback`), or b"".
+        threads: how many; by default one for each core (or as OMP_NUM_THREADS says).
+    """
+
+    def __init__(self, model: str, adapter: bytes = b"", threads: int | None = None) -> None:
+        self.model = _model(model, adapter)
+        self.threads = cores() if threads is None else threads
+
+    def encode(
+        self, tiles: Sequence[Samples], bits: int, lossy: Sequence[Samples] | None = None
+    ) -> Iterator[bytes]:
+        """Streams of tiles [H, W, C]; `lossy` are those of the lossy image, for models that see
+        one. A tile alone is divided among the threads."""
+        parts = -(-self.threads // len(tiles))
+
+        def coded(piece: Piece) -> Intervals:
+            planes, steps, seen = piece
+            return intervals(self.model, planes, steps, bits, seen)
+
+        for first in range(0, len(tiles), self.threads):
+            group = tiles[first : first + self.threads]
+            counts: list[int] = []
+            pieces: list[Piece] = []
+            for number, tile in enumerate(group, first):
+                height, width, channels = tile.shape
+                planes = planes_of(tile)
+                seen = None if lossy is None else planes_of(lossy[number])
+                spans = cut(height, width, channels, parts)
+                pieces += [(planes, steps, seen) for steps in spans]
+                counts.append(len(spans))
+            found = iter(share(coded, pieces, self.threads))
+            for tile, count in zip(group, counts, strict=True):
+                starts, widths = zip(*islice(found, count), strict=True)
+                sizes = fronts(*tile.shape)
+                yield rans.encode(sizes, np.concatenate(starts), np.concatenate(widths))
+
+    def decode(self, parts: Sequence[Part], bits: int) -> Iterator[Samples | FormatError]:
+        """Tiles [H, W, C] of streams, each with that shape and what is seen of the lossy image;
+        in the place of a damaged one what is wrong with it."""
+
+        def tile(part: Part) -> Samples | FormatError:
+            try:
+                return decode_tile(self.model, part[0], part[1], bits, part[2])
+            except FormatError as error:
+                return error
+
+        for first in range(0, len(parts), self.threads):
+            yield from share(tile, parts[first : first + self.threads], self.threads)
+
+
+@lru_cache(maxsize=2)
+def _model(name: str, adapter: bytes) -> PhotoModel:
+    model = load_model(name)
+    return adapt(model, adapter) if adapter else model
