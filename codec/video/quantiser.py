@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from laconic.codec.video.channels import BEFORE_BOUNDS, MAX_SYMBOL
+from laconic.codec.video.channels import BEFORE_BOUNDS, MAX_SYMBOL, PHASES, scale_of
 from laconic.codec.video.chunk_module import LATENT, ChunkModule
-from laconic.codec.video.gaussians import PHASES, scale_of
 from laconic.codec.video.symbols import (
     STEPS_PER_OCTAVE,
     Coded,
