@@ -15,7 +15,7 @@ What determines a fitted network: the head of a chunk's payload.
 
 Everything else (blocks, kernels, ladders) follows from these by the rules of the kind, which never
 change for a kind once it is written here. Kinds 4, "motion-1", and 5, "motion", have heads of their
-own: `laconic.codec.video.motion1.head` and `laconic.codec.video.motion.decode`.
+own: `laconic.codec.video.motion1.decoder` and `laconic.codec.video.motion.decode`.
 
 The video codecs' private header: its network and which frames each segment holds. Imports no
 torch.

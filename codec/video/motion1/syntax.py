@@ -1,14 +1,16 @@
-"""What a frame consists of, and how it becomes decisions: one text for encoder and decoder.
+"""What a frame consists of, and how it is read from decisions.
 
-`FrameSyntax.code` is given the numbers of a frame (encoder) or nothing (decoder) and returns them.
-Contexts are whatever both know at that point. Motion comes first, on lattices that are refined, so
+Contexts are whatever is known at that point. Motion comes first, on lattices that are refined, so
 that a vector has known vectors on all sides; then the coefficients of all cells, from low bands to
-high ones, in `residual`.
+high ones, in `residual`. What contexts know before the first frame of a chunk was counted in other
+videos and is part of the format: ``start.npz``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,83 +24,75 @@ from laconic.codec.video.motion1.field import (
     FrameCode,
     MotionModels,
     MotionPass,
+    Place,
     Trace,
     lattices,
 )
-from laconic.codec.video.motion1.head import begin
-from laconic.codec.video.motion1.mixing import Coder, Model, code_numbers
-from laconic.codec.video.motion1.order import Place
+from laconic.codec.video.motion1.mixing import FINE, Model, Reader, read_numbers
 from laconic.codec.video.motion1.residual import Residual, ResidualModels
 
 Ints = NDArray[np.int64]
+CHANCE_BITS = 16
+_FILE = Path(__file__).with_name("start.npz")
+
+
+@cache
+def _arrays() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    with np.load(_FILE) as arrays:
+        chance, seen, weights = (arrays[n].astype(np.int64) for n in ("chance", "seen", "weights"))
+    return chance << (FINE - CHANCE_BITS), seen, weights
+
+
+def begin(models: Iterable[Model]) -> None:
+    """Put all models of a syntax, in order, where other videos left them."""
+    chance, seen, weights = _arrays()
+    at = first = 0
+    for model in models:
+        end, last = at + model.chance.size, first + model.weights.size
+        model.chance, model.seen = chance[at:end].copy(), seen[at:end].copy()
+        model.weights = weights[first:last].copy()
+        at, first = end, last
+    assert (at, first) == (chance.size, weights.size)
 
 
 class FrameSyntax:
-    """Codes frames in coding order; keeps models, and traces of references.
+    """Reads frames in coding order; keeps models, and traces of references.
 
     Args:
         h, w: blocks of a frame.
-        blank: models know nothing; by default what other videos taught them (`start`).
     """
 
-    def __init__(self, h: int, w: int, blank: bool = False) -> None:
+    def __init__(self, h: int, w: int) -> None:
         self.h, self.w = h, w
         self.motion, self.residual = MotionModels(), ResidualModels()
-        if not blank:
-            begin(self.models())
+        begin((*self.motion.all(), *self.residual.all()))
         self.traces: dict[int, Trace] = {}
-
-    def models(self) -> Iterator[Model]:
-        """Every model, in a fixed order."""
-        yield from self.motion.all()
-        yield from self.residual.all()
 
     def keep(self, places: set[int]) -> None:
         """Forget the traces of all other frames."""
         self.traces = {k: v for k, v in self.traces.items() if k in places}
 
-    def code(self, coder: Coder, place: Place, given: FrameCode | None) -> FrameCode:
+    def read(self, reader: Reader, place: Place) -> FrameCode:
         """Numbers of one frame; renews models and traces."""
-        motion = self.code_motion(coder, place, given)
-        return self.code_residual(coder, place, given, motion)
-
-    def code_motion(self, coder: Coder, place: Place, given: FrameCode | None) -> FrameCode:
-        """Modes, vectors and means; codes of coefficients are zero."""
         out = FrameCode.blank(self.h, self.w)
         if place.refs:
-            coded = self.motion_pass(coder, place, given)
+            coded = MotionPass(self.motion, self.traces, reader, place, (self.h, self.w))
             for index in range(len(lattices(self.h, self.w))):
                 coded.run(index)
             coded.finish(out)
-        self.code_means(coder, given, out)
-        return out
-
-    def motion_pass(self, coder: Coder, place: Place, given: FrameCode | None) -> MotionPass:
-        """The modes and vectors of a frame, to be coded lattice by lattice."""
-        grid = (self.h, self.w)
-        return MotionPass(self.motion, self.traces, coder, place, given, grid)
-
-    def code_residual(
-        self, coder: Coder, place: Place, given: FrameCode | None, motion: FrameCode,
-        noted: dict[str, NDArray[np.float64]] | None = None,
-    ) -> FrameCode:  # fmt: skip
-        """Coefficients, and the trace of the frame; ``noted`` as in `residual.Residual`."""
+        self._read_means(reader, out)
         refs = [self.traces[r] for r in set(place.refs) if r in self.traces]
-        residual = Residual(self.residual, self.h, self.w, min(place.layer, 3), motion.modes)
-        residual.noted = noted
         before = None
         if refs:
             before = (
                 np.minimum(sum(t.luma for t in refs), 2),
                 np.minimum(sum(t.chroma for t in refs), 2),
             )
-        found = residual.code(
-            coder, None if given is None else (given.quarters, given.luma, given.chroma), before
-        )
-        motion.quarters, motion.luma, motion.chroma = found
+        residual = Residual(self.residual, self.h, self.w, min(place.layer, 3), out.modes)
+        out.quarters, out.luma, out.chroma = residual.read(reader, before)
         if not place.last:
-            self.traces[place.index] = self._trace(place, motion)
-        return motion
+            self.traces[place.index] = self._trace(place, out)
+        return out
 
     def _trace(self, place: Place, code: FrameCode) -> Trace:
         speed = np.zeros((2, self.h, self.w), np.int64)
@@ -114,7 +108,7 @@ class FrameSyntax:
         )
         return Trace(speed, known, luma, chroma)
 
-    def code_means(self, coder: Coder, given: FrameCode | None, out: FrameCode) -> None:
+    def _read_means(self, reader: Reader, out: FrameCode) -> None:
         """Means of the blocks without references, from those around and the plane before."""
         h, w = self.h, self.w
         wanted = np.concatenate([(out.modes == NONE).reshape(-1), [False]])
@@ -135,11 +129,7 @@ class FrameSyntax:
                     np.full_like(blocks, plane),
                     3 * np.minimum(spread, 2) + np.minimum(own, 2),
                 ])  # fmt: skip
-                own_values = None if given is None else given.means[plane].reshape(-1)[blocks]
-                found = code_numbers(
-                    coder, self.motion.means,
-                    None if own_values is None else own_values - expected, contexts, MOST,
-                )  # fmt: skip
+                found = read_numbers(reader, self.motion.means, contexts, MOST)
                 values[plane][blocks] = found + expected
                 size[blocks] = np.maximum(size[blocks], np.abs(found))
             values[:, h * w] = 0
