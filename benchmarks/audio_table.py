@@ -39,7 +39,7 @@ from laconic.codec.evaluate import audio_measures
 from laconic.codec.evaluate import audio_measures as metrics
 from laconic.codec.evaluate.baselines import audio as baselines
 from laconic.codec.evaluate.subject import Item, find_items
-from laconic.entropy.token_prior import TokenPrior
+from laconic.entropy.token_grid import TokenPrior
 from laconic.formats.audio import SUFFIXES, Audio, fit_length, resample
 from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import Media

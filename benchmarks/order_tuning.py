@@ -28,7 +28,7 @@ from laconic.codec.image.slices import SliceModel
 from laconic.codec.train.images import Crops, load_images
 
 CROP, BATCH, RATE, WARMUP, AVERAGE = 192, 4, 1e-3, 20, 0.99
-EXCHANGE = 8.66  # 6 / ln 2 bits for one squared step: lambda 255^2 step^2 / 3 (see rate.py)
+EXCHANGE = 8.66  # 6 / ln 2 bits for one squared step: lambda 255^2 step^2 / 3 (see layers.py)
 
 
 class Sample:

@@ -12,22 +12,20 @@ import click
 
 from laconic.cli import batch
 from laconic.cli.batch import STD, Job
-from laconic.cli.flags import (
+from laconic.cli.options import (
     RATE,
     SEVERAL,
+    ByteSize,
     Flag,
     GroupedCommand,
     codec_flags,
     codec_options,
-    output,
-    shared,
-)
-from laconic.cli.options import (
-    ByteSize,
     common,
     complete_codec,
     complete_model,
     limits_of,
+    output,
+    shared,
     spreading,
     wants_progress,
 )

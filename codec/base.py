@@ -21,7 +21,7 @@ from laconic.formats.errors import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from laconic.codec.models import ModelInfo
-    from laconic.formats.container_stream import ContainerStream
+    from laconic.formats.container_reader import ContainerStream
 
 Progress = Callable[[int, int], None]  # (done, total) in units of the codec's choice
 Status = Callable[[str], None]  # a few words on how the work stands, or a note

@@ -1,6 +1,6 @@
 """The compiled loops of `token_grid`: prediction, adaptive counts and range coder of one stream.
 
-The same arithmetic as `token_prior`, `counts` and `short`, where it is explained, for a stream of
+The same arithmetic as `token_grid` and `short`, where it is explained, for a stream of
 tokens in one call. Counts are kept in lists, one for each context.
 """
 

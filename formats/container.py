@@ -2,8 +2,8 @@
 ever seeking. The format is specified in ``SPEC.md``.
 
 :class:`Container` holds a whole file in memory; :class:`ContainerWriter` is for output that grows
-segment by segment. Files are read by ``container_reader.ContainerReader``, from pipes by
-``container_stream.ContainerStream``.
+segment by segment. Files are read by ``container_reader.ContainerReader``, from pipes by its
+``ContainerStream``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,15 @@ MODEL_BYTES = 6
 MAX_CODEC = 2**32 - 1  # numbers and versions of codecs
 SKIP = 16  # the index holds the place of every 16th segment
 WIDE_CHECK_ABOVE = 65536  # payloads beyond this many bytes carry a 32-bit symbol check
+ICC = b"ICCp"
+EXIF = b"eXIf"
+XMP = b"xMPd"
+IPTC = b"iPTc"
+DENSITY = b"dPIs"
+TAGS = b"tAGs"
+TIME = b"TIME"
+PROMPT = b"PRMT"
+KNOWN_CRITICAL = frozenset({ICC, PROMPT, TIME})
 
 
 class Media(IntEnum):
@@ -120,17 +129,6 @@ class Chunk:
     def critical(self) -> bool:
         """Whether a reader that does not know the type must refuse the file."""
         return self.type[:1].isupper()
-
-
-ICC = b"ICCp"
-EXIF = b"eXIf"
-XMP = b"xMPd"
-IPTC = b"iPTc"
-DENSITY = b"dPIs"
-TAGS = b"tAGs"
-TIME = b"TIME"
-PROMPT = b"PRMT"
-KNOWN_CRITICAL = frozenset({ICC, PROMPT, TIME})
 
 
 def check_critical(chunks: Sequence[Chunk]) -> None:

@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 
 from laconic import codec
 from laconic.cli.main import cli
-from laconic.codec.image.tiles import Box
+from laconic.codec.image.header import Box
 from laconic.codec.lossless.photo.base import Base, as_numbers
 from laconic.codec.lossless.photo.fallback import prepare
 from laconic.codec.lossless.photo.header import PhotoHeader

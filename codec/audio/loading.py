@@ -23,7 +23,7 @@ from laconic.codec import devices, models
 from laconic.codec.audio.windows import AudioModel
 from laconic.codec.models import ModelInfo
 from laconic.entropy import NumericsProfile
-from laconic.entropy.token_prior import TokenPrior
+from laconic.entropy.token_grid import TokenPrior
 from laconic.formats.errors import ModelError, ParameterError
 
 NAMES = ("semanticodec",)

@@ -44,8 +44,7 @@ from laconic.entropy.short import (
     equal_chances,
     normalised,
 )
-from laconic.entropy.token_grid import TokenCoder
-from laconic.entropy.token_prior import TokenPrior
+from laconic.entropy.token_grid import TokenCoder, TokenPrior
 from laconic.formats.container import Segment
 from laconic.formats.errors import DesyncError, FormatError, UnsupportedError
 from laconic.formats.frame import read_varint, write_varint

@@ -19,8 +19,7 @@ from laconic.codec.audio.header import AudioDecodeOptions, AudioOptions
 from laconic.formats.audio import Audio, AudioHeader
 from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import Container, Header, Media
-from laconic.formats.container_reader import ContainerReader
-from laconic.formats.container_stream import ContainerStream
+from laconic.formats.container_reader import ContainerReader, ContainerStream
 from laconic.formats.errors import DEFAULT_LIMITS, Limits, ParameterError, UnsupportedError
 
 if TYPE_CHECKING:

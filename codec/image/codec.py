@@ -16,10 +16,10 @@ from laconic.codec import devices, models
 from laconic.codec.building import build
 from laconic.codec.image.coding import Coded, Detail, ExactCoder, exact
 from laconic.codec.image.config import CONFIGS, KEY, ChannelOrder, MlicConfig
+from laconic.codec.image.header import analysis_margin, synthesis_margin
 from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.layers import lambda_of
 from laconic.codec.image.model import Mlic, detail_step, from_detail, to_detail
-from laconic.codec.image.rate import lambda_of
-from laconic.codec.image.tiles import analysis_margin, synthesis_margin
 from laconic.codec.models import ModelInfo, read_tensors, write_model
 from laconic.codec.train.running import history
 from laconic.entropy import CdfTables, NumericsProfile, gaussian_scales, gaussian_tables

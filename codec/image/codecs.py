@@ -7,7 +7,7 @@
 torch; nothing here does before a model is loaded.
 
 Segments are tiles in row-major order. A segment's payload is, with alpha, a varint length and the
-tile's alpha plane (``tiles.py``), in layered files what is coded as a screen
+tile's alpha plane (``header.py``), in layered files what is coded as a screen
 (``screen/layers.py``), then the coded latent (``coding.py``).
 
 No lossy file is larger than the lossless one of the same image. Where the model has to spend more

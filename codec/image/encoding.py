@@ -14,12 +14,20 @@ import torch
 from torch import Tensor
 
 from laconic.codec.image.coding import Coded, Detail
-from laconic.codec.image.header import QUALITY_STEPS, ImageOptions, MlicHeader, TileHeader
+from laconic.codec.image.header import (
+    LATENT,
+    QUALITY_STEPS,
+    Box,
+    Grid,
+    ImageOptions,
+    MlicHeader,
+    TileHeader,
+    encode_alpha,
+)
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.refine import Objective, refine
 from laconic.codec.image.screen.layers import ScreenLayers, pack_layer, update_check
 from laconic.codec.image.screen.tile import decode_tile
-from laconic.codec.image.tiles import LATENT, Box, Grid, encode_alpha
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.errors import DesyncError, ParameterError

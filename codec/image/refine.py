@@ -26,9 +26,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from laconic.codec.image.coding import LatentCoder, Result, Steps
+from laconic.codec.image.layers import distortion
 from laconic.codec.image.mlicpp.slices import FactorizedPrior
 from laconic.codec.image.model import gaussian_bits
-from laconic.codec.image.rate import distortion
 from laconic.entropy import CdfTables
 
 STEPS = (0, 10, 25, 50, 100, 200, 400, 700, 1200, 2000)  # of the optimiser, by effort

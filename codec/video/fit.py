@@ -22,10 +22,16 @@ from torch import Tensor
 from torch.func import functional_call
 
 from laconic.codec import devices
-from laconic.codec.video.budget import finest_step, plan_network, within
+from laconic.codec.video.budget import (
+    LatentModel,
+    Quantiser,
+    finest_step,
+    plan_network,
+    rounded,
+    within,
+)
 from laconic.codec.video.chunk_module import LATENT, ChunkModule, count_sent
 from laconic.codec.video.plan import Plan
-from laconic.codec.video.quantiser import LatentModel, Quantiser, rounded
 from laconic.codec.video.settings import PRESETS, RECIPES, Aim, FitSettings, Recipe, check_frames
 from laconic.codec.video.symbols import Coded, encode_symbols
 from laconic.codec.video.training import LOSSES, Adan, FrameDescent, arrays_of, load_arrays, squared

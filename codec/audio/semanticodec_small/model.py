@@ -225,18 +225,6 @@ def write_small(
     )
 
 
-def with_tables(info: ModelInfo, tables: Arrays, path: Path, *, overwrite: bool) -> ModelInfo:
-    """The model ``info`` with other tables of a prior, written to ``path``."""
-    return write_small(
-        path,
-        read_small(info),
-        name=info.name,
-        training=info.training,
-        tables=tables,
-        overwrite=overwrite,
-    )
-
-
 def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool) -> ModelInfo:
     """Export the averaged weights of all stages beside ``checkpoint``, which is one of them.
 

@@ -27,7 +27,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from laconic.codec.image.config import Parallel, Plan
-from laconic.codec.image.contexts import Checkerboard, checkerboard
 from laconic.codec.image.mlicpp.config import ReferenceConfig
 from laconic.codec.image.mlicpp.contexts import (
     ChannelContext,
@@ -41,6 +40,7 @@ from laconic.codec.image.mlicpp.contexts import (
 from laconic.codec.image.mlicpp.layers import Bound, conv3x3
 from laconic.codec.image.mlicpp.winograd import Seen
 from laconic.codec.image.model import LIKELIHOOD_FLOOR, lower_bound
+from laconic.codec.image.slices import Checkerboard, checkerboard
 from laconic.entropy import CdfTables, factorized_tables
 from laconic.formats.errors import ModelError
 

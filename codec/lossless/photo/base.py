@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from laconic.codec import registry
 from laconic.codec.base import DecodeSettings, EncodeSettings
-from laconic.codec.image.tiles import Box
+from laconic.codec.image.header import Box
 from laconic.codec.lossless.photo.header import PhotoHeader
 from laconic.entropy import SymbolCheck
 from laconic.entropy.guard import guard_indexes

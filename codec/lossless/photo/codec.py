@@ -1,7 +1,7 @@
 """The lossless codec: images <-> ``.lac`` files that decode to the same samples everywhere.
 
 Segments are tiles in row-major order, each decodable alone: with alpha a varint length and the
-tile's alpha plane (`laconic.codec.image.tiles`), then the stream of `rans`. The symbol check is
+tile's alpha plane (`laconic.codec.image.header`), then the stream of `wave`. The symbol check is
 over the decoded samples. An adapted file begins with a segment of changes of the model; a synthetic
 image is one segment (both in `fallback`); a file with a preview begins with that (`base`).
 Nothing here imports torch unless the encoder adapts or there is a preview.

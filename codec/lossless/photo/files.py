@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec.base import DecodeSettings
-from laconic.codec.image.tiles import Box, decode_alpha, encode_alpha, region_of
+from laconic.codec.image.header import Box, decode_alpha, encode_alpha, region_of
 from laconic.codec.lossless.photo.base import check_of
 from laconic.codec.lossless.photo.fallback import decode_file, encode_file, prepare, restore
 from laconic.codec.lossless.photo.header import (

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from laconic.codec.base import DecodeSettings, EncodeSettings
-from laconic.codec.image.tiles import Box
+from laconic.codec.image.header import Box
 from laconic.codec.lossless.photo.ends import INPUTS, inputs_of
 from laconic.codec.options import option
 from laconic.entropy.quantize import NumericsProfile

@@ -1,7 +1,7 @@
 """The compiled loops of the codec: from the neighbours of samples to their bits.
 
-Samples are visited along a wavefront (`wave`), so that a front's samples share the lanes of the
-coder (`rans`), the lanes of vectors and the products of matrices (`product`). For each: what the
+Samples are visited along a wavefront, so that a front's samples share the lanes of the
+coder (`wave`), the lanes of vectors and the products of matrices (`product`). For each: what the
 network sees (`ends`), the network itself (`network`), the mixture of its outputs (`ends`),
 and the interval that the coder gets. One loop encodes and decodes.
 

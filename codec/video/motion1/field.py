@@ -5,7 +5,7 @@ from the key frames before; the frame in the middle of two coded frames is predi
 the middles of the halves, and so on. Lower layers are better images, since others come from them.
 
 Motion is read as decisions on lattices that are refined. A pass reads the blocks of one lattice;
-those of the lattices before are known on all sides, and so is what the references saw. `syntax`
+those of the lattices before are known on all sides, and so is what the references saw. `decoder`
 puts a whole frame together.
 """
 
