@@ -343,7 +343,7 @@ class MotionDecoder:
 def decode_motion(
     payload: bytes, frames: int, width: int, height: int, limits: Limits
 ) -> MotionDecoder:
-    """Decode the numbers of a payload; arguments and errors as for `laconic.codec.video.decode`."""
+    """Decode the numbers of a payload; arguments and errors as for `chunk.decode`."""
     head, offset = Head.unpack(payload)
     h, w = block_grid(height, width)
     limits.check("the number of blocks", 24 * frames * h * w, limits.cells)
