@@ -22,7 +22,7 @@ import torch
 from kept import Journal, keep, table
 from numpy.typing import NDArray
 
-from laconic.codec.lossless.photo.ends import MixtureTables, tables
+from laconic.codec.lossless.photo.features import MixtureTables, tables
 from laconic.codec.lossless.photo.header import PhotoConfig
 from laconic.codec.lossless.photo.learn import PhotoNetwork, Samples, bits_of
 from laconic.codec.lossless.photo.network import PhotoModel

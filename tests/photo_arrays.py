@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.lossless.photo.ends import (
+from laconic.codec.lossless.photo.features import (
     EARLIER,
     FLOOR,
     HIGH,

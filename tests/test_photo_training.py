@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 from laconic import codec
 from laconic.codec import models
-from laconic.codec.lossless.photo.ends import INPUTS
+from laconic.codec.lossless.photo.features import INPUTS
 from laconic.codec.lossless.photo.header import CONFIGS
 from laconic.codec.lossless.photo.learn import PhotoNetwork, Samples, write_photo
 from laconic.codec.lossless.photo.wave import CHANNEL, planes_of

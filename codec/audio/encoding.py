@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from laconic.codec.audio.beside import gains_of
 from laconic.codec.audio.header import CODEC_VERSION, AudioCodecHeader, AudioOptions, Geometry
 from laconic.codec.audio.loading import LoadedModel
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
+from laconic.codec.audio.side_information import gains_of
 from laconic.codec.audio.windows import PitchedModel, WindowEncoder
 from laconic.formats.audio import AudioHeader
 from laconic.formats.audio_stream import AudioSource, Block, resampled

@@ -26,7 +26,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.audio.beside import (
+from laconic.codec.audio.header import Geometry
+from laconic.codec.audio.side_information import (
     Gains,
     Track,
     decode_gains,
@@ -34,7 +35,6 @@ from laconic.codec.audio.beside import (
     encode_gains,
     encode_track,
 )
-from laconic.codec.audio.header import Geometry
 from laconic.entropy import SymbolCheck
 from laconic.entropy.short import (
     AdaptiveCounts,

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from laconic.codec import registry
-from laconic.codec.audio.beside import MOST as MOST_GAIN
-from laconic.codec.audio.beside import STEPS as PITCH_STEPS
 from laconic.codec.audio.header import AudioDecodeOptions, AudioOptions
+from laconic.codec.audio.side_information import MOST as MOST_GAIN
+from laconic.codec.audio.side_information import STEPS as PITCH_STEPS
 from laconic.formats.audio import Audio, AudioHeader
 from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import Container, Header, Media

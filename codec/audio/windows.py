@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from laconic.codec.audio.beside import STEP, track_of
 from laconic.codec.audio.header import Geometry
 from laconic.codec.audio.segments import SegmentTokens, cancels, mix, spread
+from laconic.codec.audio.side_information import STEP, track_of
 from laconic.formats.audio_stream import Block
 
 SILENCE = 1e-5  # largest magnitude of a sample in a silent segment, -100 dB

@@ -25,8 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from laconic.codec.audio.beside import correlations, hertz, track_of
 from laconic.codec.audio.semanticodec_small.config import RATE
+from laconic.codec.audio.side_information import correlations, hertz, track_of
 from laconic.formats.audio import SUFFIXES as ANY_AUDIO
 from laconic.formats.audio import read_audio, resample
 from laconic.formats.errors import ParameterError

@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from laconic.codec.audio.beside import HOP as PITCH_HOP
 from laconic.codec.audio.semanticodec_small.config import CONFIGS, RATE, SmallConfig
 from laconic.codec.audio.semanticodec_small.mae import (
     Analysis,
@@ -32,6 +31,7 @@ from laconic.codec.audio.semanticodec_small.mae import (
 )
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder
 from laconic.codec.audio.semanticodec_small.vocoder import Consistency, Refiner, Vocoder
+from laconic.codec.audio.side_information import HOP as PITCH_HOP
 from laconic.codec.building import build
 from laconic.codec.models import (
     TABLE_PREFIX,

@@ -6,9 +6,10 @@ regression of the log-mel spectrogram. Attention is confined to ``reach`` second
 knows positions only relatively, so a network trained on crops of a few seconds serves windows of
 any length alike.
 
-The decoder is told the pitch (:mod:`laconic.codec.audio.beside`) as what it does to a spectrogram:
-how much the log-mel of a flat row of harmonics stands above or below that of noise of equal power.
-Bands that hold several harmonics get zero, so the same input serves low and high voices.
+The decoder is told the pitch (:mod:`laconic.codec.audio.side_information`) as what it does to a
+spectrogram: how much the log-mel of a flat row of harmonics stands above or below that of noise of
+equal power. Bands that hold several harmonics get zero, so the same input serves low and high
+voices.
 
 The semantic codebook is k-means on features. SemantiCodec clusters general audio, speech and music
 apart and joins the centroids 2:1:1 (section III-C), so that no domain crowds the others out.
@@ -31,7 +32,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from laconic.codec.audio.beside import LOWEST, MAX_JUMP, PER_OCTAVE, STEPS, hertz
 from laconic.codec.audio.semanticodec_small.config import MEL_BANDS, PATCH_HOP, RATE, SmallConfig
 from laconic.codec.audio.semanticodec_small.mae import (
     FFT,
@@ -43,6 +43,7 @@ from laconic.codec.audio.semanticodec_small.mae import (
     stacked,
 )
 from laconic.codec.audio.semanticodec_small.vocoder import MEL_MEAN, MEL_SCALE
+from laconic.codec.audio.side_information import LOWEST, MAX_JUMP, PER_OCTAVE, STEPS, hertz
 
 SHARES = {"general": 2, "speech": 1, "music": 1}
 FINE = 4  # rows of the table per step

@@ -18,7 +18,7 @@ from typing import Any
 
 from laconic.codec.base import DecodeSettings, EncodeSettings
 from laconic.codec.image.header import Box
-from laconic.codec.lossless.photo.ends import INPUTS, inputs_of
+from laconic.codec.lossless.photo.features import INPUTS, inputs_of
 from laconic.codec.options import option
 from laconic.entropy.quantize import NumericsProfile
 from laconic.formats.errors import FormatError, ModelError, UnsupportedError

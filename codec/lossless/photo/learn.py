@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from laconic.codec.base import Progress
-from laconic.codec.lossless.photo.ends import (
+from laconic.codec.lossless.photo.fallback import pack_changes
+from laconic.codec.lossless.photo.features import (
     LOG_SCALE_HIGH,
     LOG_SCALE_LOW,
     LOW,
@@ -35,7 +36,6 @@ from laconic.codec.lossless.photo.ends import (
     scale_table,
     tables,
 )
-from laconic.codec.lossless.photo.fallback import pack_changes
 from laconic.codec.lossless.photo.header import (
     CONFIGS,
     EXACT,

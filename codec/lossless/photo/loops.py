@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.lossless.photo.ends import (
+from laconic.codec.lossless.photo.features import (
     AROUND,
     FLOOR,
     HIGH,

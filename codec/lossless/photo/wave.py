@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 
 from laconic.codec.devices import cores, share
 from laconic.codec.lossless.photo import loops
-from laconic.codec.lossless.photo.ends import LAG, SLOPE
 from laconic.codec.lossless.photo.fallback import adapt
+from laconic.codec.lossless.photo.features import LAG, SLOPE
 from laconic.codec.lossless.photo.loops import EARLY, PRECISION, RAGGED, SHORT, STATE
 from laconic.codec.lossless.photo.network import PhotoModel, load_model
 from laconic.entropy.jit import jit
