@@ -35,11 +35,11 @@ from laconic.codec.audio.encoding import AudioEncoder
 from laconic.codec.audio.header import AudioDecodeOptions, AudioOptions
 from laconic.codec.audio.loading import LoadedModel, load
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
+from laconic.codec.evaluate import audio_measures
 from laconic.codec.evaluate import audio_measures as metrics
-from laconic.codec.evaluate import voice
 from laconic.codec.evaluate.baselines import audio as baselines
 from laconic.codec.evaluate.subject import Item, find_items
-from laconic.entropy.token_prior import TokenPrior
+from laconic.entropy.token_grid import TokenPrior
 from laconic.formats.audio import SUFFIXES, Audio, fit_length, resample
 from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import Media
@@ -59,12 +59,12 @@ MEASURES: dict[str, tuple[Callable[[Audio, Audio], float], bool]] = {
     "visqol": (metrics.visqol, True),
     "log_mel": (lambda a, b: log_mel(a, b), False),
     "mr_stft": (metrics.stft_distance, False),
-    "voicing": (voice.voiced_lost, True),
-    "f0": (voice.f0_error, True),
-    "speaker": (voice.speaker_similarity, True),
-    "words": (voice.word_error, True),
-    "level": (voice.level_error, False),
-    "lines": (voice.frame_lines, False),
+    "voicing": (audio_measures.voiced_lost, True),
+    "f0": (audio_measures.f0_error, True),
+    "speaker": (audio_measures.speaker_similarity, True),
+    "words": (audio_measures.word_error, True),
+    "level": (audio_measures.level_error, False),
+    "lines": (audio_measures.frame_lines, False),
 }
 
 

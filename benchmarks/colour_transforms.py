@@ -22,10 +22,9 @@ import torch
 from kept import Journal, keep, table
 from numpy.typing import NDArray
 
-from laconic.codec.lossless.photo.finetune import Samples
+from laconic.codec.lossless.photo.features import MixtureTables, tables
 from laconic.codec.lossless.photo.header import PhotoConfig
-from laconic.codec.lossless.photo.learn import PhotoNetwork, bits_of
-from laconic.codec.lossless.photo.mixture import MixtureTables, tables
+from laconic.codec.lossless.photo.learn import PhotoNetwork, Samples, bits_of
 from laconic.codec.lossless.photo.network import PhotoModel
 from laconic.codec.lossless.photo.wave import decode_tile, encode_tile
 from laconic.codec.train.photo import load_photos

@@ -23,8 +23,8 @@ from sga_kodak import centre
 from torch import Tensor, nn
 
 from laconic.codec.image.codec import LoadedModel, load_model
-from laconic.codec.image.contexts import RotaryPositions
 from laconic.codec.image.refine import Relaxed
+from laconic.codec.image.slices import RotaryPositions
 from laconic.codec.models import DEFAULT_MODEL
 from laconic.formats.image import read_image
 

@@ -10,7 +10,7 @@ def audio_training() -> str:
     round."""
     from laconic.codec import models
     from laconic.codec.audio.codec import SemantiCodec
-    from laconic.codec.audio.semanticodec_small.export import PARTS
+    from laconic.codec.audio.semanticodec_small.model import PARTS
 
     def order(figure: tuple[str, float]) -> list[tuple[int, str]]:
         return [(int(part) if part.isdigit() else -1, part) for part in figure[0].split("_")]

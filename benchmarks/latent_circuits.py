@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 
 from laconic.codec.image.codec import LoadedModel, load_model
 from laconic.codec.image.coding import Writer
-from laconic.codec.image.contexts import checkerboard
-from laconic.codec.image.tiles import Grid
+from laconic.codec.image.header import Grid
+from laconic.codec.image.slices import checkerboard
 from laconic.codec.lossless import circuits
 from laconic.codec.lossless.circuits.queries import blocks, upward
 from laconic.codec.models import DEFAULT_MODEL

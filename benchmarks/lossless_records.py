@@ -26,7 +26,7 @@ from PIL import Image
 
 from laconic import codec
 from laconic.codec.lossless import circuits
-from laconic.codec.lossless.circuits.balanced import cost
+from laconic.codec.lossless.circuits.integer import cost
 from laconic.codec.lossless.records.named import load_circuit
 from laconic.formats.records import read_records
 from laconic.formats.table import Table

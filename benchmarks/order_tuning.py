@@ -20,15 +20,15 @@ import torch
 from torch import Tensor
 
 from laconic.codec import models
-from laconic.codec.image.checkpoints import store_path
-from laconic.codec.image.export import read_mlic
+from laconic.codec.image.codec import read_mlic
+from laconic.codec.image.config import ChannelOrder, Plan
 from laconic.codec.image.model import Mlic, gaussian_bits, straight_through_round
-from laconic.codec.image.order import ChannelOrder, Plan
 from laconic.codec.image.slices import SliceModel
+from laconic.codec.models import store_path
 from laconic.codec.train.images import Crops, load_images
 
 CROP, BATCH, RATE, WARMUP, AVERAGE = 192, 4, 1e-3, 20, 0.99
-EXCHANGE = 8.66  # 6 / ln 2 bits for one squared step: lambda 255^2 step^2 / 3 (see rate.py)
+EXCHANGE = 8.66  # 6 / ln 2 bits for one squared step: lambda 255^2 step^2 / 3 (see layers.py)
 
 
 class Sample:

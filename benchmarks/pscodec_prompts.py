@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from laconic import codec
 from laconic.codec import models
 from laconic.codec.audio.loading import load
-from laconic.codec.audio.pscodec.export import PromptModel
+from laconic.codec.audio.pscodec.model import PromptModel
 from laconic.codec.evaluate.audio_measures import mel_distance, stft_distance, stoi
-from laconic.codec.train.speech import RATE, iterate_recordings, read_mono
+from laconic.codec.train.recordings import RATE, iterate_recordings, read_mono
 from laconic.formats.audio import Audio
 from laconic.formats.container import PROMPT, Container
 from laconic.formats.container_reader import ContainerReader

@@ -22,12 +22,11 @@ from typing import Any
 
 import click
 
-from laconic.cli.progress import ProgressBar
-from laconic.cli.tables import describe, say
+from laconic.cli.tables import ProgressBar, describe, say
 from laconic.codec import places
+from laconic.codec.devices import split, use_threads
 from laconic.codec.engines import Engine, choose, spread
 from laconic.codec.manifest import Manifest, digest
-from laconic.codec.workers import split, use_threads
 from laconic.formats.container import SIGNATURE
 from laconic.formats.container_reader import check_signature
 from laconic.formats.errors import FormatError, LaconicError, OutputError, ParameterError

@@ -14,26 +14,23 @@ import click
 
 from laconic.cli import batch
 from laconic.cli.batch import LAC, STD, Job
-from laconic.cli.flags import (
+from laconic.cli.options import (
     SEVERAL,
     Flag,
     GroupedCommand,
-    codec_flags,
-    codec_options,
-    formats,
-    output,
-)
-from laconic.cli.options import (
     Range,
     Region,
+    codec_flags,
+    codec_options,
     common,
     complete_model,
+    formats,
     limits_of,
+    output,
     spreading,
     wants_progress,
 )
-from laconic.cli.progress import WorkProgress
-from laconic.cli.tables import MediaTable, say
+from laconic.cli.tables import MediaTable, WorkProgress, say
 
 FIRST = [("input", "input", ""), ("output", "output", "")]
 LAST = [("seconds", "seconds", ".2f")]
@@ -138,8 +135,7 @@ def decode_one(job: Job) -> dict[str, Any]:
     reported."""
     from laconic.codec import api, media, models
     from laconic.formats.atomic import check_target
-    from laconic.formats.container_reader import ContainerReader
-    from laconic.formats.container_stream import ContainerStream
+    from laconic.formats.container_reader import ContainerReader, ContainerStream
     from laconic.formats.errors import FormatError
 
     options, limits = job.options, limits_of(job.options["limit_pixels"])

@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from laconic.cli.options import wants_progress
-from laconic.cli.progress import WorkProgress, tile_progress
-from laconic.cli.tables import Table
+from laconic.cli.tables import Table, WorkProgress, tile_progress
 
 COLUMNS = [
     ("name", "image", ""),

@@ -12,27 +12,24 @@ import click
 
 from laconic.cli import batch
 from laconic.cli.batch import STD, Job
-from laconic.cli.flags import (
+from laconic.cli.options import (
     RATE,
     SEVERAL,
+    ByteSize,
     Flag,
     GroupedCommand,
     codec_flags,
     codec_options,
-    output,
-    shared,
-)
-from laconic.cli.options import (
-    ByteSize,
     common,
     complete_codec,
     complete_model,
     limits_of,
+    output,
+    shared,
     spreading,
     wants_progress,
 )
-from laconic.cli.progress import WorkProgress
-from laconic.cli.tables import MediaTable, say
+from laconic.cli.tables import MediaTable, WorkProgress, say
 from laconic.formats.audio import looks_like_audio
 from laconic.formats.audio_stream import RAW_FORMATS
 

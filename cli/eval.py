@@ -9,8 +9,7 @@ import click
 
 from laconic.cli.batch import engine_for
 from laconic.cli.options import complete_subject, spreading, wants_progress
-from laconic.cli.progress import tile_progress
-from laconic.cli.tables import say
+from laconic.cli.tables import say, tile_progress
 from laconic.codec.devices import NAMES
 from laconic.codec.media import MEDIA
 

@@ -1,17 +1,28 @@
-"""``laconic info``."""
+"""``laconic info`` and ``laconic verify``: commands that look at files and write none.
+
+``info`` reads headers and loads no model; ``verify`` decodes every symbol.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Any
 
 import click
 
 from laconic.cli import batch
 from laconic.cli.batch import STD, Job
-from laconic.cli.options import limits_of
-from laconic.formats.printable import printable
+from laconic.cli.options import (
+    common,
+    complete_model,
+    limits_of,
+    spreading,
+    wants_progress,
+)
+from laconic.cli.tables import Table
+from laconic.formats.errors import printable
 
 # What has a line of its own.
 COMMON = ("media", "kind", "file_bytes", "segments", "chunks", "settings")
@@ -43,7 +54,7 @@ PROFILES = {
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per input.")
 @click.option("--limit-pixels", type=click.IntRange(1), help="Refuse larger images.")
-def command(inputs: tuple[str, ...], as_json: bool, limit_pixels: int | None) -> int:
+def info(inputs: tuple[str, ...], as_json: bool, limit_pixels: int | None) -> int:
     """Show what the header of .lac files says."""
     jobs = [
         Job(found.source, "", {"limit_pixels": limit_pixels})
@@ -106,5 +117,47 @@ def probe_one(job: Job) -> dict[str, Any]:
     from laconic import codec
 
     source = sys.stdin.buffer.read() if job.source == STD else job.source
-    info = codec.probe(source, limits=limits_of(job.options["limit_pixels"]))
-    return {"input": job.source, **info.to_dict()}
+    found = codec.probe(source, limits=limits_of(job.options["limit_pixels"]))
+    return {"input": job.source, **found.to_dict()}
+
+
+CHECKED = [
+    ("input", "input", ""),
+    ("result", "result", ""),
+    ("segments", "segments", ","),
+    ("symbols", "symbols", ","),
+    ("seconds", "seconds", ".2f"),
+]
+
+
+@click.command("verify")
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("--model", shell_complete=complete_model,
+              help="File of the model, where it is not in the store.")  # fmt: skip
+@spreading()
+@common
+def verify(inputs: tuple[str, ...], **options: Any) -> int:
+    """Decode every symbol of .lac files and compare the checks; writes nothing.
+
+    INPUTS are files, folders, URLs of either or '-' for stdin.
+    """
+    jobs = [Job(f.source, "", options, f.stamp) for f in batch.expand(inputs, (".lac",))]
+    table = Table(CHECKED, as_json=options["as_json"], quiet=options["quiet"])
+    show = wants_progress(options["progress"])
+    code = batch.run("verify", jobs, verify_one, options, table.add, progress=show)
+    table.close()
+    return code
+
+
+def verify_one(job: Job) -> dict[str, Any]:
+    """Verify one input; returns a row of the table."""
+    from laconic import codec
+    from laconic.codec import models
+
+    if job.options["model"] is not None:
+        models.use(job.options["model"])
+    source = sys.stdin.buffer.read() if job.source == STD else job.source
+    start = time.perf_counter()
+    report = codec.verify(source, limits=limits_of(job.options["limit_pixels"]))
+    seconds = time.perf_counter() - start
+    return {"input": job.source, "result": "ok", **report.to_dict(), "seconds": seconds}

@@ -1,4 +1,4 @@
-"""The group ``laconic``: finds a command's module when the command is asked for.
+"""The group ``laconic``, which imports a command when it is asked for, and the shell's completion.
 
 Nothing heavy is imported here, so that help and completion answer at once. Errors end in one
 sentence on stderr and a documented exit code (``tables.py``).
@@ -11,26 +11,30 @@ from difflib import get_close_matches
 from importlib import import_module
 
 import click
+from click.shell_completion import get_completion_class
 
 from laconic.cli.tables import run_guarded
 
-COMMANDS = {
-    "encode": "Encode images, recordings, videos, tables and arrays into .lac files.",
-    "decode": "Decode .lac files.",
-    "info": "Show what the header of a file says.",
-    "verify": "Decode files and check every symbol.",
-    "models": "List, show, import and export models.",
-    "eval": "Measure and compare codecs.",
-    "train": "Train a model.",
-    "demo": "Encode and decode the samples: images, recordings, or a video.",
-    "completion": "Print the script for shell completion.",
+COMMANDS = {  # module of ``laconic.cli`` and function; help
+    "encode": (
+        "encode:command",
+        "Encode images, recordings, videos, tables and arrays into .lac files.",
+    ),
+    "decode": ("decode:command", "Decode .lac files."),
+    "info": ("info:info", "Show what the header of a file says."),
+    "verify": ("info:verify", "Decode files and check every symbol."),
+    "models": ("models:command", "List, show, import and export models."),
+    "eval": ("eval:command", "Measure and compare codecs."),
+    "train": ("train:command", "Train a model."),
+    "demo": ("demo:command", "Encode and decode the samples: images, recordings, or a video."),
+    "completion": ("main:completion", "Print the script for shell completion."),
 }
 
 OBJECTS = 20_000  # made between two collections of garbage
 
 
 class LazyGroup(click.Group):
-    """Loads ``laconic.cli.<command>`` on demand."""
+    """Loads the module of a command on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -38,7 +42,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"laconic.cli.{name}").command
+        module, function = COMMANDS[name][0].split(":")
+        command: click.Command = getattr(import_module(f"laconic.cli.{module}"), function)
         return command
 
     def resolve_command(
@@ -51,7 +56,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
 
 
 @click.group(
@@ -69,6 +74,18 @@ def cli(ctx: click.Context, debug: bool) -> None:
     5 limit exceeded, 6 unsupported, 130 interrupted.
     """
     ctx.obj = {"debug": debug}
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that completes commands, options, codecs and models.
+
+    For bash: add  eval "$(laconic completion bash)"  to ~/.bashrc.
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(cli, {}, "laconic", "_LACONIC_COMPLETE").source())
 
 
 def main() -> None:

@@ -148,7 +148,7 @@ def order(
 
     from laconic.codec import models, registry
     from laconic.codec.base import DEFAULT_QUALITY
-    from laconic.codec.image.files import ImageCodec
+    from laconic.codec.image.codecs import ImageCodec
     from laconic.codec.image.reorder import channel_order, report, write_ordered
     from laconic.formats.atomic import atomic_write, check_target
     from laconic.formats.errors import ParameterError

@@ -13,7 +13,6 @@ from difflib import get_close_matches
 from errno import ENOENT
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
@@ -36,9 +35,8 @@ from laconic.codec.options import declared
 from laconic.formats.audio import Audio
 from laconic.formats.claims import check_claims
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import ModelError, ParameterError
+from laconic.formats.errors import DEFAULT_LIMITS, Limits, ModelError, ParameterError
 from laconic.formats.image import Image
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.records import Records
 from laconic.formats.table import Table
 from laconic.formats.video_reader import Film
@@ -374,12 +372,7 @@ class Reader:
     def __enter__(self) -> Reader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from laconic.codec.options import option
 from laconic.formats.container import Container, Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.errors import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from laconic.codec.models import ModelInfo
-    from laconic.formats.container_stream import ContainerStream
+    from laconic.formats.container_reader import ContainerStream
 
 Progress = Callable[[int, int], None]  # (done, total) in units of the codec's choice
 Status = Callable[[str], None]  # a few words on how the work stands, or a note

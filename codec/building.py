@@ -1,19 +1,26 @@
-"""Networks from model files that nobody vouches for: judged before a weight is allocated."""
+"""Model files as networks: their configurations, and whether the weights can be what they say.
+
+A model file may come from anywhere, so a network is judged before a weight is allocated. Torch is
+imported by :func:`build` alone; configurations are read without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from laconic.codec.models import TABLE_PREFIX, ModelInfo
 from laconic.formats.errors import ModelError
 
-Network = TypeVar("Network", bound=nn.Module)
+if TYPE_CHECKING:
+    from torch import nn
+
+Config = TypeVar("Config")
+Network = TypeVar("Network", bound="nn.Module")
 SLACK = 1 << 20  # values that a network has besides its file: buffers, what only training needs
 IMPOSSIBLE = (
     RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError,
@@ -21,14 +28,39 @@ IMPOSSIBLE = (
 )  # fmt: skip
 
 
-class Unfilled(TorchFunctionMode):
+def to_values(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass; tuples become lists."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()}
+
+
+def from_values(kind: type[Config], values: Mapping[str, Any], advice: str = "") -> Config:
+    """Inverse of :func:`to_values`; lists become tuples.
+
+    Raises ``ModelError``, with ``advice`` at its end, for unknown or missing entries.
+    """
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if set(values) != names:
+        raise ModelError(
+            f"the model's configuration differs in {sorted(set(values) ^ names)}: it is of"
+            f" another version of Laconic{advice}"
+        )
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def _unfilled() -> AbstractContextManager[Any]:
     """Within it networks leave their parameters as they are allocated: drawing random weights that
     a file replaces takes most of the time of making a network, and the caller's random numbers."""
+    from torch.overrides import TorchFunctionMode
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__module__", "") == "torch.nn.init":
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **(kwargs or {}))
+    class Unfilled(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if getattr(func, "__module__", "") == "torch.nn.init":
+                return args[0] if args else kwargs["tensor"]
+            return func(*args, **(kwargs or {}))
+
+    return Unfilled()
 
 
 def build(
@@ -44,6 +76,8 @@ def build(
     asks for many more weights than the file holds, and for weights that are no floats. Integers are
     weights if their name with ``scale`` at its end names a tensor too.
     """
+    import torch
+
     complaint = f"the model {info.name} cannot be used"
     weights = {k: v for k, v in stored.items() if TABLE_PREFIX not in k}
     for key, array in weights.items():
@@ -51,7 +85,7 @@ def build(
         if array.dtype.kind != "f" and not (array.dtype.kind == "i" and scaled):
             raise ModelError(f"{complaint}: its tensor {key} is {array.dtype}, expected floats")
     try:
-        with torch.device("meta"), Unfilled():
+        with torch.device("meta"), _unfilled():
             plan = make().state_dict()
     except IMPOSSIBLE as error:
         raise ModelError(
@@ -63,5 +97,5 @@ def build(
         raise ModelError(
             f"{complaint}: its configuration asks for {wanted} weights, its file holds {held}"
         )
-    with Unfilled():
+    with _unfilled():
         return make()

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from laconic.codec.workers import cores, use_threads
+from laconic.codec.devices import cores, use_threads
 from laconic.formats.errors import LaconicError, ParameterError, UnsupportedError
 
 Piece = TypeVar("Piece")

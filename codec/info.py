@@ -8,8 +8,7 @@ from typing import Any
 
 from laconic.codec import media, models, registry
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import ModelError
-from laconic.formats.limits import Limits
+from laconic.formats.errors import Limits, ModelError
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ Asymmetric Numeral Systems", 2022) and code within 0.02 % of the ideal size. Cho
 One step (`push` or `pull`) is cut into blocks of 131072 symbols, which fit in the processor's
 cache. A block is sorted by table index, stably, and each run of equal indexes is coded with one
 call. The decoder knows the indexes, so it undoes the sorting. Long runs of small tables are coded
-two or four symbols at a time (`laconic.entropy.models`).
+two or four symbols at a time (`laconic.entropy.stack`).
 
 Stream: 32-bit little-endian words without trailing zero bytes. A symbol outside its table is coded
 as the escape symbol; after its block follow, in sorted order, a sign bit for each escape (0: above
@@ -42,8 +42,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from laconic.entropy.jit import worth_compiling
-from laconic.entropy.models import JOINT_RUN
-from laconic.entropy.stack import StackReader
+from laconic.entropy.stack import JOINT_RUN, StackReader
 from laconic.entropy.tables import CdfTables
 from laconic.formats.errors import FormatError, ParameterError
 

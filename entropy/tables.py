@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from laconic.entropy.models import JointModel, exact_model, joint_span
 from laconic.entropy.quantize import MAX_PRECISION, check_precision
-from laconic.entropy.stack import Searches
+from laconic.entropy.stack import JointModel, Searches, exact_model, joint_span
 from laconic.formats.errors import FormatError, ParameterError
 
 MAX_TABLES = 1 << 16

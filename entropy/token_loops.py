@@ -1,6 +1,6 @@
 """The compiled loops of `token_grid`: prediction, adaptive counts and range coder of one stream.
 
-The same arithmetic as `token_prior`, `counts` and `short`, where it is explained, for a stream of
+The same arithmetic as `token_grid` and `short`, where it is explained, for a stream of
 tokens in one call. Counts are kept in lists, one for each context.
 """
 
@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.entropy.counts import BACK_OFF, LEAST, SCALE, START
 from laconic.entropy.jit import jit
-from laconic.entropy.short import DIGIT, SMALL, TOP
+from laconic.entropy.short import BACK_OFF, DIGIT, LEAST, SCALE, SMALL, START, TOP
 
 Ints = NDArray[np.int64]
 SHARE = 16  # bits of the experts' weights

@@ -26,9 +26,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.formats.errors import FormatError, OutputError, ParameterError
+from laconic.formats.errors import DEFAULT_LIMITS, FormatError, Limits, OutputError, ParameterError
 from laconic.formats.image import SUFFIXES, Image, read_image, write_image
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 REASONS = {
     errno.ENOSPC: "the disk is full",

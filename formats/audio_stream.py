@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from laconic.formats.audio import MAX_CHANNELS, MAX_RATE, PLACES, Audio
 from laconic.formats.errors import FormatError, UnsupportedError
-from laconic.formats.printable import useful
 
 Block = NDArray[np.float32]  # [C, n]
 BLOCK = 1 << 16  # samples of a block of a recording that is in memory
@@ -28,6 +27,21 @@ TOLERANCE = 0.25  # seconds
 
 # Samples without a header, by FFmpeg's names.
 RAW_FORMATS = ("u8", "s16le", "s16be", "s24le", "s32le", "f32le")
+# What a container says of itself and not of the audio in it.
+TECHNICAL = {
+    "encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id",
+    "language", "duration", "creation_time",
+}  # fmt: skip
+
+
+def useful(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags without technical ones, names in lower case, no zero characters, in the order given."""
+    cleaned = {}
+    for name, value in tags.items():
+        name, value = name.strip().lower().replace("\0", " "), value.replace("\0", " ")
+        if name and value and name not in TECHNICAL:
+            cleaned[name] = value
+    return cleaned
 
 
 @dataclass(frozen=True)

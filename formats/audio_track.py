@@ -17,9 +17,8 @@ from fractions import Fraction
 from io import BytesIO
 from typing import Any, BinaryIO
 
-from laconic.formats.errors import FormatError, LimitError, ParameterError
+from laconic.formats.errors import DEFAULT_LIMITS, FormatError, LimitError, Limits, ParameterError
 from laconic.formats.frame import read_varint, write_varint
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 PART_BYTES = 2**20  # a blob is stored in parts of this many bytes
 SPOOL_BYTES = 2**25  # above this the blob waits on the disk

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from laconic.formats.container import Chunk, Container, Header, Media
 from laconic.formats.container_reader import ContainerReader
+from laconic.formats.errors import DEFAULT_LIMITS, Limits
 from laconic.formats.image_reader import ImageHeader
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.records import DataHeader
 from laconic.formats.video import VideoHeader
 

@@ -1,7 +1,8 @@
 """Reading ``.lac`` files: random access by segment, or strictly in order from a pipe.
 
 Every length is checked against what remains of the file and against the limits before anything is
-allocated. A reader of a seekable file touches the header, the end, and the segments asked for.
+allocated. :class:`ContainerReader` touches the header of a seekable file, the end, and the segments
+asked for; :class:`ContainerStream` reads a file while it is still being written.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from laconic.formats.container import (
     MODEL_BYTES,
     READER_VERSION,
     SIGNATURE,
+    SKIP,
     Chunk,
     Container,
     Header,
@@ -25,11 +27,18 @@ from laconic.formats.container import (
     Segment,
     check_critical,
     check_width,
+    codec_bytes,
+    segment_crc,
 )
-from laconic.formats.container_writer import SKIP, codec_bytes, segment_crc
-from laconic.formats.errors import FormatError, LimitError, ParameterError, UnsupportedError
+from laconic.formats.errors import (
+    DEFAULT_LIMITS,
+    FormatError,
+    LimitError,
+    Limits,
+    ParameterError,
+    UnsupportedError,
+)
 from laconic.formats.frame import MAX_BYTES, read_varint
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 TRUNCATED = "the file is truncated: it ends inside {}"
 
@@ -359,3 +368,61 @@ class ContainerReader:
         if number == self._count - 1 and self._end not in (None, self._fp.tell()):
             raise FormatError("there are bytes between the last segment and the end: damaged file")
         return segment
+
+
+class ContainerStream:
+    """Header at once, then segments in order; the checks are those of ``ContainerReader``.
+
+    Attributes:
+        header: with ``segment_count`` None where only the end tells it.
+        chunks: critical ones; those at the end of the file are added when it has been read.
+    """
+
+    def __init__(self, fp: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._source, self._limits = _Source(fp), limits
+        self.header, self._layout, self.chunks = _read_header(self._source, limits)
+        check_critical(self.chunks)
+        self._whole: ContainerReader | None = None
+        if self._layout == Layout.SINGLE:
+            parts = [bytes(self._source.seen)]
+            size = 0
+            while block := fp.read(1 << 20):
+                size += len(block)
+                limits.check("the size of a segment", size, limits.segment_bytes)
+                parts.append(block)
+            self._whole = ContainerReader(b"".join(parts), limits)
+        else:
+            self._base = _check_header_crc(self._source)
+
+    def __iter__(self) -> Iterator[Segment]:
+        """Segments, each checked; can be used once. Raises ``FormatError`` for damage, also to the
+        end of the file."""
+        if self._whole is not None:
+            yield self._whole[0]
+            return
+        count = 0
+        while True:
+            self._source.seen.clear()
+            segment = _read_segment(self._source, self._base, count, self._limits)
+            if segment is None:
+                break
+            count += 1
+            self._limits.check("the number of segments", count, self._limits.segments)
+            yield segment
+        self._finish(count)
+
+    def _finish(self, count: int) -> None:
+        source = self._source
+        announced = source.varint("its end")
+        ancillary: list[Chunk] = _read_chunks(source, self._limits)
+        for _ in range(max(0, (count - 1) // SKIP)):
+            source.varint("its end")
+        tail = bytes(source.seen)
+        _check_tail(tail, source.take(8, "its end"), self._base)
+        if source.fp.read(1):
+            raise FormatError("there are bytes after the end of the file: it is damaged")
+        if announced != count or self.header.segment_count not in (None, count):
+            raise FormatError(f"the file has {count} segments but announces {announced}")
+        _check_order(count, ancillary)
+        self.header = Header(**{**self.header.__dict__, "segment_count": count})
+        self.chunks += ancillary

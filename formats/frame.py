@@ -1,10 +1,9 @@
-"""Frames around bytes: varints, lengths and typed values.
+"""Values as bytes that say where they end: varints, named texts, typed tables.
 
-Variable-length unsigned integers: 7 bits a byte, least significant first, minimal, at most 5
-bytes.
+Varints are unsigned integers: 7 bits a byte, least significant first, minimal, at most 5 bytes.
+Tags (title, artist, ...) are texts in UTF-8, names and values in turn, each ended by a zero byte.
 
-Typed tables (Parquet, Feather, Arrow) as columns of cells, and the Arrow types they came from.
-
+Typed tables (Parquet, Feather, Arrow) are columns of cells with the Arrow types they came from.
 Every value becomes a cell that gives it back to the bit: whole numbers, times and decimals as
 digits; floats as digits where few decimal places tell them, else as the integers of their bits, in
 an order that follows their size; texts and bytes as they are. A :class:`Frame` needs no library;
@@ -13,12 +12,14 @@ an order that follows their size; texts and bytes as they are. A :class:`Frame` 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
 from laconic.formats.errors import FormatError, ParameterError
 
 MAX_BYTES = 5
+MOST_TAGS = 1 << 16  # bytes of tags
 
 
 def write_varint(value: int) -> bytes:
@@ -69,6 +70,32 @@ class Code(IntEnum):
     NULL_BYTES = 5  # as they are after a byte 1; an empty cell is a null
     DICTIONARY = 6  # digits of an index; the values stand beside the columns
     NOTHING = 7  # no cells: a column of nulls
+
+
+def pack_tags(tags: Mapping[str, str]) -> bytes:
+    """The chunk; b"" for no tags. Of more than 64 KiB the last ones are left out."""
+    data = b""
+    for name, value in tags.items():
+        pair = name.encode("utf-8", "replace") + b"\0" + value.encode("utf-8", "replace") + b"\0"
+        if len(data) + len(pair) <= MOST_TAGS:
+            data += pair
+    return data
+
+
+def read_tags(data: bytes) -> dict[str, str]:
+    """Inverse of :func:`pack_tags`.
+
+    >>> read_tags(pack_tags({"title": "Wind", "artist": "Élise"}))
+    {'title': 'Wind', 'artist': 'Élise'}
+    """
+    parts = data.split(b"\0")
+    if parts.pop() != b"" or len(parts) % 2:
+        raise FormatError("the audio's tags are damaged")
+    try:
+        texts = [part.decode("utf-8") for part in parts]
+    except UnicodeDecodeError as error:
+        raise FormatError("the audio's tags are no UTF-8: the file is damaged") from error
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 @dataclass(frozen=True)

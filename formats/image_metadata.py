@@ -14,7 +14,7 @@ from typing import Any
 from PIL import ExifTags, PngImagePlugin
 from PIL import Image as Pillow
 
-from laconic.formats.printable import pack_tags, read_tags
+from laconic.formats.frame import pack_tags, read_tags
 
 MAKER_NOTE = 37500
 ORIENTATION = int(ExifTags.Base.Orientation)

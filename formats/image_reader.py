@@ -30,12 +30,17 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from laconic.formats.atomic import read_file
 from laconic.formats.container import DENSITY, EXIF, ICC, IPTC, TAGS, XMP, Chunk
-from laconic.formats.errors import FormatError, LimitError, ParameterError, UnsupportedError
-from laconic.formats.frame import read_varint, write_varint
+from laconic.formats.errors import (
+    DEFAULT_LIMITS,
+    FormatError,
+    LimitError,
+    Limits,
+    ParameterError,
+    UnsupportedError,
+)
+from laconic.formats.frame import pack_tags, read_tags, read_varint, write_varint
 from laconic.formats.image import Image
 from laconic.formats.image_metadata import Metadata, metadata_of, orientation_of
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
-from laconic.formats.printable import pack_tags, read_tags
 
 MAX_SIDE = 2**24
 

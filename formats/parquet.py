@@ -14,9 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.formats.errors import FormatError, LimitError, ParameterError, UnsupportedError
+from laconic.formats.errors import (
+    DEFAULT_LIMITS,
+    FormatError,
+    LimitError,
+    Limits,
+    ParameterError,
+    UnsupportedError,
+)
 from laconic.formats.frame import Code, Frame, Plan
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.samples import halves, joined, ordered, plain, unsigned
 from laconic.formats.table import Table
 

@@ -25,14 +25,15 @@ from numpy.typing import NDArray
 
 from laconic.formats.atomic import read_file
 from laconic.formats.errors import (
+    DEFAULT_LIMITS,
     FormatError,
     LaconicError,
     LimitError,
+    Limits,
     ParameterError,
     UnsupportedError,
 )
 from laconic.formats.frame import Frame, read_varint, write_varint
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.table import DELIMITERS, CsvTable, Table
 
 DTYPES = (

@@ -52,9 +52,9 @@ def from_pillow(
     or copied are images of their own. Raises ``ParameterError`` for modes that cannot be held
     exactly.
     """
+    from laconic.formats.errors import DEFAULT_LIMITS
     from laconic.formats.image_metadata import density_of, metadata_of, stored_tags
     from laconic.formats.image_reader import read
-    from laconic.formats.limits import DEFAULT_LIMITS
 
     opened.load()
     tags, notice = stored_tags(opened.getexif() if exif is None else exif)

@@ -22,10 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.formats.container import TIME, Chunk
-from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
+from laconic.formats.errors import (
+    DEFAULT_LIMITS,
+    FormatError,
+    Limits,
+    ParameterError,
+    UnsupportedError,
+)
 from laconic.formats.frame import read_varint, write_varint
 from laconic.formats.image_reader import MAX_SIDE
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.timing import Timing
 from laconic.formats.video_extras import Chapter, Light, pack_extras, unpack_extras
 

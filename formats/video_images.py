@@ -25,9 +25,14 @@ from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 from PIL.ImageSequence import Iterator as Frames
 
-from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
+from laconic.formats.errors import (
+    DEFAULT_LIMITS,
+    FormatError,
+    Limits,
+    ParameterError,
+    UnsupportedError,
+)
 from laconic.formats.image import read_image
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.timing import USUAL, Timing
 from laconic.formats.video import STAMPS, VideoHeader
 from laconic.formats.video_planes import Planes, Sampling, from_rgb

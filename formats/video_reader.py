@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.formats.audio_track import take_audio
-from laconic.formats.errors import FormatError, UnsupportedError
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.errors import DEFAULT_LIMITS, FormatError, Limits, UnsupportedError
 from laconic.formats.timing import MAX_TERM, Timing
 from laconic.formats.video import UNSPECIFIED, VideoHeader, VideoInfo, frame_to_rgb, info_of_stream
 from laconic.formats.video_extras import Chapter, chapters_of, light_of

@@ -35,10 +35,10 @@ from pictures import scene
 from laconic import codec
 from laconic.codec import models
 from laconic.codec.audio import loading
-from laconic.codec.image import architectures, files
+from laconic.codec.image import architectures, codecs
 from laconic.codec.image import codec as image_codec
+from laconic.codec.image.codec import write_mlic
 from laconic.codec.image.config import CONFIGS
-from laconic.codec.image.export import write_mlic
 from laconic.codec.image.model import Mlic
 from laconic.codec.lossless.photo import network as photo_network
 from laconic.codec.lossless.records import named
@@ -100,7 +100,7 @@ def made() -> list[tuple[str, Container]]:
     }
     found = []
     with pytest.MonkeyPatch.context() as patch:  # keeps the files that exact ones are smaller than
-        patch.setattr(files, "no_larger", lambda image, settings, data, target, screen: data)
+        patch.setattr(codecs, "no_larger", lambda image, settings, data, target, screen: data)
         for name, (pixels, model, quality) in wanted.items():
             data = codec.encode(pixels, model=model, quality=quality)
             found.append((name, Container.from_bytes(data)))

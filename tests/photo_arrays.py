@@ -10,30 +10,28 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.lossless.photo.context import (
+from laconic.codec.lossless.photo.features import (
     EARLIER,
     FLOOR,
     HIGH,
     INPUTS,
-    LOW,
-    NEAR,
-    OWN,
-    ROUND,
-    SLOPE,
-    inputs_of,
-    scale_table,
-)
-from laconic.codec.lossless.photo.header import HIDDEN_LIMIT, OUTPUT_BITS
-from laconic.codec.lossless.photo.mixture import (
     LEAF_BITS,
     LEAF_REACH,
     LEAF_STEPS,
     LOG_SCALE_LOW,
     LOG_SCALE_STEPS,
+    LOW,
     MIXTURE_BITS,
+    NEAR,
+    OWN,
+    ROUND,
+    SLOPE,
     WEIGHT_STEPS,
     MixtureTables,
+    inputs_of,
+    scale_table,
 )
+from laconic.codec.lossless.photo.header import HIDDEN_LIMIT, OUTPUT_BITS
 from laconic.codec.lossless.photo.network import TENSORS, PhotoModel
 
 Floats = NDArray[np.float32]

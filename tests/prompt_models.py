@@ -15,8 +15,7 @@ from weight_rule import fill, noise, rule_sound
 from laconic import codec
 from laconic.codec import models
 from laconic.codec.audio.pscodec.config import PromptConfig
-from laconic.codec.audio.pscodec.export import ARCHITECTURE, CODEC, TRAINING_ONLY
-from laconic.codec.audio.pscodec.model import PsCodec
+from laconic.codec.audio.pscodec.model import ARCHITECTURE, CODEC, TRAINING_ONLY, PsCodec
 from laconic.codec.audio.pscodec.quantize import Codebook
 from laconic.codec.models import ModelInfo
 from laconic.formats.audio import Audio

@@ -11,9 +11,9 @@ from weight_rule import fill
 from laconic.codec import models, registry
 from laconic.codec.image.architectures import ARCHITECTURES
 from laconic.codec.image.checkpoints import import_checkpoint
+from laconic.codec.image.codec import write_mlic
+from laconic.codec.image.codecs import ImageCodec
 from laconic.codec.image.config import CONFIGS
-from laconic.codec.image.export import write_mlic
-from laconic.codec.image.files import ImageCodec
 from laconic.codec.image.model import Mlic
 from laconic.codec.image.reorder import channel_order, write_ordered
 

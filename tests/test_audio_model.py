@@ -12,10 +12,9 @@ import torch
 
 from laconic.codec import models
 from laconic.codec.audio.semanticodec_small.config import CONFIGS, SmallConfig
-from laconic.codec.audio.semanticodec_small.export import read_small
 from laconic.codec.audio.semanticodec_small.mae import FFT, Synthesis, mel_bank
-from laconic.codec.audio.semanticodec_small.model import SmallSemantiCodec
-from laconic.codec.audio.semanticodec_small.quantiser import (
+from laconic.codec.audio.semanticodec_small.model import SmallSemantiCodec, read_small
+from laconic.codec.audio.semanticodec_small.tokens import (
     ResidualQuantiser,
     kmeans,
     merged,

@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laconic import codec
-from laconic.codec.audio import gains, pitch
+from laconic.codec.audio import side_information
 from laconic.codec.audio.header import Geometry
 from laconic.codec.audio.segments import PARTLY, PITCHED, SegmentCoder, SegmentTokens
 from laconic.codec.audio.semanticodec_small.config import CONFIGS
-from laconic.codec.audio.semanticodec_small.export import write_small
 from laconic.codec.audio.semanticodec_small.mae import mel_bank
-from laconic.codec.audio.semanticodec_small.model import SmallSemantiCodec
+from laconic.codec.audio.semanticodec_small.model import SmallSemantiCodec, write_small
 from laconic.entropy.short import ShortDecoder, ShortEncoder
 from laconic.formats.audio import Audio
 from laconic.formats.container import Container
@@ -35,45 +34,45 @@ def vowel(f0: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("f0", [60, 85, 110, 160, 240, 400, 550])
 def test_the_pitch_of_low_and_high_voices_is_found(f0: int) -> None:
-    track = pitch.track_of(vowel(np.full(16000, f0)))
+    track = side_information.track_of(vowel(np.full(16000, f0)))
 
     inner = track[2:-2]
     assert (inner > 0).all()
-    assert np.abs(pitch.hertz(inner) / f0 - 1).max() < 0.015
+    assert np.abs(side_information.hertz(inner) / f0 - 1).max() < 0.015
 
 
 def test_a_glide_is_followed_and_what_has_no_pitch_has_no_track() -> None:
     f0 = np.geomspace(100, 200, 16000)
     glide = np.r_[np.zeros(8192), vowel(f0), 0.02 * RNG.standard_normal(8192)].astype(np.float32)
 
-    track = pitch.track_of(glide)
+    track = side_information.track_of(glide)
 
     assert not track[:14].any()
     assert not track[-13:].any()
     middle = track[20:44]
     expected = f0[np.arange(20, 44) * 512 + 256 - 8192]
-    assert np.abs(pitch.hertz(middle) / expected - 1).max() < 0.03
-    assert not pitch.track_of(np.zeros(4000, np.float32)).any()
-    assert len(pitch.track_of(np.zeros(100, np.float32))) == 0
+    assert np.abs(side_information.hertz(middle) / expected - 1).max() < 0.03
+    assert not side_information.track_of(np.zeros(4000, np.float32)).any()
+    assert len(side_information.track_of(np.zeros(100, np.float32))) == 0
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, pitch.STEPS), max_size=60))
+@given(st.lists(st.integers(0, side_information.STEPS), max_size=60))
 def test_any_track_comes_back(steps: list[int]) -> None:
     track = np.array(steps, np.int64)
     encoder = ShortEncoder()
-    pitch.encode_track(encoder, track)
+    side_information.encode_track(encoder, track)
 
     decoder = ShortDecoder(encoder.finish())
 
-    assert (pitch.decode_track(decoder, len(track)) == track).all()
+    assert (side_information.decode_track(decoder, len(track)) == track).all()
     decoder.finish()
 
 
 def test_a_voice_costs_less_than_a_hundred_bits_a_second() -> None:
     encoder = ShortEncoder()
     steady = np.repeat([0, 40, 0, 44], 75) + np.repeat([0, 1, 0, 1], 75) * RNG.integers(0, 3, 300)
-    pitch.encode_track(encoder, steady)
+    side_information.encode_track(encoder, steady)
 
     assert 8 * len(encoder.finish()) / (300 * 0.032) < 100
 
@@ -81,7 +80,7 @@ def test_a_voice_costs_less_than_a_hundred_bits_a_second() -> None:
 def segments() -> list[SegmentTokens]:
     """Of one channel and of two, with and without pitch, with and without the last stream."""
     tokens = RNG.integers(0, 8, (2, 6, 4, 3))
-    tracks = RNG.integers(0, pitch.STEPS + 1, (2, 30))
+    tracks = RNG.integers(0, side_information.STEPS + 1, (2, 30))
     partly = tokens.copy()
     partly[:, [1, 2, 5], :, -1] = -1
     none = tokens.copy()
@@ -219,16 +218,16 @@ def test_levels_are_corrected_to_within_two_decibels() -> None:
     wanted = np.cumsum(RNG.normal(0, 0.5, (2, 60)), axis=1)
     wanted[1, 30:40] -= 9  # a pause
     decoded = wanted + RNG.normal(-0.5, 0.4, (2, 60))
-    found = gains.gains_of(wanted, decoded)
+    found = side_information.gains_of(wanted, decoded)
 
-    heard = wanted > wanted.max(1, keepdims=True) - gains.RANGE
-    left = (decoded + gains.STEP * found - wanted)[heard]
-    assert np.abs(left).max() <= gains.STICKY * gains.STEP + 1e-9
+    heard = wanted > wanted.max(1, keepdims=True) - side_information.RANGE
+    left = (decoded + side_information.STEP * found - wanted)[heard]
+    assert np.abs(left).max() <= side_information.STICKY * side_information.STEP + 1e-9
     assert (np.diff(found[1, 30:40]) == 0).all()
 
     encoder = ShortEncoder()
-    gains.encode_gains(encoder, found)
-    assert (gains.decode_gains(ShortDecoder(encoder.finish()), 2, 60) == found).all()
+    side_information.encode_gains(encoder, found)
+    assert (side_information.decode_gains(ShortDecoder(encoder.finish()), 2, 60) == found).all()
 
 
 def test_a_quiet_and_a_loud_sound_keep_their_distance(tiny: str) -> None:
@@ -246,7 +245,7 @@ def test_a_quiet_and_a_loud_sound_keep_their_distance(tiny: str) -> None:
 def test_harmonics_are_brought_out_where_they_are() -> None:
     """Bands on harmonics rise, those between fall, and nothing changes without pitch."""
     told = SmallSemantiCodec(CONFIGS["tiny"]).tokens.decoder.pitch
-    step = 1 + pitch.PER_OCTAVE * np.log2(100 / pitch.LOWEST)
+    step = 1 + side_information.PER_OCTAVE * np.log2(100 / side_information.LOWEST)
     track = torch.full((1, 10), round(step))
 
     raised = told.emphasis(track)[0, 10]

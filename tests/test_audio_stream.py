@@ -13,6 +13,7 @@ from tiny_audio import NAME, TinyTones, install, melody, wav
 from laconic import codec
 from laconic.codec.audio.segments import cancels, mix, spread
 from laconic.formats.audio import Audio, AudioHeader
+from laconic.formats.audio_stream import useful
 from laconic.formats.audio_writer import write_audio
 from laconic.formats.container import Container
 from laconic.formats.container_reader import ContainerReader
@@ -23,7 +24,7 @@ from laconic.formats.errors import (
     ParameterError,
     UnsupportedError,
 )
-from laconic.formats.printable import pack_tags, read_tags, useful
+from laconic.formats.frame import pack_tags, read_tags
 
 PLAIN = NAME + "-plain"
 

@@ -13,11 +13,15 @@ from tiny_audio import NAME, TinyTones, install, melody
 from tiny_prior import VOCABULARIES, prior_tensors
 
 from laconic import codec
-from laconic.entropy import token_loops, token_prior
-from laconic.entropy.counts import AdaptiveCounts, equal_chances, normalised
-from laconic.entropy.short import ShortDecoder, ShortEncoder
-from laconic.entropy.token_grid import TokenCoder
-from laconic.entropy.token_prior import Grid, TokenPrior, exponentials
+from laconic.entropy import token_grid, token_loops
+from laconic.entropy.short import (
+    AdaptiveCounts,
+    ShortDecoder,
+    ShortEncoder,
+    equal_chances,
+    normalised,
+)
+from laconic.entropy.token_grid import Grid, TokenCoder, TokenPrior, exponentials
 from laconic.formats.errors import FormatError, ModelError, ParameterError
 
 PRIOR = TokenPrior.from_tensors(prior_tensors(), "tables.prior")
@@ -123,17 +127,17 @@ def predicted(framed: Grid, stream: int, column: int, position: int) -> np.ndarr
 
 
 def by_arrays(framed: Grid, stream: int, column: int, position: int) -> np.ndarray:
-    """The equations of `token_prior` with matrix products."""
+    """The equations of `token_grid` with matrix products."""
     assert PRIOR is not None
     part, slots = PRIOR.streams[stream], PRIOR._slots(stream)
     at = framed.at(column, position)
     near = [framed.flat[at + framed.offset(*slot)] for slot in slots]
     rows = [PRIOR.streams[slot[0]].embedding[n] for slot, n in zip(slots, near, strict=True)]
     sums = (np.concatenate(rows) @ part.weight + part.place[position]).astype(np.int64)
-    hidden = np.clip(sums >> token_prior.SHIFT, 0, 127)
+    hidden = np.clip(sums >> token_grid.SHIFT, 0, 127)
     logits = (hidden @ part.head + part.bias).astype(np.int64)
     table = exponentials()
-    shift = token_prior.LOGIT_SCALE - token_prior.TABLE_STEP
+    shift = token_grid.LOGIT_SCALE - token_grid.TABLE_STEP
     return normalised(table[np.minimum(logits.max() - logits >> shift, len(table) - 1)])
 
 
@@ -181,7 +185,7 @@ import numpy as np
 from tiny_prior import VOCABULARIES, prior_tensors
 from laconic.entropy.short import ShortEncoder
 from laconic.entropy.token_grid import TokenCoder
-from laconic.entropy.token_prior import Grid, TokenPrior
+from laconic.entropy.token_grid import Grid, TokenPrior
 rng = np.random.default_rng(0)
 tokens = np.stack([rng.integers(0, v, (30, 4)) for v in VOCABULARIES], -1)
 encoder = ShortEncoder()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from laconic.codec.lossless import circuits
-from laconic.codec.lossless.circuits import balanced, tree
+from laconic.codec.lossless.circuits import integer, tree
 from laconic.codec.lossless.circuits.em import _add_rows
 from laconic.codec.lossless.circuits.tree import HCLT, random_parameters
 from laconic.formats.errors import FormatError, LimitError, OutputError, ParameterError
@@ -277,15 +277,15 @@ def test_damaged_compact_circuits_are_refused_or_differ() -> None:
 
 @pytest.mark.parametrize("which", range(3))
 def test_the_walk_crosses_each_edge_at_most_twice(which: int) -> None:
-    found = balanced.cost(PARENTS[which])
+    found = integer.cost(PARENTS[which])
 
     assert found.walk <= 2 * found.edges
     assert found.balanced_decode == 8 * found.balanced_encode
 
 
 def test_a_path_costs_the_balanced_order_quadratic_work() -> None:
-    path = balanced.cost(np.arange(-1, 99))
-    star = balanced.cost(np.array([-1] + [0] * 99))
+    path = integer.cost(np.arange(-1, 99))
+    star = integer.cost(np.array([-1] + [0] * 99))
 
     assert path.walk == 99  # nothing ever goes up
     assert star.walk == 99 + 98

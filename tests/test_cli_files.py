@@ -17,7 +17,7 @@ from pictures import scene
 from PIL import Image as Pillow
 from test_cli import LACONIC, code_of, message_of, run
 
-from laconic.cli.progress import WorkProgress
+from laconic.cli.tables import WorkProgress
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ SHELL_PAGES = ("README.md", "images.md", "lossless.md", "tables.md", "format.md"
 PREVIEW: dict[str, dict[str, Any]] = {"photo": {"preview": True}}
 sys.path.insert(0, str(ROOT / "benchmarks"))
 MODULES = [
-    "laconic.formats.limits",
+    "laconic.formats.errors",
     "laconic.formats.frame",
     "laconic.formats.pillow",
     "laconic.codec.evaluate.metrics",

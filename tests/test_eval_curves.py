@@ -10,8 +10,14 @@ import pytest
 from PIL import Image as Pillow
 
 from laconic.codec.evaluate.outputs import draw
-from laconic.codec.evaluate.results import Curve, read_curves, to_compressai
-from laconic.codec.evaluate.tables import deltas_of, deltas_table, means_table
+from laconic.codec.evaluate.results import (
+    Curve,
+    deltas_of,
+    deltas_table,
+    means_table,
+    read_curves,
+    to_compressai,
+)
 from laconic.formats.errors import FormatError, ParameterError
 
 POINTS = [

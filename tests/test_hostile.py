@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from laconic import codec
 from laconic.codec import models
 from laconic.codec.lossless.photo.fallback import decode_file
-from laconic.codec.lossless.records.header import Method, RecordsHeader
+from laconic.codec.lossless.records.schema import Method, RecordsHeader
 from laconic.formats.audio_stream import StreamResampler
 from laconic.formats.claims import check_claims, padded
 from laconic.formats.container import Chunk, Container, Header, Media, Segment
@@ -31,6 +31,7 @@ from laconic.formats.errors import (
     FormatError,
     LaconicError,
     LimitError,
+    Limits,
     ModelError,
     ParameterError,
     UnsupportedError,
@@ -38,7 +39,6 @@ from laconic.formats.errors import (
 from laconic.formats.frame import write_varint
 from laconic.formats.image import Image, read_image
 from laconic.formats.image_reader import ImageHeader
-from laconic.formats.limits import Limits
 from laconic.formats.records import TEXT, DataHeader, DataKind, read_idx, read_npy, read_records
 
 FILES = seeds()
@@ -66,9 +66,9 @@ def attacked(store: Path, seed: int, count: int, milliseconds: float) -> Attack:
     return attack
 
 
-def test_twenty_thousand_mutants_with_right_checksums_give_documented_errors(store: Path) -> None:
-    counts = attacked(store, 1, 20_000, milliseconds=0.5).counts
-    assert counts["mutants"] == 20_000
+def test_seven_thousand_mutants_with_right_checksums_give_documented_errors(store: Path) -> None:
+    counts = attacked(store, 1, 7_000, milliseconds=0.5).counts
+    assert counts["mutants"] == 7_000
     for kind in {name.partition("/")[0] for name, _ in FILES}:
         assert sum(counts[key] for key in counts if key.startswith(f"{kind} decod")) > 1, kind
 
@@ -242,7 +242,7 @@ def test_one_bad_file_in_the_store_is_skipped_and_named_when_it_is_asked_for(
 def test_models_of_hostile_configurations_are_refused_before_they_are_built(
     change: dict[str, Any], tmp_path: Path
 ) -> None:
-    from laconic.codec.image.export import read_mlic
+    from laconic.codec.image.codec import read_mlic
 
     info = models.find("mlic-small")
     path = models.write_model(
@@ -263,7 +263,7 @@ def test_models_of_hostile_configurations_are_refused_before_they_are_built(
 
 @pytest.mark.parametrize("kind", ["nan", "integers", "missing", "tables"])
 def test_models_of_hostile_weights_are_refused(kind: str, tmp_path: Path) -> None:
-    from laconic.codec.image.export import read_mlic
+    from laconic.codec.image.codec import read_mlic
 
     info = models.find("mlic-small")
     tensors = dict(models.read_tensors(info))

@@ -10,7 +10,7 @@ from pictures import picture, scene
 
 from laconic import codec
 from laconic.codec.evaluate import ms_ssim, psnr
-from laconic.codec.image.options import TUNED
+from laconic.codec.image.header import TUNED
 from laconic.formats import Container, ContainerReader, Limits
 from laconic.formats.errors import (
     DesyncError,

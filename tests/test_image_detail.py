@@ -10,10 +10,10 @@ from pictures import scene
 
 from laconic import codec
 from laconic.codec.evaluate import psnr
+from laconic.codec.image.codec import write_mlic
 from laconic.codec.image.config import CONFIGS, MlicConfig
-from laconic.codec.image.export import write_mlic
+from laconic.codec.image.layers import lambda_of, quality_of
 from laconic.codec.image.model import Mlic, from_detail, to_detail
-from laconic.codec.image.rate import lambda_of, quality_of
 from laconic.codec.train.images import grown
 from laconic.formats.errors import DesyncError, FormatError, ModelError, ParameterError
 

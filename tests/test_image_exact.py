@@ -18,7 +18,7 @@ from laconic import codec
 from laconic.codec.image.codec import load_model
 from laconic.codec.image.codecs import MlicCodec
 from laconic.codec.image.coding import ExactCoder
-from laconic.codec.image.options import ImageOptions
+from laconic.codec.image.header import ImageOptions
 from laconic.codec.models import DEFAULT_MODEL
 from laconic.formats import ContainerReader
 from laconic.formats.errors import LaconicError

@@ -17,7 +17,7 @@ from PIL import ImageDraw
 from laconic import codec
 from laconic.codec.evaluate import psnr
 from laconic.codec.image.codecs import MlicCodec
-from laconic.codec.image.options import ImageOptions
+from laconic.codec.image.header import ImageOptions
 from laconic.codec.image.screen.tile import blocks_of, decode_tile, encode_tile, pixels_of
 from laconic.formats import Container
 from laconic.formats.errors import FormatError, LaconicError

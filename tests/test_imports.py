@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,18 @@ FORBIDDEN = {
 }
 
 
-def modules() -> Iterator[tuple[str, Path, ast.Module]]:
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            yield package, path, ast.parse(path.read_text())
+@cache
+def modules() -> list[tuple[str, Path, list[ast.AST]]]:
+    """Package, path and nodes of every module."""
+    return [
+        (package, path, list(ast.walk(ast.parse(path.read_text()))))
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+    ]
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+def imported(nodes: list[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -34,8 +39,8 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def test_nobody_imports_upwards() -> None:
-    for package, path, tree in modules():
-        for name in imported(tree):
+    for package, path, nodes in modules():
+        for name in imported(nodes):
             for forbidden in FORBIDDEN[package]:
                 if path.name == "pillow.py" and forbidden == "laconic.codec":
                     continue
@@ -44,15 +49,15 @@ def test_nobody_imports_upwards() -> None:
 
 
 def test_only_the_namespaced_names_are_imported() -> None:
-    for _, path, tree in modules():
-        for name in imported(tree):
+    for _, path, nodes in modules():
+        for name in imported(nodes):
             assert name.split(".")[0] not in PACKAGES, (path, name)
 
 
 def test_nothing_unpickles_evaluates_or_starts_a_shell() -> None:
-    for _, path, tree in modules():
-        assert not {"pickle", "marshal", "shelve", "dill"} & set(imported(tree)), path
-        for node in ast.walk(tree):
+    for _, path, nodes in modules():
+        assert not {"pickle", "marshal", "shelve", "dill"} & set(imported(nodes)), path
+        for node in nodes:
             if not isinstance(node, ast.Call):
                 continue
             name = ast.unparse(node.func)
@@ -165,7 +170,7 @@ def test_worker_processes_share_the_threads_of_their_caller(tmp_path: Path) -> N
     script.write_text("""
 import os
 from laconic.codec.engines import choose, spread
-from laconic.codec.workers import cores, split
+from laconic.codec.devices import cores, split
 
 def threads(_):
     return cores()

@@ -14,10 +14,10 @@ from laconic import codec
 from laconic.cli.main import cli
 from laconic.codec import models, registry
 from laconic.codec.image.codec import load_model
+from laconic.codec.image.codecs import ImageCodec
 from laconic.codec.image.coding import split_payload
-from laconic.codec.image.files import ImageCodec
+from laconic.codec.image.config import ChannelOrder, Plan
 from laconic.codec.image.interface import ImageModel
-from laconic.codec.image.order import ChannelOrder, Plan
 from laconic.codec.image.reorder import channel_order, write_ordered
 from laconic.formats import ContainerReader
 from laconic.formats.errors import FormatError, LaconicError, ModelError, ParameterError

@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 from laconic import codec
 from laconic.codec.lossless.photo.fallback import prepare, restore
 from laconic.codec.lossless.photo.header import PhotoHeader, Tiles
-from laconic.codec.lossless.photo.workers import Workers
+from laconic.codec.lossless.photo.wave import Workers
 from laconic.formats import Container, ContainerReader
 from laconic.formats.errors import FormatError, LaconicError, ParameterError
 from laconic.formats.image import Image, read_image
@@ -347,7 +347,7 @@ def test_a_damaged_tile_leaves_the_others() -> None:
 
 @pytest.mark.parametrize("effort", [1, 3])
 def test_effort_makes_a_large_picture_smaller(effort: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    finetune = pytest.importorskip("laconic.codec.lossless.photo.finetune")
+    finetune = pytest.importorskip("laconic.codec.lossless.photo.learn")
     monkeypatch.setattr(finetune, "STEPS_PER_EFFORT", 30)
     image = textured(256, 256)
     image.pixels[..., 0] &= 0xFC  # a lattice that the model has never seen

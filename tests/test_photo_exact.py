@@ -12,10 +12,10 @@ import pytest
 from pictures import picture, scene, textured
 
 from laconic import codec
-from laconic.codec.lossless.photo import context, loops, mixture, network, wave
+from laconic.codec.lossless.photo import features, loops, network, wave
 from laconic.codec.lossless.photo.header import EXACT, HIDDEN_LIMIT, INPUT_BITS, WEIGHT_LIMIT
 from laconic.codec.lossless.photo.network import load_model
-from laconic.codec.lossless.photo.workers import Workers
+from laconic.codec.lossless.photo.wave import Workers
 from laconic.formats.errors import ModelError
 
 DIGEST = """
@@ -104,7 +104,7 @@ def test_the_loops_see_what_arrays_see(height: int, width: int, bits: int, based
     y, x = (a.reshape(-1) for a in np.indices((height, width)))
     for plane in range(3):
         expected = arrays.seen(planes, plane, y, x, bits, lossy)
-        inputs = np.empty((y.size, context.inputs_of(plane, based=based)), np.float32)
+        inputs = np.empty((y.size, features.inputs_of(plane, based=based)), np.float32)
         base, scale = np.empty(y.size, np.float32), np.empty(y.size, np.int64)
         side = wave.UNSEEN if lossy is None else lossy
         loops.draw(plane, y, x, planes, side, bits, inputs, base, scale)
@@ -124,7 +124,7 @@ def test_the_loops_give_the_intervals_that_arrays_give(
     model = load_model("photo-preview" if based else "photo")
     planes = planes_to_see(height, width, bits, 3)
     lossy = planes_to_see(height, width, bits, 4) if based else None
-    steps = width + 3 * (height - 1) + 2 * context.LAG
+    steps = width + 3 * (height - 1) + 2 * features.LAG
     starts, widths = (
         np.concatenate(parts)
         for parts in zip(
@@ -137,7 +137,7 @@ def test_the_loops_give_the_intervals_that_arrays_give(
     for step in range(steps):
         for plane in range(3):
             for y in range(height):
-                x = step - context.LAG * plane - 3 * y
+                x = step - features.LAG * plane - 3 * y
                 if not 0 <= x < width:
                     continue
                 f = arrays.seen(planes, plane, np.array([y]), np.array([x]), bits, lossy)
@@ -174,8 +174,8 @@ def outputs_of(model: network.PhotoModel, plane: int, x: np.ndarray) -> np.ndarr
 @pytest.mark.parametrize("plane", [0, 1, 2])
 def test_the_network_equals_scalar_integers(plane: int) -> None:
     model, random = load_model("photo"), np.random.default_rng(plane)
-    x = random.integers(context.LOW, context.HIGH + 1, (6, context.INPUTS[plane]))
-    x[0], x[1] = context.LOW, context.HIGH
+    x = random.integers(features.LOW, features.HIGH + 1, (6, features.INPUTS[plane]))
+    x[0], x[1] = features.LOW, features.HIGH
 
     for sample, out in zip(x, outputs_of(model, plane, x), strict=True):
         assert out.astype(np.int64).tolist() == scalar_outputs(dict(model.tensors), plane, sample)
@@ -206,7 +206,7 @@ def test_the_encoder_and_a_scalar_decoder_agree() -> None:
         found = []
         for lane, (y, x) in enumerate(front):
             spot = (np.array([y], np.int32), np.array([x], np.int32))
-            near = arrays.neighbour_index(*spot, height, width, context.OWN[0], causal=True)
+            near = arrays.neighbour_index(*spot, height, width, features.OWN[0], causal=True)
             f = arrays.features(0, plane.take(near), [], 0)
             out = np.array(scalar_outputs(dict(model.tensors), 0, f.inputs[:, 0]), np.float32)
             m = table.mixture(out[:, None], f.base, f.scale)
@@ -229,7 +229,7 @@ def test_the_encoder_and_a_scalar_decoder_agree() -> None:
 
 
 def test_every_level_keeps_a_unit_and_the_units_sum_up() -> None:
-    tables = arrays.Arithmetic(mixture.MixtureTables(mixture.tables()))
+    tables = arrays.Arithmetic(features.MixtureTables(features.tables()))
     random = np.random.default_rng(0)
     out = random.integers(-(1 << 23), 1 << 23, (15, 40)).astype(np.float32)
     out[:, 20:] *= np.float32(2**-7)
@@ -274,7 +274,7 @@ def test_the_trained_network_is_the_integer_network() -> None:
     twin.quantise(True)
     random = np.random.default_rng(3)
     for plane in range(3):
-        x = random.integers(-200, 200, (context.INPUTS[plane], 50)).astype(np.float32)
+        x = random.integers(-200, 200, (features.INPUTS[plane], 50)).astype(np.float32)
         with torch.no_grad():
             out = twin.networks()[plane](torch.from_numpy(x.T.copy()) * 2.0**-INPUT_BITS)
         assert np.array_equal(out.numpy().T * 2**14, outputs_of(model, plane, x.T).T)

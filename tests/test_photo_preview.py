@@ -15,16 +15,21 @@ from PIL import Image as Pillow
 
 from laconic import codec
 from laconic.cli.main import cli
-from laconic.codec.image.tiles import Box
+from laconic.codec.image.header import Box
 from laconic.codec.lossless.photo.base import Base, as_numbers
 from laconic.codec.lossless.photo.fallback import prepare
 from laconic.codec.lossless.photo.header import PhotoHeader
 from laconic.formats import Container, ContainerReader
-from laconic.formats.errors import FormatError, LaconicError, ModelError, ParameterError
+from laconic.formats.errors import (
+    DEFAULT_LIMITS,
+    FormatError,
+    LaconicError,
+    ModelError,
+    ParameterError,
+)
 from laconic.formats.frame import write_varint
 from laconic.formats.image import Image
 from laconic.formats.image_reader import ImageHeader
-from laconic.formats.limits import DEFAULT_LIMITS
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +117,7 @@ def test_more_bits_for_the_preview_are_fewer_for_the_rest() -> None:
 
 
 def test_effort_adapts_the_circuit_that_sees_the_preview(monkeypatch: pytest.MonkeyPatch) -> None:
-    finetune = pytest.importorskip("laconic.codec.lossless.photo.finetune")
+    finetune = pytest.importorskip("laconic.codec.lossless.photo.learn")
     monkeypatch.setattr(finetune, "STEPS_PER_EFFORT", 20)
     image = textured(200, 200)
     image.pixels[..., 0] &= 0xFC

@@ -13,10 +13,9 @@ from PIL import Image as Pillow
 
 from laconic import codec
 from laconic.codec import models
-from laconic.codec.lossless.photo.context import INPUTS
-from laconic.codec.lossless.photo.finetune import Samples, write_photo
+from laconic.codec.lossless.photo.features import INPUTS
 from laconic.codec.lossless.photo.header import CONFIGS
-from laconic.codec.lossless.photo.learn import PhotoNetwork
+from laconic.codec.lossless.photo.learn import PhotoNetwork, Samples, write_photo
 from laconic.codec.lossless.photo.wave import CHANNEL, planes_of
 from laconic.codec.train.photo import PhotoRecipe, PhotoTrainer, load_photos, loss_of, run
 from laconic.formats.errors import ModelError, ParameterError

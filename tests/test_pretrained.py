@@ -11,7 +11,7 @@ from pictures import picture
 
 from laconic import codec
 from laconic.codec import models
-from laconic.codec.image.export import read_mlic
+from laconic.codec.image.codec import read_mlic
 from laconic.formats.errors import ModelError, ParameterError
 
 EXTRA = Path(__file__).parents[1] / "codec" / "models_extra"

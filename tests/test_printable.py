@@ -8,7 +8,8 @@ import pytest
 from test_cli import LACONIC
 
 from laconic.formats.container import TAGS, Chunk, Container
-from laconic.formats.printable import pack_tags, printable
+from laconic.formats.errors import printable
+from laconic.formats.frame import pack_tags
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from laconic import codec
 from laconic.cli.main import cli
 from laconic.codec import models
 from laconic.codec.audio.pscodec.config import FULL, VARIANTS, PromptConfig, config_of
-from laconic.codec.audio.pscodec.export import PromptModel
 from laconic.codec.audio.pscodec.fusion import FFT, HOP, CrossAttention, frames_of, wave_of
 from laconic.codec.audio.pscodec.losses import (
     Discriminator,
@@ -28,13 +27,15 @@ from laconic.codec.audio.pscodec.losses import (
     similarity,
     spectral_loss,
 )
-from laconic.codec.audio.pscodec.model import PsCodec
+from laconic.codec.audio.pscodec.model import PromptModel, PsCodec
 from laconic.codec.audio.pscodec.quantize import Codebook, GroupResidual, prompt_mel
 from laconic.codec.train.pscodec import PromptRecipe, Trainer, run
 from laconic.formats.audio import Audio
 from laconic.formats.container import PROMPT, Chunk, Container
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import FormatError, ModelError, ParameterError
+
+RECIPE = PromptRecipe(steps=6, batch=2, columns=10, prompt_columns=20, adversarial_from=0.5)
 
 
 def tiny(variant: str, **changes: object) -> PromptConfig:
@@ -167,9 +168,6 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
             file.setframerate(16_000)
             file.writeframes(samples.tobytes())
     return folder
-
-
-RECIPE = PromptRecipe(steps=6, batch=2, columns=10, prompt_columns=20, adversarial_from=0.5)
 
 
 @pytest.fixture(scope="module")

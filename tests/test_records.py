@@ -16,11 +16,10 @@ from laconic import codec
 from laconic.codec.lossless.circuits import em
 from laconic.codec.lossless.circuits.tree import HCLT
 from laconic.codec.lossless.records import training
-from laconic.codec.lossless.records.header import Method, RecordsHeader
+from laconic.codec.lossless.records.schema import Method, RecordsHeader
 from laconic.codec.lossless.records.training import fit
 from laconic.formats import Container, ContainerReader
-from laconic.formats.errors import FormatError, LaconicError, LimitError, ParameterError
-from laconic.formats.limits import Limits
+from laconic.formats.errors import FormatError, LaconicError, LimitError, Limits, ParameterError
 from laconic.formats.records import read_idx, write_idx
 from laconic.formats.table import Table, split
 

@@ -12,7 +12,7 @@ from laconic.codec.evaluate import psnr
 from laconic.codec.image import refine as search
 from laconic.codec.image.codec import load_model
 from laconic.codec.image.config import MlicConfig
-from laconic.codec.image.rate import distortion, lambda_of, structural_similarity
+from laconic.codec.image.layers import distortion, lambda_of, structural_similarity
 from laconic.codec.image.refine import annealed_round, expected_round, temperature
 from laconic.codec.models import DEFAULT_MODEL
 from laconic.formats.errors import ParameterError

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 
 from laconic.cli.main import cli
 from laconic.codec import models, registry
-from laconic.codec.image.files import ImageCodec
+from laconic.codec.image.codecs import ImageCodec
 from laconic.codec.image.reorder import (
     Filters,
     concentration,

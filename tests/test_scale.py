@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 from laconic import codec
 from laconic.cli.main import cli
-from laconic.codec import workers
+from laconic.codec import devices
 from laconic.codec.engines import Here, Processes, Ray, spread
 from laconic.codec.evaluate.subject import find_items, parse_spec
 from laconic.codec.manifest import Manifest
@@ -133,20 +133,20 @@ def test_jobs_and_threads_together_take_the_cores_there_are(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
 
-    assert workers.split(1000) == (8, 1)
-    assert workers.split(3) == (1, 8)
-    assert workers.split(1000, threads=4) == (2, 4)
-    assert workers.split(1000, jobs=2) == (2, 4)
-    assert workers.split(2, jobs=16) == (2, 4)
-    assert workers.split(1000, jobs=16) == (16, 1)
+    assert devices.split(1000) == (8, 1)
+    assert devices.split(3) == (1, 8)
+    assert devices.split(1000, threads=4) == (2, 4)
+    assert devices.split(1000, jobs=2) == (2, 4)
+    assert devices.split(2, jobs=16) == (2, 4)
+    assert devices.split(1000, jobs=16) == (16, 1)
 
     monkeypatch.delenv("OMP_NUM_THREADS")
     limit = tmp_path / "cpu.max"
     limit.write_text("250000 100000\n")
-    monkeypatch.setattr(workers, "QUOTA", limit)
-    assert workers.cores() <= 2
+    monkeypatch.setattr(devices, "QUOTA", limit)
+    assert devices.cores() <= 2
     limit.write_text("max 100000\n")
-    assert workers.cores() == min(64, len(os.sched_getaffinity(0)))
+    assert devices.cores() == min(64, len(os.sched_getaffinity(0)))
 
     found = spread(threads_of, [1, 2], Processes(1, 3), lost=lambda piece, why: why)
     assert [result for _, result in found] == ["3", "3"]

@@ -13,9 +13,8 @@ import pytest
 
 from laconic import codec
 from laconic.formats.container import Container
-from laconic.formats.errors import FormatError, LimitError, UnsupportedError
+from laconic.formats.errors import FormatError, LimitError, Limits, UnsupportedError
 from laconic.formats.frame import Frame
-from laconic.formats.limits import Limits
 from laconic.formats.records import looks_like_records, read_records, write_records
 from laconic.formats.table import Table
 

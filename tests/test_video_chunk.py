@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 
 from laconic.codec.video import settings as presets
 from laconic.codec.video import symbols
+from laconic.codec.video.budget import within
+from laconic.codec.video.channels import scale_of, tables_for
 from laconic.codec.video.chunk import Fit, FitSettings, decode
-from laconic.codec.video.decoder import Decoder
-from laconic.codec.video.gaussians import scale_of, tables_for
-from laconic.codec.video.losses import boosted, ms_ssim
+from laconic.codec.video.chunk_module import Decoder
 from laconic.codec.video.plan import KINDS, PREDICTED
-from laconic.codec.video.target import within
+from laconic.codec.video.training import boosted, ms_ssim
 from laconic.formats.errors import (
     FormatError,
     LaconicError,
     LimitError,
+    Limits,
     ParameterError,
     UnsupportedError,
 )
-from laconic.formats.limits import Limits
 
 NETWORKS = [kind for kind in KINDS if kind not in PREDICTED]  # those have tests of their own
 

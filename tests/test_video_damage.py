@@ -17,10 +17,10 @@ from laconic.formats.errors import (
     DesyncError,
     FormatError,
     LimitError,
+    Limits,
     ParameterError,
     UnsupportedError,
 )
-from laconic.formats.limits import Limits
 
 pytestmark = pytest.mark.usefixtures("kept_frames")
 GOLDEN = Path(__file__).parent / "golden"

@@ -19,10 +19,10 @@ from laconic.formats.errors import (
     FormatError,
     LaconicError,
     LimitError,
+    Limits,
     ParameterError,
     UnsupportedError,
 )
-from laconic.formats.limits import Limits
 from laconic.formats.video_planes import Sampling
 from laconic.formats.video_reader import VideoFile
 

@@ -202,7 +202,7 @@ def test_frames_equal_the_golden_vectors(case: str) -> None:
         assert np.abs(value.numpy() - wanted[key]).max() <= tolerance, key
 
 
-@pytest.mark.parametrize("name", ["gaussians", "networks", "plan", "symbols"])
+@pytest.mark.parametrize("name", ["channels", "networks", "plan", "symbols"])
 def test_examples_in_docstrings_run(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"laconic.codec.video.{name}"))
 

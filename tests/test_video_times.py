@@ -19,11 +19,11 @@ from laconic.formats.errors import (
     FormatError,
     LaconicError,
     LimitError,
+    Limits,
     ParameterError,
     UnsupportedError,
 )
 from laconic.formats.frame import write_varint
-from laconic.formats.limits import Limits
 from laconic.formats.timing import Timing
 from laconic.formats.video import VideoHeader
 from laconic.formats.video_reader import VideoFile

@@ -6,9 +6,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from laconic.codec.evaluate import voice
+from laconic.codec.evaluate import audio_measures
 from laconic.formats.audio import Audio
 from laconic.formats.errors import ParameterError, UnsupportedError
+
+NOISE = 0.05 * np.random.default_rng(0).standard_normal(32000)
 
 
 def sound(samples: np.ndarray) -> Audio:
@@ -21,48 +23,47 @@ def vowel(f0: float, seconds: float = 2.0) -> np.ndarray:
     return sum(0.1 / h * np.sin(2 * np.pi * h * f0 * time) for h in range(1, 20))
 
 
-NOISE = 0.05 * np.random.default_rng(0).standard_normal(32000)
-
-
 def test_a_whisper_has_lost_its_voice() -> None:
     pytest.importorskip("parselmouth")
     said = sound(vowel(100))
 
-    assert voice.voiced_lost(said, said) == 0
-    assert voice.voiced_lost(said, sound(NOISE)) > 80
+    assert audio_measures.voiced_lost(said, said) == 0
+    assert audio_measures.voiced_lost(said, sound(NOISE)) > 80
 
 
 def test_an_octave_is_twelve_semitones() -> None:
     pytest.importorskip("parselmouth")
     low, high = sound(vowel(110)), sound(vowel(220))
 
-    assert voice.f0_error(low, high) == pytest.approx(12, abs=0.1)
-    assert voice.f0_error(low, low) == 0
+    assert audio_measures.f0_error(low, high) == pytest.approx(12, abs=0.1)
+    assert audio_measures.f0_error(low, low) == 0
 
 
 def test_levels_are_in_decibels() -> None:
     said = vowel(150)
 
-    assert voice.level_error(sound(said), sound(said / 2)) == pytest.approx(6.02, abs=0.01)
+    assert audio_measures.level_error(sound(said), sound(said / 2)) == pytest.approx(6.02, abs=0.01)
     with pytest.raises(ParameterError):
-        voice.level_error(sound(0 * said), sound(said))
+        audio_measures.level_error(sound(0 * said), sound(said))
 
 
 def test_a_hum_of_frames_stands_out() -> None:
     time = np.arange(len(NOISE)) / 16000
     humming = NOISE * (1 + 0.5 * np.cos(2 * np.pi * 62.5 * time))
 
-    assert voice.frame_lines(sound(NOISE), sound(humming)) > 10
-    assert voice.frame_lines(sound(NOISE), sound(NOISE)) == 0
+    assert audio_measures.frame_lines(sound(NOISE), sound(humming)) > 10
+    assert audio_measures.frame_lines(sound(NOISE), sound(NOISE)) == 0
     # Another hum is none of the frames.
     other = NOISE * (1 + 0.5 * np.cos(2 * np.pi * 70 * time))
-    assert voice.frame_lines(sound(NOISE), sound(other)) < 3
+    assert audio_measures.frame_lines(sound(NOISE), sound(other)) < 3
 
 
 def test_lines_by_chance_are_no_hum() -> None:
     random = np.random.default_rng(1)
     found = [
-        voice.frame_lines(*(sound(0.05 * random.standard_normal(160000)) for _ in range(2)))
+        audio_measures.frame_lines(
+            *(sound(0.05 * random.standard_normal(160000)) for _ in range(2))
+        )
         for _ in range(12)
     ]
 
@@ -74,18 +75,18 @@ def test_a_speaker_is_most_like_himself_however_quiet() -> None:
         pytest.skip("the weights of Resemblyzer are not installed")
     low, high = vowel(100), vowel(300)
 
-    assert voice.speaker_similarity(sound(low / 20), sound(low / 50)) > 0.99
-    assert voice.speaker_similarity(sound(low), sound(high)) < 0.8
+    assert audio_measures.speaker_similarity(sound(low / 20), sound(low / 50)) > 0.99
+    assert audio_measures.speaker_similarity(sound(low), sound(high)) < 0.8
     with pytest.raises(ParameterError, match="silence"):
-        voice.speaker_similarity(sound(0 * low), sound(low))
+        audio_measures.speaker_similarity(sound(0 * low), sound(low))
 
 
 def test_speakers_without_the_weights_name_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    voice._speaker_network.cache_clear()
-    monkeypatch.setattr(voice, "find_spec", lambda name: None)
+    audio_measures._speaker_network.cache_clear()
+    monkeypatch.setattr(audio_measures, "find_spec", lambda name: None)
 
     with pytest.raises(UnsupportedError, match="pip install --no-deps Resemblyzer"):
-        voice.speaker_similarity(sound(vowel(100)), sound(vowel(100)))
+        audio_measures.speaker_similarity(sound(vowel(100)), sound(vowel(100)))
 
 
 @pytest.mark.parametrize(
@@ -102,13 +103,15 @@ def test_wrong_missing_and_added_words_each_count_once(
     monkeypatch: pytest.MonkeyPatch, said: str, heard: str, error: float
 ) -> None:
     words = {100: said.split(), 200: heard.split()}
-    monkeypatch.setattr(voice, "_words", lambda recording: words[len(recording.samples[0])])
+    monkeypatch.setattr(
+        audio_measures, "_words", lambda recording: words[len(recording.samples[0])]
+    )
 
-    assert voice.word_error(sound(np.ones(100)), sound(np.ones(200))) == error
+    assert audio_measures.word_error(sound(np.ones(100)), sound(np.ones(200))) == error
 
 
 def test_silence_has_no_words() -> None:
     pytest.importorskip("pocketsphinx")
 
     with pytest.raises(ParameterError, match="no words"):
-        voice.word_error(sound(np.zeros(16000)), sound(vowel(100)))
+        audio_measures.word_error(sound(np.zeros(16000)), sound(vowel(100)))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.entropy.token_prior import OWN, below
+from laconic.entropy.token_grid import OWN, below
 
 VOCABULARIES = (24, 8, 4)
 POSITIONS = 4

@@ -1,6 +1,6 @@
 """The audio codecs: recordings <-> ``.lac`` files of tokens.
 
-A subclass names a codec and its default model; what a model has to offer is in ``interface.py``.
+A subclass names a codec and its default model; what a model has to offer is in ``windows.py``.
 Nothing here imports torch before a model is loaded.
 """
 
@@ -162,7 +162,7 @@ class SemantiCodec(Codec):
         return import_files(list(files), arch=arch, name=name, overwrite=overwrite)
 
     def export(self, checkpoint: Path, recipe: str, out: Path, **how: Any) -> ModelInfo | None:
-        from laconic.codec.audio.semanticodec_small.export import PARTS, export_checkpoint
+        from laconic.codec.audio.semanticodec_small.model import PARTS, export_checkpoint
 
         return export_checkpoint(checkpoint, out, **how) if recipe in PARTS else None
 

@@ -16,7 +16,7 @@ from laconic.formats.audio import Audio, AudioHeader
 from laconic.formats.audio_stream import Block, resampled
 from laconic.formats.container import TAGS, Chunk, Header, Media, Segment
 from laconic.formats.errors import FormatError, ModelError, ParameterError, UnsupportedError
-from laconic.formats.printable import read_tags
+from laconic.formats.frame import read_tags
 
 Loaded = tuple[int, SegmentTokens | None, Geometry]
 

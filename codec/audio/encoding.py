@@ -11,17 +11,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from laconic.codec.audio.gains import gains_of
 from laconic.codec.audio.header import CODEC_VERSION, AudioCodecHeader, AudioOptions, Geometry
 from laconic.codec.audio.loading import LoadedModel
 from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
+from laconic.codec.audio.side_information import gains_of
 from laconic.codec.audio.windows import PitchedModel, WindowEncoder
 from laconic.formats.audio import AudioHeader
 from laconic.formats.audio_stream import AudioSource, Block, resampled
-from laconic.formats.container import TAGS, Chunk, Container, Header, Media, Segment
-from laconic.formats.container_writer import ContainerWriter
+from laconic.formats.container import (
+    TAGS,
+    Chunk,
+    Container,
+    ContainerWriter,
+    Header,
+    Media,
+    Segment,
+)
 from laconic.formats.errors import DesyncError, ParameterError
-from laconic.formats.printable import pack_tags
+from laconic.formats.frame import pack_tags
 
 DEFAULT_KBPS = 1.5  # of one channel before entropy coding: what is chosen when nothing is asked for
 DEFAULT_STEPS = 0

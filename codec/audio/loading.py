@@ -23,10 +23,18 @@ from laconic.codec import devices, models
 from laconic.codec.audio.windows import AudioModel
 from laconic.codec.models import ModelInfo
 from laconic.entropy import NumericsProfile
-from laconic.entropy.token_prior import TokenPrior
+from laconic.entropy.token_grid import TokenPrior
 from laconic.formats.errors import ModelError, ParameterError
 
 NAMES = ("semanticodec",)
+# The setting "architecture" of a model -> the function that makes its network.
+ARCHITECTURES = {
+    "small": "laconic.codec.audio.semanticodec_small.model:read_small",
+    "full": "laconic.codec.audio.semanticodec.export:read_full",
+    "prompt": "laconic.codec.audio.pscodec.model:read_prompt",
+}
+PRIOR = models.TABLE_PREFIX + "prior"
+MARGIN = 0.32  # seconds of its neighbours that a segment is coded with
 
 
 def import_files(
@@ -58,16 +66,6 @@ def import_files(
         {CODEBOOK: read_codebook(p)} if p.suffix == ".npy" else read_checkpoint(p) for p in paths
     ]
     return import_parts(paths, parts, name=name, overwrite=overwrite)
-
-
-# The setting "architecture" of a model -> the function that makes its network.
-ARCHITECTURES = {
-    "small": "laconic.codec.audio.semanticodec_small.export:read_small",
-    "full": "laconic.codec.audio.semanticodec.export:read_full",
-    "prompt": "laconic.codec.audio.pscodec.export:read_prompt",
-}
-PRIOR = models.TABLE_PREFIX + "prior"
-MARGIN = 0.32  # seconds of its neighbours that a segment is coded with
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,25 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.audio.gains import Gains, decode_gains, encode_gains
 from laconic.codec.audio.header import Geometry
-from laconic.codec.audio.pitch import Track, decode_track, encode_track
+from laconic.codec.audio.side_information import (
+    Gains,
+    Track,
+    decode_gains,
+    decode_track,
+    encode_gains,
+    encode_track,
+)
 from laconic.entropy import SymbolCheck
-from laconic.entropy.counts import AdaptiveCounts, Weights, equal_chances, normalised
-from laconic.entropy.short import ShortDecoder, ShortEncoder
-from laconic.entropy.token_grid import TokenCoder
-from laconic.entropy.token_prior import TokenPrior
+from laconic.entropy.short import (
+    AdaptiveCounts,
+    ShortDecoder,
+    ShortEncoder,
+    Weights,
+    equal_chances,
+    normalised,
+)
+from laconic.entropy.token_grid import TokenCoder, TokenPrior
 from laconic.formats.container import Segment
 from laconic.formats.errors import DesyncError, FormatError, UnsupportedError
 from laconic.formats.frame import read_varint, write_varint
@@ -49,6 +60,7 @@ FRAMES = 4  # analysis frames in a column
 QUIET = 1e-6  # of the loudest band: below it a difference is not heard and keeps its value
 STICKY = 1.5  # dB by which a level must be nearer to be preferred to the one before
 CANCELLED = 0.1  # share of the energy that must survive mixing
+JOINT, ENDS, PITCHED, PARTLY, LEVELLED = 4, 8, 16, 32, 64  # bits of the flags beside the coding
 
 
 @cache
@@ -169,9 +181,6 @@ class Coding(IntEnum):
     MODELLED = 0  # by prior and counts
     PLAIN = 1  # each at the same cost: never longer than tokens without entropy coding
     SILENT = 2  # no tokens
-
-
-JOINT, ENDS, PITCHED, PARTLY, LEVELLED = 4, 8, 16, 32, 64  # bits of the flags beside the coding
 
 
 @dataclass(frozen=True)

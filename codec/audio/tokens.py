@@ -13,16 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from laconic.codec import registry
-from laconic.codec.audio.gains import MOST as MOST_GAIN
 from laconic.codec.audio.header import AudioDecodeOptions, AudioOptions
-from laconic.codec.audio.pitch import STEPS as PITCH_STEPS
+from laconic.codec.audio.side_information import MOST as MOST_GAIN
+from laconic.codec.audio.side_information import STEPS as PITCH_STEPS
 from laconic.formats.audio import Audio, AudioHeader
 from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import Container, Header, Media
-from laconic.formats.container_reader import ContainerReader
-from laconic.formats.container_stream import ContainerStream
-from laconic.formats.errors import ParameterError, UnsupportedError
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.container_reader import ContainerReader, ContainerStream
+from laconic.formats.errors import DEFAULT_LIMITS, Limits, ParameterError, UnsupportedError
 
 if TYPE_CHECKING:
     from laconic.codec.audio.codec import SemantiCodec, Written

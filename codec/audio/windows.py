@@ -23,11 +23,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from laconic.codec.audio.gains import STEP
 from laconic.codec.audio.header import Geometry
-from laconic.codec.audio.pitch import track_of
 from laconic.codec.audio.segments import SegmentTokens, cancels, mix, spread
+from laconic.codec.audio.side_information import STEP, track_of
 from laconic.formats.audio_stream import Block
+
+SILENCE = 1e-5  # largest magnitude of a sample in a silent segment, -100 dB
+FADE = 1280  # samples of a cross-fade at most: half a column, 80 ms
 
 
 class AudioModel(Protocol):
@@ -83,10 +85,6 @@ class PitchedModel(AudioModel, Protocol):
     def decoded_loudness(self, tokens: Tensor, pitch: Tensor | None) -> Tensor:
         """The same of what tokens decode to without corrections."""
         ...
-
-
-SILENCE = 1e-5  # largest magnitude of a sample in a silent segment, -100 dB
-FADE = 1280  # samples of a cross-fade at most: half a column, 80 ms
 
 
 class WindowEncoder:

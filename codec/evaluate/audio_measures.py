@@ -1,15 +1,27 @@
-"""Distances of recordings: log-mel, multi-resolution STFT, SI-SDR; PESQ, STOI, ViSQOL as extras.
+"""Measures of decoded recordings: distances of spectra and waveforms, models of hearing, and what
+becomes of voices. PESQ, STOI, ViSQOL and most measures of voices need extras.
 
 The two spectral distances are those that the neural audio codecs report: L1 between log10
 magnitudes of several window lengths (Descript Audio Codec, arXiv 2306.06546; SemantiCodec, arXiv
 2405.00233). SI-SDR (Le Roux et al., arXiv 1811.02508) says nothing about generative codecs, whose
 waveforms differ where the audio does not.
+
+PESQ, STOI and ViSQOL hardly punish a man's voice that has become a whisper, since they look at
+envelopes in wide bands; nor do they hear that all frames of a vocoder begin alike, or that one
+speaker has become another. Hence the measures of voices: whether they sound, at which pitch, how
+loud, whether the decoder's frames hum, who speaks and in which words. Pitch is Praat's (Boersma
+1993), from the package praat-parselmouth. Speakers are compared by the vectors of Wan et al.,
+"Generalized end-to-end loss for speaker verification" (ICASSP 2018), with the weights of the
+package Resemblyzer; words by those that the recogniser of the package pocketsphinx hears in
+English speech.
 """
 
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +31,20 @@ from laconic.formats.audio import Audio, resample
 from laconic.formats.errors import ParameterError, UnsupportedError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 WINDOWS = (2048, 512)
 MELS = {2048: 150, 512: 80}
 FLOOR = 1e-5
+LOWEST, HIGHEST = 60.0, 500.0  # Hz
+STEP = 0.01  # seconds between frames of pitch
+FRAME_RATE = 62.5  # Hz, of the small models' synthesis
+ENVELOPE_RATE, ENVELOPE_WINDOW = 1000, 1024  # 62.5 Hz is bin 64
+LINES = 4  # harmonics of the frame rate that are looked at
+ELSEWHERE = (0.8, 0.87, 0.94, 1.06, 1.13, 1.2)  # of the frame rate: where lines are chance
+SPEAKER_BANDS, SPEAKER_WIDTH, SPEAKER_LAYERS = 40, 256, 3
+SPEAKER_FRAMES, SPEAKER_STEP = 160, 77  # of a part that gives a vector, from one to the next
+SPEAKER_LEVEL = 10 ** (-30 / 20)  # quieter recordings are brought to it
 
 
 def _pair(a: Audio, b: Audio) -> tuple[Tensor, Tensor]:
@@ -144,3 +165,187 @@ def _visqol() -> Any:
     api = VisqolApi()
     api.create(mode="speech", use_lattice_model=False)
     return api
+
+
+def _pitch(sound: Audio) -> NDArray[np.float64]:
+    """Hz of frames every 10 ms, 0 where there is no voice."""
+    return _pitch_of(_mono_16k(sound).astype(np.float64).tobytes())
+
+
+@lru_cache(maxsize=8)
+def _pitch_of(samples: bytes) -> NDArray[np.float64]:
+    try:
+        import parselmouth
+    except ImportError as error:
+        raise UnsupportedError(
+            "the metrics voicing and f0 need the package praat-parselmouth: pip install"
+            " praat-parselmouth"
+        ) from error
+    wave = np.frombuffer(samples)
+    if len(wave) < 16000 * 4 / LOWEST:
+        raise ParameterError("the audio is too short for a pitch")
+    sound = parselmouth.Sound(wave, 16000)
+    track = sound.to_pitch_ac(time_step=STEP, pitch_floor=LOWEST, pitch_ceiling=HIGHEST)
+    found: NDArray[np.float64] = track.selected_array["frequency"]
+    return found
+
+
+def _pitches(a: Audio, b: Audio) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    x, y = _pitch(a), _pitch(b)
+    frames = min(len(x), len(y))
+    if not x[:frames].any():
+        raise ParameterError("there is no voice in the audio")
+    return x[:frames], y[:frames]
+
+
+def voiced_lost(a: Audio, b: Audio) -> float:
+    """Share of the voiced frames of ``a`` that have no voice in ``b``, in per cent."""
+    x, y = _pitches(a, b)
+    return 100 * float((y[x > 0] == 0).mean())
+
+
+def f0_error(a: Audio, b: Audio) -> float:
+    """Mean distance of the pitches in semitones, over frames that are voiced in both."""
+    x, y = _pitches(a, b)
+    both = (x > 0) & (y > 0)
+    if not both.any():
+        raise ParameterError("no frame is voiced in both recordings")
+    return 12 * float(np.abs(np.log2(y[both] / x[both])).mean())
+
+
+def level_error(a: Audio, b: Audio) -> float:
+    """Distance of the levels (root mean squares) in dB, whichever is louder."""
+    levels = [float(np.sqrt((s.samples.astype(np.float64) ** 2).mean())) for s in (a, b)]
+    if levels[0] < 1e-7:
+        raise ParameterError("the level of silence is not defined")
+    return abs(20 * math.log10(max(levels[1], 1e-7) / levels[0]))
+
+
+def frame_lines(a: Audio, b: Audio) -> float:
+    """How far the envelope of ``b`` has lines at multiples of 62.5 Hz that ``a`` has not, in dB
+    above what is found at other frequencies by chance; about 0, of either sign, without a hum."""
+    before, after = (_envelope_spectrum(_mono_16k(s)) for s in (a, b))
+    found = [
+        float((_lines(after, FRAME_RATE * share) - _lines(before, FRAME_RATE * share)).max())
+        for share in (1.0, *ELSEWHERE)
+    ]
+    return found[0] - float(np.mean(found[1:]))
+
+
+def _envelope_spectrum(wave: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean power spectrum of the envelope, in bins of 1000 / 1024 Hz."""
+    block = 16000 // ENVELOPE_RATE
+    power = (wave[: len(wave) // block * block].astype(np.float64) ** 2).reshape(-1, block).sum(1)
+    if len(power) < ENVELOPE_WINDOW:
+        raise ParameterError("the audio is too short for lines of its envelope")
+    parts = np.lib.stride_tricks.sliding_window_view(power, ENVELOPE_WINDOW)
+    parts = parts[:: ENVELOPE_WINDOW // 4]
+    parts = parts / (parts.mean(1, keepdims=True) + 1e-12) - 1
+    spectra = np.abs(np.fft.rfft(parts * np.hanning(ENVELOPE_WINDOW))) ** 2
+    mean: NDArray[np.float64] = spectra.mean(0) + 1e-12
+    return mean
+
+
+def _lines(spectrum: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
+    """Harmonics of ``rate`` over what is beside them, in dB: ``[LINES]``."""
+    found = []
+    for harmonic in range(1, LINES + 1):
+        at = round(harmonic * rate * ENVELOPE_WINDOW / ENVELOPE_RATE)
+        beside = np.r_[spectrum[at - 14 : at - 3], spectrum[at + 4 : at + 15]]
+        found.append(10 * np.log10(spectrum[at] / np.median(beside)))
+    return np.array(found)
+
+
+def speaker_similarity(a: Audio, b: Audio) -> float:
+    """Cosine between the speaker vectors of both, 1 for the same: recordings of one speaker have
+    about .85, of two about .55."""
+    return float(_speaker_vector(_mono_16k(a)) @ _speaker_vector(_mono_16k(b)))
+
+
+@cache
+def _speaker_network() -> tuple[nn.LSTM, nn.Linear]:
+    """The network with the weights in the package, whose code and dependencies are not needed."""
+    import torch
+
+    found = find_spec("resemblyzer")
+    if found is None or found.origin is None:
+        raise UnsupportedError(
+            "the metric speaker needs the weights in the package Resemblyzer: pip install --no-deps"
+            " Resemblyzer"
+        )
+    path = Path(found.origin).with_name("pretrained.pt")
+    state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
+    parts = (
+        torch.nn.LSTM(SPEAKER_BANDS, SPEAKER_WIDTH, SPEAKER_LAYERS, batch_first=True),
+        torch.nn.Linear(SPEAKER_WIDTH, SPEAKER_WIDTH),
+    )
+    for name, part in zip(("lstm.", "linear."), parts, strict=True):
+        part.load_state_dict(
+            {k.removeprefix(name): v for k, v in state.items() if k.startswith(name)}
+        )
+        part.requires_grad_(False)
+    return parts
+
+
+def _speaker_vector(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Unit vector ``[256]`` of a recording: the mean over parts of 1.6 s."""
+    import torch
+
+    from laconic.codec.audio.semanticodec_small.mae import mel_bank
+
+    level = float(np.sqrt((wave.astype(np.float64) ** 2).mean()))
+    if level < 1e-7:
+        raise ParameterError("there is no speaker in silence")
+    lstm, linear = _speaker_network()
+    samples = torch.from_numpy(wave * np.float32(max(1.0, SPEAKER_LEVEL / level)))
+    samples = torch.nn.functional.pad(samples, (0, max(0, SPEAKER_FRAMES * 160 - len(samples))))
+    spectrum = torch.stft(
+        samples, 400, 160, window=torch.hann_window(400), pad_mode="constant", return_complex=True
+    )
+    mel = spectrum.abs().square().T @ mel_bank(SPEAKER_BANDS, 400)  # [T, 40]
+    parts = mel.unfold(0, SPEAKER_FRAMES, SPEAKER_STEP).transpose(1, 2)  # [N, 160, 40]
+    _, (hidden, _) = lstm(parts.contiguous())
+    vectors = torch.nn.functional.normalize(linear(hidden[-1]).relu(), dim=1)
+    mean: NDArray[np.float32] = torch.nn.functional.normalize(vectors.mean(0), dim=0).numpy()
+    return mean
+
+
+def word_error(a: Audio, b: Audio) -> float:
+    """Edits that turn the words heard in ``b`` into those heard in ``a``, in per cent of the
+    latter. For English speech."""
+    truth, found = _words(a), _words(b)
+    if not truth:
+        raise ParameterError("no words are heard in the audio")
+    row = list(range(len(found) + 1))
+    for i, word in enumerate(truth, 1):
+        diagonal, row[0] = row[0], i
+        for j, other in enumerate(found, 1):
+            best = min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
+            diagonal, row[j] = row[j], best
+    return 100 * row[-1] / len(truth)
+
+
+@cache
+def _recogniser() -> Any:
+    try:
+        from pocketsphinx import Decoder
+    except ImportError as error:
+        raise UnsupportedError(
+            "the metric words needs the package pocketsphinx: pip install pocketsphinx"
+        ) from error
+    return Decoder(loglevel="FATAL")
+
+
+def _words(sound: Audio) -> list[str]:
+    samples = np.rint(_mono_16k(sound).clip(-1, 1) * 32767).astype("<i2")
+    return _words_of(samples.tobytes()) if samples.any() else []  # it hears words in silence
+
+
+@lru_cache(maxsize=256)
+def _words_of(samples: bytes) -> list[str]:
+    decoder = _recogniser()
+    decoder.start_utt()
+    decoder.process_raw(samples, full_utt=True)
+    decoder.end_utt()
+    heard = decoder.hyp()
+    return heard.hypstr.split() if heard else []

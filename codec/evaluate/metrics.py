@@ -1,7 +1,7 @@
 """Measures of decoded media by name, and Bjontegaard deltas between rate-distortion curves.
 
-Measures of images and video frames are computed here, those of audio in ``audio_measures.py`` and
-``voice.py``. A delta is the mean difference between two curves (Bjontegaard, VCEG-M33, 2001, with a
+Measures of images and video frames are computed here, those of audio in ``audio_measures.py``.
+A delta is the mean difference between two curves (Bjontegaard, VCEG-M33, 2001, with a
 cubic through the points); PCHIP interpolation (VCEG-AI11 and JCTVC practice) never overshoots and
 is the default.
 """
@@ -21,13 +21,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.evaluate import audio_measures, voice
+from laconic.codec.evaluate import audio_measures
 from laconic.codec.media import of
 from laconic.codec.options import need
 from laconic.formats.container import Media
 from laconic.formats.errors import ParameterError
 
 LUMA = np.array([0.299, 0.587, 0.114])  # BT.601, as JPEG and the literature on Kodak
+Method = Literal["pchip", "cubic"]
+VISUAL = frozenset({Media.IMAGE, Media.VIDEO})
+VIDEO = frozenset({Media.VIDEO})
+AUDIO = frozenset({Media.AUDIO})
 
 
 def _same(a: NDArray[Any], b: NDArray[Any]) -> None:
@@ -186,9 +190,6 @@ def decibels(similarity: float) -> float:
     return math.inf if similarity >= 1 else -10 * math.log10(1 - similarity)
 
 
-Method = Literal["pchip", "cubic"]
-
-
 @dataclass(frozen=True)
 class BdResult:
     """A delta and the overlap it was averaged over (dB for BD-rate, log10 of rate for BD-PSNR)."""
@@ -296,11 +297,6 @@ class Metric:
             return None
 
 
-VISUAL = frozenset({Media.IMAGE, Media.VIDEO})
-VIDEO = frozenset({Media.VIDEO})
-AUDIO = frozenset({Media.AUDIO})
-
-
 def _ms_ssim_db(a: Any, b: Any, bit_depth: int) -> float:
     return decibels(ms_ssim(a, b, bit_depth))
 
@@ -325,12 +321,12 @@ METRICS: dict[str, Metric] = {
             "estoi", "ESTOI", 1, AUDIO, lambda a, b: audio_measures.stoi(a, b, extended=True), True
         ),
         Metric("visqol", "ViSQOL (speech, polynomial)", 1, AUDIO, audio_measures.visqol, True),
-        Metric("voicing", "voiced frames lost (%)", -1, AUDIO, voice.voiced_lost, True),
-        Metric("f0", "pitch error (semitones)", -1, AUDIO, voice.f0_error, True),
-        Metric("speaker", "speaker similarity", 1, AUDIO, voice.speaker_similarity, True),
-        Metric("words", "word error (%)", -1, AUDIO, voice.word_error, True),
-        Metric("level", "level error (dB)", -1, AUDIO, voice.level_error),
-        Metric("lines", "lines at the frame rate (dB)", -1, AUDIO, voice.frame_lines),
+        Metric("voicing", "voiced frames lost (%)", -1, AUDIO, audio_measures.voiced_lost, True),
+        Metric("f0", "pitch error (semitones)", -1, AUDIO, audio_measures.f0_error, True),
+        Metric("speaker", "speaker similarity", 1, AUDIO, audio_measures.speaker_similarity, True),
+        Metric("words", "word error (%)", -1, AUDIO, audio_measures.word_error, True),
+        Metric("level", "level error (dB)", -1, AUDIO, audio_measures.level_error),
+        Metric("lines", "lines at the frame rate (dB)", -1, AUDIO, audio_measures.frame_lines),
     )
 }
 

@@ -44,8 +44,7 @@ from laconic.codec.manifest import Lines, read_lines
 from laconic.codec.media import named, of
 from laconic.formats.atomic import atomic_write
 from laconic.formats.container import Media
-from laconic.formats.errors import FormatError, LaconicError, ParameterError
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.errors import DEFAULT_LIMITS, FormatError, LaconicError, Limits, ParameterError
 
 Row = dict[str, Any]
 

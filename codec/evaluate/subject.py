@@ -27,9 +27,8 @@ from laconic.codec.media import MEDIA, of
 from laconic.codec.options import declared
 from laconic.formats.audio import Audio
 from laconic.formats.container import Media
-from laconic.formats.errors import ParameterError
+from laconic.formats.errors import DEFAULT_LIMITS, Limits, ParameterError
 from laconic.formats.image import Image
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.video_planes import PlanarFrame
 
 NOUNS = ", ".join(m.noun for m in MEDIA[:-1]) + f" or {MEDIA[-1].noun}"

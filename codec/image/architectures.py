@@ -19,8 +19,8 @@ from torch import nn
 
 from laconic.codec import devices, models
 from laconic.codec.image.compressai.published import KINDS, kind_of
+from laconic.codec.image.config import KEY
 from laconic.codec.image.interface import ImageModel
-from laconic.codec.image.order import KEY
 from laconic.codec.models import ModelInfo
 from laconic.entropy import CdfTables, NumericsProfile, gaussian_scales, gaussian_tables
 from laconic.formats.errors import FormatError, ModelError

@@ -12,7 +12,7 @@ For the default model (:class:`ExactCoder`) that is z, then per slice the anchor
 non-anchors, each step with its list of close calls first and channels fastest; it is the walk that
 training uses (``slices.py``).
 
-A model with an order of channels (``order.py``) that has auxiliary groups writes a stream of the
+A model with an order of channels (``config.py``) that has auxiliary groups writes a stream of the
 core and one for each group: every stream but the last comes after its length as a varint.
 """
 
@@ -31,8 +31,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from laconic.codec.image.config import ChannelOrder
 from laconic.codec.image.model import Mlic, detail_step
-from laconic.codec.image.order import ChannelOrder
 from laconic.codec.image.slices import CodeStep
 from laconic.entropy import (
     CdfTables,

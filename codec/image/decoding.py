@@ -11,12 +11,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from laconic.codec.base import DecodeSettings
-from laconic.codec.image.header import CODEC_VERSION, MlicHeader, TileHeader, ZooHeader
+from laconic.codec.image.header import (
+    CODEC_VERSION,
+    LATENT,
+    Box,
+    Grid,
+    MlicHeader,
+    TileHeader,
+    ZooHeader,
+    decode_alpha,
+    region_of,
+)
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.screen.colours import unpacked
 from laconic.codec.image.screen.layers import unpack_layer, update_check
 from laconic.codec.image.screen.tile import Layer
-from laconic.codec.image.tiles import LATENT, Box, Grid, decode_alpha, region_of
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import (

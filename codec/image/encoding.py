@@ -14,13 +14,20 @@ import torch
 from torch import Tensor
 
 from laconic.codec.image.coding import Coded, Detail
-from laconic.codec.image.header import QUALITY_STEPS, MlicHeader, TileHeader
+from laconic.codec.image.header import (
+    LATENT,
+    QUALITY_STEPS,
+    Box,
+    Grid,
+    ImageOptions,
+    MlicHeader,
+    TileHeader,
+    encode_alpha,
+)
 from laconic.codec.image.interface import ImageModel
-from laconic.codec.image.options import ImageOptions
 from laconic.codec.image.refine import Objective, refine
 from laconic.codec.image.screen.layers import ScreenLayers, pack_layer, update_check
 from laconic.codec.image.screen.tile import decode_tile
-from laconic.codec.image.tiles import LATENT, Box, Grid, encode_alpha
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.errors import DesyncError, ParameterError
@@ -29,6 +36,7 @@ from laconic.formats.image import Image
 from laconic.formats.image_reader import ImageHeader, chunks_of
 
 CLOSE_ENOUGH = 0.995  # of the target: further steps would gain less than half a per cent
+Index = tuple[slice, ...]
 
 
 def search_quality(encode: Callable[[float], bytes], target: int) -> bytes:
@@ -59,9 +67,6 @@ def search_quality(encode: Callable[[float], bytes], target: int) -> bytes:
         else:
             high, high_bytes = middle, len(data)
     return best
-
-
-Index = tuple[slice, ...]
 
 
 class EncodeJob:

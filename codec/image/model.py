@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from laconic.codec.image.config import MlicConfig
-from laconic.codec.image.contexts import ChannelContext, checkerboard
 from laconic.codec.image.layers import (
     Analysis,
     HyperAnalysis,
@@ -33,10 +32,11 @@ from laconic.codec.image.layers import (
     patch_basis,
     space_to_depth,
 )
-from laconic.codec.image.slices import SliceModel
+from laconic.codec.image.slices import ChannelContext, SliceModel, checkerboard
 
 CHANNELS = 768  # 16 x 16 pixels of three colours
 COARSEST, FINEST = 40.0, 3.0  # steps in levels of 8 bits just above the threshold and at 100
+LIKELIHOOD_FLOOR = 1e-9
 
 
 def detail_step(quality: float, start: float) -> float:
@@ -78,9 +78,6 @@ class DetailScales(nn.Module):
         context = self.channel(y.flatten(1, 2), board)
         seen = torch.cat((hyper.flatten(1, 2), context), -1)
         return self.outer(nn.functional.gelu(self.inner(seen))).unflatten(1, (height, width))
-
-
-LIKELIHOOD_FLOOR = 1e-9
 
 
 def straight_through_round(x: Tensor) -> Tensor:

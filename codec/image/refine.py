@@ -27,8 +27,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from laconic.codec.image.coding import LatentCoder, Result, Steps
+from laconic.codec.image.layers import distortion
 from laconic.codec.image.model import gaussian_bits
-from laconic.codec.image.rate import distortion
 from laconic.entropy import CdfTables
 
 if TYPE_CHECKING:

@@ -40,8 +40,8 @@ import torch
 from numpy.typing import NDArray
 
 from laconic.codec import models
+from laconic.codec.image.config import KEY, ChannelOrder
 from laconic.codec.image.interface import ImageModel
-from laconic.codec.image.order import KEY, ChannelOrder
 from laconic.codec.models import ModelInfo
 from laconic.codec.options import need
 from laconic.formats.errors import ParameterError

@@ -19,9 +19,8 @@ from laconic.formats.audio import SUFFIXES, Audio, AudioHeader, looks_like_audio
 from laconic.formats.audio_stream import AudioSource
 from laconic.formats.container import TAGS, Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import ParameterError
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
-from laconic.formats.printable import read_tags
+from laconic.formats.errors import DEFAULT_LIMITS, Limits, ParameterError
+from laconic.formats.frame import read_tags
 
 if TYPE_CHECKING:
     from laconic.codec.evaluate.subject import Item

@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from laconic.codec.base import DecodeSettings, EncodeSettings
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.container_stream import ContainerStream
-from laconic.formats.errors import ParameterError
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.errors import DEFAULT_LIMITS, Limits, ParameterError
 from laconic.formats.samples import as_samples
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 HEAD = 64  # bytes by which a source is recognised
 Column = tuple[str, str, str]  # key, heading, format
-Lac = ContainerReader | ContainerStream
 Target = str | PathLike[str] | BinaryIO
 
 

@@ -13,10 +13,9 @@ from laconic.codec.media.base import Medium, Saved, Source, Target
 from laconic.formats.claims import padded
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import FormatError, ParameterError
+from laconic.formats.errors import DEFAULT_LIMITS, FormatError, Limits, ParameterError
 from laconic.formats.image import SUFFIXES, Image, check_whole, read_image, write_image
 from laconic.formats.image_reader import ImageHeader
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from laconic.codec.evaluate.subject import Item

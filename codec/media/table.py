@@ -14,9 +14,8 @@ from laconic.codec.media.base import Medium, Saved, Source, Target
 from laconic.formats.atomic import atomic_write
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import FormatError, ParameterError
+from laconic.formats.errors import DEFAULT_LIMITS, FormatError, Limits, ParameterError
 from laconic.formats.frame import Frame
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 from laconic.formats.records import (
     DTYPES,
     SUFFIXES,

@@ -24,8 +24,7 @@ from laconic.formats import video
 from laconic.formats.audio_track import AudioTracks
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import FormatError, ParameterError
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.errors import DEFAULT_LIMITS, FormatError, Limits, ParameterError
 from laconic.formats.timing import Timing
 from laconic.formats.video import VideoHeader
 from laconic.formats.video_images import VideoArray, VideoImages

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from laconic.codec import models
 from laconic.codec.audio.semanticodec_small.config import CONFIGS, PATCH_HOP, PATCHES, SmallConfig
-from laconic.codec.audio.semanticodec_small.export import PARTS, read_small
 from laconic.codec.audio.semanticodec_small.mae import (
     Analysis,
     MaskedAutoencoder,
@@ -34,6 +33,7 @@ from laconic.codec.audio.semanticodec_small.mae import (
     masked_loss,
     patches_of,
 )
+from laconic.codec.audio.semanticodec_small.model import PARTS, read_small
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder, TokenDecoder
 from laconic.codec.audio.semanticodec_small.vocoder import Refiner, Vocoder, spectral_distance
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
@@ -42,6 +42,15 @@ from laconic.codec.train.running import save_state, stoi_mean
 from laconic.formats.errors import ModelError, ParameterError
 
 AFTER = {"audio-tokens": "audio-mae", "audio-decoder": "audio-tokens"}  # what is of no use without
+VOCODER_RECIPE = AudioRecipe("audio-vocoder", minutes=22, batch=16, seconds=1.024)
+SEMANTIC_ONLY = 0.08  # share of the samples that are decoded from the semantic stream alone
+DECODER_RECIPE = AudioRecipe(
+    "audio-decoder", minutes=20, batch=12, seconds=2.56, muon_lr=0.006, adam_lr=6e-4, anneal=0.7
+)
+RATES = (0, 1, 2, 3, 4, 5, 12)  # acoustic stages that are measured
+MAE_RECIPE = AudioRecipe("audio-mae", minutes=8, batch=12, seconds=10.24, anneal=0.6)
+REFINER_RECIPE = AudioRecipe("audio-refiner", minutes=9, batch=8, seconds=2.56)
+MEASURED_STAGES = 5  # acoustic stages that are measured
 
 
 def has_stage(runs: Path, stage: str) -> bool:
@@ -102,9 +111,6 @@ def begin_from(name: str, size: str, runs: Path, stage: str) -> dict[str, Any]:
     return {"weights": part(stage), "start": start}
 
 
-VOCODER_RECIPE = AudioRecipe("audio-vocoder", minutes=22, batch=16, seconds=1.024)
-
-
 class VocoderTrainer(AudioTrainer):
     """Spectral training of the vocoder alone."""
 
@@ -133,9 +139,6 @@ class VocoderTrainer(AudioTrainer):
             "stft": round(spectral_distance(out, self.validation).item(), 4),
             **stoi_mean(self.validation, out),
         }
-
-
-SEMANTIC_ONLY = 0.08  # share of the samples that are decoded from the semantic stream alone
 
 
 class DecodedTrainer(AudioTrainer):
@@ -177,12 +180,6 @@ class DecodedTrainer(AudioTrainer):
         return self.tokens.semantic.centroids[tokens[..., 0]], latents, tracks_of(wave)
 
 
-DECODER_RECIPE = AudioRecipe(
-    "audio-decoder", minutes=20, batch=12, seconds=2.56, muon_lr=0.006, adam_lr=6e-4, anneal=0.7
-)
-RATES = (0, 1, 2, 3, 4, 5, 12)  # acoustic stages that are measured
-
-
 class DecoderTrainer(DecodedTrainer):
     """Regression of log-mel spectrograms from frozen tokens."""
 
@@ -206,9 +203,6 @@ class DecoderTrainer(DecodedTrainer):
             mel = self.average(*self.codes_at(self.validation, stages))
             entry[f"mel_{stages}"] = round(F.l1_loss(mel, target).item(), 4)
         return entry
-
-
-MAE_RECIPE = AudioRecipe("audio-mae", minutes=8, batch=12, seconds=10.24, anneal=0.6)
 
 
 class MaePair(nn.Module):
@@ -249,10 +243,6 @@ class MaeTrainer(AudioTrainer):
         loss = masked_loss(self.average.encoder, self.average.decoder, patches)
         torch.random.set_rng_state(generator)
         return {"masked_mse": round(loss.item(), 4)}
-
-
-REFINER_RECIPE = AudioRecipe("audio-refiner", minutes=9, batch=8, seconds=2.56)
-MEASURED_STAGES = 5  # acoustic stages that are measured
 
 
 class RefinerTrainer(DecodedTrainer):

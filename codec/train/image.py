@@ -3,7 +3,7 @@
     L = sum_b w(q_b) * (lambda(q_b) * D_b + bpp_b),   q_b uniform in 0..100
 
 with w = lambda^-1/2, normalised, so that every quality pulls with similar strength. D is the
-distortion of ``rate.py``: 255^2 * MSE, or with ``Recipe.visual`` a mixture with MS-SSIM.
+distortion of ``layers.py``: 255^2 * MSE, or with ``Recipe.visual`` a mixture with MS-SSIM.
 
 A model with a detail layer trains its latents up to the quality where the layer begins, and every
 so many steps the layer's scales on the bits of what the latents leave over. The learning rate
@@ -26,11 +26,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from laconic.codec import devices, models
+from laconic.codec.image.codec import read_mlic
 from laconic.codec.image.config import CONFIGS, MlicConfig
-from laconic.codec.image.export import read_mlic
-from laconic.codec.image.layers import Block
-from laconic.codec.image.model import Forward, Mlic, detail_step
-from laconic.codec.image.rate import (
+from laconic.codec.image.layers import (
+    Block,
     Rates,
     distortion,
     lambda_of,
@@ -38,6 +37,7 @@ from laconic.codec.image.rate import (
     quality_of,
     structural_similarity,
 )
+from laconic.codec.image.model import Forward, Mlic, detail_step
 from laconic.codec.train.images import Crops, grown, load_images, validation_batch
 from laconic.codec.train.running import (
     BudgetTrainer,

@@ -26,8 +26,8 @@ from PIL import Image as PillowImage
 from torch import Tensor, nn
 
 from laconic.codec.image.config import MlicConfig
+from laconic.codec.image.layers import RateTable, lambda_of, quality_of
 from laconic.codec.image.model import Mlic
-from laconic.codec.image.rate import RateTable, lambda_of, quality_of
 from laconic.codec.image.slices import Slice
 from laconic.formats.errors import ParameterError
 from laconic.formats.image import SUFFIXES

@@ -26,9 +26,8 @@ from torch import Tensor
 
 from laconic import codec
 from laconic.codec import models
-from laconic.codec.lossless.photo.finetune import Batch, Samples
 from laconic.codec.lossless.photo.header import CONFIGS
-from laconic.codec.lossless.photo.learn import PhotoNetwork, bits_of
+from laconic.codec.lossless.photo.learn import Batch, PhotoNetwork, Samples, bits_of
 from laconic.codec.lossless.photo.network import load_model
 from laconic.codec.train.images import iterate_files
 from laconic.codec.train.running import BudgetTrainer, follow, load_state, run_trainer, save_state

@@ -25,8 +25,8 @@ from laconic.codec.audio.pscodec.losses import (
     spectral_loss,
 )
 from laconic.codec.audio.pscodec.model import PsCodec
+from laconic.codec.train.recordings import PromptedCrops, load_speech
 from laconic.codec.train.running import BudgetTrainer, follow, load_state, run_trainer, save_state
-from laconic.codec.train.speech import PromptedCrops, load_speech
 from laconic.formats.errors import FormatError, ParameterError
 
 

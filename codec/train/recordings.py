@@ -1,15 +1,21 @@
-"""Training recordings: decoded once, kept as int16 at the model's rate, cropped at random.
+"""Recordings for trainings: decoded once, kept as mono int16 at 16 kHz, cropped at random.
 
-Below a data folder a first-level folder ``speech``, ``music`` or ``general`` names the domain of
-everything in it (anything else is general); whatever lies in a folder ``validation`` is held out,
-so that whole speakers can be. Low and high voices are drawn equally often, however many recordings
-there are of each: a network that has heard few men makes whispers of them. Random speed moves pitch
-and formants and so makes new speakers; random gain covers quiet recordings, low-pass filters those
-of telephones, and now and then there is noise behind a recording, or a few tones in its place.
+For the small SemantiCodec (:class:`AudioCrops`), below a data folder a first-level folder
+``speech``, ``music`` or ``general`` names the domain of everything in it (anything else is
+general); whatever lies in a folder ``validation`` is held out, so that whole speakers can be. Low
+and high voices are drawn equally often, however many recordings there are of each: a network that
+has heard few men makes whispers of them. Random speed moves pitch and formants and so makes new
+speakers; random gain covers quiet recordings, low-pass filters those of telephones, and now and
+then there is noise behind a recording, or a few tones in its place.
+
+For PSCodec (:class:`PromptedCrops`) a sample is a crop of speech and a prompt from another place of
+the same recording, hence of the same voice.
 """
 
 from __future__ import annotations
 
+import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +25,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from laconic.codec.audio.pitch import correlations, hertz, track_of
 from laconic.codec.audio.semanticodec_small.config import RATE
+from laconic.codec.audio.side_information import correlations, hertz, track_of
+from laconic.formats.audio import SUFFIXES as ANY_AUDIO
+from laconic.formats.audio import read_audio, resample
 from laconic.formats.errors import ParameterError
 
 DOMAINS = ("general", "speech", "music")
@@ -29,6 +37,8 @@ SHARES = {"general": 0.15, "speech": 0.7, "music": 0.15}  # of the crops in a ba
 LOW_VOICE = 155.0  # Hz of the median pitch, below which a voice counts as low
 LISTENED = 1  # seconds of a recording from which its pitch is taken
 BANDED, NOISY, TONES = 0.15, 0.12, 0.03  # shares of the crops that are augmented so
+HELD_OUT_EVERY = 45
+QUIET = 1e-3  # root mean square of crops that are drawn again
 
 
 @dataclass(frozen=True)
@@ -177,3 +187,84 @@ def validation_crops(clips: list[Clip], samples: int, *, limit: int = 16) -> Ten
     if not chosen:
         raise ParameterError(f"no held-out recording has {samples / RATE:.1f} s")
     return torch.from_numpy(np.stack(chosen).astype(np.float32) / 32768)
+
+
+def iterate_recordings(path: Path) -> Iterator[bytes]:
+    """Bytes of a recording, or of all below a folder, inside ``.tar`` files too; fixed order."""
+    if path.is_dir():
+        for inside in sorted(path.rglob("*")):
+            if inside.is_file():
+                yield from iterate_recordings(inside)
+    elif path.suffix == ".tar":
+        with tarfile.open(path) as tar:
+            for member in sorted((m for m in tar if m.isfile()), key=lambda m: m.name):
+                handle = tar.extractfile(member)
+                if handle and Path(member.name).suffix.lower() in ANY_AUDIO:
+                    yield handle.read()
+    elif path.suffix.lower() in ANY_AUDIO:
+        yield path.read_bytes()
+
+
+def read_mono(data: bytes) -> NDArray[np.float32]:
+    """``[samples]`` at 16 kHz: the mean of all channels."""
+    audio = read_audio(data)
+    if audio.rate != RATE:
+        audio = resample(audio, RATE)
+    return audio.samples.mean(0, dtype=np.float32)
+
+
+def load_speech(
+    paths: list[Path], shortest: int
+) -> tuple[list[NDArray[np.int16]], list[NDArray[np.int16]]]:
+    """Training and held-out recordings; every 45th is held out.
+
+    Raises ``ParameterError`` when there are not two recordings of at least ``shortest`` samples.
+    """
+    train: list[NDArray[np.int16]] = []
+    held_out: list[NDArray[np.int16]] = []
+    for path in paths:
+        for data in iterate_recordings(path):
+            wave = read_mono(data)
+            if len(wave) < shortest:
+                continue
+            kept = (wave.clip(-1, 1) * 32767).astype(np.int16)
+            (held_out if (len(train) + len(held_out)) % HELD_OUT_EVERY == 0 else train).append(kept)
+    if not train or not held_out:
+        raise ParameterError(
+            f"{len(train) + len(held_out)} recordings of at least {shortest / RATE:g} seconds in"
+            f" {', '.join(map(str, paths))}: at least 2 are needed to train and validate"
+        )
+    return train, held_out
+
+
+class PromptedCrops:
+    """Random crops with prompts. Recordings are drawn in proportion to their length, at most
+    ``longest`` of it, so that long chapters do not crowd out many short voices."""
+
+    def __init__(
+        self, recordings: list[NDArray[np.int16]], crop: int, prompt: int, seed: int
+    ) -> None:
+        self.recordings, self.crop, self.prompt = recordings, crop, prompt
+        self.random = np.random.default_rng(seed)
+        longest = 20 * RATE
+        weight = np.array([min(len(r), longest) for r in recordings], np.float64)
+        self.weight = weight / weight.sum()
+
+    def _piece(self, recording: NDArray[np.int16], length: int) -> NDArray[np.float32]:
+        start = int(self.random.integers(max(1, len(recording) - length + 1)))
+        piece = recording[start : start + length].astype(np.float32) / 32767
+        return np.pad(piece, (0, length - len(piece)))
+
+    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """Crops ``[B, crop]`` and prompts ``[B, prompt]``, at one random gain per pair."""
+        crops: list[NDArray[np.float32]] = []
+        prompts: list[NDArray[np.float32]] = []
+        while len(crops) < size:
+            recording = self.recordings[self.random.choice(len(self.recordings), p=self.weight)]
+            crop = self._piece(recording, self.crop)
+            if np.sqrt(np.mean(crop**2)) < QUIET and self.random.random() < 0.9:
+                continue
+            gain = np.float32(10 ** self.random.uniform(-0.3, 0.15))
+            crops.append(np.clip(gain * crop, -1, 1))
+            prompts.append(gain * self._piece(recording, self.prompt))
+        return torch.from_numpy(np.stack(crops)), torch.from_numpy(np.stack(prompts))

@@ -1,4 +1,4 @@
-"""Training the integer network that predicts tokens (:mod:`laconic.entropy.token_prior`).
+"""Training the integer network that predicts tokens (:mod:`laconic.entropy.token_grid`).
 
     laconic train audio-prior --init MODEL --data DIR --out DIR
 
@@ -26,7 +26,7 @@ from laconic.codec import models
 from laconic.codec.audio.loading import PRIOR, LoadedModel, load
 from laconic.codec.audio.tokens import tokens as tokens_of
 from laconic.entropy import NumericsProfile
-from laconic.entropy.token_prior import (
+from laconic.entropy.token_grid import (
     EMBEDDING_SCALE,
     HEAD_SCALE,
     HIDDEN_SCALE,

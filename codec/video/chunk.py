@@ -17,8 +17,8 @@ from laconic.codec.video.motion.decode import Clip, HybridDecoder, decode_hybrid
 from laconic.codec.video.motion.fit import HybridFit
 from laconic.codec.video.plan import KINDS
 from laconic.codec.video.settings import FitSettings
+from laconic.formats.errors import DEFAULT_LIMITS, Limits
 from laconic.formats.frame import read_varint
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 PLANAR = ("motion",)  # networks whose fits take a `Clip`
 __all__ = ["Clip", "Fit", "FitSettings", "HybridDecoder", "decode"]
@@ -60,8 +60,8 @@ def decode(
     limits: Limits = DEFAULT_LIMITS,
     device: str | None = None,
 ) -> Any:
-    """Decode the integers of a payload: a `HybridDecoder`, or one of the modules ``decoder`` and
-    ``motion.decoder``.
+    """Decode the integers of a payload: a `HybridDecoder`, or a decoder of the modules
+    ``chunk_module`` and ``motion1.decoder``.
 
     Args:
         payload: of ``Fit.payload``.
@@ -80,6 +80,6 @@ def decode(
         from laconic.codec.video.motion1.decoder import decode_motion
 
         return decode_motion(payload, frames, width, height, limits)
-    from laconic.codec.video import decoder
+    from laconic.codec.video import chunk_module
 
-    return decoder.decode(payload, frames, width, height, limits, device)
+    return chunk_module.decode(payload, frames, width, height, limits, device)

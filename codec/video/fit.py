@@ -2,7 +2,7 @@
 
 First weights and latents are free and only the image counts; then codes are rounded, rate is
 paid and steps are learned. With a target size the price of a bit is steered until the estimate
-meets it, and the last word has the coder (`target`).
+meets it, and the last word has the coder (`budget`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,19 @@ from torch import Tensor
 from torch.func import functional_call
 
 from laconic.codec import devices
-from laconic.codec.video.chunk_module import LATENT, ChunkModule
-from laconic.codec.video.losses import LOSSES, Adan, FrameDescent, arrays_of, load_arrays, squared
+from laconic.codec.video.budget import (
+    LatentModel,
+    Quantiser,
+    finest_step,
+    plan_network,
+    rounded,
+    within,
+)
+from laconic.codec.video.chunk_module import LATENT, ChunkModule, count_sent
 from laconic.codec.video.plan import Plan
-from laconic.codec.video.planning import count_sent, plan_network
-from laconic.codec.video.quantiser import LatentModel, Quantiser, rounded
 from laconic.codec.video.settings import PRESETS, RECIPES, Aim, FitSettings, Recipe, check_frames
 from laconic.codec.video.symbols import Coded, encode_symbols
-from laconic.codec.video.target import finest_step, within
+from laconic.codec.video.training import LOSSES, Adan, FrameDescent, arrays_of, load_arrays, squared
 from laconic.formats.errors import ParameterError
 
 Progress = Callable[[int, int], None]

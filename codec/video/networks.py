@@ -29,7 +29,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from laconic.codec.video.encoder import ConvNextEncoder
 from laconic.codec.video.plan import (
     EMBEDDING_CHANNELS,
     LOWEST_WIDTH,
@@ -38,10 +37,16 @@ from laconic.codec.video.plan import (
     Kernels,
     ladder,
 )
+from laconic.codec.video.training import ConvNextEncoder
 
 TIME_WAVES = 80  # sines, and as many cosines
 TIME_RATIO = 1.25
 TIME_HIDDEN, TIME_CHANNELS = 64, 32
+HEAD = 2  # pixels along each side that one position of the finest level makes
+COLOURS = 3
+# Luma and two colour differences of BT.601 at full range, as JPEG has them.
+TO_COLOUR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+FROM_COLOUR = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 
 @dataclass(frozen=True)
@@ -257,13 +262,6 @@ def embedding_size(height: int, width: int, strides: Sequence[int]) -> tuple[int
     """
     step = math.prod(strides)
     return -(-height // step), -(-width // step)
-
-
-HEAD = 2  # pixels along each side that one position of the finest level makes
-COLOURS = 3
-# Luma and two colour differences of BT.601 at full range, as JPEG has them.
-TO_COLOUR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
-FROM_COLOUR = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 
 def level_sizes(rows: int, columns: int, levels: int) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ What determines a fitted network: the head of a chunk's payload.
 
 Everything else (blocks, kernels, ladders) follows from these by the rules of the kind, which never
 change for a kind once it is written here. Kinds 4, "motion-1", and 5, "motion", have heads of their
-own: `laconic.codec.video.motion1.head` and `laconic.codec.video.motion.decode`.
+own: `laconic.codec.video.motion1.decoder` and `laconic.codec.video.motion.decode`.
 
 The video codecs' private header: its network and which frames each segment holds. Imports no
 torch.
@@ -30,9 +30,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from laconic.formats.errors import FormatError, ParameterError, UnsupportedError
+from laconic.formats.errors import (
+    DEFAULT_LIMITS,
+    FormatError,
+    Limits,
+    ParameterError,
+    UnsupportedError,
+)
 from laconic.formats.frame import read_varint, write_varint
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
 
 REDUCTION = 1.2
 LOWEST_WIDTH = 12

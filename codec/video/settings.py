@@ -83,7 +83,7 @@ class Recipe:
     """How a network is fitted; the values that measured best for each kind.
 
     Attributes:
-        loss: a key of ``losses.LOSSES``.
+        loss: a key of ``training.LOSSES``.
         optimiser: "adan" or "adam".
         rate: learning rate of weights.
         quantise_from: share of the steps after which codes are rounded and rate is paid.

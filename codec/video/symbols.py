@@ -2,7 +2,7 @@
 
 Weights are coded group by group: a group has one step and one Gaussian. Latents are coded frame by
 frame and level by level (`channels`). All of that is integer arithmetic, and the tables follow from
-integers in the stream alone (`gaussians`), so any device decodes the same.
+integers in the stream alone, so any device decodes the same.
 
 Stream, in the coder's order: for each group and then each latent tensor its step, scales and means
 (as differences to the one before, in fixed Gaussian tables), then all weights in one step, then
@@ -22,15 +22,20 @@ from laconic.codec.video.channels import (
     MAX_SYMBOL,
     NARROW,
     NO_CLASSES,
+    PHASES,
+    SCALES,
     SIDE_TABLES,
     WIDE,
     Channel,
+    Gauss,
+    Ints,
     all_classes,
     classes_of,
+    fit_gauss,
     in_range,
     is_clustered,
+    tables_for,
 )
-from laconic.codec.video.gaussians import PHASES, SCALES, Gauss, Ints, fit_gauss, tables_for
 from laconic.entropy import CdfTables, SymbolCheck, SymbolDecoder, SymbolEncoder, ideal_bits
 from laconic.formats.errors import FormatError
 

@@ -25,7 +25,7 @@ from laconic.formats.errors import FormatError, ModelError
 
 if TYPE_CHECKING:
     from laconic.codec.audio.loading import LoadedModel
-    from laconic.codec.audio.pscodec.export import PromptModel
+    from laconic.codec.audio.pscodec.model import PromptModel
     from laconic.codec.models import ModelInfo
 
 
@@ -74,7 +74,7 @@ class PromptCodec(SemantiCodec):
         return None
 
     def export(self, checkpoint: Path, recipe: str, out: Path, **how: Any) -> ModelInfo | None:
-        from laconic.codec.audio.pscodec.export import export_checkpoint
+        from laconic.codec.audio.pscodec.model import export_checkpoint
 
         return export_checkpoint(checkpoint, out, **how) if recipe in self.recipes else None
 
@@ -98,7 +98,7 @@ class PromptCodec(SemantiCodec):
 
 
 def _network(model: LoadedModel) -> PromptModel:
-    from laconic.codec.audio.pscodec.export import PromptModel
+    from laconic.codec.audio.pscodec.model import PromptModel
 
     if not isinstance(model.network, PromptModel):
         raise ModelError(f"the model {model.info.name} knows no prompts: it is no PSCodec")

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from laconic.codec.configs import from_values, to_values
+from laconic.codec.building import from_values, to_values
 from laconic.formats.errors import ModelError
 
 RATE = 16_000

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from laconic.codec.configs import from_values, to_values
+from laconic.codec.building import from_values, to_values
 from laconic.formats.errors import ModelError
 
 RATE = 16_000
@@ -29,9 +29,12 @@ GRID = (FRAMES // PATCH, MEL_BINS // PATCH)  # patches of a window in time, in f
 POSITION_WIDTH = 192  # sine-cosine position of the diffusion's condition
 STACKS = {1: (1, 1), 2: (1, 2), 4: (2, 2)}  # K -> patches stacked in time, in frequency
 LSTM_LAYERS = {1: 4, 2: 3, 4: 2}
-SEMANTIC_SIZES = (4096, 8192, 16384, 32768)
 LICENCE = "CC BY-NC 4.0 (AudioMAE): not for commercial use"
 MAX_WIDTH = 8192
+Shapes = Mapping[str, tuple[int, ...]]
+MAE, UNET, VAE = "audiomae.model.", "model.diffusion_model.", "first_stage_model."
+CODEBOOK = "codebook"  # the one tensor of a .npy file
+HEAD_WIDTH = 64  # of AudioMAE; no tensor tells it
 
 
 @dataclass(frozen=True)
@@ -132,12 +135,6 @@ def config_of(token_rate: int, semantic: int = 8192) -> FullConfig:
             " and 25"
         )
     return FullConfig(stack=stack, semantic=semantic, lstm_layers=LSTM_LAYERS[stack])
-
-
-Shapes = Mapping[str, tuple[int, ...]]
-MAE, UNET, VAE = "audiomae.model.", "model.diffusion_model.", "first_stage_model."
-CODEBOOK = "codebook"  # the one tensor of a .npy file
-HEAD_WIDTH = 64  # of AudioMAE; no tensor tells it
 
 
 def kind_of(shapes: Shapes) -> str:

@@ -18,10 +18,10 @@ from laconic.codec.image.coding import Coded, Detail, LatentCoder, Steps
 from laconic.codec.image.compressai import variable
 from laconic.codec.image.compressai.groups import GroupedNetwork
 from laconic.codec.image.compressai.networks import CONTEXT, ZooNetwork
-from laconic.codec.image.contexts import checkerboard
+from laconic.codec.image.config import ChannelOrder
 from laconic.codec.image.interface import ImageModel, stored_multiplier
 from laconic.codec.image.mlicpp.model import hyper_shape, to_first, to_last
-from laconic.codec.image.order import ChannelOrder
+from laconic.codec.image.slices import checkerboard
 from laconic.codec.models import ModelInfo
 from laconic.entropy import CdfTables
 from laconic.formats.errors import ModelError

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from compressai.registry import register_model
 from laconic.codec import models, registry
-from laconic.codec.image.files import ImageCodec
+from laconic.codec.image.codecs import ImageCodec
 from laconic.formats.errors import UnsupportedError
 
 NAME = "laconic-mlic"

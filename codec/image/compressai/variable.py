@@ -7,7 +7,7 @@ reconstructed from the middle of a quantisation interval towards zero. The step 
 gain, and a serial context is told it.
 
 Our quality 0..100 runs through the eight published gains, interpolated geometrically, and through
-the multipliers that they were trained for. Choose ``rate.py``'s vectors per quality for models of
+the multipliers that they were trained for. Choose ``layers.py``'s vectors per quality for models of
 our own.
 """
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from laconic.codec.configs import from_values, to_values
+from laconic.codec.building import from_values, to_values
 from laconic.formats.errors import ModelError
 
 MAX_WIDTH, MAX_SLICES = 4096, 64

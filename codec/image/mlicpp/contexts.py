@@ -3,12 +3,12 @@
 The contexts of MLIC++ under their published names (Jiang et al., arXiv 2307.15421).
 
 Maps are ``[B, C, H, W]``; ``c`` is the number of channels of a slice. The small model's own
-contexts (``laconic.codec.image.contexts``) say the same in fewer operations; these must equal the
+contexts (``laconic.codec.image.slices``) say the same in fewer operations; these must equal the
 authors' numbers.
 
 What MLICv2 adds to the entropy model of MLIC++ (arXiv 2504.19119, sections 3.4.1 to 3.4.4).
 
-Attention and reweighting are those of the small model (``laconic.codec.image.contexts``), so that
+Attention and reweighting are those of the small model (``laconic.codec.image.slices``), so that
 there is one family; only the widths differ.
 """
 
@@ -21,14 +21,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from laconic.codec.image.contexts import (
+from laconic.codec.image.mlicpp.layers import Depthwise, conv3x3
+from laconic.codec.image.mlicpp.winograd import Seen
+from laconic.codec.image.slices import (
     ChannelReweighting,
     Checkerboard,
     LinearAttention,
     RotaryPositions,
 )
-from laconic.codec.image.mlicpp.layers import Depthwise, conv3x3
-from laconic.codec.image.mlicpp.winograd import Seen
+
+KEEP_BIAS = 4.0  # a fresh network codes every element
+THRESHOLD = 0.3  # |y - mean| from which an element is worth coding
 
 
 class Mlp(nn.Module):
@@ -222,10 +225,6 @@ class IntraContext(nn.Module):
         attended = flat.index_copy(2, board.others, linear_attention(q, k, v, self.heads))
         out = self.reprojection(attended.reshape(shape))
         return out + self.mlp(out)
-
-
-KEEP_BIAS = 4.0  # a fresh network codes every element
-THRESHOLD = 0.3  # |y - mean| from which an element is worth coding
 
 
 class GuidedContext(nn.Module):

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from laconic.codec.image.coding import Coded, Detail, LatentCoder, Result, Steps
+from laconic.codec.image.config import ChannelOrder
 from laconic.codec.image.interface import ImageModel, stored_multiplier
 from laconic.codec.image.mlicpp.banded import Banded
 from laconic.codec.image.mlicpp.config import ReferenceConfig
@@ -33,11 +34,14 @@ from laconic.codec.image.mlicpp.slices import (
 )
 from laconic.codec.image.mlicpp.winograd import use_winograd
 from laconic.codec.image.model import gaussian_bits, lower_bound, straight_through_round
-from laconic.codec.image.order import ChannelOrder
 from laconic.codec.models import ModelInfo
 from laconic.entropy import CdfTables
 
 SCALE_LOW = 0.11
+SCALE_HIGH = 256.0
+# Reach in pixels, rounded up to whole latents: (analysis, synthesis). A residual block reaches two
+# positions at its resolution, a pair of token mixing blocks eight.
+MARGINS = {False: (64, 112), True: (144, 288)}
 
 
 @dataclass
@@ -126,12 +130,6 @@ class MlicPlusPlus(SliceWalk):
 
 def _noise(x: Tensor) -> Tensor:
     return torch.rand_like(x) - 0.5
-
-
-SCALE_HIGH = 256.0
-# Reach in pixels, rounded up to whole latents: (analysis, synthesis). A residual block reaches two
-# positions at its resolution, a pair of token mixing blocks eight.
-MARGINS = {False: (64, 112), True: (144, 288)}
 
 
 class ReferenceCoder(LatentCoder):

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from laconic.codec.image.contexts import Checkerboard, checkerboard
+from laconic.codec.image.config import Parallel, Plan
 from laconic.codec.image.mlicpp.config import ReferenceConfig
 from laconic.codec.image.mlicpp.contexts import (
     ChannelContext,
@@ -40,7 +40,7 @@ from laconic.codec.image.mlicpp.contexts import (
 from laconic.codec.image.mlicpp.layers import Bound, conv3x3
 from laconic.codec.image.mlicpp.winograd import Seen
 from laconic.codec.image.model import LIKELIHOOD_FLOOR, lower_bound
-from laconic.codec.image.order import Parallel, Plan
+from laconic.codec.image.slices import Checkerboard, checkerboard
 from laconic.entropy import CdfTables, factorized_tables
 from laconic.formats.errors import ModelError
 
@@ -49,6 +49,7 @@ TAIL_MASS = 2.0**-16
 Channels = list[int] | slice  # which of the prior's channels
 EVERY = slice(None)
 MAX_REACH = 4096  # symbols on either side of the median that a table may cover
+Maps = dict[int, Tensor]  # decoded slices by number, [B, c, H, W]
 
 
 class FactorizedPrior(nn.Module):
@@ -156,9 +157,6 @@ class GaussianSettings(nn.Module):
         self.register_buffer("scale_bound", torch.tensor([0.11]))
         self.likelihood_lower_bound = Bound(LIKELIHOOD_FLOOR)
         self.lower_bound_scale = Bound(0.11)
-
-
-Maps = dict[int, Tensor]  # decoded slices by number, [B, c, H, W]
 
 
 class ScaleStep(Protocol):

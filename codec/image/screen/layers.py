@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.image.header import Box, Grid
 from laconic.codec.image.screen.colours import packed, reduced, unpacked
 from laconic.codec.image.screen.pixels import BLOCK
 from laconic.codec.image.screen.tile import (
@@ -34,7 +35,6 @@ from laconic.codec.image.screen.tile import (
     encode_tile,
     pixels_of,
 )
-from laconic.codec.image.tiles import Box, Grid
 from laconic.entropy import SymbolCheck
 from laconic.formats.errors import FormatError
 from laconic.formats.frame import read_varint, write_varint
@@ -52,6 +52,7 @@ WORSE = 1.25  # what the model costs, by that of an ideal transform coder
 SIGNIFICANT = 1.5  # bits of a coefficient that is not lost, beyond its size
 SIDE = 2.0  # bits that a block costs whose neighbour is coded otherwise
 MODEL = 1500.0  # bits that the model costs a tile at least
+_LAYER, _LATENT = 1, 2
 
 
 def worth_trying(colours: Colours) -> Mask:
@@ -207,9 +208,6 @@ def _halved(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     """Sums over squares of 2 x 2."""
     padded = np.pad(plane, ((0, plane.shape[0] & 1), (0, plane.shape[1] & 1), (0, 0)))
     return padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2]
-
-
-_LAYER, _LATENT = 1, 2
 
 
 class ScreenLayers:

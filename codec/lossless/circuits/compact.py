@@ -34,9 +34,8 @@ from laconic.codec.lossless.circuits.integer import (
 )
 from laconic.codec.lossless.circuits.tree import HCLT, downward
 from laconic.formats.atomic import atomic_write
-from laconic.formats.errors import FormatError, LimitError
+from laconic.formats.errors import DEFAULT_LIMITS, FormatError, LimitError
 from laconic.formats.frame import read_varint, write_varint
-from laconic.formats.limits import DEFAULT_LIMITS
 
 FINE = 256  # units of a weight in one unit of a count
 MAX_TABLE = 1 << 28  # entries of all tables

@@ -8,7 +8,7 @@ Visiting variable i after its parent p, with alpha_p(a) ~ p(z_p = a, everything 
     m(a)     = sum_z T_i[a, z] u_i(z);  alpha_p *= m;  u_p *= m  when subtree i ends, not the last
 
 Each edge is crossed once down and at most once up, against O(log D) evaluations of a balanced tree
-in the paper and one per bisection step when decoding (``balanced.py`` counts both).
+in the paper and one per bisection step when decoding (``integer.cost`` counts both).
 
 Everything is integer arithmetic in float64. With M states, alpha and u stay below 2^B, where
 B = min(30, 37 - ceil(log2 M)): sums of M products with transitions below 2^16 stay below 2^53, so

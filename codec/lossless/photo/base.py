@@ -29,16 +29,21 @@ from numpy.typing import NDArray
 
 from laconic.codec import registry
 from laconic.codec.base import DecodeSettings, EncodeSettings
-from laconic.codec.image.tiles import Box
+from laconic.codec.image.header import Box
 from laconic.codec.lossless.photo.header import PhotoHeader
 from laconic.entropy import SymbolCheck
 from laconic.entropy.guard import guard_indexes
 from laconic.formats.container_reader import ContainerReader
-from laconic.formats.errors import FormatError
+from laconic.formats.errors import FormatError, Limits
 from laconic.formats.frame import read_varint, write_varint
 from laconic.formats.image import Image
 from laconic.formats.image_reader import ImageHeader
-from laconic.formats.limits import Limits
+
+CODEC = "mlic"
+BAND = 1e-6  # of a level
+DEFAULT_QUALITY = 10.0
+_EDGES = np.arange(255) + 0.5
+_KEPT = 16  # latents of tiles in memory
 
 
 def check_of(pixels: NDArray[Any], alpha: NDArray[Any] | None) -> int:
@@ -48,13 +53,6 @@ def check_of(pixels: NDArray[Any], alpha: NDArray[Any] | None) -> int:
     if alpha is not None:
         check.update(alpha)
     return check.value32()
-
-
-CODEC = "mlic"
-BAND = 1e-6  # of a level
-DEFAULT_QUALITY = 10.0
-_EDGES = np.arange(255) + 0.5
-_KEPT = 16  # latents of tiles in memory
 
 
 def encode_base(image: Image, settings: EncodeSettings) -> bytes:
@@ -80,7 +78,7 @@ class Base:
     """
 
     def __init__(self, data: bytes, stored: ImageHeader, limits: Limits) -> None:
-        from laconic.codec.image.files import ImageCodec
+        from laconic.codec.image.codecs import ImageCodec
 
         reader = ContainerReader(data, limits)
         name = registry.name_of(reader.header.codec)

@@ -1,9 +1,9 @@
 """The lossless codec: images <-> ``.lac`` files that decode to the same samples everywhere.
 
 Segments are tiles in row-major order, each decodable alone: with alpha a varint length and the
-tile's alpha plane (`laconic.codec.image.tiles`), then the stream of `rans`. The symbol check is
-over the decoded samples. An adapted file begins with a segment of changes of the model (`adapter`);
-a synthetic image is one segment (`fallback`); a file with a preview begins with that (`base`).
+tile's alpha plane (`laconic.codec.image.header`), then the stream of `wave`. The symbol check is
+over the decoded samples. An adapted file begins with a segment of changes of the model; a synthetic
+image is one segment (both in `fallback`); a file with a preview begins with that (`base`).
 Nothing here imports torch unless the encoder adapts or there is a preview.
 """
 
@@ -43,7 +43,7 @@ class PhotoCodec(Codec):
 
     def encode(self, media: Image, settings: PhotoOptions) -> bytes:
         """A complete file; see :func:`laconic.codec.encode`."""
-        from laconic.codec.lossless.photo.encoder import EncodeJob
+        from laconic.codec.lossless.photo.files import EncodeJob
 
         if settings.quality is not None and not settings.preview:
             raise ParameterError(
@@ -56,7 +56,7 @@ class PhotoCodec(Codec):
 
     def decode(self, reader: ContainerReader, settings: PhotoDecodeOptions) -> Image:
         """The image, a region of it, or the lossy image that it begins with."""
-        from laconic.codec.lossless.photo.decoder import DecodeJob
+        from laconic.codec.lossless.photo.files import DecodeJob
 
         job = DecodeJob(reader, settings)
         if not settings.preview:
@@ -67,7 +67,7 @@ class PhotoCodec(Codec):
 
     def verify(self, reader: ContainerReader, settings: DecodeSettings) -> VerifyReport:
         """Decode everything and compare the checks."""
-        from laconic.codec.lossless.photo.decoder import DecodeJob
+        from laconic.codec.lossless.photo.files import DecodeJob
 
         job = DecodeJob(reader, settings)
         image = job.run()
@@ -79,8 +79,8 @@ class PhotoCodec(Codec):
         return PhotoHeader.unpack(codec_header).to_dict()
 
     def export(self, checkpoint: Path, recipe: str, out: Path, **how: Any) -> ModelInfo | None:
-        from laconic.codec.lossless.photo.finetune import export_checkpoint
         from laconic.codec.lossless.photo.header import CONFIGS
+        from laconic.codec.lossless.photo.learn import export_checkpoint
 
         return export_checkpoint(checkpoint, out, **how) if recipe in CONFIGS else None
 

@@ -17,7 +17,7 @@ Changes of a model's weights that travel with an image (``--effort``).
 
 The decoder adds them to the integer weights and works as before, so decoding costs the same. A
 change is a multiple of a step of its tensor; multiples are mostly zero and follow a two-sided
-geometric distribution whose parameter is stored. Finding them is the matter of `finetune`.
+geometric distribution whose parameter is stored. Finding them is the matter of `learn`.
 
 Layout: the number of planes; for each tensor of each plane (`network.TENSORS`) a byte, high nibble
 the step as a power of two, low nibble the distribution, 255 for a tensor without changes; then one
@@ -39,9 +39,8 @@ from PIL import Image as Pillow
 from laconic.codec.lossless.photo.header import WEIGHT_LIMIT, PhotoHeader
 from laconic.codec.lossless.photo.network import TENSORS, PhotoModel
 from laconic.entropy import CdfTables, SymbolDecoder, SymbolEncoder, ideal_bits
-from laconic.formats.errors import FormatError, LaconicError, ModelError
+from laconic.formats.errors import FormatError, LaconicError, Limits, ModelError
 from laconic.formats.image import Image
-from laconic.formats.limits import Limits
 
 
 def prepare(pixels: NDArray[Any], header: PhotoHeader) -> tuple[NDArray[np.uint16], PhotoHeader]:

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from laconic.codec.base import DecodeSettings, EncodeSettings
-from laconic.codec.image.tiles import Box
-from laconic.codec.lossless.photo.context import INPUTS, inputs_of
+from laconic.codec.image.header import Box
+from laconic.codec.lossless.photo.features import INPUTS, inputs_of
 from laconic.codec.options import option
 from laconic.entropy.quantize import NumericsProfile
 from laconic.formats.errors import FormatError, ModelError, UnsupportedError

@@ -1,8 +1,8 @@
 """The compiled loops of the codec: from the neighbours of samples to their bits.
 
-Samples are visited along a wavefront (`wave`), so that a front's samples share the lanes of the
-coder (`rans`), the lanes of vectors and the products of matrices (`product`). For each: what the
-network sees (`context`), the network itself (`network`), the mixture of its outputs (`mixture`),
+Samples are visited along a wavefront, so that a front's samples share the lanes of the
+coder (`wave`), the lanes of vectors and the products of matrices (`product`). For each: what the
+network sees (`ends`), the network itself (`network`), the mixture of its outputs (`ends`),
 and the interval that the coder gets. One loop encodes and decodes.
 
 The last fronts are kept in a ring, [C, RING, H]: there neighbours of neighbouring samples of a
@@ -19,30 +19,28 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.lossless.photo.context import (
+from laconic.codec.lossless.photo.features import (
     AROUND,
     FLOOR,
     HIGH,
     INPUTS,
     LAG,
-    LOW,
-    NEAR,
-    OWN,
-    ROUND,
-    SCALES,
-    SLOPE,
-    scale_table,
-)
-from laconic.codec.lossless.photo.header import HIDDEN_BITS, INPUT_BITS, OUTPUT_BITS, WEIGHT_BITS
-from laconic.codec.lossless.photo.mixture import (
     LEAF_BITS,
     LEAF_REACH,
     LEAF_STEPS,
     LOG_SCALE_LOW,
     LOG_SCALE_STEPS,
+    LOW,
     MIXTURE_BITS,
+    NEAR,
+    OWN,
+    ROUND,
+    SCALES,
+    SLOPE,
     WEIGHT_STEPS,
+    scale_table,
 )
+from laconic.codec.lossless.photo.header import HIDDEN_BITS, INPUT_BITS, OUTPUT_BITS, WEIGHT_BITS
 from laconic.codec.lossless.photo.product import COLUMNS, ROWS, layer, padded
 from laconic.entropy.jit import jit
 

@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec import models
-from laconic.codec.lossless.photo.context import INPUTS, LOW, inputs_of
+from laconic.codec.lossless.photo.features import INPUTS, LOW, MixtureTables, inputs_of
 from laconic.codec.lossless.photo.header import EXACT, HIDDEN_LIMIT, WEIGHT_LIMIT, PhotoConfig
 from laconic.codec.lossless.photo.loops import Circuit
-from laconic.codec.lossless.photo.mixture import MixtureTables
 from laconic.codec.lossless.photo.product import COLUMNS, pack, padded
 from laconic.codec.models import TABLE_PREFIX
 from laconic.entropy import NumericsProfile

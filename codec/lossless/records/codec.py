@@ -9,15 +9,29 @@ general-purpose method makes smaller are stored that way.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from laconic.codec.base import Codec, DecodeSettings, Recipes, VerifyReport
-from laconic.codec.lossless.records.header import CODEC_ID, RecordsHeader, RecordsOptions
+from laconic.codec.base import Codec, DecodeSettings, EncodeSettings, Recipes, VerifyReport
+from laconic.codec.lossless.records.schema import CODEC_ID, RecordsHeader
+from laconic.codec.options import option
 from laconic.formats.container import Media
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.records import Records
+
+
+@dataclass(frozen=True)
+class RecordsOptions(EncodeSettings):
+    """Options of the encoder."""
+
+    effort: int = option(0, "More records looked at, more often, for fewer bits.", low=0, high=9)
+    states: int | None = option(
+        None, "Latent states of the circuit that is learned.", low=1, high=1024, shown="chosen"
+    )
+    block: int | None = option(
+        None, "Rows that decode on their own.", unit="rows", low=1, shown="chosen"
+    )
 
 
 class RecordsCodec(Codec):

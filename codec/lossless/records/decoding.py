@@ -13,13 +13,6 @@ from laconic.codec.lossless.circuits.compact import unpack
 from laconic.codec.lossless.circuits.integer import IntegerCircuit
 from laconic.codec.lossless.records.blocks import Layout, Rows
 from laconic.codec.lossless.records.columns import plain_columns
-from laconic.codec.lossless.records.header import (
-    CODEC_VERSION,
-    TYPED_VERSION,
-    Method,
-    RecordsHeader,
-    version_of,
-)
 from laconic.codec.lossless.records.named import BlockWorkers, Coded, counter, load_circuit
 from laconic.codec.lossless.records.prepare import (
     check_symbols,
@@ -28,12 +21,17 @@ from laconic.codec.lossless.records.prepare import (
     restore_cells,
 )
 from laconic.codec.lossless.records.schema import (
+    CODEC_VERSION,
+    TYPED_VERSION,
     Budget,
     Cursor,
     Field,
+    Method,
+    RecordsHeader,
     TextFrame,
     read_fields,
     unsqueeze,
+    version_of,
 )
 from laconic.codec.lossless.records.small import SmallNetwork
 from laconic.entropy import NumericsProfile, SymbolCheck
@@ -42,13 +40,13 @@ from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import (
     DesyncError,
     FormatError,
+    Limits,
     ModelError,
     ParameterError,
     UnsupportedError,
 )
 from laconic.formats.frame import Frame, Plan, read_head
 from laconic.formats.frame import unpack as unpack_frame
-from laconic.formats.limits import Limits
 from laconic.formats.records import DTYPES, FLOATS, TEXT, DataHeader, DataKind
 from laconic.formats.samples import from_whole
 from laconic.formats.table import CsvTable, Table, split

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,13 +12,6 @@ from laconic.codec.base import DecodeSettings
 from laconic.codec.lossless.records.blocks import Intervals, Rows
 from laconic.codec.lossless.records.columns import plain_columns
 from laconic.codec.lossless.records.decoding import MAX_COLUMNS, DecodeJob
-from laconic.codec.lossless.records.header import (
-    CODEC_ID,
-    Method,
-    RecordsHeader,
-    RecordsOptions,
-    version_of,
-)
 from laconic.codec.lossless.records.named import BlockWorkers, NamedCircuit, counter, load_circuit
 from laconic.codec.lossless.records.prepare import (
     Prepared,
@@ -26,7 +20,17 @@ from laconic.codec.lossless.records.prepare import (
     prepare_array,
     prepare_cells,
 )
-from laconic.codec.lossless.records.schema import Field, TextFrame, pack_fields, squeeze, write_blob
+from laconic.codec.lossless.records.schema import (
+    CODEC_ID,
+    Field,
+    Method,
+    RecordsHeader,
+    TextFrame,
+    pack_fields,
+    squeeze,
+    version_of,
+    write_blob,
+)
 from laconic.codec.lossless.records.training import fit
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.claims import padded
@@ -35,6 +39,9 @@ from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import ParameterError
 from laconic.formats.records import FLOATS, Records
 from laconic.formats.samples import to_whole
+
+if TYPE_CHECKING:
+    from laconic.codec.lossless.records.codec import RecordsOptions
 
 BLOCK_CELLS = 1 << 22  # variables of a block, at most
 MAX_BLOCK = 1 << 16  # rows

@@ -20,12 +20,12 @@ import numpy as np
 
 from laconic.codec import models
 from laconic.codec.base import Progress
+from laconic.codec.devices import cores, share
 from laconic.codec.lossless.circuits.compact import CompactCircuit, unpack
 from laconic.codec.lossless.circuits.integer import IntegerCircuit
 from laconic.codec.lossless.records.blocks import Intervals, Layout, Rows, decode_rows, intervals_of
 from laconic.codec.lossless.records.schema import Field
 from laconic.codec.lossless.records.small import SmallNetwork
-from laconic.codec.workers import cores, share
 from laconic.entropy import NumericsProfile
 from laconic.formats.errors import LimitError, ModelError
 

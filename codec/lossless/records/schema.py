@@ -1,10 +1,8 @@
-"""Arrow's schema as part of a file.
+"""What a file says about its records, as bytes: header, columns, and pieces of data.
 
-Small pieces of bytes: numbers, arrays and blobs of the codec's own data, written and read back.
-
-Reading never trusts a length: everything is checked against what is left before it is taken.
-
-What the columns of a file are, as bytes: part of the model that travels with the records.
+The codec's private header; small pieces (numbers, arrays, blobs, Arrow's schema) written and read
+back; what the columns are, which is part of the model that travels with the records. Reading never
+trusts a length: everything is checked against what is left before it is taken.
 """
 
 from __future__ import annotations
@@ -14,8 +12,10 @@ import lzma
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from enum import IntEnum
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,14 @@ from laconic.codec.lossless.records.columns import (
     Kind,
     Style,
 )
-from laconic.formats.errors import FormatError
+from laconic.entropy.lanes import MAX_LANES
+from laconic.formats.errors import DEFAULT_LIMITS, FormatError, Limits, UnsupportedError
 from laconic.formats.frame import read_varint, write_varint
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.records import FLOATS, DataHeader, DataKind
 
+CODEC_ID = 3
+CODEC_VERSION = 1
+TYPED_VERSION = 2  # of files with typed tables, floats, or the other byte order
 _LZMA = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 24}]
 SAMPLE = 1 << 16  # bytes
 _QUICK = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 24}]
@@ -311,3 +315,54 @@ def _count(cursor: Cursor) -> int:
     if not 1 <= count <= min(MAX_DICTIONARY, cursor.left):
         raise FormatError(f"a dictionary has {count} words: the file is damaged")
     return count
+
+
+def version_of(header: DataHeader) -> int:
+    """The first codec version that codes such records."""
+    newer = header.kind.typed or header.kind == DataKind.BIG_ENDIAN or header.dtype in FLOATS
+    return TYPED_VERSION if newer else CODEC_VERSION
+
+
+class Method(IntEnum):
+    """Where the model of the records is."""
+
+    STORED = 0  # none: a general-purpose method was smaller
+    OWN = 1  # a circuit in the file
+    NAMED = 2  # a circuit named by the model id
+
+
+@dataclass(frozen=True)
+class RecordsHeader:
+    """``block`` rows a segment, ``lanes`` records decoded at a time, CRC-32 of the original."""
+
+    method: Method
+    block: int
+    lanes: int
+    crc: int
+
+    def pack(self) -> bytes:
+        """Method, varints of block and lanes, CRC big-endian."""
+        return (
+            bytes([self.method])
+            + write_varint(self.block)
+            + write_varint(self.lanes)
+            + self.crc.to_bytes(4, "big")
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> RecordsHeader:
+        """Inverse of :meth:`pack`; raises ``FormatError`` for impossible values."""
+        cursor = Cursor(data)
+        method = cursor.byte()
+        if method not in Method._value2member_map_:
+            raise UnsupportedError(f"the records are coded by method {method}: unknown here")
+        block, lanes = cursor.varint(), cursor.varint()
+        crc = int.from_bytes(cursor.take(4), "big")
+        cursor.end()
+        if block < 1 or not 1 <= lanes <= MAX_LANES:
+            raise FormatError(f"the records' header says blocks of {block}, {lanes} lanes: damaged")
+        return cls(Method(method), block, lanes, crc)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {**asdict(self), "method": self.method.name.lower(), "crc": f"{self.crc:08x}"}

@@ -3,7 +3,7 @@ samples, residuals as transform coefficients, all of it coded by mixed contexts.
 
 The stream, for encoder and decoder alike: `frames` (order of coding), `syntax` (a tree block),
 `elements` (single decisions), `residual` (levels), `mix` (contexts and the coder). Samples:
-`intra`, `inter`, `transform`, `rebuild`, `filters`, `wiener`. The encoder alone: `search` (the walk
-over the tree), `inter_search`, `vectors`, `copies`, `repeats` (of screens), `trial`, `prices`. How
-kernels are compiled: `compiled`.
+`intra`, `inter`, `rebuild`, `filters`. The encoder alone: `search` (the walk over the tree),
+`inter_search`, `vectors`, `repeats` (of screens), `trial`, `prices`. How kernels are compiled:
+`compiled`.
 """

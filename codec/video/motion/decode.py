@@ -33,14 +33,12 @@ from laconic.codec.video.motion.frames import (
 )
 from laconic.codec.video.motion.inter import SCREEN
 from laconic.codec.video.motion.mix import code_number, overrun, reader
-from laconic.codec.video.motion.rebuild import rebuild_frame
+from laconic.codec.video.motion.rebuild import LONGEST_STEP, rebuild_frame
 from laconic.codec.video.motion.syntax import code_tree
-from laconic.codec.video.motion.transform import LONGEST_STEP
 from laconic.codec.video.plan import KINDS
 from laconic.entropy.quantize import SymbolCheck
-from laconic.formats.errors import FormatError, UnsupportedError
+from laconic.formats.errors import FormatError, Limits, UnsupportedError
 from laconic.formats.frame import read_varint, write_varint
-from laconic.formats.limits import Limits
 from laconic.formats.video_planes import Planes, Sampling, check_sampling, to_rgb
 
 

@@ -26,10 +26,10 @@ from laconic.codec.video.motion.frames import (
     parameters,
 )
 from laconic.codec.video.motion.mix import code_number, writer, written
+from laconic.codec.video.motion.rebuild import LONGEST_STEP
 from laconic.codec.video.motion.repeats import is_screen
 from laconic.codec.video.motion.search import node
 from laconic.codec.video.motion.syntax import code_tree
-from laconic.codec.video.motion.transform import LONGEST_STEP
 from laconic.codec.video.motion.trial import Encoder
 from laconic.codec.video.motion.vectors import REACH, interpolate
 from laconic.codec.video.settings import DEFAULT_QUALITY, FitSettings

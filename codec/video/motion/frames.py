@@ -27,8 +27,7 @@ from laconic.codec.video.motion.filters import (
 )
 from laconic.codec.video.motion.inter import FIELDS, LISTED, NEVER, PARAMETERS
 from laconic.codec.video.motion.mix import FINE, INPUTS, WEIGHT_ONE, Coder, code_number
-from laconic.codec.video.motion.rebuild import work
-from laconic.codec.video.motion.transform import LONGEST_STEP
+from laconic.codec.video.motion.rebuild import LONGEST_STEP, work
 
 __all__ = ["Buffers", "Layout", "Place", "coding_order", "fresh_tables", "parameters"]
 

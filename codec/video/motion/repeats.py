@@ -2,9 +2,9 @@
 
 Windows scroll by hundreds of samples and letters return, which no search around a guess finds. Here
 all positions of a frame's source are hashed (Xu et al., "Overview of the Emerging HEVC Screen
-Content Coding Extension", 2016), and each block of 8 x 8 gets vectors that `inter_search` and
-`copies` try. The encoder alone needs them; frames of a camera are told apart first, and cost
-nothing.
+Content Coding Extension", 2016), and each block of 8 x 8 gets vectors that
+`inter_search` tries. The encoder alone needs them; frames of a camera are told apart first, and
+cost nothing.
 """
 
 from __future__ import annotations

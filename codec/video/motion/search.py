@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from laconic.codec.video.motion.compiled import inner, outer
-from laconic.codec.video.motion.copies import copy_leaf
 from laconic.codec.video.motion.elements import (
     ACROSS,
     ALONG,
@@ -48,7 +47,7 @@ from laconic.codec.video.motion.inter import (
     WIDTH,
     merge_candidates,
 )
-from laconic.codec.video.motion.inter_search import inter_trial, search_leaf
+from laconic.codec.video.motion.inter_search import copy_leaf, inter_trial, search_leaf
 from laconic.codec.video.motion.intra import DERIVED, MEAN, gather, predict
 from laconic.codec.video.motion.prices import (
     TAKEN,

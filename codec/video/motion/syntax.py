@@ -74,8 +74,8 @@ from laconic.codec.video.motion.inter import (
 )
 from laconic.codec.video.motion.intra import DERIVED, MEAN
 from laconic.codec.video.motion.mix import of_screens
+from laconic.codec.video.motion.rebuild import COSINE, PLAIN, SINE
 from laconic.codec.video.motion.residual import clear, code_residual
-from laconic.codec.video.motion.transform import COSINE, PLAIN, SINE
 
 
 @inner

@@ -39,18 +39,22 @@ from laconic.codec.video.motion.mix import price_bit
 from laconic.codec.video.motion.prices import hadamard, squares
 from laconic.codec.video.motion.rebuild import (
     COEFS,
+    COSINE,
     GUESSED,
     LEVELS,
     MIDDLE,
+    PLAIN,
     REST,
     SAMPLES,
+    SINE,
     SIZES,
+    STEPS,
     add,
+    forward,
     guess_chroma,
     inter_chroma,
 )
 from laconic.codec.video.motion.residual import clear, quantise
-from laconic.codec.video.motion.transform import COSINE, PLAIN, SINE, STEPS, forward
 
 MISSED = 1e30
 # Places in Encoder.par.

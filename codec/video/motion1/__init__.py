@@ -1,6 +1,6 @@
-"""The network kind ``motion``: frames predicted from decoded frames, residuals in the DCT domain.
+"""The network kind ``motion-1``: frames predicted from decoded frames, residuals in the DCT domain.
 
-`order` says which frame is predicted from which, `warp` and `blocks` make images, `syntax` names
-what a frame consists of and `mixing` turns it into bits; `search`, `quantise` and `loop` are the
-encoder, `fit` and `decoder` what `laconic.codec.video.chunk` chooses by the network's name.
+Files of it decode as ever; new ones are of kind ``motion`` (`laconic.codec.video.motion`). `mixing`
+reads decisions, `field` and `residual` a frame's numbers from them, `warp` and `rebuild` make
+images, `decoder` does all of it.
 """

@@ -1,29 +1,92 @@
-"""Motion of a frame as decisions: modes and vectors of blocks, on lattices that are refined.
+"""Which frames a frame is predicted from, and its motion: modes and vectors of blocks.
 
-A pass codes the blocks of one lattice; those of the lattices before are known on all sides, and so
-is what the references saw. `syntax` puts a whole frame together.
+Frame 0 stands alone. Key frames, ``gap`` apart (the last frame ends the last gap), are predicted
+from the key frames before; the frame in the middle of two coded frames is predicted from both, then
+the middles of the halves, and so on. Lower layers are better images, since others come from them.
+
+Motion is read as decisions on lattices that are refined. A pass reads the blocks of one lattice;
+those of the lattices before are known on all sides, and so is what the references saw. `decoder`
+puts a whole frame together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video.motion1.mixing import Coder, Model, code_numbers
-from laconic.codec.video.motion1.order import Place
+from laconic.codec.video.motion1.mixing import Model, Reader, read_numbers
 from laconic.codec.video.motion1.warp import BANDS
 
 Ints = NDArray[np.int64]
-
 BOTH, FIRST, SECOND, NONE = range(4)  # modes of blocks
 FARTHEST = 1 << 12  # of a vector's difference, in quarters
 COARSEST = 4  # blocks between those of the first lattice
 MOST = 1 << 16  # of a mean
 SPEED = 64  # units of a speed: quarters per frame / SPEED
+
+
+@dataclass(frozen=True)
+class Place:
+    """One frame in coding order.
+
+    Attributes:
+        index: of the frame in order of presentation.
+        refs: frames it is predicted from: none, or two (equal if there is one only).
+        layer: 0 for frame 0, 1 for key frames, then the depth in the pyramid.
+        last: no frame is predicted from it.
+    """
+
+    index: int
+    refs: tuple[int, ...]
+    layer: int
+    last: bool
+
+
+def coding_order(frames: int, gap: int) -> list[Place]:
+    """All frames of a chunk, each after its references.
+
+    >>> [(p.index, p.refs, p.layer) for p in coding_order(4, 8)]
+    [(0, (), 0), (3, (0, 0), 1), (1, (0, 3), 2), (2, (1, 3), 3)]
+    """
+    keys = list(range(0, frames, gap))
+    if keys[-1] != frames - 1:
+        keys.append(frames - 1)
+    found: list[tuple[int, tuple[int, ...], int]] = [(0, (), 0)]
+    for n, key in enumerate(keys[1:], 1):
+        found.append((key, (keys[n - 1], keys[max(n - 2, 0)]), 1))
+        spans = [(keys[n - 1], key, 2)]
+        while spans:  # a layer at a time, so that references are few at any moment
+            first, end, layer = spans.pop(0)
+            middle = (first + end) // 2
+            if middle > first:
+                found.append((middle, (first, end), layer))
+                spans += [(first, middle, layer + 1), (middle, end, layer + 1)]
+    used = {r for _, refs, _ in found for r in refs}
+    return [Place(i, refs, layer, i not in used) for i, refs, layer in found]
+
+
+def still_used(order: list[Place]) -> list[set[int]]:
+    """After each frame in coding order, the frames that a later one is predicted from."""
+    found: list[set[int]] = []
+    used: set[int] = set()
+    for place in reversed(order):
+        found.append(used)
+        used = used | set(place.refs)
+    return found[::-1]
+
+
+def needed(order: list[Place], wanted: Set[int], present: Set[int]) -> list[Place]:
+    """The frames to decode for those wanted, in coding order, where some are present."""
+    kept, asked = [], set(wanted)
+    for place in reversed(order):
+        if place.index in asked and place.index not in present:
+            kept.append(place)
+            asked |= set(place.refs)
+    return kept[::-1]
 
 
 @dataclass
@@ -144,7 +207,7 @@ class MotionModels:
 
 
 class MotionPass:
-    """The vectors of one frame, pass by pass; an encoder may look at guesses before each pass.
+    """The modes and vectors of one frame, pass by pass.
 
     ``modes`` and ``vectors`` ``[reference, 2, h w + 1]`` hold what is coded so far.
     """
@@ -153,12 +216,11 @@ class MotionPass:
         self,
         models: MotionModels,
         traces: dict[int, Trace],
-        coder: Coder,
+        reader: Reader,
         place: Place,
-        given: FrameCode | None,
         grid: tuple[int, int],
     ) -> None:
-        self.models, self.coder, self.place, self.given = models, coder, place, given
+        self.models, self.reader, self.place = models, reader, place
         self.h, self.w = grid
         count = self.h * self.w
         self.modes = np.full(count + 1, -1)
@@ -195,33 +257,26 @@ class MotionPass:
         return counts, self.moved[around].sum(0)
 
     def run(self, number: int) -> None:
-        """Code one pass."""
+        """Read one pass."""
         blocks = lattices(self.h, self.w)[number][0]
-        given = self.given
         counts, moved = self.contexts(number)
         layer = np.full_like(blocks, self.layer)
-        mode = None if given is None else given.modes.reshape(-1)[blocks]
         two = self.place.refs[0] != self.place.refs[1]
 
-        inter = self.coder.code(
-            self.models.inter, None if mode is None else (mode != NONE).astype(np.int64),
-            np.stack([layer, 5 * layer + counts[NONE]]),
-        )  # fmt: skip
+        inter = self.reader.code(self.models.inter, np.stack([layer, 5 * layer + counts[NONE]]))
         found = np.full_like(blocks, NONE)
         active = np.flatnonzero(inter)
         if two:
-            bidirectional = self.coder.code(
+            bidirectional = self.reader.code(
                 self.models.both,
-                None if mode is None else (mode[active] == BOTH).astype(np.int64),
                 np.stack([layer, 5 * layer + counts[BOTH], 5 * counts[FIRST] + counts[SECOND]])[
                     :, active
                 ],
             )
             found[active[bidirectional != 0]] = BOTH
             single = active[bidirectional == 0]
-            second = self.coder.code(
+            second = self.reader.code(
                 self.models.which,
-                None if mode is None else (mode[single] == SECOND).astype(np.int64),
                 np.stack([layer, 5 * counts[FIRST] + counts[SECOND]])[:, single],
             )
             found[single] = FIRST + second
@@ -238,52 +293,37 @@ class MotionPass:
                 (2 * layer + k) * 4 + found, (5 * layer + moved) * 2 + k,
                 (3 * layer + np.minimum(counts[BOTH], 2)) * 2 + differs,
             ])[:, used]  # fmt: skip
-            wanted = None
-            if given is not None:
-                own = given.vectors[k][:, ::2, ::2].reshape(2, -1)[:, blocks]
-                wanted = own[:, used] - expected[:, used]
-            difference = self._differences(wanted, context, layer[used], moved[used])
+            difference = self._differences(context, layer[used], moved[used])
             self.vectors[k][:, blocks[used]] = expected[:, used] + difference
             differs[used] |= (difference != 0).any(0)
             if k == 0:
                 mirrored = self.vectors[0][:, blocks]
         self.moved[blocks] = differs
 
-    def _differences(self, wanted: Ints | None, same: Ints, layer: Ints, moved: Ints) -> Ints:
-        zero = self.coder.code(
-            self.models.same, None if wanted is None else (wanted == 0).all(0).astype(np.int64),
-            same,
-        )  # fmt: skip
+    def _differences(self, same: Ints, layer: Ints, moved: Ints) -> Ints:
+        zero = self.reader.code(self.models.same, same)
         out = np.zeros((2, zero.size), np.int64)
         rest = np.flatnonzero(zero == 0)
         if rest.size:
             around, layers = np.tile(moved[rest], 2), np.tile(layer[rest], 2)
             axis = np.repeat([0, 1], rest.size)
             context = np.stack([2 * around + axis, 2 * layers + axis])
-            values = None if wanted is None else wanted[:, rest].reshape(-1)
-            found = code_numbers(self.coder, self.models.vector, values, context, FARTHEST)
+            found = read_numbers(self.reader, self.models.vector, context, FARTHEST)
             out[:, rest] = found.reshape(2, -1)
         return out
 
     def finish(self, out: FrameCode) -> None:
         """Split blocks, and everything into ``out``."""
-        h, w, given = self.h, self.w, self.given
+        h, w = self.h, self.w
         out.modes = self.modes[:-1].reshape(h, w).copy()
         for k in range(2):
             whole = self.vectors[k][:, :-1].reshape(2, h, w)
             out.vectors[k] = whole.repeat(2, 1).repeat(2, 2)
         blocks = np.flatnonzero(self.modes[:-1] != NONE)
         mode, moved = self.modes[blocks], self.moved[blocks]
-        split = None
-        if given is not None:
-            grid = given.vectors.reshape(2, 2, h, 2, w, 2)
-            uneven = (grid != grid[:, :, :, :1, :, :1]).any((3, 5)).any(1).reshape(2, -1)[:, blocks]
-            first, second = mode != SECOND, mode != FIRST
-            split = ((uneven[0] & first) | (uneven[1] & second)).astype(np.int64)
-        found = self.coder.code(
-            self.models.split, split,
-            np.stack([3 * mode + self.layer, 2 * self.layer + moved]),
-        )  # fmt: skip
+        found = self.reader.code(
+            self.models.split, np.stack([3 * mode + self.layer, 2 * self.layer + moved])
+        )
         chosen = blocks[found != 0]
         for k in range(2):
             used = chosen[(self.modes[chosen] == BOTH) | (self.modes[chosen] == FIRST + k)]
@@ -293,23 +333,17 @@ class MotionPass:
             cell = np.repeat([1, 2, 3], used.size)
             cy, cx = 2 * np.tile(y, 3) + cell // 2, 2 * np.tile(x, 3) + cell % 2
             base = np.tile(self.vectors[k][:, used], 3)
-            wanted = None if given is None else given.vectors[k][:, cy, cx] - base
-            out.vectors[k][:, cy, cx] = base + self._sub_differences(wanted, cell)
+            out.vectors[k][:, cy, cx] = base + self._sub_differences(cell)
 
-    def _sub_differences(self, wanted: Ints | None, cell: Ints) -> Ints:
+    def _sub_differences(self, cell: Ints) -> Ints:
         count = cell.size
         layer = np.full(count, self.layer)
-        zero = self.coder.code(
-            self.models.sub_same,
-            None if wanted is None else (wanted == 0).all(0).astype(np.int64),
-            np.stack([layer, cell]),
-        )
+        zero = self.reader.code(self.models.sub_same, np.stack([layer, cell]))
         out = np.zeros((2, count), np.int64)
         rest = np.flatnonzero(zero == 0)
         if rest.size:
             axis = np.repeat([0, 1], rest.size)
             context = np.stack([axis, np.minimum(np.tile(layer[rest], 2), 1)])
-            values = None if wanted is None else wanted[:, rest].reshape(-1)
-            found = code_numbers(self.coder, self.models.sub_vector, values, context, FARTHEST)
+            found = read_numbers(self.reader, self.models.sub_vector, context, FARTHEST)
             out[:, rest] = found.reshape(2, -1)
         return out

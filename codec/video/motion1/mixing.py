@@ -170,84 +170,12 @@ class Model:
             )
             self.seen[i] = min(count, LIMIT)
 
-    def copies(self) -> tuple[Ints, ...]:
-        """Copies of what changes, for :meth:`restore`."""
-        return tuple(a.copy() for a in (self.chance, self.seen, self.weights, self.evidence))
 
-    def restore(self, arrays: tuple[Ints, ...]) -> None:
-        """Go back to :meth:`copies`."""
-        self.chance, self.seen, self.weights, self.evidence = arrays
+class Reader:
+    """Decisions by a model, and equiprobable bits, from a stream without trailing zero bytes.
 
-
-class Coder:
-    """What a syntax needs: decisions by a model, and equiprobable bits.
-
-    ``values`` are the decisions to be coded; a decoder is given None and returns what it reads.
+    Raises ``FormatError`` for data that no encoder made.
     """
-
-    def code(self, model: Model, values: Ints | None, contexts: Ints) -> Ints:
-        """Decisions ``[n]`` of 0 or 1 with contexts ``[m, n]``."""
-        raise NotImplementedError
-
-    def plain(self, values: Ints | None, count: int) -> Ints:
-        """``count`` bits of probability one half."""
-        raise NotImplementedError
-
-
-class Writer(Coder):
-    """Keeps decisions and their probabilities, counts ideal bits, and writes them at last.
-
-    Attributes:
-        bits: ideal size so far.
-        chances: of a one, of the decisions coded last.
-    """
-
-    def __init__(self) -> None:
-        self.bits = 0.0
-        self.chances = np.zeros(0, np.int64)
-        self._steps: list[tuple[NDArray[np.int32], NDArray[np.float64]]] = []
-
-    def code(self, model: Model, values: Ints | None, contexts: Ints) -> Ints:
-        assert values is not None
-        if not values.size:
-            return values
-        made = model.predict(contexts)
-        self.chances = made.chances
-        self._put(values, made.chances)
-        model.learn(values, made)
-        return values
-
-    def plain(self, values: Ints | None, count: int) -> Ints:
-        assert values is not None
-        if count:
-            self._put(values, np.full(count, ONE // 2, np.int64))
-        return values
-
-    def _put(self, values: Ints, chances: Ints) -> None:
-        share = chances / ONE
-        self.bits -= float(np.log2(np.where(values != 0, share, 1 - share)).sum())
-        self._steps.append((values.astype(np.int32), share))
-
-    def mark(self) -> tuple[int, float]:
-        """A place to go back to."""
-        return len(self._steps), self.bits
-
-    def rewind(self, mark: tuple[int, float]) -> None:
-        """Forget what was coded since."""
-        del self._steps[mark[0] :]
-        self.bits = mark[1]
-
-    def finish(self) -> bytes:
-        """The stream, without trailing zero bytes."""
-        stack, model = _stack(_START), _bernoulli()
-        for values, share in reversed(self._steps):
-            stack.encode_reverse(values, model, share)
-        words: NDArray[np.uint32] = stack.get_compressed()
-        return words.astype("<u4").tobytes().rstrip(b"\0")
-
-
-class Reader(Coder):
-    """Reads what a `Writer` wrote. Raises ``FormatError`` for data that no writer makes."""
 
     def __init__(self, data: bytes) -> None:
         if data.endswith(b"\0"):
@@ -258,7 +186,8 @@ class Reader(Coder):
         except _ERRORS as error:
             raise FormatError(f"a video chunk is damaged: {error}") from None
 
-    def code(self, model: Model, values: Ints | None, contexts: Ints) -> Ints:
+    def code(self, model: Model, contexts: Ints) -> Ints:
+        """Decisions ``[n]`` of 0 or 1 with contexts ``[m, n]``."""
         if not contexts.shape[1]:
             return np.zeros(0, np.int64)
         made = model.predict(contexts)
@@ -266,7 +195,8 @@ class Reader(Coder):
         model.learn(bits, made)
         return bits
 
-    def plain(self, values: Ints | None, count: int) -> Ints:
+    def plain(self, count: int) -> Ints:
+        """``count`` bits of probability one half."""
         return self._get(np.full(count, ONE // 2, np.int64)) if count else np.zeros(0, np.int64)
 
     def _get(self, chances: Ints) -> Ints:
@@ -296,13 +226,7 @@ def _stack(words: NDArray[np.uint32]) -> Any:
     return constriction.stream.stack.AnsCoder(words)
 
 
-def code_numbers(
-    coder: Coder,
-    models: list[Model],
-    values: Ints | None,
-    contexts: Ints,
-    most: int,
-) -> Ints:
+def read_numbers(reader: Reader, models: list[Model], contexts: Ints, most: int) -> Ints:
     """Signed integers ``[n]`` around zero: zero?, sign, then Exp-Golomb with adaptive prefix.
 
     Args:
@@ -310,60 +234,37 @@ def code_numbers(
         contexts: ``[m, n]``, of all models.
         most: largest magnitude; ``FormatError`` beyond.
     """
-    n = contexts.shape[1]
-    if not n:
-        return np.zeros(0, np.int64)
-    given = values
-    nonzero = coder.code(models[0], None if given is None else (given != 0).astype(np.int64),
-                         contexts)  # fmt: skip
-    chosen = np.flatnonzero(nonzero)
-    if not chosen.size:
-        return np.zeros(n, np.int64)
-    inner = contexts[:, chosen]
-    sign = coder.code(
-        models[1], None if given is None else (given[chosen] < 0).astype(np.int64), inner
-    )
-    size = None if given is None else np.abs(given[chosen])  # 1, 2, ..
-    found = code_sizes(coder, models[2:], size, inner, most)
-    out = np.zeros(n, np.int64)
-    out[chosen] = np.where(sign != 0, -found, found)
+    out = np.zeros(contexts.shape[1], np.int64)
+    chosen = np.flatnonzero(reader.code(models[0], contexts))
+    if chosen.size:
+        inner = contexts[:, chosen]
+        sign = reader.code(models[1], inner)
+        found = read_sizes(reader, models[2:], inner, most)
+        out[chosen] = np.where(sign != 0, -found, found)
     return out
 
 
-def code_sizes(
-    coder: Coder, models: list[Model], size: Ints | None, contexts: Ints, most: int
-) -> Ints:
+def read_sizes(reader: Reader, models: list[Model], contexts: Ints, most: int) -> Ints:
     """Magnitudes ``[n]`` from 1 to ``most``: Exp-Golomb, one model for each place of the prefix."""
     n = contexts.shape[1]
     if not n:
         return np.zeros(0, np.int64)
-    longest = most.bit_length()
     exponent = np.zeros(n, np.int64)
-    wanted = None if size is None else np.frexp(size.astype(np.float64))[1].astype(np.int64) - 1
     active = np.arange(n)
-    for place in range(longest):
+    for place in range(most.bit_length()):
         if not active.size:
             break
         model = models[min(place, len(models) - 1)]
-        more = coder.code(
-            model,
-            None if wanted is None else (wanted[active] > place).astype(np.int64),
-            contexts[:, active],
-        )
-        active = active[more != 0]
+        active = active[reader.code(model, contexts[:, active]) != 0]
         exponent[active] += 1
     # All suffixes together, each from its highest bit.
     ends = np.cumsum(exponent)
-    bits = None
-    if size is not None:
-        owner = np.repeat(np.arange(n), exponent)
-        bits = (size[owner] >> (ends[owner] - 1 - np.arange(owner.size))) & 1
-    found = coder.plain(bits, int(ends[-1]))
+    found = reader.plain(int(ends[-1]))
     out = np.ones(n, np.int64)
     for place in range(int(exponent.max())):
         active = np.flatnonzero(exponent > place)
         starts = ends[active] - exponent[active]
         out[active] = 2 * out[active] + found[starts + place]
-    if out.size and int(out.max()) > most:
+    if int(out.max()) > most:
         raise FormatError("a number of a video chunk is out of range: the file is damaged")
     return out

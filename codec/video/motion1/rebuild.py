@@ -1,4 +1,4 @@
-"""The filter in the loop: a small network of one layer, fitted to the chunk by least squares.
+"""The filter in the loop: a small network of one layer that the encoder fitted to the chunk.
 
 A sample moves towards samples around it by learned shares of its differences from them, which are
 clipped at a part of the step: small ones are noise of quantisation, large ones belong to the
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from laconic.codec.video.motion1.field import NONE, SECOND, FrameCode
-from laconic.codec.video.motion1.mixing import Coder, Model, code_numbers
+from laconic.codec.video.motion1.mixing import Model, Reader, read_numbers
 from laconic.codec.video.motion1.warp import (
     BLOCK,
     CELL,
@@ -32,7 +32,6 @@ from laconic.codec.video.motion1.warp import (
 )
 
 Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 LUMA = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
 CHROMA = ((0, 1), (1, 0), (0, 4), (4, 0))
@@ -41,8 +40,9 @@ KINDS = 3  # frame 0, key frames, the others
 UNIT = 64  # of a share in a file
 LARGEST = 31
 REACH = 0.4  # of a clipped difference, in steps
-RIDGE = 40.0  # of shares, in squared differences at the clip
 SHAPE = (2 * KINDS, INPUTS)  # first plane, then the others
+STEPS_PER_OCTAVE, OFFSETS_PER_OCTAVE = 32, 8
+SHIFTS = 32  # units of the shift of reconstructed codes towards zero
 
 
 def kind_of(layer: int) -> int:
@@ -81,7 +81,7 @@ def inputs_of_chroma(planes: Tensor, step: float) -> Tensor:
 
 
 def smoothed(planes: Tensor, code: FrameCode, layer: int, step: float, shares: Ints) -> Tensor:
-    """Filtered planes ``[3, H, W]``; ``shares`` as of `Normal.shares`."""
+    """Filtered planes ``[3, H, W]``; ``shares`` as of `read_shares`."""
     kind = kind_of(layer)
     own, other = shares[kind], shares[KINDS + kind, : len(CHROMA)]
     if not own.any() and not other.any():
@@ -99,42 +99,14 @@ def smoothed(planes: Tensor, code: FrameCode, layer: int, step: float, shares: I
     return out
 
 
-class Normal:
-    """Normal equations of the shares, gathered over frames."""
-
-    def __init__(self) -> None:
-        self.products = np.zeros((SHAPE[0], INPUTS, INPUTS))
-        self.wanted = np.zeros(SHAPE)
-
-    def add(self, planes: Tensor, target: Tensor, code: FrameCode, layer: int, step: float) -> None:
-        """A frame before the filter, and what it should have been; differences in steps."""
-        kind = kind_of(layer)
-        missing = (target - planes) / step
-        coded = [widened(m) for m in coded_maps(code)]
-        x = inputs_of_luma(planes[0], code, step)[:, coded[0]] / step
-        self.products[kind] += (x @ x.T).double().numpy()
-        self.wanted[kind] += (x @ missing[0][coded[0]]).double().numpy()
-        x = inputs_of_chroma(planes[1:], step)[..., coded[1]].flatten(1) / step
-        n = len(CHROMA)
-        self.products[KINDS + kind, :n, :n] += (x @ x.T).double().numpy()
-        self.wanted[KINDS + kind, :n] += (x @ missing[1:][:, coded[1]].flatten()).double().numpy()
-
-    def shares(self) -> Ints:
-        """Best shares ``SHAPE`` in 1 / ``UNIT``."""
-        ridge = RIDGE * REACH**2 * np.eye(INPUTS)
-        found = np.linalg.solve(self.products + ridge, self.wanted[..., None])[..., 0]
-        return np.clip(np.rint(UNIT * found), -LARGEST, LARGEST).astype(np.int64)
-
-
-def code_shares(coder: Coder, given: Ints | None) -> Ints:
-    """Code shares, or read them."""
+def read_shares(reader: Reader) -> Ints:
+    """Shares ``SHAPE`` in 1 / ``UNIT``."""
     models = [Model((INPUTS,)) for _ in range(7)]
     place = np.tile(np.arange(INPUTS), SHAPE[0])[None]
     out = np.zeros(SHAPE, np.int64)
     for row in range(SHAPE[0]):
         at = place[:, row * INPUTS : (row + 1) * INPUTS]
-        values = None if given is None else given[row]
-        out[row] = code_numbers(coder, models, values, at, LARGEST)
+        out[row] = read_numbers(reader, models, at, LARGEST)
     return out
 
 
@@ -155,10 +127,6 @@ def _pair(planes: Tensor, dy: int, dx: int, step: float) -> Tensor:
     one = padded[..., y + dy : y + dy + rows, x + dx : x + dx + columns] - planes
     two = padded[..., y - dy : y - dy + rows, x - dx : x - dx + columns] - planes
     return one.clamp_(-reach, reach) + two.clamp_(-reach, reach)
-
-
-STEPS_PER_OCTAVE, OFFSETS_PER_OCTAVE = 32, 8
-SHIFTS = 32  # units of the shift of reconstructed codes towards zero
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codec.video.motion1.mixing import ONE, Coder, Model, Writer, code_sizes
+from laconic.codec.video.motion1.mixing import Model, Reader, read_sizes
 from laconic.codec.video.motion1.warp import BANDS, zigzag
 
 Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Small = NDArray[np.uint8]
 
 GROUPS = ((0, 1), (1, 3), (3, 6), (6, 10), (10, 15), (15, 28), (28, 43), (43, 64))
@@ -141,59 +140,41 @@ class Residual:
     """Coefficients of one frame.
 
     Args:
-        models: renewed by coding.
+        models: renewed by reading.
         h, w: blocks.
         layer: 0 to 3, of the frame.
         modes: of its blocks ``[h, w]``.
-
-    Attributes:
-        noted: receives, if set, the bits of a one instead of a zero, by plane ``[cells, 64]``.
     """
 
     def __init__(self, models: ResidualModels, h: int, w: int, layer: int, modes: Ints) -> None:
         self.models, self.h, self.w, self.layer = models, h, w, layer
         self.modes = modes.reshape(-1)
-        self.noted: dict[str, Floats] | None = None
 
-    def code(
-        self,
-        coder: Coder,
-        given: tuple[Ints, Ints, Ints] | None,
-        before: tuple[Small, Small] | None,
-    ) -> tuple[Ints, Ints, Ints]:
-        """Quarters, luma and chroma codes (see `syntax.FrameCode`).
+    def read(self, reader: Reader, before: tuple[Small, Small] | None) -> tuple[Ints, Ints, Ints]:
+        """Quarters, luma and chroma codes (see `field.FrameCode`).
 
         Args:
-            given: what to code, None to decode.
             before: magnitudes, at most 2, at the same places of the references.
         """
         h, w = self.h, self.w
-        luma = chroma = any_coded = None
-        if given is not None:
-            luma, chroma = given[1].reshape(-1, BANDS), given[2].reshape(-1, BANDS)
-            by_cell = (luma != 0).any(1).reshape(h, 2, w, 2).any((1, 3)).reshape(-1)
-            any_coded = by_cell | (chroma != 0).any(1).reshape(2, -1).any(0)
-        coded = self._coded(coder, any_coded)
+        coded = self._coded(reader)
         blocks = np.flatnonzero(coded)
         quarters = np.zeros(h * w, np.int64)
-        quarters[blocks] = self._quarters(
-            coder, None if given is None else given[0].reshape(-1)[blocks], blocks
-        )
+        contexts = np.stack([
+            4 * self.layer + self.modes[blocks], np.full_like(blocks, min(self.layer, 2)),
+        ])  # fmt: skip
+        quarters[blocks] = reader.code(self.models.quarters, contexts)
         kind = (4 * self.layer + self.modes) * 2 + quarters
         past = (None, None) if before is None else before
-        found_luma = self._plane(
-            coder, luma_lattice(h, w), self.models.luma, luma, kind, coded, past[0], "luma"
-        )
-        found_chroma = self._plane(
-            coder, chroma_lattice(h, w), self.models.chroma, chroma, kind, coded, past[1], "chroma"
-        )
+        luma = self._plane(reader, luma_lattice(h, w), self.models.luma, kind, coded, past[0])
+        chroma = self._plane(reader, chroma_lattice(h, w), self.models.chroma, kind, coded, past[1])
         return (
             quarters.reshape(h, w),
-            found_luma.reshape(2 * h, 2 * w, BANDS),
-            found_chroma.reshape(2, h, w, BANDS),
+            luma.reshape(2 * h, 2 * w, BANDS),
+            chroma.reshape(2, h, w, BANDS),
         )
 
-    def _coded(self, coder: Coder, given: NDArray[np.bool_] | None) -> Ints:
+    def _coded(self, reader: Reader) -> Ints:
         """Which blocks have coefficients, in two passes."""
         count = self.h * self.w
         around = _neighbours(self.h, self.w, 1)[:4]
@@ -210,19 +191,12 @@ class Residual:
                 (near * 3 + np.minimum(far, 2)) * 3 + min(self.layer, 2),
                 np.minimum(near, 2) + 3 * np.full_like(blocks, k) + 6 * (self.modes[blocks] == 0),
             ])  # fmt: skip
-            values = None if given is None else given[blocks].astype(np.int64)
-            found[blocks] = coder.code(self.models.coded, values, contexts)
+            found[blocks] = reader.code(self.models.coded, contexts)
         return found[:-1]
 
-    def _quarters(self, coder: Coder, given: Ints | None, blocks: Ints) -> Ints:
-        contexts = np.stack([
-            4 * self.layer + self.modes[blocks], np.full_like(blocks, min(self.layer, 2)),
-        ])  # fmt: skip
-        return coder.code(self.models.quarters, given, contexts)
-
     def _plane(
-        self, coder: Coder, lattice: Lattice, models: list[GroupModels], given: Ints | None,
-        kind: Ints, coded: Ints, before: Small | None, name: str,
+        self, reader: Reader, lattice: Lattice, models: list[GroupModels], kind: Ints, coded: Ints,
+        before: Small | None,
     ) -> Ints:  # fmt: skip
         """Codes ``[n, 64]`` of the cells of coded blocks."""
         count = lattice.block.size
@@ -258,29 +232,23 @@ class Residual:
                 contexts[0], contexts[1] = cell_kind[here], state
                 contexts[2] = (deep * 3 + recent) * 2 + turn
                 contexts[3] = (recent * 8 + own) * 2 + intra
-                more = coder.code(
-                    models[number].more,
-                    None if given is None else (given[here, first:] != 0).any(1).astype(np.int64),
-                    contexts,
-                )
-                kept = np.flatnonzero(more)
+                kept = np.flatnonzero(reader.code(models[number].more, contexts))
                 here = alive[turn] = here[kept]
                 if not here.size:
                     continue
                 reach[here] = number + 1
                 view, state, intra = view[:, kept], state[kept], intra[kept]
                 self._group(
-                    coder, models[number], here, bands, given, out, magnitude, low,
+                    reader, models[number], here, bands, out, magnitude, low,
                     (view, state, intra, cell_kind[here]),
-                    None if past is None else past[here[:, None], bands].astype(np.int64),
-                    turn, name,
+                    None if past is None else past[here[:, None], bands].astype(np.int64), turn,
                 )  # fmt: skip
         return out
 
     def _group(
-        self, coder: Coder, models: GroupModels, here: Ints, bands: Ints, given: Ints | None,
-        out: Ints, magnitude: Small, low: Ints, known: tuple[Ints, Ints, Ints, Ints],
-        past: Ints | None, turn: int, name: str,
+        self, reader: Reader, models: GroupModels, here: Ints, bands: Ints, out: Ints,
+        magnitude: Small, low: Ints, known: tuple[Ints, Ints, Ints, Ints], past: Ints | None,
+        turn: int,
     ) -> None:  # fmt: skip
         """One group of the cells ``here``."""
         view, state, intra, kind = known
@@ -295,45 +263,27 @@ class Residual:
         else:
             beside = np.zeros_like(local)
         recent = np.zeros_like(local) if past is None else past
-        shape = local.shape
-        contexts = np.empty((6, *shape), np.int64)
+        contexts = np.empty((6, *local.shape), np.int64)
         contexts[0] = (kind * size)[:, None] + column
         contexts[1] = local * size + column
         contexts[2] = (beside * 2 + intra[:, None]) * size + column
         contexts[3] = (recent * 3 + np.minimum(local, 2)) * 3 + np.minimum(beside, 2)
         contexts[4] = (2 * state)[:, None] + (2 * column >= size)
         contexts[5] = (local * 5 + np.maximum(beside - 1, 0)) * 3 + recent
-        contexts = contexts.reshape(6, -1)
-        values = None if given is None else given[here[:, None], bands].reshape(-1)
-        nonzero = coder.code(
-            models.zero, None if values is None else (values != 0).astype(np.int64), contexts
-        )
-        if self.noted is not None and isinstance(coder, Writer):
-            share = coder.chances / ONE
-            self.noted[name][here[:, None], bands] = np.log2((1 - share) / share).reshape(shape)
-        chosen = np.flatnonzero(nonzero)
+        chosen = np.flatnonzero(reader.code(models.zero, contexts.reshape(6, -1)))
         if not chosen.size:
             return
         cell, band = chosen // size, chosen % size
-        picked = None if values is None else values[chosen]
         contexts = np.stack([
             intra[cell] * size + band, state[cell], (local[cell, band] * 2 + intra[cell]),
             beside[cell, band] * 2 + turn, recent[cell, band] * 2 + intra[cell],
         ])  # fmt: skip
-        above = coder.code(
-            models.above, None if picked is None else (np.abs(picked) > 1).astype(np.int64),
-            contexts,
-        )  # fmt: skip
         found = np.ones(chosen.size, np.int64)
-        large = np.flatnonzero(above)
+        large = np.flatnonzero(reader.code(models.above, contexts))
         if large.size:
-            found[large] = 1 + code_sizes(
-                coder, models.size, None if picked is None else np.abs(picked[large]) - 1,
-                np.stack([intra[cell[large]], local[cell[large], band[large]]]), LARGEST,
-            )  # fmt: skip
-        negative = coder.plain(
-            None if picked is None else (picked < 0).astype(np.int64), chosen.size
-        )
+            contexts = np.stack([intra[cell[large]], local[cell[large], band[large]]])
+            found[large] = 1 + read_sizes(reader, models.size, contexts, LARGEST)
+        negative = reader.plain(chosen.size)
         code = np.where(negative != 0, -found, found)
         rows = here[cell]
         out[rows, bands[band]] = code

@@ -1,13 +1,16 @@
 """A video to a ``.lac`` stream: look at it, cut it into chunks, fit and write them with the audio.
 
-The stream is written when everything is fitted, front to back, so it may go to a pipe.
+The stream is written when everything is fitted, front to back, so it may go to a pipe. Chunks are
+fitted by the processes of one machine (``fitting``) or as tasks of a Ray cluster, one for each; the
+stream is the same. Tasks are sent from where the video is read: in a task of its own when files are
+spread over the cluster, which frees its core while it waits for those of its chunks.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from laconic.codec.engines import Ray, spread
 from laconic.codec.video.plan import CODEC_VERSION, HnervHeader
 from laconic.codec.video.settings import (
     DEFAULT_QUALITY,
@@ -26,17 +30,19 @@ from laconic.codec.video.settings import (
 )
 from laconic.codec.video.stream.fitting import (
     FrameSource,
+    Meter,
     PlaneSource,
     Task,
+    begun,
     fit_at_once,
     fit_in_turn,
+    measured,
 )
-from laconic.codec.video.stream.work import Stopper, Work, load, longest_chunk, plan_chunks
+from laconic.codec.video.stream.work import Fitted, Stopper, Work, load, longest_chunk, plan_chunks
 from laconic.entropy.quantize import NumericsProfile, SymbolCheck
 from laconic.formats.audio_track import PART_BYTES
-from laconic.formats.container import Container, Header, Media, Segment
-from laconic.formats.container_writer import ContainerWriter
-from laconic.formats.errors import FormatError, ParameterError
+from laconic.formats.container import Container, ContainerWriter, Header, Media, Segment
+from laconic.formats.errors import FormatError, LaconicError, Limits, ParameterError
 from laconic.formats.video import VideoHeader
 from laconic.formats.video_reader import Film
 
@@ -128,8 +134,6 @@ class StreamEncoder:
             )
             jobs = min(self.settings.jobs, len(spans))
             if self.settings.spread:
-                from laconic.codec.video.stream.spreading import fit_on_cluster
-
                 early = fit_on_cluster(task, source, self.settings.spread)
             else:
                 early = fit_at_once(task, source, jobs) if jobs > 1 else fit_in_turn(task, source)
@@ -297,3 +301,57 @@ class _Counted:
     def write(self, data: bytes) -> int:
         self.count += len(data)
         return self._fp.write(data)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A chunk on its way to a node."""
+
+    number: int
+    frames: Any
+    settings: Any  # chunk.FitSettings
+    state: Any  # of a fit that had begun, or None
+    limits: Limits
+    verify: bool
+
+
+def fit_on_cluster(
+    task: Task, source: FrameSource | PlaneSource, threads: int
+) -> dict[int, Fitted]:
+    """As ``fitting.fit_at_once`` with as many chunks at a time as the cluster has room for.
+
+    After a stop no more are begun; the work file has those that ended. Raises ``LaconicError`` for
+    a chunk whose workers die again and again.
+    """
+    work, meter = task.work, Meter(task)
+
+    def pieces() -> Iterator[Piece]:
+        for number, span in enumerate(task.spans):
+            if task.stop():
+                return
+            if number not in work.done:
+                yield Piece(
+                    number, source.take(span), task.settings_of(number), work.states.get(number),
+                    task.limits, task.verify,
+                )  # fmt: skip
+
+    engine = Ray(None, threads, 0)
+    for piece, found in spread(fit_piece, pieces(), engine, lost=lambda _, why: why):
+        if isinstance(found, str):
+            raise LaconicError(f"chunk {piece.number + 1} of the video was given up: {found}")
+        work.done[piece.number] = found
+        work.states.pop(piece.number, None)
+        work.save()
+        count = task.spans[piece.number].count
+        meter.progress(piece.number, count, count)
+    if len(work.done) == len(task.spans):
+        meter.finish()
+    return {}
+
+
+def fit_piece(piece: Piece) -> Fitted | str:
+    """Fit one chunk to its end."""
+    fit = begun(piece.frames, piece.settings, piece.state)
+    fit.run()
+    device = piece.settings.device
+    return measured(fit.payload(), piece.frames, piece.limits, piece.verify, device)

@@ -21,10 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codec.base import Progress, Status
+from laconic.codec.devices import cores, use_threads
 from laconic.codec.video.stream.work import Fitted, Span, Stopper, Work, interrupts_kept
-from laconic.codec.workers import cores, use_threads
-from laconic.formats.errors import DesyncError, FormatError
-from laconic.formats.limits import DEFAULT_LIMITS, Limits
+from laconic.formats.errors import DEFAULT_LIMITS, DesyncError, FormatError, Limits
 from laconic.formats.video import VideoHeader
 from laconic.formats.video_planes import Planes, Sampling
 

@@ -1,15 +1,20 @@
-"""Learned steps and the rate of a chunk while it is fitted: consistent entropy minimisation.
+"""What a chunk costs while it is fitted, which network its bits pay for, and meeting a target size.
 
 The rate is that of the very Gaussians the file will use: mean and deviation of the codes, one
 Gaussian a group, predicted from frame to frame for latents. Codes are rounded in the image and in
 the count of bits, straight-through; noise in place of rounding claims a tenth of a bit for every
 zero, and most codes of a small file are zeros. Zhang et al., arXiv 2402.18152, section 3.4.
+
+Published networks are as wide as the expected size allows. A pyramid starts with the finest step
+that takes its share of the bits. At the end the last word has the coder: steps are widened until
+the coded bytes fit. Those of a pyramid's latents come first, since weights were fitted to the
+places of theirs; those of the published networks go together, and become finer where there is room.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +23,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from laconic.codec.video.channels import BEFORE_BOUNDS, MAX_SYMBOL
-from laconic.codec.video.chunk_module import LATENT, ChunkModule
-from laconic.codec.video.gaussians import PHASES, scale_of
+from laconic.codec.video.channels import BEFORE_BOUNDS, MAX_SYMBOL, PHASES, scale_of
+from laconic.codec.video.chunk_module import LATENT, ChunkModule, count_sent
+from laconic.codec.video.plan import MAX_WIDTH, Plan, choose_strides
+from laconic.codec.video.settings import Aim
 from laconic.codec.video.symbols import (
     STEPS_PER_OCTAVE,
     Coded,
+    encode_symbols,
     group_of,
     step_index,
     step_size,
@@ -34,6 +41,13 @@ GRADIENT_DEVIATION = 0.2
 LEAST_SPREAD = 0.05  # of weights that start at zero
 COARSE_GAIN = 0.5  # octaves a level
 SMALLEST_MASS = 2.0**-24
+BITS_PER_WEIGHT = {"hnerv": 3.0, "hnerv-boost": 4.0}
+NARROWEST = 4
+GRID_CHANNELS = (3, 3, 3, 3, 1)  # luma alone at half resolution
+GRID_SHARE, GRID_BITS_PER_WEIGHT = 0.25, 3.0
+WIDEST_GRID = 24
+PLACES = 64  # that a step may be widened
+FINER = 16  # places that it may be made finer
 
 
 class Quantiser(nn.Module):
@@ -244,3 +258,80 @@ def activity(before: Tensor) -> Tensor:
 def rounded(codes: Tensor) -> Tensor:
     """Nearest integers, with the gradient of the identity."""
     return codes + (codes.round() - codes).detach()
+
+
+def plan_network(network: str, aim: Aim, frames: int, rows: int, columns: int) -> Plan:
+    """The plan for a chunk of ``frames`` images.
+
+    The published networks are as wide as the expected size allows at the bits that a fitted weight
+    takes; grids get a share of the bits for weights, the rest goes to latents.
+    """
+    pixels = frames * rows * columns
+    if network == "grids":
+        return _plan_grids(aim.bpp * pixels, frames, rows, columns)
+    strides = choose_strides(rows, columns)
+    budget = aim.bpp * pixels / BITS_PER_WEIGHT[network]
+    low, high = NARROWEST, MAX_WIDTH
+    while low < high:
+        middle = (low + high + 1) // 2
+        plan = Plan(network, middle, strides, frames, rows, columns)
+        if count_sent(plan) <= budget:
+            low = middle
+        else:
+            high = middle - 1
+    return Plan(network, low, strides, frames, rows, columns)
+
+
+def _plan_grids(bits: float, frames: int, rows: int, columns: int) -> Plan:
+    levels = min(len(GRID_CHANNELS), max(1, math.floor(math.log2(min(rows, columns) + 1)) - 1))
+    weights = GRID_SHARE * bits / GRID_BITS_PER_WEIGHT
+    width = round(math.sqrt(weights / (18 * levels)))  # two 3 x 3 convolutions a level
+    width = min(max(width, NARROWEST), WIDEST_GRID)
+    return Plan("grids", width, GRID_CHANNELS[-levels:], frames, rows, columns)
+
+
+def finest_step(limit: float, bits: Callable[[float], float]) -> float:
+    """The finest step between 2^-10 and 1, to a quarter of an octave, at which ``bits`` of it are
+    at most ``limit``; 1 if none is."""
+    low, high = -10.0, 0.0  # octaves
+    while high - low > 0.25:
+        middle = (low + high) / 2
+        low, high = (low, middle) if bits(2**middle) <= limit else (middle, high)
+    return float(2**high)
+
+
+def within(
+    limit: int, integers: Callable[[Mapping[str, int]], Coded], groups: Sequence[Sequence[str]], *,
+    finer: bool,
+) -> Coded:  # fmt: skip
+    """The finest integers whose stream has at most ``limit`` bytes, or the coarsest there are.
+
+    One step is changed by one place at a time, so that the smallest change is a small part of the
+    bytes.
+
+    Args:
+        integers: those of steps widened by so many places, by name.
+        groups: names of steps; those of a group are widened alike, one group after the other.
+        finer: make the steps of the first group finer where there is room.
+    """
+
+    def places(number: int) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for n, keys in enumerate(groups):
+            own = min(number if n == 0 else max(number, 0), PLACES * len(keys))
+            each, rest = divmod(own, len(keys))
+            found |= {key: each + (i < rest) for i, key in enumerate(keys)}
+            number -= max(own, 0)
+        return found
+
+    def fits(number: int) -> bool:
+        return len(encode_symbols(integers(places(number)))[0]) <= limit
+
+    low = -FINER * len(groups[0]) if finer else 0
+    if fits(low):
+        return integers(places(low))
+    high = PLACES * sum(map(len, groups))
+    while high - low > 1:  # the least widening that fits lies above low
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return integers(places(high))

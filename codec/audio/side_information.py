@@ -1,13 +1,16 @@
-"""The pitch of a voice, as a track that is coded beside the tokens.
+"""What is coded beside the tokens of a recording: the pitch of a voice, and the level.
 
 Tokens of a few hundred bits per second say how a voice is coloured, but not where the harmonics of
 a low voice lie: there are five in the width that a token tells apart, and a decoder that does not
-know them makes a whisper of it. A track of pitch costs 30 to 60 bits per second and tells it.
+know them makes a whisper of it. A track of pitch costs 30 to 60 bits per second and tells it. It
+has a knot every 32 ms: 0 where there is no pitch, else the number of a step of 1/36 octave (2 %)
+from 50 Hz on. It is the best path through normalised autocorrelations of Hann windows (Boersma
+1993, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio
+of a sampled sound", sections 3 and 4).
 
-The track has a knot every 32 ms: 0 where there is no pitch, else the number of a step of 1/36
-octave (2 %) from 50 Hz on. It is the best path through normalised autocorrelations of Hann windows
-(Boersma 1993, "Accurate short-term analysis of the fundamental frequency and the
-harmonics-to-noise ratio of a sampled sound", sections 3 and 4).
+Networks that minimise distances of logarithms come out too quiet where they are unsure: by two
+decibels in speech, by twenty in tones, which they have not heard before. The encoder decodes the
+spectrogram of its own tokens, compares, and says the difference of each column in steps of 2 dB.
 """
 
 from __future__ import annotations
@@ -17,8 +20,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.entropy.counts import AdaptiveCounts, Weights, normalised
-from laconic.entropy.short import ShortDecoder, ShortEncoder
+from laconic.entropy.short import AdaptiveCounts, ShortDecoder, ShortEncoder, Weights, normalised
 from laconic.formats.errors import FormatError
 
 Track = NDArray[np.int64]  # [knots], 0 to STEPS
@@ -157,3 +159,49 @@ def decode_track(coder: ShortDecoder, knots: int) -> Track:
         track[knot] = step
         before, last = step, step or last
     return track
+
+
+Gains = NDArray[np.int64]  # [channels, columns], -MOST to MOST
+
+STEP = 0.23  # nepers of magnitude, 2 dB
+MOST = 12
+STICKY = 0.8  # steps by which a level may be off before it changes
+RANGE = 6.9  # nepers below the loudest column, 60 dB: what is quieter keeps the gain before it
+
+
+def gains_of(wanted: NDArray[np.floating], decoded: NDArray[np.floating]) -> Gains:
+    """From log magnitudes ``[channels, columns]`` of the original and of what decodes."""
+    found = np.zeros(wanted.shape, np.int64)
+    for channel, (want, have) in enumerate(zip(wanted, decoded, strict=True)):
+        before, least = 0, float(want.max()) - RANGE
+        for column, difference in enumerate((want - have) / STEP):
+            if want[column] > least and abs(difference - before) > STICKY:
+                before = int(np.clip(np.rint(difference), -MOST, MOST))
+            found[channel, column] = before
+    return found
+
+
+@cache
+def _around(before: int) -> Weights:
+    """Chances of the symbol that follows ``before``."""
+    return normalised(np.array([(4096 >> 2 * abs(before - k)) + 8 for k in range(2 * MOST + 1)]))
+
+
+def encode_gains(coder: ShortEncoder, gains: Gains) -> None:
+    """Append the gains of a segment."""
+    for row in (gains + MOST).tolist():
+        model, before = AdaptiveCounts(), MOST
+        for symbol in row:
+            model.encode(coder, _around(before), 0, before, symbol)
+            before = symbol
+
+
+def decode_gains(coder: ShortDecoder, channels: int, columns: int) -> Gains:
+    """Inverse of :func:`encode_gains`."""
+    gains = np.zeros((channels, columns), np.int64)
+    for channel in range(channels):
+        model, before = AdaptiveCounts(), MOST
+        for column in range(columns):
+            before = model.decode(coder, _around(before), 0, before)
+            gains[channel, column] = before - MOST
+    return gains
