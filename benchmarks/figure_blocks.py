@@ -28,6 +28,12 @@ OURS = {
 }  # qualities
 OTHERS = ("avif", "avif@420", "jxl", "webp", "jpeg")
 KODAK = (*(f"{name}:{','.join(map(str, points))}" for name, points in OURS.items()), *OTHERS)
+SLOWEST = ("avif@slow", "avif")
+CLIC = tuple(
+    f"{name}:{','.join(points)}"
+    for names, points in ((OURS, ("20", "40", "60", "80")), (SLOWEST, ("25", "45", "65", "80")))
+    for name in names
+)
 MEASURES = ("psnr", "psnr-y", "ms-ssim-db", "ssimulacra2")
 
 
@@ -52,12 +58,24 @@ def kodak_measures() -> str:
     return table(head, rows)
 
 
+def clic_measures() -> str:
+    """Bits of both models at equal quality by four measures, on images of CLIC."""
+    rows = []
+    for ours in OURS:
+        for theirs in SLOWEST:
+            pairs = [[_points(x, m, "clic") for x in (theirs, ours)] for m in MEASURES]
+            cells = [f"{bd_rate(_finite(a), _finite(b)).value:+.1f}" for a, b in pairs]
+            rows.append(f"{TITLES[ours]} | {theirs} | " + " | ".join(cells))
+    head = "bits of, % | against | RGB PSNR | luma PSNR | MS-SSIM | SSIMULACRA2"
+    return table(head, rows, texts=2)
+
+
 Mean = tuple[float, float | None]  # bpp and a measure; None where a file of them is exact
 
 
-def _points(codec: str, measure: str) -> list[Mean]:
-    """The means of a codec on Kodak."""
-    found = load(f"kodak/{codec}")["results"]
+def _points(codec: str, measure: str, images: str = "kodak") -> list[Mean]:
+    """The means of a codec on Kodak or CLIC."""
+    found = load(f"{images}/{codec}")["results"]
     column = "psnr-rgb" if measure == "psnr" else measure
     return list(zip(found["bpp"], found[column], strict=True))
 
@@ -283,6 +301,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "kodak-deltas": kodak_deltas,
     "kodak-measures": kodak_measures,
     "kodak-points": kodak_points,
+    "clic-measures": clic_measures,
     "training": training,
     "training-curve": training_curve,
     "contexts": contexts,

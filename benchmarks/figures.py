@@ -1,7 +1,7 @@
 """Measures the figures of docs/ and of the README, keeps them, and writes them into the pages.
 
-    python benchmarks/figures.py measure --kodak DIR --anchors FILE --mnist DIR --tables DIR \
-        --photos DIR --films DIR --sounds DIR --large PICTURES CLIP SOUNDS
+    python benchmarks/figures.py measure --kodak DIR --anchors FILE --clic DIR --mnist DIR \
+        --tables DIR --photos DIR --films DIR --sounds DIR --large PICTURES CLIP SOUNDS
     python benchmarks/figures.py measure ... --only kodak image_speed
     python benchmarks/figures.py write
 
@@ -23,14 +23,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from figure_blocks import KODAK, MEASURES, PAGES, filled
+from figure_blocks import CLIC, KODAK, MEASURES, PAGES, filled
 from kept import HERE, RESULTS, ROOT
+from PIL import Image
 
 EFFORTS = "2,4"
 CURVES = "vtm,av1,bpg444,mbt2018-mean"
+CROP = 768  # pixels of a side of the images of CLIC
 
 
 def run(*command: str, cwd: Path | None = None) -> None:
@@ -39,22 +41,39 @@ def run(*command: str, cwd: Path | None = None) -> None:
     subprocess.run([sys.executable, *command], check=True, cwd=cwd)
 
 
-def measure_kodak(kodak: Path, anchors: Path) -> None:
-    """Rate-distortion on Kodak from the bytes of files; the run is resumed if it was cut."""
-    out = Path(tempfile.gettempdir()) / "laconic-kodak"
-    codecs = [x for name in KODAK for x in ("-c", name)]
-    codecs += [x for name in MEASURES for x in ("-m", name)]
+def evaluate(folder: Path, name: str, codecs: Iterable[str], *options: str) -> None:
+    """One `laconic eval` of the images in ``folder``, kept in ``results/NAME``; it is resumed if it
+    was cut."""
+    out = Path(tempfile.gettempdir()) / f"laconic-{name}"
+    choices = [x for codec in codecs for x in ("-c", codec)]
+    choices += [x for measure in MEASURES for x in ("-m", measure)]
     run(
-        "-m", "laconic.cli", "eval", kodak.name, *codecs, "--out", str(out), "--gallery", "0",
-        "--curves", f"{anchors.resolve()}:{CURVES}", "--anchor", "vtm", "--log", "--quiet",
-        "--title", "Kodak, 24 images", cwd=kodak.resolve().parent,
+        "-m", "laconic.cli", "eval", folder.name, *choices, "--out", str(out), "--gallery", "0",
+        "--log", "--quiet", *options, cwd=folder.resolve().parent,
     )  # fmt: skip
-    target = RESULTS / "kodak"
+    target = RESULTS / name
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("results.json", "results.md", "rd.png", "rd.svg", "config.json"):
-        shutil.copyfile(out / name, target / name)
+    for file in ("results.json", "results.md", "rd.png", "rd.svg", "config.json"):
+        shutil.copyfile(out / file, target / file)
     for curve in sorted((out / "curves").glob("*.json")):
         shutil.copyfile(curve, target / curve.name)
+
+
+def measure_kodak(kodak: Path, anchors: Path) -> None:
+    """Rate-distortion on Kodak from the bytes of files."""
+    curves = ("--curves", f"{anchors.resolve()}:{CURVES}", "--anchor", "vtm")
+    evaluate(kodak, "kodak", KODAK, *curves, "--title", "Kodak, 24 images")
+
+
+def measure_clic(clic: Path) -> None:
+    """The middles of images of CLIC, beside the slowest AVIF; hours of it are of one encoder."""
+    folder = Path(tempfile.gettempdir()) / "clic"
+    folder.mkdir(exist_ok=True)
+    for file in sorted(clic.glob("*.png"))[:12]:
+        with Image.open(file) as image:
+            left, top = (image.width - CROP) // 2, (image.height - CROP) // 2
+            image.convert("RGB").crop((left, top, left + CROP, top + CROP)).save(folder / file.name)
+    evaluate(folder, "clic", CLIC, "--anchor", "avif@slow", "--title", "CLIC 2025, 12 images")
 
 
 def measure_demo(name: str, *options: str) -> None:
@@ -161,6 +180,7 @@ def main() -> None:
     measuring = commands.add_parser("measure")
     measuring.add_argument("--kodak", type=Path, required=True)
     measuring.add_argument("--anchors", type=Path, required=True)
+    measuring.add_argument("--clic", type=Path, help="validation images of CLIC 2025")
     measuring.add_argument("--mnist", type=Path)
     measuring.add_argument("--tables", type=Path)
     measuring.add_argument("--photos", type=Path, help="images of `laconic train photo`")
@@ -171,6 +191,7 @@ def main() -> None:
     )
     names = [
         "kodak",
+        "clic",
         "demo",
         "demo_film",
         "lossless",
@@ -203,6 +224,8 @@ def main() -> None:
             "order": lambda: measure_order(arguments.kodak),
             **{name: script(name) for name in SCRIPTS},
         }
+        if arguments.clic:
+            tasks["clic"] = lambda: measure_clic(arguments.clic)
         if arguments.mnist and arguments.tables:
             tasks["records"] = lambda: measure_records(arguments.mnist, arguments.tables)
         if arguments.photos:
