@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from laconic import codec
+from laconic.codec import models
 from laconic.formats.container import Container
 from laconic.formats.image import Image
 
@@ -56,10 +57,18 @@ def layered_cases() -> Cases:
     }
 
 
+def shipped_cases() -> Cases:
+    """An image of every trained model, called by its id, with and without the detail layer."""
+    ids = [i for i, name in models.IN_EXTRA.items() if name.startswith("mlic-")]
+    return {
+        f"model-{model}-q{quality}": (picture(96, 128), {"model": model, "quality": quality})
+        for model in (*ids, models.find(models.DEFAULT_MODEL).id)
+        for quality in (30, 93)
+    }
+
+
 def imported_cases(codec_name: str) -> Cases:
     """An image in two tiles for every test model of a codec."""
-    from laconic.codec import models
-
     return {
         name.removeprefix("test-"): (picture(50, 100, alpha=True), {"model": name, "tile": 64})
         for name in (*RULE_MODELS, *ORDERED)
@@ -100,7 +109,7 @@ def main() -> None:
             install(Path(store))
         for folder in wanted:
             name = folder.rsplit("-", 1)[0]
-            cases = layered_cases() if name == "mlic" else imported_cases(name)
+            cases = layered_cases() | shipped_cases() if name == "mlic" else imported_cases(name)
             write(ROOT / "tests" / "golden" / folder, cases)
 
 

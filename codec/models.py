@@ -47,6 +47,7 @@ IN_EXTRA = {  # models of that package, by id: one that is missing is named with
     "90249a5299c3": "mlic-base",
     "1d85274e6498": "mlic-base",
     "bbc363a4b541": "mlic-small",
+    "a4d4dd12b3ca": "mlic-visual",
     "915e105a9f2e": "mnist-hclt",
     "177d2819da25": "mnist-small",
     "c94c9b80d248": "semanticodec-small",
