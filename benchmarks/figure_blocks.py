@@ -50,8 +50,7 @@ def kodak_measures() -> str:
             for measure in MEASURES:
                 reached = zip(OURS[ours], _points(ours, measure), strict=True)
                 own = [point for quality, point in reached if quality <= highest]
-                value = bd_rate(_finite(_points(theirs, measure)), _finite(own)).value
-                cells.append(f"{value:+.1f}")
+                cells.append(_change(_points(theirs, measure), own))
             name = f"{TITLES[ours]} | 0 to {highest}"
             rows.append(f"{name} | {theirs} | " + " | ".join(cells))
     head = "bits of, % | qualities | against | RGB PSNR | luma PSNR | MS-SSIM | SSIMULACRA2"
@@ -63,8 +62,7 @@ def clic_measures() -> str:
     rows = []
     for ours in OURS:
         for theirs in SLOWEST:
-            pairs = [[_points(x, m, "clic") for x in (theirs, ours)] for m in MEASURES]
-            cells = [f"{bd_rate(_finite(a), _finite(b)).value:+.1f}" for a, b in pairs]
+            cells = [_change(*(_points(x, m, "clic") for x in (theirs, ours))) for m in MEASURES]
             rows.append(f"{TITLES[ours]} | {theirs} | " + " | ".join(cells))
     head = "bits of, % | against | RGB PSNR | luma PSNR | MS-SSIM | SSIMULACRA2"
     return table(head, rows, texts=2)
@@ -78,6 +76,11 @@ def _points(codec: str, measure: str, images: str = "kodak") -> list[Mean]:
     found = load(f"{images}/{codec}")["results"]
     column = "psnr-rgb" if measure == "psnr" else measure
     return list(zip(found["bpp"], found[column], strict=True))
+
+
+def _change(before: list[Mean], after: list[Mean]) -> str:
+    """BD-rate of one curve against another, as a cell."""
+    return f"{bd_rate(_finite(before), _finite(after)).value:+.1f}"
 
 
 def _finite(points: list[Mean]) -> list[tuple[float, float]]:

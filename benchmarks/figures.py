@@ -28,7 +28,6 @@ from pathlib import Path
 
 from figure_blocks import CLIC, KODAK, MEASURES, PAGES, filled
 from kept import HERE, RESULTS, ROOT
-from PIL import Image
 
 EFFORTS = "2,4"
 CURVES = "vtm,av1,bpg444,mbt2018-mean"
@@ -67,12 +66,14 @@ def measure_kodak(kodak: Path, anchors: Path) -> None:
 
 def measure_clic(clic: Path) -> None:
     """The middles of images of CLIC, beside the slowest AVIF; hours of it are of one encoder."""
+    from sga_kodak import centre
+
+    from laconic.formats.image import read_image, write_image
+
     folder = Path(tempfile.gettempdir()) / "clic"
     folder.mkdir(exist_ok=True)
     for file in sorted(clic.glob("*.png"))[:12]:
-        with Image.open(file) as image:
-            left, top = (image.width - CROP) // 2, (image.height - CROP) // 2
-            image.convert("RGB").crop((left, top, left + CROP, top + CROP)).save(folder / file.name)
+        write_image(centre(read_image(file), CROP), folder / file.name, overwrite=True)
     evaluate(folder, "clic", CLIC, "--anchor", "avif@slow", "--title", "CLIC 2025, 12 images")
 
 
