@@ -11,12 +11,15 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import socket
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from laconic.codec.devices import cores, use_threads
@@ -25,6 +28,7 @@ from laconic.formats.errors import LaconicError, ParameterError, UnsupportedErro
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 TRIES = 3  # of a piece whose worker dies
+GRACE = 2.0  # seconds for a worker to clean up
 AHEAD = 2  # pieces in flight for each task that a cluster can run at once
 PATIENCE = 5.0  # seconds for a cluster to answer
 FRESH = 5.0  # seconds for which the size of a cluster is believed
@@ -185,16 +189,23 @@ class Processes:
         return found
 
     def close(self) -> None:
-        """Idle workers end at once, others with their piece."""
+        """All workers end; nobody waits any more for what one is busy with."""
         for connection, _ in [*self._idle, *self._busy.items()]:
             connection.close()
-        for _, process in self._idle:
+        for process in self._busy.values():
+            process.terminate()
+        end = time.monotonic() + GRACE
+        for process in self._busy.values():
+            process.join(max(0.0, end - time.monotonic()))
+            process.kill()
+        for process in [*self._busy.values(), *(process for _, process in self._idle)]:
             process.join()
         self._idle, self._busy = [], {}
 
 
 def _work(connection: Any, threads: int) -> None:
     """Pieces that come through the pipe, until it is closed."""
+    signal.signal(signal.SIGTERM, _leave)
     use_threads(threads)
     while True:
         try:
@@ -209,6 +220,10 @@ def _work(connection: Any, threads: int) -> None:
             connection.send(answer)
         except (BrokenPipeError, ConnectionResetError):
             return
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _ending(code: int | None) -> str:

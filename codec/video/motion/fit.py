@@ -328,6 +328,7 @@ class HybridFit:
         return {
             "tried": [list(pair) for pair in self.tried.items()],
             "best": np.frombuffer(self.best, np.uint8).copy(), "now": self.now.base,
+            "finished": self.finished,
         }  # fmt: skip
 
     @classmethod
@@ -337,6 +338,7 @@ class HybridFit:
         fit.tried = {int(base): int(size) for base, size in state["tried"]}
         fit.best = np.asarray(state["best"]).tobytes()
         fit.step = len(fit.tried) * fit.count
+        fit.finished = bool(state.get("finished"))
         fit.now = fit._pass(int(state["now"]))
         return fit
 

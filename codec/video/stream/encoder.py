@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -120,7 +121,7 @@ class StreamEncoder:
             source: Any = PlaneSource(self.video.planes(), found.sampling, header)
         else:
             source = FrameSource(self.video.frames(), header.width, header.height)
-        with Stopper() as stop:
+        with Stopper(patient=self.network not in chunk.PLANAR) as stop, self._kept(work):
             task = Task(
                 spans,
                 self._fit_settings(self.settings.quality),
@@ -138,10 +139,19 @@ class StreamEncoder:
             else:
                 early = fit_at_once(task, source, jobs) if jobs > 1 else fit_in_turn(task, source)
             if len(work.done) + len(early) < len(spans) or stop.terminated:
-                if work.path is not None:
-                    self.note(f"the same command goes on from {work.path}")
                 stop.leave()
         self._fitted, self._complete = {**work.done, **early}, not early
+
+    @contextmanager
+    def _kept(self, work: Work) -> Iterator[None]:
+        """Save what there is when a signal ends the block, and say so."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            if work.path is not None and (work.done or work.states):
+                work.save()
+                self.note(f"the same command goes on from {work.path}")
+            raise
 
     def write(self, fp: BinaryIO) -> Report:
         """Write the stream of what was fitted."""

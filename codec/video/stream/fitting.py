@@ -29,6 +29,7 @@ from laconic.formats.video_planes import Planes, Sampling
 
 SAVE_SECONDS = 30.0
 BRIEF_SECONDS = 10.0  # for a chunk that had not begun when the user stopped
+LEAVE = "leave"  # what a worker is told that has to end without a stream
 BRIEF_CHUNKS = 12  # more of them than this are not fitted briefly
 Frames = NDArray[np.uint8]
 
@@ -200,7 +201,8 @@ def fit_in_turn(task: Task, source: FrameSource | PlaneSource) -> dict[int, Fitt
         if number in work.done:
             continue
         waiting = [n for n in range(number, len(task.spans)) if n not in work.done]
-        if task.stop() and number not in work.states and len(waiting) > BRIEF_CHUNKS:
+        many = len(waiting) > BRIEF_CHUNKS
+        if task.stop.terminated or (task.stop() and number not in work.states and many):
             break
         frames = source.take(span)
         settings = task.settings_of(number)
@@ -210,6 +212,8 @@ def fit_in_turn(task: Task, source: FrameSource | PlaneSource) -> dict[int, Fitt
             chained = work.warm_of == number - 1 and not span.fresh
             fit = chunk.Fit(frames, settings, work.warm if chained else None)
         finished = _run(task, fit, number, meter)
+        if task.stop.terminated:
+            break
         fitted = measured(fit.payload(), frames, task.limits, task.verify, settings.device)
         if finished:
             work.done[number] = fitted
@@ -237,9 +241,9 @@ def _run(task: Task, fit: Any, number: int, meter: Meter) -> bool:
         return False
     while True:
         finished: bool = fit.run(SAVE_SECONDS, progress, status, task.stop)
+        task.work.states[number] = fit.state()
         if finished:
             return True
-        task.work.states[number] = fit.state()
         task.work.save()
         if task.stop():
             return False
@@ -255,8 +259,8 @@ def fit_at_once(task: Task, source: FrameSource | PlaneSource, jobs: int) -> dic
     running: dict[Any, tuple[int, Any]] = {}
     told, saved = False, time.monotonic()
     try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
+        while running or (waiting and not task.stop.terminated):
+            while waiting and len(running) < jobs and not task.stop.terminated:
                 if task.stop() and waiting[0] not in work.states and len(waiting) > BRIEF_CHUNKS:
                     waiting.clear()
                     break
@@ -276,13 +280,16 @@ def fit_at_once(task: Task, source: FrameSource | PlaneSource, jobs: int) -> dic
             if task.stop() and not told:
                 told = True
                 for pipe in running:
-                    _tell(pipe, "stop")
+                    _tell(pipe, LEAVE if task.stop.terminated else "stop")
             for ready in multiprocessing.connection.wait(list(running), 0.2):
                 connection: Any = ready
                 number, process = running[connection]
                 try:
                     kind, value = connection.recv()
                 except (EOFError, ConnectionResetError):
+                    if task.stop.terminated:
+                        running.pop(connection)
+                        continue
                     raise FormatError(f"the process of chunk {number + 1} died") from None
                 if kind == "progress":
                     meter.progress(number, *value)
@@ -323,14 +330,13 @@ def _worker(connection: Any, threads: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     use_threads(threads)
-    stopped, drawn = False, 0.0
+    told, drawn = "", 0.0
 
     def stop() -> bool:
-        nonlocal stopped
-        if not stopped and connection.poll():
-            connection.recv()
-            stopped = True
-        return stopped
+        nonlocal told
+        if connection.poll():
+            told = connection.recv()
+        return told != ""
 
     def progress(done: int, total: int) -> None:
         nonlocal drawn
@@ -352,6 +358,8 @@ def _worker(connection: Any, threads: int) -> None:
             connection.send(("state", _plain(fit.state())))
         if not finished and brief is None:
             connection.send(("state", _plain(fit.state())))
+        if told == LEAVE:
+            return
         fitted = measured(fit.payload(), frames, limits, verify, settings.device)
         connection.send(("done" if finished else "early", fitted))
     except (EOFError, BrokenPipeError):

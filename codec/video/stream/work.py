@@ -14,8 +14,9 @@ they are not too long; and a chunk that ends at a scene cut need not describe tw
 
 Stopping a long fit politely: the first Ctrl-C ends it with the best so far, the second at once.
 
-SIGTERM keeps what was fitted and then does what it did before. Handlers are only set in the main
-thread, where Python allows it.
+SIGTERM keeps what was fitted and then does what it did before. Where a fit has nothing to show
+before its end, as that of "motion", both signals end it at once, and the work file keeps the chunks
+that are done. Handlers are only set in the main thread, where Python allows it.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Work:
         """Replace the file. Raises ``OutputError``, and the file of before stays."""
         if self.path is None:
             return
-        from safetensors.torch import save
+        from safetensors.numpy import save
 
         tensors: dict[str, Any] = {}
         facts: dict[str, Any] = {
@@ -77,7 +78,7 @@ class Work:
             "warm_of": self.warm_of,
         }
         for n, fitted in self.done.items():
-            tensors[f"done/{n}"] = _tensor(np.frombuffer(fitted.payload, np.uint8))
+            tensors[f"done/{n}"] = np.frombuffer(fitted.payload, np.uint8)
         data = save(tensors, {NAME: json.dumps(facts)})
         try:
             with atomic_write(self.path, overwrite=True) as file:
@@ -100,13 +101,13 @@ def load(path: Path) -> Work:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             facts = json.loads((file.metadata() or {})[NAME])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if facts["version"] != VERSION:
             raise FormatError(f"{path} was written by another version: delete it to begin anew")
         done = {
-            int(n): Fitted(tensors[f"done/{n}"].numpy().tobytes(), int(check), tuple(psnr))
+            int(n): Fitted(tensors[f"done/{n}"].tobytes(), int(check), tuple(psnr))
             for n, (check, psnr) in facts["done"].items()
         }
         states = {
@@ -120,20 +121,21 @@ def load(path: Path) -> Work:
         raise FormatError(f"{path} is no work file: delete it to begin anew") from error
 
 
-def _tensor(array: Any) -> Any:
+def _array(value: Any) -> NDArray[Any]:
+    """An array of its own; torch, which fits of "motion" do without, is not imported."""
+    return np.array(value if isinstance(value, np.ndarray) else value.detach().cpu(), order="C")
+
+
+def _torch(array: NDArray[Any]) -> Any:
     import torch
 
-    if isinstance(array, np.ndarray):
-        return torch.from_numpy(np.array(array, order="C"))  # numbers of torch's own kinds
-    return array.detach().cpu().contiguous().clone()
+    return torch.from_numpy(array)
 
 
 def _split(value: Any, name: str, tensors: dict[str, Any]) -> Any:
     """The JSON-able layout of nested mappings; arrays go to ``tensors`` under their path."""
-    import torch
-
-    if isinstance(value, np.ndarray | torch.Tensor):
-        tensors[name] = _tensor(value)
+    if isinstance(value, np.ndarray) or hasattr(value, "detach"):
+        tensors[name] = _array(value)
         return {"array": "numpy" if isinstance(value, np.ndarray) else "torch"}
     if isinstance(value, Mapping):
         return {"map": {str(k): _split(v, f"{name}/{k}", tensors) for k, v in value.items()}}
@@ -151,7 +153,7 @@ def _joined(layout: Any, name: str, tensors: Mapping[str, Any]) -> Any:
     """Inverse of :func:`_split`."""
     ((kind, inner),) = layout.items()
     if kind == "array":
-        return tensors[name].numpy() if inner == "numpy" else tensors[name]
+        return tensors[name] if inner == "numpy" else _torch(tensors[name])
     if kind == "map":
         return {k: _joined(v, f"{name}/{k}", tensors) for k, v in inner.items()}
     if kind in ("list", "tuple"):
@@ -238,11 +240,16 @@ def interrupts_kept() -> Iterator[None]:
 
 
 class Stopper:
-    """``with Stopper() as stop: ... stop.asked`` - whether somebody wants the work to end."""
+    """``with Stopper() as stop: ... stop.asked`` - whether somebody wants the work to end.
 
-    def __init__(self) -> None:
+    Args:
+        patient: the work looks at this and ends by itself; else the first signal raises.
+    """
+
+    def __init__(self, patient: bool = True) -> None:
         self.asked = False
         self.terminated = False
+        self._patient = patient
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stopper:
@@ -270,3 +277,5 @@ class Stopper:
             raise KeyboardInterrupt
         self.asked = True
         self.terminated = self.terminated or number == signal.SIGTERM
+        if not self._patient:
+            self.leave()
