@@ -2,7 +2,7 @@
 # make test   install everything, lint, type check, run all tests
 # The tests compare with CompressAI, which asks for numpy < 2 and runs with 2 as well: it is
 # installed without its dependencies, which the extra `dev` names.
-# make bench  speed and memory beside the codecs people use, as ratios
+# make bench  speed and memory beside the codecs people use, as ratios; a quarter of an hour on a core
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -39,7 +39,7 @@ bench: install
 	$(BIN)/python benchmarks/entropy_speed.py
 	$(BIN)/python benchmarks/image_speed.py
 	$(BIN)/python benchmarks/large_inputs.py --small
-	$(BIN)/python benchmarks/audio_speed.py --minutes 5
+	$(BIN)/python benchmarks/audio_speed.py --minutes 2
 	$(BIN)/python benchmarks/toolkit_speed.py
 
 clean:

@@ -13,14 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kept import alone
 
 from laconic.codec.audio.codec import SemantiCodec
 from laconic.formats.audio import Audio, read_audio, resample
@@ -42,30 +41,6 @@ def looped(source: Path, seconds: float, target: Path, rate: int = 16000) -> Non
             writer.write(piece.samples[:, :left])
             left -= piece.samples.shape[1]
         writer.finish()
-
-
-def timed(*arguments: str) -> dict[str, float]:
-    """Seconds of processor time and MiB of one command of ``laconic``.
-
-    The peak is that of /proc: ``ru_maxrss`` has the memory of the process that started the command.
-    """
-    code = (
-        "import resource, sys, time; from laconic.cli.main import main\n"
-        "sys.argv = ['laconic', *sys.argv[1:]]\n"
-        "try:\n    main()\n"
-        "except SystemExit as leave:\n"
-        "    own = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "    facts = dict(x.split(':') for x in open('/proc/self/status'))\n"
-        "    peak = facts['VmHWM'].split()[0]\n"
-        "    print(own.ru_utime + own.ru_stime, peak, file=sys.stderr)\n"
-        "    sys.exit(leave.code)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True,
-        env=os.environ,
-    )  # fmt: skip
-    seconds, kib = done.stderr.split()[-2:]
-    return {"s": float(seconds), "mib": int(kib) / 1024}
 
 
 def opus_factors(path: Path, seconds: float) -> dict[str, float]:
@@ -112,6 +87,21 @@ def factors(path: Path, seconds: float, model: str) -> list[dict[str, Any]]:
     return rows
 
 
+def show(result: dict[str, Any]) -> None:
+    """Factors of real time and, in brackets, of Opus's; peaks."""
+    opus, long = result["opus"], result["long"]
+    print("times real time, in brackets times that of Opus")
+    for row in result["factors"]:
+        peer = opus["encode" if row["step"].startswith("encode") else "decode"]
+        print(f"{row['step']:20} {row['factor']:7.1f} ({row['factor'] / peer:.3g})")
+    print(f"{long['minutes']:g} minutes from a cold process, {long['bytes']:,} bytes")
+    for way in ("encode", "decode"):
+        factor = long[f"{way}_factor"]
+        print(
+            f"{way:20} {factor:7.1f} ({factor / opus[way]:.3g})  peak {long[f'{way}_mib']:5.0f} MiB"
+        )
+
+
 def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -132,18 +122,18 @@ def main() -> None:
         seconds = 60 * arguments.minutes
         looped(arguments.sound, seconds, long)
         coded, back = str(Path(folder) / "long.lac"), str(Path(folder) / "back.wav")
-        encode = timed("encode", str(long), "-o", coded, "--model", arguments.model, "--quiet",
+        encode = alone("encode", str(long), "-o", coded, "--model", arguments.model, "--quiet",
                        "--no-verify")  # fmt: skip
-        decode = timed("decode", coded, "-o", back, "--quiet")
+        decode = alone("decode", coded, "-o", back, "--quiet")
         result["long"] = {
             "minutes": arguments.minutes,
             "bytes": Path(coded).stat().st_size,
-            "encode_factor": seconds / encode["s"],
-            "encode_mib": encode["mib"],
-            "decode_factor": seconds / decode["s"],
-            "decode_mib": decode["mib"],
+            "encode_factor": seconds / encode["cpu_s"],
+            "encode_mib": encode["peak_mib"],
+            "decode_factor": seconds / decode["cpu_s"],
+            "decode_mib": decode["peak_mib"],
         }
-    print(json.dumps(result, indent=1))
+    show(result)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 

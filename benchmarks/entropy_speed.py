@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -167,6 +168,8 @@ def main() -> None:
             f"({row['encode_ratio']:4.1f}x {row['decode_ratio']:4.1f}x)"
             f"{row['bytes']:8.0f}{row['excess_percent']:9.4f} %"
         )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory of this process, all coders: {peak:.0f} MiB")
     print("loss of the tables against the exact Gaussians:")
     print("  " + ", ".join(f"P={p}: {loss:.4f} %" for p, loss in losses.items()))
     if options.json:

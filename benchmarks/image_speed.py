@@ -4,7 +4,8 @@
 
 Both work from memory with their models loaded, on the same image and number of threads,
 alternating, best of several rounds. CompressAI's model has random weights (its time does not
-depend on them beyond the number of bits, which a quality-4 model at 0.5 bpp resembles).
+depend on them beyond the number of bits, which a quality-4 model at 0.5 bpp resembles). Peak memory
+is that of a process which encodes and decodes once with one of them.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from compressai.zoo import mbt2018_mean
+from kept import HERE, alone
 
 from laconic import codec
-from laconic.formats.image import read_image
+from laconic.formats.image import Image, read_image
 
 ROUNDS = 7
 
@@ -33,18 +34,41 @@ def timed(task: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
+def peer_of(picture: Image) -> tuple[Any, torch.Tensor]:
+    """CompressAI's model and the picture as it takes it."""
+    from compressai.zoo import mbt2018_mean
+
+    torch.manual_seed(0)
+    peer = mbt2018_mean(4, pretrained=False).eval()
+    peer.update(force=True)
+    return peer, torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def peak_of(name: str, picture: Path) -> float:
+    """MiB of a process that encodes and decodes a picture once."""
+    task = f"import runpy, sys; sys.path.insert(0, {str(HERE)!r}); sys.argv[0] = 'image_speed'\n"
+    task += f"runpy.run_path({__file__!r}, run_name='__main__')"
+    return alone(str(picture), "--alone", name, task=task)["peak_mib"]
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = Path(__file__).parents[1] / "samples" / "mountains.png"
     parser.add_argument("picture", type=Path, nargs="?", default=default)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--alone", choices=("laconic", "mbt2018_mean"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     picture = read_image(arguments.picture)
-    torch.manual_seed(0)
-    peer = mbt2018_mean(4, pretrained=False).eval()
-    peer.update(force=True)
-    x = torch.from_numpy(picture.pixels).permute(2, 0, 1)[None].float() / 255
+    if arguments.alone == "laconic":
+        codec.decode(codec.encode(picture, quality=50, verify=False))
+        return
+    peer, x = peer_of(picture)
+    if arguments.alone:
+        with torch.no_grad():
+            stream = peer.compress(x)
+            peer.decompress(stream["strings"], stream["shape"])
+        return
     best: dict[str, float] = {}
 
     def note(name: str, seconds: float) -> None:
@@ -71,8 +95,12 @@ def main() -> None:
     }
     for name, ratio in ratios.items():
         print(f"{name:18} {ratio:.2f} of mbt2018_mean's time")
+    peaks = {name: peak_of(name, arguments.picture) for name in ("mbt2018_mean", "laconic")}
+    share = peaks["laconic"] / peaks["mbt2018_mean"]
+    print(f"peak memory        {share:.2f} of mbt2018_mean's ({peaks['laconic']:.0f} MiB)")
+    figures = {"seconds": best, "ratios": ratios, "peak_mib": peaks}
     if arguments.json:
-        arguments.json.write_text(json.dumps({"seconds": best, "ratios": ratios}, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,60 @@
 """Results that are kept beside the benchmarks, as JSON and as Markdown tables.
 
 A benchmark of many measurements writes each into a `Journal` at once, so that the same command goes
-on after an interruption, and ends with `keep`.
+on after an interruption, and ends with `keep`. `alone` measures a process by itself.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 ROOT = HERE.parent
+LACONIC = "from laconic.cli.main import main; sys.argv[0] = 'laconic'; main()"
+# The peak is that of /proc: ``ru_maxrss`` counts the memory of the process that started this one.
+_ALONE = """import sys
+task = sys.argv.pop(1)
+try:
+    exec(task)
+finally:
+    facts = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    print(facts["VmHWM"].split()[0], file=sys.stderr)
+"""
+
+
+def alone(*arguments: str, task: str = LACONIC) -> dict[str, float]:
+    """Processor seconds, seconds and peak memory in MiB of Python code in a process of its own.
+
+    Args:
+        arguments: of the code, which is the command line of laconic unless ``task`` names another.
+
+    Raises SystemExit when it fails. Memory of processes that it starts does not count.
+    """
+    start = time.perf_counter()
+    command = [sys.executable, "-c", _ALONE, task, *arguments]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    with process.stderr as stream:
+        said = stream.read().splitlines()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sentence = "\n".join(said[:-1])
+        raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}: {sentence}")
+    return {
+        "cpu_s": used.ru_utime + used.ru_stime,
+        "s": time.perf_counter() - start,
+        "peak_mib": int(said[-1]) / 1024,
+    }
 
 
 def load(name: str) -> Any:

@@ -14,8 +14,8 @@ they do, and memory no faster. What an ordinary encode adds is the verification,
 * The recording is recordings one after the other, 16 kHz, mono.
 
 PATH are folders or tar files. Without them the inputs are made of the samples, over and over.
-``--small`` leaves out the largest size of each. With ``--out`` rows are kept at once, and the same
-command goes on after an interruption.
+``--small`` takes the smallest size of each alone. With ``--out`` rows are kept at once, and the
+same command goes on after an interruption.
 """
 
 from __future__ import annotations
@@ -23,12 +23,10 @@ from __future__ import annotations
 import argparse
 import io
 import itertools
-import os
 import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kept import Journal, keep, table
+from kept import Journal, alone, keep, table
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
@@ -164,18 +162,8 @@ def made(medium: str, size: float, path: Path, arguments: argparse.Namespace) ->
 
 def spent(arguments: list[str]) -> dict[str, float]:
     """Processor seconds, seconds and peak memory of a command in a process of its own."""
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "laconic.cli", *arguments, "--quiet", "--threads", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"laconic {' '.join(arguments)} ended with {process.returncode}")
-    return {
-        "cpu_s": used.ru_utime + used.ru_stime,
-        "s": time.perf_counter() - start,
-        "peak_gib": used.ru_maxrss / 2**20,
-    }
+    found = alone(*arguments, "--quiet", "--threads", "1")
+    return {"cpu_s": found["cpu_s"], "s": found["s"], "peak_gib": found["peak_mib"] / 1024}
 
 
 def measure(medium: str, size: float, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -227,7 +215,7 @@ def main() -> None:
     """Measure what is missing, write and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--media", nargs="+", choices=list(MEDIA), default=list(MEDIA))
-    parser.add_argument("--small", action="store_true", help="without the largest of each")
+    parser.add_argument("--small", action="store_true", help="the smallest of each")
     parser.add_argument("--pictures", type=Path, nargs="+", default=[SAMPLES])
     parser.add_argument("--film", type=Path, default=SAMPLES / "clip.mkv")
     parser.add_argument("--sounds", type=Path, nargs="+", default=[SAMPLES])
@@ -246,7 +234,7 @@ def measure_all(arguments: argparse.Namespace, out: Path) -> None:
     """Every row that is not in the journal yet, and the table of all."""
     journal = Journal(out)
     for medium in arguments.media:
-        sizes = MEDIA[medium].sizes[: -1 if arguments.small else None]
+        sizes = MEDIA[medium].sizes[: 1 if arguments.small else None]
         done = {row["size"] for row in journal.rows if row["medium"] == medium}
         if left := [size for size in sizes if size not in done]:
             measure(medium, MEDIA[medium].tiny, arguments)

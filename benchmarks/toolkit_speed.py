@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 import wave
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kept import LACONIC, alone
 from PIL import Image as Pillow
 
 from laconic.codec import registry
@@ -216,7 +215,7 @@ def measure_starts(folder: Path) -> list[dict[str, Any]]:
     read = f"import numpy, PIL.Image; numpy.asarray(PIL.Image.open({str(small)!r}))"
     many = f"encode {pictures} -f --output-dir {folder / 'coded'}"
     commands = {
-        "Python reads a PNG": [sys.executable, "-c", read],
+        "Python reads a PNG": read,
         "laconic --version": "--version",
         "encode a small image": f"encode {small} -f",
         "decode it": f"decode {small.with_suffix('.lac')} -f -o {folder / 'back.png'}",
@@ -230,28 +229,16 @@ def measure_starts(folder: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     print("\ncommands from a cold process, in brackets times that of the first")
     for name, command in commands.items():
-        if isinstance(command, str):
-            command = [sys.executable, "-m", "laconic.cli", *command.split(), "--quiet"]
-            command = command[:-1] if name.endswith("version") else command
         rounds = 1 if str(FOLDER) in name else ROUNDS
-        seconds, peak = min(run_alone(command) for _ in range(rounds))
+        task, words = (read, []) if command == read else (LACONIC, command.split())
+        words += ["--quiet"] if len(words) > 1 else []
+        found = [alone(*words, task=task) for _ in range(rounds)]
+        seconds, peak = min((f["s"], f["peak_mib"]) for f in found)
         row = {"command": name, "seconds": seconds, "peak_mib": peak}
         rows.append({**row, "ratio": seconds / (rows[0]["seconds"] if rows else seconds)})
         print(f"{name:28} {seconds:6.2f} s ({rows[-1]['ratio']:.3g})  peak {peak:5.0f} MiB",
               flush=True)  # fmt: skip
     return rows
-
-
-def run_alone(command: list[str]) -> tuple[float, float]:
-    """Seconds of a command, and the largest memory of its process in MiB, its children's apart."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with exit code {process.returncode}")
-    return seconds, used.ru_maxrss / 1024
 
 
 def _quality(medium: Medium, rows: list[dict[str, Any]]) -> dict[str, Any]:
