@@ -47,7 +47,8 @@ GAIN = 0.05  # of a tile's cost that a shared layer has to save
 MANY = 0.4  # share above which all of a tile is tried
 LARGE = 1024  # blocks of a tile of which a part is tried first: every so many rows of them,
 APART = 4
-FAR = 0.5  # ... and the rest, unless they need that share more than the model
+FAR = 0.25  # ... and the rest, unless they need that share more than the model,
+LITTLE = 0.075  # and blocks that need less save no more than that share
 WORSE = 1.25  # what the model costs, by that of an ideal transform coder
 SIGNIFICANT = 1.5  # bits of a coefficient that is not lost, beyond its size
 SIDE = 2.0  # bits that a block costs whose neighbour is coded otherwise
@@ -109,13 +110,14 @@ def choose_layer(colours: Colours, trying: Mask, multiplier: float, gray: bool) 
 
 
 def _hopeless(colours: Colours, costs: NDArray[np.float64], multiplier: float, gray: bool) -> bool:
-    """Whether the screen coder needs far more than ``costs`` for every ``APART``-th row of blocks,
-    and saves next to nothing in single blocks: so it does on smooth photographs."""
+    """Whether the screen coder needs more than ``costs`` for every ``APART``-th row of blocks, and
+    saves little in single blocks: so it does on photographs. Screens with a photograph that fills
+    most of them save 0.12 and more."""
     some = np.zeros(costs.shape, np.uint8)
     some[APART // 2 :: APART] = 1
     gain = (costs - _costs(colours, _coded(colours, some, multiplier, gray), multiplier))[some == 1]
     model = costs[some == 1].sum()
-    return bool(gain.sum() < -FAR * model and gain[gain > 0].sum() < GAIN / 2 * model)
+    return bool(gain.sum() < -FAR * model and gain[gain > 0].sum() < LITTLE * model)
 
 
 def _coded(colours: Colours, mask: Mask, multiplier: float, gray: bool) -> Layer:

@@ -64,11 +64,11 @@ def join(h: int, value: int) -> int:
 
 
 @jit
-def look(row: int, h: int, i: int, prob: Any, meta: Any, found: Any, stretch: Any) -> None:
+def look(row: int, h: int, i: int, cells: Any, found: Any, stretch: Any) -> None:
     """Input ``i`` of a decision: odds of context ``h``; its place goes to ``found`` [3, n]."""
-    slot, check = h & (prob.shape[1] - 1), h >> 22
-    known = int(meta[row, slot])
-    p = int(prob[row, slot]) if known >> 6 == check and known & 63 else 32768
+    slot, check = h & (cells.shape[1] - 1), h >> 22
+    cell = int(cells[row, slot])
+    p = HALF + (cell >> 16) if cell >> 6 & 1023 == check and cell & 63 else HALF
     found[0, i], found[1, i], found[2, i] = slot, check, stretch[p >> 4]
 
 
@@ -91,23 +91,23 @@ def adjust(n: int, bit: int, p: int, found: Any, weights: Any, chosen: int) -> N
 
 
 @jit
-def remember(row: int, n: int, bit: int, prob: Any, meta: Any, found: Any, rates: Any) -> None:
+def remember(row: int, n: int, bit: int, cells: Any, found: Any, rates: Any) -> None:
     """Update the contexts of a decision."""
     for i in range(n):
         slot, check = found[0, i], found[1, i]
-        known = int(meta[row + i, slot])
-        p, count = int(prob[row + i, slot]), known & 63
-        if known >> 6 != check or count == 0:
-            p, count = 32768, 0
+        cell = int(cells[row + i, slot])
+        p, count = HALF + (cell >> 16), cell & 63
+        if cell >> 6 & 1023 != check or count == 0:
+            p, count = HALF, 0
         p += ((bit << 16) - p) * rates[count] >> 16
-        prob[row + i, slot] = min(65519, max(16, p))
-        meta[row + i, slot] = check << 6 | min(63, count + 1)
+        p = min(65519, max(16, p))
+        cells[row + i, slot] = p - HALF << 16 | check << 6 | min(63, count + 1)
 
 
 @jit
 def code(
     decoding: int, bit: int, row: int, n: int, one: int, two: int,
-    prob: Any, meta: Any, found: Any, weights: Any, more: Any,
+    cells: Any, found: Any, weights: Any, more: Any,
     squash: Any, cost: Any, rates: Any, data: Any, coder: Any,
 ) -> int:  # fmt: skip
     """One decision from its inputs, with two mixers; returns the bit."""
@@ -118,7 +118,7 @@ def code(
         coder[BITS] += cost[p >> 4] if bit else cost[4095 - (p >> 4)]
     adjust(n, bit, squash[a + TOP], found, weights, one)
     adjust(n, bit, squash[b + TOP], found, more, two)
-    remember(row, n, bit, prob, meta, found, rates)
+    remember(row, n, bit, cells, found, rates)
     return bit
 
 
@@ -146,37 +146,36 @@ def step_class(a: int, b: int) -> int:
 @jit
 def flag_inputs(
     k: int, cand: Any, source: Any, near: Any, ctx: Any,
-    prob: Any, meta: Any, found: Any, stretch: Any,
+    cells: Any, found: Any, stretch: Any,
 ) -> None:  # fmt: skip
     """Inputs of the decision whether the pixel is candidate ``k``."""
     c, first = cand[k], min(k, 3)
     w, n = near[0], near[1]
     same = (c == w) | (c == n) << 1 | (c == near[2]) << 2 | (c == near[3]) << 3
-    look(0, join(join(ctx[5], source[k]), k), 0, prob, meta, found, stretch)
-    look(1, join(join(ctx[6], same), k), 1, prob, meta, found, stretch)
-    look(2, join(join(ctx[1], c), first), 2, prob, meta, found, stretch)
-    look(3, join(join(ctx[2], c), first), 3, prob, meta, found, stretch)
-    look(4, join(join(ctx[3], c), first), 4, prob, meta, found, stretch)
-    look(5, join(join(ctx[4], c), first), 5, prob, meta, found, stretch)
-    look(6, join(join(ctx[0], c), k), 6, prob, meta, found, stretch)
+    look(0, join(join(ctx[5], source[k]), k), 0, cells, found, stretch)
+    look(1, join(join(ctx[6], same), k), 1, cells, found, stretch)
+    look(2, join(join(ctx[1], c), first), 2, cells, found, stretch)
+    look(3, join(join(ctx[2], c), first), 3, cells, found, stretch)
+    look(4, join(join(ctx[3], c), first), 4, cells, found, stretch)
+    look(5, join(join(ctx[4], c), first), 5, cells, found, stretch)
+    look(6, join(join(ctx[0], c), k), 6, cells, found, stretch)
     look(
         7,
         join(join(ctx[7], step_class(c, w) * 8 + step_class(c, n)), k),
         7,
-        prob,
-        meta,
+        cells,
         found,
         stretch,
     )
-    look(8, join(join(ctx[8], source[k] & 15), k), 8, prob, meta, found, stretch)
-    look(9, join(join(ctx[9], c), first), 9, prob, meta, found, stretch)
+    look(8, join(join(ctx[8], source[k] & 15), k), 8, cells, found, stretch)
+    look(9, join(join(ctx[9], c), first), 9, cells, found, stretch)
     found[0, 10], found[1, 10], found[2, 10] = k, 1023, 256
 
 
 @jit
 def spell(
     decoding: int, value: int, near: Any, gray: int,
-    prob: Any, meta: Any, found: Any, weights: Any, more: Any,
+    cells: Any, found: Any, weights: Any, more: Any,
     squash: Any, stretch: Any, cost: Any, rates: Any, data: Any, coder: Any,
 ) -> int:  # fmt: skip
     """A colour bit by bit: green, then red and blue given it."""
@@ -207,22 +206,22 @@ def spell(
         low, high = 0, 256
         for place in range(7, -1, -1):
             bit = value >> shift + place & 1
-            look(16, join(h0, node), 0, prob, meta, found, stretch)
-            look(17, join(h1, node), 1, prob, meta, found, stretch)
-            look(18, join(h2, node), 2, prob, meta, found, stretch)
-            look(19, join(h3, node), 3, prob, meta, found, stretch)
-            look(20, join(h4, node), 4, prob, meta, found, stretch)
-            look(21, join(h5, node), 5, prob, meta, found, stretch)
-            look(22, join(h6, node), 6, prob, meta, found, stretch)
-            look(23, join(h7, node), 7, prob, meta, found, stretch)
+            look(16, join(h0, node), 0, cells, found, stretch)
+            look(17, join(h1, node), 1, cells, found, stretch)
+            look(18, join(h2, node), 2, cells, found, stretch)
+            look(19, join(h3, node), 3, cells, found, stretch)
+            look(20, join(h4, node), 4, cells, found, stretch)
+            look(21, join(h5, node), 5, cells, found, stretch)
+            look(22, join(h6, node), 6, cells, found, stretch)
+            look(23, join(h7, node), 7, cells, found, stretch)
             # How far the guess lies from the middle of what is left, in steps of this bit.
             middle = low + high >> 1
             off = min(31, max(-31, (guess - middle) * 8 // (high - low))) + 32
-            look(24, join(join(off * 8 + place, channel), scale), 8, prob, meta, found, stretch)
+            look(24, join(join(off * 8 + place, channel), scale), 8, cells, found, stretch)
             chosen = channel * 8 + place
             bit = code(
                 decoding, bit, 16, SPELL_INPUTS, chosen, channel * 256 + scale * 16 + place,
-                prob, meta, found, weights, more, squash, cost, rates, data, coder,
+                cells, found, weights, more, squash, cost, rates, data, coder,
             )  # fmt: skip
             node = node * 2 + bit
             if bit:
@@ -363,7 +362,7 @@ def code_mask(decoding: int, mask: Any, squash: Any, rates: Any, data: Any, code
 @jit
 def walk(
     decoding: int, gray: int, true: Any, image: Any, mask: Any, how: Any, memory: Any,
-    prob: Any, meta: Any, weights: Any, letters: Any, more: Any,
+    cells: Any, weights: Any, letters: Any, more: Any,
     squash: Any, stretch: Any, cost: Any, rates: Any, spent: Any, data: Any, coder: Any,
 ) -> None:  # fmt: skip
     """Codes which blocks are in ``mask`` and all their pixels.
@@ -394,11 +393,11 @@ def walk(
             colour = 0 if decoding else int(true[row, column])
             k = 0
             while k < count:
-                flag_inputs(k, cand, source, near, ctx, prob, meta, found, stretch)
+                flag_inputs(k, cand, source, near, ctx, cells, found, stretch)
                 hit = code(
                     decoding, 1 if cand[k] == colour else 0, 0, FLAG_INPUTS, flag_set(k, source),
                     768 + (ctx[10] & 63) * 4 + min(k, 3),
-                    prob, meta, found, weights, more, squash, cost, rates, data, coder,
+                    cells, found, weights, more, squash, cost, rates, data, coder,
                 )  # fmt: skip
                 if hit:
                     break
@@ -408,7 +407,7 @@ def walk(
                 how[y, x] = HIT if k == 0 else LATE
             else:
                 colour = spell(
-                    decoding, colour, near, gray, prob, meta, found, letters, more,
+                    decoding, colour, near, gray, cells, found, letters, more,
                     squash, stretch, cost, rates, data, coder,
                 )  # fmt: skip
                 how[y, x] = SPELT

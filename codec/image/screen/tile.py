@@ -97,8 +97,8 @@ def _walk(
     how = np.full(image.shape, NONE, np.int64)
     places = 1 << min(_PLACES, max(10, (2 * height * width - 1).bit_length()))
     memory = np.full((MEMORIES, places // 2, 3), -1, np.int32)
-    prob = np.full((16 + SPELL_INPUTS, places), 32768, np.uint16)
-    meta = np.zeros(prob.shape, np.uint16)
+    # Probability - 1/2, a part of the context's hash, how often it was seen: 16, 10 and 6 bits.
+    cells = np.zeros((16 + SPELL_INPUTS, places), np.int32)
     weights, letters, more = (
         np.full((sets, inputs), _WEIGHT, np.int64)
         for sets, inputs in (
@@ -109,7 +109,7 @@ def _walk(
     )
     spent = np.zeros(mask.shape, np.int64)
     walk(
-        decoding, int(gray), true, image, mask, how, memory, prob, meta, weights, letters, more,
+        decoding, int(gray), true, image, mask, how, memory, cells, weights, letters, more,
         *odds_tables(), spent, data, coder,
     )  # fmt: skip
     return np.ascontiguousarray(image[2:, PAD : PAD + width]), spent / 256
