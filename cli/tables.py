@@ -11,6 +11,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from laconic.formats.errors import LaconicError, printable
 Column = tuple[str, str, str]  # key, heading, format
 INTERRUPTED = 130
 TERMINATED = 143
+GRACE = 5.0  # seconds after SIGTERM
 WIDTH = 79  # of a line of progress
 
 
@@ -170,8 +172,21 @@ def run_guarded(command: click.Command) -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
+    """Leave, by force where it takes longer than ``GRACE``: an exception that is raised in a
+    callback of a library is lost."""
     say("terminated; nothing partial was written")
+    force = threading.Timer(GRACE, _leave)
+    force.daemon = True
+    force.start()
     sys.exit(TERMINATED)
+
+
+def _leave() -> None:
+    import multiprocessing
+
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(TERMINATED)
 
 
 class ProgressBar:

@@ -110,3 +110,25 @@ def test_a_signal_ends_a_long_command(
     while members(process.pid):
         assert time.monotonic() < end, "processes go on"
         time.sleep(0.1)
+
+
+def test_a_library_that_swallows_what_a_signal_raises_does_not_keep_the_process_alive() -> None:
+    code = """
+import os, signal, time, click
+from laconic.cli.tables import run_guarded
+
+@click.command()
+def stubborn():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+    except SystemExit:
+        pass
+    while True:
+        time.sleep(1)
+
+run_guarded(stubborn)
+"""
+    done = subprocess.run([sys.executable, "-c", code], timeout=SOON, check=False)
+
+    assert done.returncode == 143
