@@ -10,7 +10,7 @@ import pytest
 
 from laconic.codec.lossless import circuits
 from laconic.codec.lossless.circuits import integer, tree
-from laconic.codec.lossless.circuits.em import _add_rows
+from laconic.codec.lossless.circuits.em import _add
 from laconic.codec.lossless.circuits.tree import HCLT, random_parameters
 from laconic.formats.errors import FormatError, LimitError, OutputError, ParameterError
 
@@ -308,7 +308,7 @@ def test_counts_are_summed_in_numpys_order(count: int, states: int) -> None:
     symbols = rng.integers(-1, 5, count)
     target = np.zeros((5, states), np.float32)
 
-    _add_rows(target, symbols, rows)
+    _add(target, np.ascontiguousarray(symbols, np.int64), rows.T)
 
     for symbol in range(5):
         own = rows[symbols == symbol]

@@ -19,7 +19,7 @@ run the same code; whole columns of rows are coded at once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -116,19 +116,16 @@ def expected_counts(
             else:
                 assert ratio is not None
                 counts.transitions[node] += ratio.T @ up.states[node]
-            _add_rows(counts.leaves[starts[node] : starts[node + 1]], block[:, node], posterior)
+            _add(counts.leaves[starts[node] : starts[node + 1]], up.symbols[node], posterior.T)
     counts.transitions *= circuit.transitions
     return counts
 
 
-def _add_rows(target: Floats, symbols: NDArray[np.integer], rows: Floats) -> None:
-    """target[symbols[n]] += rows[n] for every n with a symbol."""
-    _add(target, np.ascontiguousarray(symbols, np.int64), rows.T)
-
-
 @jit
 def _add(target: NDArray[Any], symbols: NDArray[Any], values: NDArray[Any]) -> None:
-    """The values of a symbol, ``[M, B]``, are summed in the order of NumPy's ``add.reduceat``: the
+    """target[symbols[n]] += values[:, n] for every n with a symbol.
+
+    The values of a symbol, ``[M, B]``, are summed in the order of NumPy's ``add.reduceat``: the
     first, and to it the others in pairs of halves, which loses less than one after the other."""
     ends = np.zeros(target.shape[0] + 1, np.int64)
     for n in range(symbols.size):
@@ -267,7 +264,7 @@ def maximise(circuit: HCLT, counts: Counts, smoothing: Smoothing, leaf_prior: Fl
     leaves = counts.leaves + leaf_prior
     sums = np.add.reduceat(leaves, circuit.starts[:-1], axis=0)  # [D, M]
     leaves /= np.repeat(sums, circuit.sizes, axis=0)
-    return replace(circuit, prior=prior / prior.sum(), transitions=transitions, leaves=leaves)
+    return circuit.with_parameters(prior / prior.sum(), transitions, leaves)
 
 
 def learn(

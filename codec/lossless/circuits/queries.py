@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from laconic.codec.lossless.circuits.tree import HCLT, MISSING, Floats, children_of
+from laconic.codec.lossless.circuits.tree import HCLT, MISSING, Floats
 from laconic.entropy.jit import jit
 from laconic.formats.errors import ParameterError
 
@@ -59,12 +59,13 @@ class Upward:
     messages: Floats
     root: Floats
     log_likelihood: NDArray[np.float64]  # [B], nats
+    symbols: NDArray[np.int64]  # [D, B], of the evidence
 
 
 def upward(circuit: HCLT, block: NDArray[np.integer], scratch: Scratch | None = None) -> Upward:
     """Likelihood of the evidence in ``block`` ``[B, D]``; negative symbols are missing. With
     ``scratch`` the result is valid until its next use."""
-    children = [np.array(c, np.int64) for c in children_of(circuit.parents)]
+    children = circuit.children
     count = block.shape[0]
     symbols = np.ascontiguousarray(block.T, np.int64)
     shape = 2, circuit.variables, circuit.states, count
@@ -78,7 +79,7 @@ def upward(circuit: HCLT, block: NDArray[np.integer], scratch: Scratch | None = 
     root = np.ascontiguousarray(states[circuit.order[0]].T) * circuit.prior
     log += np.log(scales)
     log += np.log(np.maximum(root.sum(axis=1, dtype=np.float64), 1e-300))
-    return Upward(states.transpose(0, 2, 1), messages.transpose(0, 2, 1), root, log)
+    return Upward(states.transpose(0, 2, 1), messages.transpose(0, 2, 1), root, log, symbols)
 
 
 @jit
@@ -146,7 +147,7 @@ def downward_posteriors(circuit: HCLT, up: Upward) -> Iterator[tuple[int, Floats
     """
     posteriors: dict[int, Floats] = {}
     top = circuit.order[0]
-    left = [len(c) for c in children_of(circuit.parents)]
+    left = [len(c) for c in circuit.children]
     for node in circuit.order:
         ratio: NDArray[Any] | None = None
         if node == top:

@@ -248,6 +248,18 @@ class HCLT:
         """Variables level by level from the root."""
         return downward(self.parents)
 
+    @cached_property
+    def children(self) -> list[NDArray[np.int64]]:
+        """Children of every variable."""
+        return [np.array(c, np.int64) for c in children_of(self.parents)]
+
+    def with_parameters(self, prior: Floats, transitions: Floats, leaves: Floats) -> HCLT:
+        """The same tree with other probabilities; what is known of the tree is kept."""
+        made = HCLT(self.parents, self.sizes, prior, transitions, leaves)
+        shared = ("starts", "order", "children")
+        made.__dict__.update({k: v for k, v in self.__dict__.items() if k in shared})
+        return made
+
     def leaf(self, variable: int) -> Floats:
         """p(x | z) of one variable, ``[symbols, M]``."""
         return self.leaves[self.starts[variable] : self.starts[variable + 1]]
