@@ -228,7 +228,7 @@ def toolkit() -> str:
     """Every codec beside those people use."""
     rows = []
     for medium, codecs in load("toolkit_speed").items():
-        for r in codecs:
+        for r in codecs if medium != "starts" else ():
             rows.append(
                 f"{medium}: {r['codec']} | {r['percent']:.2f} | {r['encode_mbps']:.2f}"
                 f" ({r['encode_ratio']:.2g}) | {r['decode_mbps']:.2f} ({r['decode_ratio']:.2g}) |"
@@ -239,6 +239,15 @@ def toolkit() -> str:
         " | decode, MB/s | peak, MiB",
         rows,
     )
+
+
+def starts() -> str:
+    """Whole commands from a cold process."""
+    rows = [
+        f"{r['command']} | {r['seconds']:.2f} ({r['ratio']:.3g}) | {r['peak_mib']:.0f}"
+        for r in load("toolkit_speed")["starts"]
+    ]
+    return table("command from a cold process | seconds (times the first row) | peak, MiB", rows)
 
 
 def video_short() -> str:
@@ -328,6 +337,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "large": kept("large_inputs"),
     "entropy": entropy,
     "toolkit": toolkit,
+    "starts": starts,
     "video": kept("video_rd"),
     "video-networks": kept("video_networks"),
     "video-order": kept("video_order"),
