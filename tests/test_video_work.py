@@ -4,7 +4,7 @@ import contextlib
 import multiprocessing
 import random
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import films
 import numpy as np
@@ -200,14 +200,15 @@ def test_a_stop_with_too_much_left_refuses_and_keeps_the_work(
     monkeypatch.setattr(fitting, "BRIEF_CHUNKS", 1)
     notes: list[str] = []
 
-    def stop_at_once(self: object) -> bool:
-        return True
+    def stop_after_a_chunk(self: object) -> bool:
+        return ("decode", 4) in stand_in.calls
 
-    monkeypatch.setattr("laconic.codec.video.stream.work.Stopper.__call__", stop_at_once)
+    monkeypatch.setattr("laconic.codec.video.stream.work.Stopper.__call__", stop_after_a_chunk)
     with pytest.raises(KeyboardInterrupt):
         codec.encode(path, **chunked(4, work=str(work), note=notes.append))
 
     assert notes == [f"the same command goes on from {work}"]
+    assert [*load(work).done] == [0]
 
 
 def ended_at_once(connection: Any, threads: int) -> None:
@@ -219,10 +220,11 @@ def ended_at_once(connection: Any, threads: int) -> None:
 def test_a_stop_that_reaches_a_process_which_has_just_ended_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def stop() -> bool:
-        for child in multiprocessing.active_children():
-            child.join(60)
-        return True
+    class Late(Stopper):
+        def __call__(self) -> bool:
+            for child in multiprocessing.active_children():
+                child.join(60)
+            return True
 
     monkeypatch.setattr(fitting, "_worker", ended_at_once)
     task = fitting.Task(
@@ -230,7 +232,7 @@ def test_a_stop_that_reaches_a_process_which_has_just_ended_loses_nothing(
         settings=None,
         budget=lambda number: None,
         work=Work("key"),
-        stop=cast(Stopper, stop),
+        stop=Late(),
     )
     source = fitting.FrameSource(iter(films.moving(2, 8, 8)), 8, 8)
 

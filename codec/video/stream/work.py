@@ -40,6 +40,7 @@ from laconic.formats.errors import FormatError, OutputError
 
 VERSION = 1
 NAME = "laconic work"
+TORCH = '"array": "torch"'  # in the facts: some state is torch's own
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,6 @@ class Work:
         """Replace the file. Raises ``OutputError``, and the file of before stays."""
         if self.path is None:
             return
-        from safetensors.numpy import save
-
         tensors: dict[str, Any] = {}
         facts: dict[str, Any] = {
             "version": VERSION,
@@ -79,7 +78,7 @@ class Work:
         }
         for n, fitted in self.done.items():
             tensors[f"done/{n}"] = np.frombuffer(fitted.payload, np.uint8)
-        data = save(tensors, {NAME: json.dumps(facts)})
+        data = _packed(tensors, {NAME: json.dumps(facts)})
         try:
             with atomic_write(self.path, overwrite=True) as file:
                 file.write(data)
@@ -102,12 +101,14 @@ def load(path: Path) -> Work:
 
     try:
         with safe_open(path, "np") as file:
-            facts = json.loads((file.metadata() or {})[NAME])
+            text = (file.metadata() or {})[NAME]
+        facts = json.loads(text)
+        with safe_open(path, "pt" if TORCH in text else "np") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if facts["version"] != VERSION:
             raise FormatError(f"{path} was written by another version: delete it to begin anew")
         done = {
-            int(n): Fitted(tensors[f"done/{n}"].tobytes(), int(check), tuple(psnr))
+            int(n): Fitted(np.asarray(tensors[f"done/{n}"]).tobytes(), int(check), tuple(psnr))
             for n, (check, psnr) in facts["done"].items()
         }
         states = {
@@ -121,21 +122,24 @@ def load(path: Path) -> Work:
         raise FormatError(f"{path} is no work file: delete it to begin anew") from error
 
 
-def _array(value: Any) -> NDArray[Any]:
-    """An array of its own; torch, which fits of "motion" do without, is not imported."""
-    return np.array(value if isinstance(value, np.ndarray) else value.detach().cpu(), order="C")
+def _packed(tensors: dict[str, Any], facts: dict[str, str]) -> bytes:
+    """A safetensors file. Torch is imported where something is its own: "motion" has no need."""
+    arrays = {k: np.array(v, order="C") for k, v in tensors.items() if isinstance(v, np.ndarray)}
+    if TORCH not in facts[NAME]:
+        from safetensors.numpy import save
 
-
-def _torch(array: NDArray[Any]) -> Any:
+        return save(arrays, facts)
     import torch
+    from safetensors.torch import save as save_torch
 
-    return torch.from_numpy(array)
+    own = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items() if k not in arrays}
+    return save_torch(own | {k: torch.from_numpy(v) for k, v in arrays.items()}, facts)
 
 
 def _split(value: Any, name: str, tensors: dict[str, Any]) -> Any:
     """The JSON-able layout of nested mappings; arrays go to ``tensors`` under their path."""
     if isinstance(value, np.ndarray) or hasattr(value, "detach"):
-        tensors[name] = _array(value)
+        tensors[name] = value
         return {"array": "numpy" if isinstance(value, np.ndarray) else "torch"}
     if isinstance(value, Mapping):
         return {"map": {str(k): _split(v, f"{name}/{k}", tensors) for k, v in value.items()}}
@@ -153,7 +157,7 @@ def _joined(layout: Any, name: str, tensors: Mapping[str, Any]) -> Any:
     """Inverse of :func:`_split`."""
     ((kind, inner),) = layout.items()
     if kind == "array":
-        return tensors[name] if inner == "numpy" else _torch(tensors[name])
+        return np.asarray(tensors[name]) if inner == "numpy" else tensors[name]
     if kind == "map":
         return {k: _joined(v, f"{name}/{k}", tensors) for k, v in inner.items()}
     if kind in ("list", "tuple"):
