@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ Column = tuple[str, str, str]  # key, heading, format
 INTERRUPTED = 130
 TERMINATED = 143
 GRACE = 5.0  # seconds after SIGTERM
+ENDED = "terminated; nothing partial was written"
+_said = threading.Event()  # that
 WIDTH = 79  # of a line of progress
 
 
@@ -149,6 +152,7 @@ def say(message: str) -> None:
 def run_guarded(command: click.Command) -> None:
     """Run the command line and leave the process with the documented exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    _watch()
     try:
         code = command.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -172,18 +176,34 @@ def run_guarded(command: click.Command) -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """Leave, by force where it takes longer than ``GRACE``: an exception that is raised in a
-    callback of a library is lost."""
-    say("terminated; nothing partial was written")
-    force = threading.Timer(GRACE, _leave)
-    force.daemon = True
-    force.start()
+    _said.set()
+    say(ENDED)
     sys.exit(TERMINATED)
+
+
+def _watch() -> None:
+    """End the process by force where `_terminate` has not done it within ``GRACE``: it is called
+    when a function of a library returns, and what it raises in a callback of one is lost."""
+    if not hasattr(os, "set_blocking"):
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def wait() -> None:
+        while number := os.read(reading, 1):
+            if number[0] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is _terminate:
+                time.sleep(GRACE)
+                _leave()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _leave() -> None:
     import multiprocessing
 
+    if not _said.is_set():
+        say(ENDED)
     for child in multiprocessing.active_children():
         child.kill()
     os._exit(TERMINATED)
