@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import films
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -96,8 +97,9 @@ def test_every_package_folder_is_in_the_wheel() -> None:
             assert f'"{name}"' in listed, f"add {name} to tool.setuptools.packages"
 
 
-def test_lossless_files_are_coded_where_torch_is_not_installed(tmp_path: Path) -> None:
+def test_lossless_files_and_videos_are_coded_where_torch_is_not_installed(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"a,b\n" + b"1,x\n2,y\n" * 40)
+    films.write(tmp_path / "c.mkv", films.moving(2, 16, 16))
     code = """
 import sys
 sys.modules["torch"] = sys.modules["torchaudio"] = None  # importing them is an ImportError
@@ -113,6 +115,7 @@ assert codec.models.list_models()
 from laconic.cli.main import cli
 assert not cli.main(["encode", "t.csv", "--quiet"], standalone_mode=False)
 assert not cli.main(["decode", "t.lac", "-f", "--quiet"], standalone_mode=False)
+assert not cli.main(["encode", "c.mkv", "--quiet"], standalone_mode=False)
 """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
