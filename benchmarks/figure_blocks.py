@@ -244,10 +244,10 @@ def toolkit() -> str:
 def starts() -> str:
     """Whole commands from a cold process."""
     rows = [
-        f"{r['command']} | {r['seconds']:.2f} ({r['ratio']:.3g}) | {r['peak_mib']:.0f}"
+        f"{r['command']} | {r['cpu_s']:.2f} ({r['ratio']:.3g}) | {r['s']:.2f} | {r['peak_mib']:.0f}"
         for r in load("toolkit_speed")["starts"]
     ]
-    return table("command from a cold process | seconds (times the first row) | peak, MiB", rows)
+    return table("command from a cold process | CPU s (times the first) | s | peak, MiB", rows)
 
 
 def video_short() -> str:
