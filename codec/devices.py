@@ -71,6 +71,16 @@ def available() -> list[str]:
     return [name for name, there in has.items() if there]
 
 
+def has_bfloat16(device: Device) -> bool:
+    """Whether matrix products in bfloat16 are faster there than in float32."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and supported is not None and bool(supported())
+
+
 def device(name: str | None = None, number: int = 0) -> Device:
     """The device ``name``; None is the one that is in use, or the best there is. Of several GPUs
     it is the one with this number. Raises ``ParameterError`` as :func:`use`."""

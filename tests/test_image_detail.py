@@ -99,14 +99,17 @@ def test_coefficients_of_the_detail_lose_nothing() -> None:
     assert torch.allclose(coefficients.square().sum(), x.square().sum())
 
 
-def test_a_grown_model_makes_the_same_pictures_and_bits() -> None:
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_grown_model_makes_the_same_pictures_and_bits(dense: bool) -> None:
     torch.manual_seed(1)
     small = Mlic(CONFIGS["test"])
     small.initialise(samples(8))
     with torch.no_grad():
         for parameter in small.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    larger = replace(CONFIGS["test-detail"], encoder_blocks=2, decoder_blocks=3, rate_anchors=41)
+    larger = replace(
+        CONFIGS["test-detail"], encoder_blocks=2, decoder_blocks=3, rate_anchors=41, dense=dense
+    )
     big = grown(small, larger, samples(4))
     x = samples(4)
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pictures import picture
@@ -170,3 +171,18 @@ def test_imported_models_decode_on_other_arithmetic(
     )
 
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("bits", "quality", "near"), [(8, 50, True), (16, 50, False), (8, 95, False)]
+)
+def test_synthesis_in_bfloat16_is_within_a_level_and_only_where_that_is_enough(
+    bits: int, quality: float, near: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = codec.encode(picture(96, 128, bits=bits), quality=quality)
+    found = []
+    for mixed in (False, True):
+        monkeypatch.setattr(load_model(DEFAULT_MODEL), "mixed", mixed)
+        found.append(codec.decode(data).pixels.astype(int))
+
+    assert np.abs(found[0] - found[1]).max() == int(near)

@@ -46,6 +46,7 @@ class MlicConfig:
     rates: tuple[tuple[float, float], ...] = ((0.0, 0.0008), (100.0, 0.12))
     detail: int = 0  # width of the network of the detail layer (``model.py``), 0 for none
     detail_from: float = 100.0  # quality above which latents stay and the detail layer refines
+    dense: bool = False  # blocks of the transforms mix all channels of a neighbourhood
 
     @property
     def features(self) -> int:
@@ -101,6 +102,7 @@ class MlicConfig:
             and 2 <= self.scale_count <= 4096
             and 0 < self.scale_low < self.scale_high < 1e6
             and type(self.global_attention) is bool
+            and type(self.dense) is bool
             and type(self.detail) is int
             and 0 <= self.detail <= 1 << 14
             and 0 < self.detail_from <= 100
@@ -122,7 +124,7 @@ def _frozen(value: Any) -> Any:
 
 
 # Entries that configurations of earlier models do not have.
-LATER = {"global_attention", "rates", "detail", "detail_from"}
+LATER = {"global_attention", "rates", "detail", "detail_from", "dense"}
 
 
 # Rates of the models with a detail layer: between 10 and 80 as the first model's.
@@ -153,6 +155,7 @@ CONFIGS = {
         rate_anchors=3,
     ),
 }
+CONFIGS["dense"] = replace(CONFIGS["base"], dense=True)
 CONFIGS["test-detail"] = replace(
     CONFIGS["test"], global_attention=False, rates=WIDE, detail=16, detail_from=85.0
 )

@@ -212,7 +212,8 @@ class DecodeJob:
     def _synthesise(self, part: Box, latents: dict[int, Tensor]) -> NDArray[Any]:
         """Samples of ``part`` from its latents and those around it."""
         area = self._around(part)
-        x = self.model.synthesise(self._joined(area, latents), self.options.quality)
+        y, coarse = self._joined(area, latents), self.dtype == np.uint8
+        x = self.model.synthesise(y, self.options.quality, fast=coarse)
         x = self._cut(x.cpu(), part, area)
         top = float(np.iinfo(self.dtype).max)
         samples: NDArray[Any] = x.clamp(0, 1).mul(top).round().numpy().astype(self.dtype)

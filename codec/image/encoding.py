@@ -164,7 +164,7 @@ class EncodeJob:
         for number in screen.undecided():
             box = self.grid.box(number)
             coded = self._latent(number, quality)
-            x = self.model.synthesise(coded.y_hat.float(), quality)[0]
+            x = self.model.synthesise(coded.y_hat.float(), quality, fast=True)[0]
             inside = box.cut(screen.whole)
             samples = x[: inside.height, : inside.width].clamp(0, 1).mul(255).round().cpu().numpy()
             if screen.gray:
@@ -230,7 +230,7 @@ class EncodeJob:
         def synthesise(y_hat: Tensor) -> Tensor:
             whole = around.clone()
             whole[inside] = y_hat.to(whole)
-            return model.synthesise(whole, quality)[cut]
+            return model.synthesise(whole, quality, fast=True)[cut]
 
         def report(step: int, steps: int, gain: float) -> None:
             if self.settings.progress:

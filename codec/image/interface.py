@@ -37,8 +37,9 @@ class ImageModel(ABC):
         """``[1, H, W, 3]`` in [0, 1] -> y ``[1, H/16, W/16, M]``, in quantisation steps."""
 
     @abstractmethod
-    def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
-        """y_hat ``[1, H/16, W/16, M]`` -> ``[1, H, W, 3]``, not clipped."""
+    def synthesise(self, y: Tensor, quality: float | None, *, fast: bool = False) -> Tensor:
+        """y_hat ``[1, H/16, W/16, M]`` -> ``[1, H, W, 3]``, not clipped. ``fast`` says that an
+        error of less than one level of 8 bits does not matter."""
 
     def synthesise_exactly(self, y: Tensor, quality: float | None) -> Tensor:
         """As :meth:`synthesise` in float64, where machines differ by about 1e-12 of a level.

@@ -22,7 +22,6 @@ from laconic.codec.train.running import (
     BudgetTrainer,
     Muon,
     follow,
-    has_bfloat16,
     load_state,
     save_state,
 )
@@ -129,7 +128,8 @@ class AudioTrainer(BudgetTrainer):
 
     def autocast(self) -> torch.autocast:
         """Matrix products in bfloat16 where that is faster."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=has_bfloat16(self.device))
+        enabled = devices.has_bfloat16(self.device)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def train_step(self) -> dict[str, float]:
         """One update; the loss and the stage's own figures."""

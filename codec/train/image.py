@@ -43,7 +43,6 @@ from laconic.codec.train.running import (
     BudgetTrainer,
     build_optimisers,
     follow,
-    has_bfloat16,
     load_state,
     run_trainer,
     save_state,
@@ -132,7 +131,7 @@ class Trainer(BudgetTrainer):
         self.model.to(self.device)
         for module in self.model.modules():
             if isinstance(module, Block):
-                module.mixed = has_bfloat16(self.device)
+                module.mixed = devices.has_bfloat16(self.device)
         self.average = Mlic(CONFIGS[recipe.config]).to(self.device).eval()
         self.average.load_state_dict(self.model.state_dict())
         self.optimisers = build_optimisers(
@@ -214,7 +213,8 @@ class Trainer(BudgetTrainer):
         norm = torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
         if torch.isfinite(norm):
             factor = self.schedule()
-            rates = ((recipe.muon_lr,), (recipe.adam_lr, recipe.linear_lr))
+            matrices = [recipe.muon_lr] * len(self.optimisers[0].param_groups)
+            rates = (matrices, [recipe.adam_lr, recipe.linear_lr])
             for optimiser, own in zip(self.optimisers, rates, strict=True):
                 for group, rate in zip(optimiser.param_groups, own, strict=True):
                     group["lr"] = rate * factor

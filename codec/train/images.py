@@ -130,6 +130,8 @@ def grown(model: Mlic, config: MlicConfig, images: Tensor) -> Mlic:
     values = {**model.state_dict()}
     if model.config.global_attention and not config.global_attention:
         values = _without_attention(model, images, values)
+    if config.dense and not model.config.dense:
+        values = _densified(values)
     _move_last(values, "g_s", model.config.decoder_blocks, config.decoder_blocks)
     for name, module in larger.named_modules():
         if isinstance(module, RateTable) and f"{name}.table" in values:
@@ -145,6 +147,20 @@ def grown(model: Mlic, config: MlicConfig, images: Tensor) -> Mlic:
             )
     larger.load_state_dict({**own, **values})
     return larger
+
+
+def _densified(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of the same transforms in which each depth-wise convolution and the point-wise layer
+    behind it are one dense convolution."""
+    found = dict(values)
+    for name in values:
+        block, kind, _ = name.partition(".mix_out.weight")
+        if kind and block.startswith(("g_a.", "g_s.")):
+            taps, offset = found.pop(f"{block}.mix.weight"), found.pop(f"{block}.mix.bias")
+            outer, bias = found.pop(name), found.pop(f"{block}.mix_out.bias")
+            found[f"{block}.mix.weight"] = outer[:, :, None, None] * taps[:, 0]
+            found[f"{block}.mix.bias"] = bias + outer @ offset
+    return found
 
 
 def _move_last(values: dict[str, Tensor], part: str, old: int, new: int) -> None:

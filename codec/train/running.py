@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from laconic.codec import devices
 from laconic.codec.audio.semanticodec_small.config import RATE
 from laconic.formats.errors import FormatError, ParameterError
 
@@ -208,15 +209,8 @@ def run_trainer(
     return trainer.checkpoint
 
 
+NINE_TAPS = 1 / 3  # a kernel's gain is up to three times that of its matrix
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are faster than in float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return device.type == "cpu" and supported is not None and bool(supported())
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -224,10 +218,11 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.transpose(1, 2) if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    if has_bfloat16(x.device):
-        x = _newton_schulz(x.bfloat16(), steps).float()
-    elif x.shape[2] >= 2 * x.shape[1]:
+    fast = devices.has_bfloat16(x.device)
+    if x.device.type == "cpu" and x.shape[2] >= (4 if fast else 2) * x.shape[1]:
         x = _through_gram(x, steps)
+    elif fast:
+        x = _newton_schulz(x.bfloat16(), steps).float()
     else:
         x = _newton_schulz(x, steps)
     return x.transpose(1, 2) if tall else x
@@ -260,8 +255,10 @@ class Muon(torch.optim.Optimizer):
     """Momentum orthogonalised per matrix; ``lr`` is the spectral norm of an update of a square
     matrix."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum})
+    def __init__(
+        self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, momentum: float = 0.95
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "share": 1.0})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -281,17 +278,20 @@ class Muon(torch.optim.Optimizer):
                     buffer = state["momentum"]
                     buffer.lerp_(p.grad, 1 - group["momentum"])
                     updates.append(torch.lerp(p.grad, buffer, group["momentum"]))  # Nesterov
-                scale = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
-                for p, update in zip(params, orthogonalise(torch.stack(updates)), strict=True):
-                    p.sub_(update, alpha=scale)
+                flat = orthogonalise(torch.stack(updates).flatten(2))  # [K, rows, columns]
+                oblong = max(1.0, flat.shape[1] / flat.shape[2])
+                scale = group["lr"] * group["share"] * oblong**0.5
+                for p, update in zip(params, flat, strict=True):
+                    p.sub_(update.reshape(shape), alpha=scale)
 
 
 def build_optimisers(
     model: torch.nn.Module, *, muon_lr: float, adam_lr: float, linear_lr: float
 ) -> list[torch.optim.Optimizer]:
-    """Muon for matrices inside blocks and contexts, Adam for vectors and tables (``adam_lr``) and
-    for the linear path (stem, down, up, tail), which starts near its optimum (``linear_lr``)."""
-    matrices, linear, rest = [], [], []
+    """Muon for matrices inside blocks and contexts and, as matrices, for dense convolutions
+    (``NINE_TAPS`` times the rate); Adam for vectors and tables (``adam_lr``) and for the linear
+    path (stem, down, up, tail), which starts near its optimum (``linear_lr``)."""
+    matrices, kernels, linear, rest = [], [], [], []
     for name, p in model.named_parameters():
         if name in {f"g_a.{n}.weight" for n in ("stem", "down")} | {
             f"g_s.{n}.weight" for n in ("up", "tail")
@@ -299,9 +299,12 @@ def build_optimisers(
             linear.append(p)
         elif p.ndim == 2 and not name.endswith("table"):
             matrices.append(p)
+        elif p.ndim == 4 and p.shape[1] > 1:
+            kernels.append(p)
         else:
             rest.append(p)
     adam = torch.optim.Adam(
         [{"params": rest, "lr": adam_lr}, {"params": linear, "lr": linear_lr}], betas=(0.9, 0.98)
     )
-    return [Muon(matrices, lr=muon_lr), adam]
+    groups = [{"params": matrices}] + [{"params": kernels, "share": NINE_TAPS}] * bool(kernels)
+    return [Muon(groups, lr=muon_lr), adam]

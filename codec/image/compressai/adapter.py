@@ -272,7 +272,7 @@ class ZooModel(ImageModel):
         gain = _gain(self.network, quality)
         return y if gain is None else y * gain.float()
 
-    def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
+    def synthesise(self, y: Tensor, quality: float | None, *, fast: bool = False) -> Tensor:
         y, gain = y.to(self.device), _gain(self.network, quality)
         return to_last(self.network.g_s(to_first(y if gain is None else y / gain.float())))
 

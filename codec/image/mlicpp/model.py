@@ -240,7 +240,7 @@ class ReferenceModel(ImageModel):
         x = x.to(self.device)
         return self._analysis(x) if self._fast else to_last(self.network.g_a(to_first(x)))
 
-    def synthesise(self, y: Tensor, quality: float | None) -> Tensor:
+    def synthesise(self, y: Tensor, quality: float | None, *, fast: bool = False) -> Tensor:
         y = y.to(self.device)
         if y.requires_grad or not self._fast:
             return to_last(self.network.g_s(y.permute(0, 3, 1, 2)))
