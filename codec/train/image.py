@@ -82,8 +82,8 @@ class Recipe:
 
 RECIPES = {
     "mlic-small": Recipe(),
-    "mlic-base": Recipe(config="base"),
-    "mlic-visual": Recipe(config="base", visual=0.75),
+    "mlic-base": Recipe(config="dense"),
+    "mlic-visual": Recipe(config="dense", visual=0.75),
 }
 MIDDLE = lambda_of(50, MlicConfig().rates)
 DETAIL_EVERY = 8  # steps of the latents between two of the detail layer
