@@ -196,8 +196,8 @@ class Block(nn.Module):
         self.ffn_in = nn.Linear(channels, expansion * channels)
         self.ffn_out = nn.Linear(expansion * channels, channels)
         for last in (self.mix if dense else self.mix_out, self.ffn_out):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, mixed: bool = False) -> Tensor:  # [B, H, W, C] -> [B, H, W, C]
         mixed = mixed or (self.mixed and self.training)
