@@ -1,0 +1,165 @@
+"""What is heard of the difference of two spectrograms, as losses of log-mel ``[B, T, 80]``.
+
+A distance of logarithms treats a weak sound between words like the middle of a vowel and what is
+added like what is missing; listeners do not. Two terms are closer to them:
+
+* :func:`envelope_distance`: the correlation of third-octave envelopes, on which it depends whether
+  speech is understood (Taal et al., "An algorithm for intelligibility prediction of time-frequency
+  weighted noisy speech", IEEE TASLP 2011, equation 5 without its clipping);
+* :class:`Disturbance`: the differences of loudness that the perceptual model of ITU-T P.862 (PESQ,
+  clause 10.2) counts, made differentiable as in PMSQE (Martin-Donas et al., "A deep learning loss
+  function based on the perceptual evaluation of the speech quality", IEEE SPL 2018): delays are
+  not searched and bands not equalised. Here the mel bands take the place of the Bark bands, with
+  their widths in Bark as weights.
+
+Both look like measures of quality, so what was trained with them is judged by others as well.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from laconic.codec.audio.semanticodec_small.config import MEL_BANDS, RATE
+from laconic.codec.audio.semanticodec_small.mae import mel_bank
+
+OCTAVE_THIRDS, LOWEST = 15, 150.0  # bands, Hz of the first one's centre
+SEGMENT, SEGMENT_STEP = 24, 6  # frames: 384 ms, and from one segment to the next
+QUIET = 0.01  # of the loudest segment's deviation; what is below is not compared
+
+LEVEL = 10**7.9  # power of speech, 79 dB
+TELEPHONE = (300.0, 3250.0)  # Hz, the band whose level is aligned
+ACTIVE = 1e-3  # of the loudest frame's power, above which a frame counts for the level
+GAIN_FLOOR, GAINS = 5e3, (3e-4, 5.0)  # of the gains of frames that are compensated
+FORGET, TAPS = 0.2, 10  # of the smoothing of these gains; 0.2 ** 10 is nothing
+LOUDNESS_POWER = 0.23  # Zwicker's law
+MASKED = 0.25  # of the smaller loudness: smaller differences are not heard
+ASYMMETRY_FLOOR, ASYMMETRY_POWER = 1e3, 1.2
+ASYMMETRY_LEAST, ASYMMETRY_MOST = 3.0, 12.0  # additions below the first do not count
+SOFT_FLOOR, SOFT_SCALE, SOFT_POWER = 1e5, 1e7, 0.04  # emphasis on soft frames
+TOGETHER, APART = 20, 10  # frames of a split second, 320 ms, and from one to the next
+WITHIN = 3.0  # power of the mean in a split second; 6 in P.862, whose gradient sees one frame alone
+SMALL = 1e-8  # keeps the slopes of roots finite
+
+
+def band_centres() -> Tensor:
+    """``[80]``: centres of gravity of the mel bands in Hz."""
+    bank = mel_bank(MEL_BANDS)
+    bins = torch.linspace(0, RATE / 2, len(bank))
+    return (bins[:, None] * bank).sum(0) / bank.sum(0)
+
+
+def third_octaves() -> Tensor:
+    """``[80, 15]``: which mel bands each third octave collects."""
+    third = torch.round(3 * torch.log2(band_centres() / LOWEST))
+    return (third[:, None] == torch.arange(OCTAVE_THIRDS)).float()
+
+
+def envelope_distance(mel: Tensor, target: Tensor, thirds: Tensor) -> Tensor:
+    """One minus the mean correlation of third-octave envelopes of log-mel ``[B, T, 80]``, in
+    segments of 384 ms."""
+
+    def deviations(x: Tensor) -> Tensor:
+        power = (2 * x.float()).exp() @ thirds
+        segments = (power + 1e-10).sqrt().unfold(1, SEGMENT, SEGMENT_STEP)  # [B, S, 15, 24]
+        return segments - segments.mean(-1, keepdim=True)
+
+    with torch.autocast(mel.device.type, enabled=False):
+        ours, theirs = deviations(mel), deviations(target)
+    size = theirs.norm(dim=-1)  # [B, S, 15]
+    heard = (size > QUIET * size.amax((1, 2), keepdim=True)).float()
+    alike = (ours * theirs).sum(-1) / (ours.norm(dim=-1) * size + 1e-8)  # equation 5
+    return 1 - (heard * alike).sum() / heard.sum().clamp_min(1.0)
+
+
+def bark(hertz: Tensor) -> Tensor:
+    """Critical-band rate (Schroeder et al. 1979)."""
+    return 6 * torch.asinh(hertz / 600)
+
+
+def smoothed(gain: Tensor) -> Tensor:
+    """One-pole smoothing over time of ``[B, T]``, at rest before: 0.2 of the value before and 0.8
+    of the new one, cut to ten taps."""
+    kernel = FORGET ** torch.arange(TAPS - 1, -1, -1, dtype=gain.dtype, device=gain.device)
+    padded = F.pad(gain[:, None], (TAPS - 1, 0), mode="replicate")
+    return F.conv1d(padded, (kernel / kernel.sum())[None, None])[:, 0]
+
+
+def over_time(frames: Tensor) -> Tensor:
+    """``[B, T]`` -> ``[B]``: a power mean in every split second, whose worst frames are noticed,
+    then the root of the mean square."""
+    parts = frames.unfold(1, TOGETHER, APART) if frames.shape[1] >= TOGETHER else frames[:, None]
+    split = (parts.pow(WITHIN).mean(-1) + SMALL).pow(1 / WITHIN)
+    return (split.square().mean(-1) + SMALL).sqrt()
+
+
+class Disturbance(nn.Module):
+    """How much of a decoded log-mel is heard as wrong, and how much as added.
+
+    With powers P' of the decoded and P of the true spectrogram in band b of width w Bark, both
+    brought to 79 dB, and P0 the threshold in quiet (Terhardt 1979):
+
+        S = (P0 / 0.5)^0.23 ((0.5 + 0.5 P / P0)^0.23 - 1)                   loudness
+        D = max(0, |S' - S| - min(S', S) / 4)                               what is not masked
+        h = ((P' + c) / (P + c))^1.2, at most 12, and 0 below 3             additions
+        d = (sum w)^0.5 (sum w D^2)^0.5 m,   d_a = sum w h D m              of a frame
+        m = ((sum P + 1e5) / 1e7)^-0.04 / 10                                soft frames weigh more
+
+    Gains that change slowly are compensated before. h has no gradient, nor has the gain: that would
+    reward a decoder for moving them, not for being right.
+    """
+
+    width: Tensor
+    hertz: Tensor
+    threshold: Tensor
+    telephone: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        centre = band_centres()
+        between = (centre[1:] + centre[:-1]) / 2
+        edges = torch.cat([torch.zeros(1), between, torch.full((1,), RATE / 2)])
+        kilo = centre.clamp_min(50.0) / 1000
+        quiet = 3.64 * kilo**-0.8 - 6.5 * torch.exp(-0.6 * (kilo - 3.3) ** 2) + 1e-3 * kilo**4
+        low, high = TELEPHONE
+        for name, value in {
+            "width": bark(edges).diff(),
+            "hertz": edges.diff(),
+            "threshold": 10 ** (quiet.clamp_max(60.0) / 10),
+            "telephone": ((centre > low) & (centre < high)).float(),
+        }.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, mel: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Symmetric and asymmetric disturbance ``[B]`` of log-mel ``[B, T, 80]``, 0 where nothing
+        is heard."""
+        with torch.autocast(mel.device.type, enabled=False):
+            decoded, true = self.power(mel), self.power(target)
+            loudness = true.sum(-1)  # [B, T]
+            gain = ((loudness + GAIN_FLOOR) / (decoded.sum(-1) + GAIN_FLOOR)).clamp(*GAINS)
+            decoded = decoded * smoothed(gain.detach())[..., None]
+            ours, theirs = self.loudness(decoded), self.loudness(true)
+            masked = MASKED * torch.minimum(ours, theirs)
+            heard = ((ours - theirs).abs() - masked).clamp_min(0)  # [B, T, 80]
+            ratio = (decoded + ASYMMETRY_FLOOR) / (true + ASYMMETRY_FLOOR)
+            added = ratio.detach() ** ASYMMETRY_POWER
+            added = torch.where(added < ASYMMETRY_LEAST, 0.0, added.clamp_max(ASYMMETRY_MOST))
+            total = self.width.sum().sqrt()
+            wrong = ((self.width * heard.square()).sum(-1) + SMALL).sqrt() * total
+            extra = (self.width * heard * added).sum(-1)
+            soft = ((loudness + SOFT_FLOOR) / SOFT_SCALE) ** -SOFT_POWER / 10
+            return over_time(wrong * soft), over_time(extra * soft)
+
+    def power(self, mel: Tensor) -> Tensor:
+        """Power in every band, the active frames at 79 dB."""
+        power = (2 * mel.float()).exp() * self.hertz
+        frames = (power * self.telephone).sum(-1)
+        active = frames > ACTIVE * frames.amax(1, keepdim=True)
+        level = (frames * active).sum(1) / active.sum(1).clamp_min(1)
+        return power * (LEVEL / level.clamp_min(1e-12))[:, None, None]
+
+    def loudness(self, power: Tensor) -> Tensor:
+        """Sone per Bark, 0 below the threshold in quiet."""
+        scale = (self.threshold / 0.5) ** LOUDNESS_POWER
+        return scale * ((0.5 + 0.5 * power / self.threshold) ** LOUDNESS_POWER - 1).clamp_min(0)
