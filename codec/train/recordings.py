@@ -3,10 +3,10 @@
 For the small SemantiCodec (:class:`AudioCrops`), below a data folder a first-level folder
 ``speech``, ``music`` or ``general`` names the domain of everything in it (anything else is
 general); whatever lies in a folder ``validation`` is held out, so that whole speakers can be. Low
-and high voices are drawn equally often, however many recordings there are of each: a network that
-has heard few men makes whispers of them. Random speed moves pitch and formants and so makes new
-speakers; random gain covers quiet recordings, low-pass filters those of telephones, and now and
-then there is noise behind a recording, or a few tones in its place.
+voices are drawn a little more often than high ones, however many recordings there are of each: a
+network that has heard few men makes whispers of them. Random speed moves pitch and formants and so
+makes new speakers; random gain covers quiet recordings, low-pass filters those of telephones, and
+now and then there is noise behind a recording, or a few tones in its place.
 
 For PSCodec (:class:`PromptedCrops`) a sample is a crop of speech and a prompt from another place of
 the same recording, hence of the same voice.
@@ -26,16 +26,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from laconic.codec.audio.semanticodec_small.config import RATE
-from laconic.codec.audio.side_information import correlations, hertz, track_of
+from laconic.codec.audio.side_information import HOP, hertz, track_of
 from laconic.formats.audio import SUFFIXES as ANY_AUDIO
 from laconic.formats.audio import read_audio, resample
 from laconic.formats.errors import ParameterError
 
 DOMAINS = ("general", "speech", "music")
 SUFFIXES = {".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a"}
-SHARES = {"general": 0.15, "speech": 0.7, "music": 0.15}  # of the crops in a batch
+SHARES = {"general": 0.125, "speech": 0.75, "music": 0.125}  # of the crops in a batch
 LOW_VOICE = 155.0  # Hz of the median pitch, below which a voice counts as low
-LISTENED = 1  # seconds of a recording from which its pitch is taken
+LOW_SHARE = 1.2  # low voices for every high one
+PIECES, PIECE = 4, 24 * HOP  # pieces of a recording from which its pitch is taken, their samples
+LEAST_VOICED = 6  # knots of a track without which there is no voice
 BANDED, NOISY, TONES = 0.15, 0.12, 0.03  # shares of the crops that are augmented so
 HELD_OUT_EVERY = 45
 QUIET = 1e-3  # root mean square of crops that are drawn again
@@ -47,6 +49,7 @@ class Clip:
 
     domain: str
     samples: NDArray[np.int16]
+    low: bool = False  # a low voice
 
 
 def read_clip(path: Path) -> NDArray[np.int16]:
@@ -70,9 +73,15 @@ def load_recordings(folders: list[Path]) -> tuple[list[Clip], list[Clip]]:
     for folder in folders:
         for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
             parts = path.relative_to(folder).parts
-            clip = Clip(parts[0] if parts[0] in DOMAINS else "general", read_clip(path))
-            if clip.samples.size:
-                (held_out if "validation" in parts else train).append(clip)
+            domain = parts[0] if parts[0] in DOMAINS else "general"
+            samples = read_clip(path)
+            if not samples.size:
+                continue
+            if "validation" in parts:
+                held_out.append(Clip(domain, samples))
+            else:
+                low = domain == "speech" and low_voice(samples)
+                train.append(Clip(domain, samples, low))
     if not train or not held_out:
         raise ParameterError(
             f"{len(train)} recordings to train on and {len(held_out)} in folders called"
@@ -82,29 +91,36 @@ def load_recordings(folders: list[Path]) -> tuple[list[Clip], list[Clip]]:
 
 
 def low_voice(samples: NDArray[np.int16]) -> bool:
-    """Whether the middle of a recording of speech has a low median pitch."""
-    start = max(0, (len(samples) - LISTENED * RATE) // 2)
-    found, peaks = correlations(samples[start : start + LISTENED * RATE].astype(np.float32))
-    voiced = found[(found.max(1) > 0.6) & (peaks > 0.1)]
-    return len(voiced) > 0 and float(np.median(hertz(1 + voiced.argmax(1)))) < LOW_VOICE
+    """Whether a recording of speech has a low median pitch, in pieces spread over it.
+
+    On 126 recordings of seven collections this differs once from the track of the first half
+    minute, the middle three seconds alone 5 times, peaks of the autocorrelation of the middle
+    second 18 times. It takes 6 ms of a core, 40 seconds for 6,000 recordings.
+    """
+    if len(samples) > PIECES * PIECE:
+        starts = np.linspace(0, len(samples) - PIECE, PIECES + 2).astype(np.int64)[1:-1]
+        samples = np.concatenate([samples[s : s + PIECE] for s in starts])
+    track = track_of(samples.astype(np.float32))
+    voiced = track[track > 0]
+    return len(voiced) >= LEAST_VOICED and float(np.median(hertz(voiced))) < LOW_VOICE
 
 
 class AudioCrops:
     """Endless random crops in [-1, 1]; the domains share a batch as ``SHARES`` says, low and high
-    voices their domain equally."""
+    voices their domain as ``LOW_SHARE`` does."""
 
     def __init__(self, clips: list[Clip], seed: int) -> None:
         self.random = np.random.default_rng(seed)
-        self.by_domain = {d: [c.samples for c in clips if c.domain == d] for d in DOMAINS}
-        self.by_domain = {d: group for d, group in self.by_domain.items() if group}
+        groups = {d: [c for c in clips if c.domain == d] for d in DOMAINS}
+        self.by_domain = {d: [c.samples for c in group] for d, group in groups.items() if group}
         self.weights = {}
         for domain, group in self.by_domain.items():
-            lengths = np.array([len(s) for s in group], dtype=np.float64)
+            weights = np.array([len(s) for s in group], dtype=np.float64)
             if domain == "speech":
-                low = np.array([low_voice(s) for s in group])
-                for voices in (low, ~low):
-                    lengths[voices] /= max(1.0, lengths[voices].sum())
-            self.weights[domain] = lengths / lengths.sum()
+                low = np.array([c.low for c in groups[domain]])
+                weights[low] *= LOW_SHARE / max(1.0, weights[low].sum())
+                weights[~low] /= max(1.0, weights[~low].sum())
+            self.weights[domain] = weights / weights.sum()
         shares = np.array([SHARES[d] for d in self.by_domain])
         self.shares = shares / shares.sum()
 
