@@ -252,7 +252,7 @@ def test_stages_are_trained_resumed_and_exported(sounds, tmp_path, monkeypatch):
     audio.run("audio-tokens", changes, [sounds], further / "audio-tokens", init="try")
     again = torch.load(further / "audio-tokens" / "checkpoint.pt", weights_only=True)
     assert again["start"]["id"] == info.id
-    assert again["recipe"]["adam_lr"] == trained_recipe(runs)["adam_lr"] / 2
+    assert again["recipe"]["adam_lr"] < trained_recipe(runs)["adam_lr"] / 2
     assert torch.equal(again["average"]["semantic.centroids"], model.tokens.semantic.centroids)
     resumed = audio.run(
         "audio-tokens",

@@ -1,21 +1,25 @@
 """Stage ``audio-tokens``: k-means on the features, then the token autoencoder.
 
-    L = |mel - decoded mel|_1 + 0.3 |difference of bands below 2 kHz|_1 + 0.5 (1 - r)
-        + 0.1 |z - quantised z|^2
+    L = |w (mel - decoded mel)|_1 + 0.6 |difference of bands below 2 kHz|_1 + (1 - r)
+        + 0.3 log max(d, 0.1) + 0.2 log(d_a + 0.3) + 0.1 |z - quantised z|^2
 
-The second term asks for the ripple of the harmonics, which the first lets go cheaply. r is the mean
-correlation over time of the envelopes of third octaves, on which it depends whether speech is
-understood (Taal et al., "An algorithm for intelligibility prediction of time-frequency weighted
-noisy speech", IEEE TASLP 2011, equation 5 without its clipping): the first term treats a weak
-sound between words like the middle of a vowel.
+w is twice as large below 1 kHz as above, with mean 1: there lies what tells a low voice from its
+whisper. The second term asks for the ripple of the harmonics, which the first lets go cheaply. r is
+the correlation of envelopes, d and d_a are the disturbances that PESQ counts
+(`laconic.codec.train.audio_heard`), these taken from what files decode to, with the harmonics
+brought out. Their logarithms make a tenth less of either worth the same in every sample; the least
+that is asked for keeps samples that are right already from drowning the others.
 
 For the first part of the budget the latents pass unquantised; then every codebook starts as k-means
 of what the encoder makes and the rest of the run is trained through the quantiser, each sample with
-a random number of stages, few more often than many.
+a random number of stages, few more often than many, and a third of them with as many as fill the
+default bound of 1.5 kbit/s. The codebooks settle towards the end: what their moving averages forget
+in a step falls.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +33,20 @@ from laconic.codec.audio.semanticodec_small.config import (
     MEL_BANDS,
     PATCH_HOP,
     PATCHES,
-    RATE,
 )
 from laconic.codec.audio.semanticodec_small.mae import (
     Analysis,
     MaskedAutoencoder,
     Synthesis,
-    mel_bank,
     patches_of,
     stacked,
 )
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder
+from laconic.codec.train.audio_heard import (
+    Disturbance,
+    envelope_distance,
+    third_octaves,
+)
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
 from laconic.codec.train.audio_stages import read_stage
 from laconic.codec.train.recordings import DOMAINS, tracks_of, validation_crops
@@ -47,40 +54,17 @@ from laconic.codec.train.recordings import DOMAINS, tracks_of, validation_crops
 TOKENS_RECIPE = AudioRecipe("audio-tokens", minutes=30, batch=16, seconds=2.56, anneal=0.5)
 CONTINUOUS = 0.12  # share of the budget without quantiser
 COMMITMENT = 0.1
-RIPPLE, RIPPLE_BANDS = 0.3, 44  # weight, bands below 2 kHz
-ENVELOPE = 0.5  # weight of what the envelopes' correlation lacks
-OCTAVE_THIRDS, LOWEST = 15, 150.0  # bands, Hz of the first one's centre
-SEGMENT, SEGMENT_STEP = 24, 6  # frames: 384 ms, and from one segment to the next
-QUIET = 0.01  # of the loudest segment's deviation; what is below is not compared
+LOW_BANDS, LOW_WEIGHT = 28, 2.0  # bands up to 1 kHz, and how much more they weigh
+RIPPLE, RIPPLE_BANDS = 0.6, 44  # weight, bands below 2 kHz
+ENVELOPE = 1.0  # weight of what the envelopes' correlation lacks
+WRONG, WRONG_LEAST = 0.3, 0.1  # weight of the symmetric disturbance, the least that is asked for
+ADDED, ADDED_LEAST = 0.2, 0.3  # of the asymmetric one
+FOCUS, FOCUSED = 0.33, 4  # share of the samples with exactly so many acoustic stages
+FORGETS, FORGETS_FURTHER, FORGETS_LATE = 0.02, 0.01, 0.003  # share of codebooks in a step
+SETTLING, SETTLED = 0.5, 0.8  # shares of the budget between which it falls
 SEMANTIC_ONLY = 0.06  # share of the samples that have no acoustic stage
 UNTOLD = 0.1  # share of the samples whose pitch the decoder is not told
 RATES = (1, 2, 3, 4, 5, 12)  # acoustic stages that are measured
-
-
-def third_octaves() -> Tensor:
-    """``[80, 15]``: which mel bands each third octave collects."""
-    bank = mel_bank(MEL_BANDS)
-    bins = torch.linspace(0, RATE / 2, len(bank))
-    centres = (bins[:, None] * bank).sum(0) / bank.sum(0).clamp_min(1e-12)
-    third = torch.round(3 * torch.log2(centres.clamp_min(1.0) / LOWEST))
-    return (third[:, None] == torch.arange(OCTAVE_THIRDS)).float()
-
-
-def envelope_distance(mel: Tensor, target: Tensor, thirds: Tensor) -> Tensor:
-    """One minus the mean correlation of third-octave envelopes of log-mel ``[B, T, 80]``, in
-    segments of 384 ms."""
-
-    def deviations(x: Tensor) -> Tensor:
-        power = (2 * x.float()).exp() @ thirds
-        segments = (power + 1e-10).sqrt().unfold(1, SEGMENT, SEGMENT_STEP)  # [B, S, 15, 24]
-        return segments - segments.mean(-1, keepdim=True)
-
-    with torch.autocast(mel.device.type, enabled=False):
-        ours, theirs = deviations(mel), deviations(target)
-    size = theirs.norm(dim=-1)  # [B, S, 15]
-    heard = (size > QUIET * size.amax((1, 2), keepdim=True)).float()
-    alike = (ours * theirs).sum(-1) / (ours.norm(dim=-1) * size + 1e-8)  # equation 5
-    return 1 - (heard * alike).sum() / heard.sum().clamp_min(1.0)
 
 
 class TokenTrainer(AudioTrainer):
@@ -94,6 +78,10 @@ class TokenTrainer(AudioTrainer):
         super().__init__(recipe, data, out, TokenAutoencoder(self.config))
         self.analysis, self.synthesis = Analysis().to(self.device), Synthesis().to(self.device)
         self.thirds = third_octaves().to(self.device)
+        self.disturbance = Disturbance().to(self.device)
+        weights = torch.ones(MEL_BANDS)
+        weights[:LOW_BANDS] = LOW_WEIGHT
+        self.weights = (weights / weights.mean()).to(self.device)
         self.mae = MaskedAutoencoder(self.config).to(self.device).requires_grad_(False).eval()
         self.mae.load_state_dict(read_stage(out.parent, "audio-mae", "encoder."))
         chosen = [c for c in self.held_out if c.domain == "speech"] or self.held_out
@@ -103,6 +91,18 @@ class TokenTrainer(AudioTrainer):
         super().begin(weights, start)
         for model in (self.model, self.average):
             model.quantiser.counts.fill_(1.0)  # as after a fit: models do not hold the counts
+
+    def continuation(self) -> AudioRecipe:
+        """Smaller rates than of a new run, warmed up for longer as the optimisers know nothing yet,
+        and falling from early on."""
+        usual = self.recipe
+        return replace(
+            usual.further(),
+            muon_lr=0.4 * usual.muon_lr,
+            adam_lr=0.4 * usual.adam_lr,
+            warmup=2 * usual.warmup,
+            anneal=0.8,
+        )
 
     def start_semantic(self) -> None:
         """Cluster the features of the training recordings."""
@@ -138,33 +138,49 @@ class TokenTrainer(AudioTrainer):
         tokens, latents = self.model.latents(patches, features)
         commitment = latents.new_zeros(())
         if self.model.quantiser.ready:
+            self.model.quantiser.decay = self.kept()
             latents, commitment = self.model.quantiser(latents, self.stages(*latents.shape[:2]))
         track = tracks_of(wave)
         untold = self.crops.random.random(len(wave)) < UNTOLD
         track[torch.from_numpy(untold)] = -1
         mel = self.model.decoder(self.model.semantic.centroids[tokens], latents, track)
-        distance = F.l1_loss(mel, target)
+        distance = (self.weights * (mel - target).abs()).mean()
         ripple = F.l1_loss(
             mel[..., :RIPPLE_BANDS].diff(dim=-1), target[..., :RIPPLE_BANDS].diff(dim=-1)
         )
         envelope = envelope_distance(mel, target, self.thirds)
-        loss = distance + RIPPLE * ripple + ENVELOPE * envelope + COMMITMENT * commitment
+        pitch = self.model.decoder.pitch
+        sounding = mel if pitch is None else mel + pitch.emphasis(track)
+        wrong, added = self.disturbance(sounding, target)
+        wrong = wrong.clamp_min(WRONG_LEAST).log().mean()
+        added = (added + ADDED_LEAST).log().mean()
+        loss = distance + RIPPLE * ripple + ENVELOPE * envelope
+        loss = loss + WRONG * wrong + ADDED * added + COMMITMENT * commitment
         return loss, {
             "mel": distance.item(),
             "ripple": ripple.item(),
             "envelope": envelope.item(),
+            "wrong": wrong.item(),
+            "added": added.item(),
             "commitment": commitment.item(),
         }
 
+    def kept(self) -> float:
+        """What the codebooks keep of their averages in a step."""
+        begins = FORGETS if self.start is None else FORGETS_FURTHER
+        settled = min(1.0, max(0.0, (self.progress() - SETTLING) / (SETTLED - SETTLING)))
+        return 1 - begins - settled * (FORGETS_LATE - begins)
+
     def stages(self, samples: int, positions: int) -> Tensor:
-        """Stages that are used, ``[samples, positions]``: few more often than many, and in a part
-        of the columns one less, as files have it."""
+        """Stages that are used, ``[samples, positions]``: few more often than many, in a part of
+        the columns one less, as files have it, and a third of the samples those of the default."""
         random = self.crops.random
         used = 1 + np.floor(self.config.stages * random.random(samples) ** 2).astype(np.int64)
         used[random.random(samples) < SEMANTIC_ONLY] = 0
         columns = positions // self.config.positions
         less = random.random((samples, columns)) < random.choice([0.0, 0.0, 0.5], (samples, 1))
         found = np.maximum(used[:, None] - less, 0).repeat(self.config.positions, axis=1)
+        found[random.random(samples) < FOCUS] = min(FOCUSED, self.config.stages)
         return torch.from_numpy(found).to(self.device)
 
     def prepare(self) -> None:
