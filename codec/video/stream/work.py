@@ -247,7 +247,7 @@ class Stopper:
     """``with Stopper() as stop: ... stop.asked`` - whether somebody wants the work to end.
 
     Args:
-        patient: the work looks at this and ends by itself; else the first signal raises.
+        patient: the work looks at this and ends by itself; else signals do what they did before.
     """
 
     def __init__(self, patient: bool = True) -> None:
@@ -257,7 +257,7 @@ class Stopper:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stopper:
-        if threading.current_thread() is threading.main_thread():
+        if self._patient and threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
         return self
@@ -281,5 +281,3 @@ class Stopper:
             raise KeyboardInterrupt
         self.asked = True
         self.terminated = self.terminated or number == signal.SIGTERM
-        if not self._patient:
-            self.leave()
