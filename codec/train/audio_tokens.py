@@ -54,6 +54,7 @@ from laconic.codec.train.recordings import DOMAINS, tracks_of, validation_crops
 TOKENS_RECIPE = AudioRecipe("audio-tokens", minutes=30, batch=16, seconds=2.56, anneal=0.5)
 CONTINUOUS = 0.12  # share of the budget without quantiser
 COMMITMENT = 0.1
+SHARE = 0.4  # of a run that goes on in the mean of its weights and those it started from
 LOW_BANDS, LOW_WEIGHT = 28, 2.0  # bands up to 1 kHz, and how much more they weigh
 RIPPLE, RIPPLE_BANDS = 0.6, 44  # weight, bands below 2 kHz
 ENVELOPE = 1.0  # weight of what the envelopes' correlation lacks
@@ -94,7 +95,8 @@ class TokenTrainer(AudioTrainer):
 
     def continuation(self) -> AudioRecipe:
         """Smaller rates than of a new run, warmed up for longer as the optimisers know nothing yet,
-        and falling from early on."""
+        and falling from early on; and a share of the result, which keeps what the start could do
+        and the losses do not ask for."""
         usual = self.recipe
         return replace(
             usual.further(),
@@ -102,6 +104,7 @@ class TokenTrainer(AudioTrainer):
             adam_lr=0.4 * usual.adam_lr,
             warmup=2 * usual.warmup,
             anneal=0.8,
+            share=SHARE,
         )
 
     def start_semantic(self) -> None:

@@ -234,6 +234,9 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
     the model which a run began with, its prior too, which fits its tokens less well than one of
     ``audio-prior`` would.
 
+    Where a recipe names a ``share``, the weights are the mean of the run's and of those it began
+    with (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903).
+
     Raises ``ModelError`` when ``audio-mae``, ``audio-tokens`` or a vocoder is missing, or the model
     that a run began with is not installed.
     """
@@ -257,11 +260,13 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
     if not {"audio-vocoder", "audio-sound"} & set(states):
         raise ModelError(f"{runs} lacks the stage audio-vocoder: train it first")
     weights: dict[str, Tensor] = {}
+    shares: dict[str, float] = {}
     for stage, state in states.items():  # later stages replace what earlier ones made
         theirs, ours = PARTS[stage]
         for key, value in state["average"].items():
             if key.startswith(theirs):
                 weights[ours + key.removeprefix(theirs)] = value
+                shares[ours + key.removeprefix(theirs)] = (state["recipe"] or {}).get("share", 1.0)
     recipe = next(s["recipe"] for s in states.values() if s["recipe"] is not None)
     config = CONFIGS[recipe.get("model", "small")]
     if "audio-refiner" not in training:
@@ -274,7 +279,11 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
         begun |= {k: v for k, v in read_small(info).state_dict().items() if k in begun}
         tables = {k: v for k, v in read_tensors(info).items() if k.startswith(TABLE_PREFIX)}
     try:
-        known = {k: v for k, v in weights.items() if not k.startswith("refiner.") or k in begun}
+        known = {
+            k: v if shares[k] == 1 else torch.lerp(begun[k], v, shares[k])
+            for k, v in weights.items()
+            if not k.startswith("refiner.") or k in begun
+        }
         model.load_state_dict({**begun, **known})
     except RuntimeError as error:
         raise ModelError(f"the stages in {runs} are of different sizes: {error}") from error
