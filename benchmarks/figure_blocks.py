@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from figure_blocks_audio import (
     audio_rates,
+    audio_rounds,
     audio_rows,
     audio_savings,
     audio_short,
@@ -350,6 +351,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "audio-other": lambda: audio_rows("other"),
     "audio-short": audio_short,
     "audio-rates": audio_rates,
+    "audio-rounds": audio_rounds,
     "video-short": video_short,
     "audio-savings": audio_savings,
     "audio-speed": audio_speed,

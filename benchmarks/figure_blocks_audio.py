@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from kept import load, table
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from kept import RESULTS, load, table
+
+TITLES = {"visqol": "ViSQOL", "pesq": "PESQ", "stoi": "STOI", "log_mel": "log-mel",
+          "mr_stft": "STFT", "voicing": "voice lost, %", "f0": "pitch, semitones",
+          "speaker": "speaker", "words": "words, %",
+          "level": "level, dB", "lines": "lines, dB"}  # fmt: skip
+DIGITS = {"stoi": 3, "log_mel": 3, "mr_stft": 3, "voicing": 1, "words": 0, "lines": 1}
 
 
 def audio_training() -> str:
@@ -44,23 +54,35 @@ def audio_rows(kind: str) -> str:
     )  # fmt: skip
     if kind == "other":
         measures = ("log_mel", "mr_stft", "level", "lines")
-    titles = {"visqol": "ViSQOL", "pesq": "PESQ", "stoi": "STOI", "log_mel": "log-mel",
-              "mr_stft": "STFT", "voicing": "voice lost, %", "f0": "pitch, semitones",
-              "speaker": "speaker", "words": "words, %",
-              "level": "level, dB", "lines": "lines, dB"}  # fmt: skip
-    digits = {"stoi": 3, "log_mel": 3, "mr_stft": 3, "voicing": 1, "words": 0, "lines": 1}
     rows = [r for r in (*found["ours"], *found["others"]) if r["kind"] == kind]
     measures = tuple(m for m in measures if any(m in r for r in rows))
     return table(
-        " | ".join(["codec", "bytes", "kbit/s", *(titles[m] for m in measures)]),
+        " | ".join(["codec", "bytes", "kbit/s", *(TITLES[m] for m in measures)]),
         [
-            " | ".join(
-                [r["codec"], f"{r['bytes']:,}", f"{r['kbps']:.3f}"]
-                + [f"{r[m]:.{digits.get(m, 2)}f}" if m in r else "-" for m in measures]
-            )
+            " | ".join([r["codec"], f"{r['bytes']:,}", f"{r['kbps']:.3f}", *cells(r, measures)])
             for r in rows
         ],
     )
+
+
+def cells(row: dict[str, Any], measures: Iterable[str]) -> list[str]:
+    """Rounded figures of one row."""
+    return [f"{row[m]:.{DIGITS.get(m, 2)}f}" if m in row else "-" for m in measures]
+
+
+def audio_rounds() -> str:
+    """Five streams of the model of each round on voices that none was trained on, first the
+    measures that no training minimises anything like."""
+    measures = ("visqol", "speaker", "words", "voicing", "f0", "log_mel", "pesq", "stoi")
+    rows = []
+    for path in sorted((RESULTS / "audio_rounds").glob("*.json")):
+        found = json.loads(path.read_text())
+        rows += [
+            " | ".join([r["kind"], found["model"]["name"], f"{r['kbps']:.3f}", *cells(r, measures)])
+            for r in found["ours"]
+        ]
+    head = " | ".join(["voices", "model", "kbit/s", *(TITLES[m] for m in measures)])
+    return table(head, sorted(rows), texts=2)
 
 
 def audio_rates() -> str:

@@ -38,6 +38,7 @@ SHIPPED = {
     "small-2": "semanticodec-small-2",
     "small-3": "semanticodec-small-3",
     "small-4": "semanticodec-small-4",
+    "small-5": "semanticodec-small-5",
 }
 
 
