@@ -180,8 +180,8 @@ class Block(nn.Module):
     layer, for processors whose matrix units do them in little more time than the depth-wise one.
 
     Both branches end in a layer that starts at zero, so that a fresh network is the linear
-    transform it was initialised with. With ``mixed``, in training where it is set, the branches
-    are computed in bfloat16; the sum stays in float32.
+    transform it was initialised with. With ``mixed`` (set on the module it holds for training) the
+    branches are computed in bfloat16; the sum stays in float32.
     """
 
     mixed = False
