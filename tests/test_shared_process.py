@@ -67,7 +67,7 @@ def test_three_hundred_encodings_leak_nothing() -> None:
         operation(n)
     after = used()
     assert after[0] <= before[0] + 16
-    assert after[1:] == before[1:]
+    assert all(now <= then for now, then in zip(after[1:], before[1:], strict=True))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
