@@ -263,10 +263,11 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
     shares: dict[str, float] = {}
     for stage, state in states.items():  # later stages replace what earlier ones made
         theirs, ours = PARTS[stage]
+        share = (state["recipe"] or {}).get("share", 1.0)
         for key, value in state["average"].items():
             if key.startswith(theirs):
-                weights[ours + key.removeprefix(theirs)] = value
-                shares[ours + key.removeprefix(theirs)] = (state["recipe"] or {}).get("share", 1.0)
+                name_here = ours + key.removeprefix(theirs)
+                weights[name_here], shares[name_here] = value, share
     recipe = next(s["recipe"] for s in states.values() if s["recipe"] is not None)
     config = CONFIGS[recipe.get("model", "small")]
     if "audio-refiner" not in training:
