@@ -242,15 +242,6 @@ def toolkit() -> str:
     )
 
 
-def starts() -> str:
-    """Whole commands from a cold process."""
-    rows = [
-        f"{r['command']} | {r['cpu_s']:.2f} ({r['ratio']:.3g}) | {r['s']:.2f} | {r['peak_mib']:.0f}"
-        for r in load("toolkit_speed")["starts"]
-    ]
-    return table("command from a cold process | CPU s (times the first) | s | peak, MiB", rows)
-
-
 def video_short() -> str:
     """Videos at the default preset against other encoders, for the README."""
     from video_rd import RIVALS, delta
@@ -338,7 +329,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "large": kept("large_inputs"),
     "entropy": entropy,
     "toolkit": toolkit,
-    "starts": starts,
     "video": kept("video_rd"),
     "video-networks": kept("video_networks"),
     "video-order": kept("video_order"),
