@@ -34,7 +34,7 @@ Cases = dict[str, tuple[Image, dict[str, Any]]]
 
 
 def layered_cases() -> Cases:
-    """Screens, screens beside the model, and photographs in the second version."""
+    """Screens, screens beside the model, and photographs."""
     random = np.random.default_rng(6)
     page = np.full((96, 128, 3), (250, 250, 255), np.uint8)
     letters = random.integers(0, 3, (7, 9, 6)).astype(np.uint8) * 90
@@ -102,7 +102,7 @@ def write(folder: Path, cases: Cases) -> None:
 
 def main() -> None:
     """Write what is missing."""
-    wanted = sys.argv[1:] or ["mlic-2", "mlic++-1", "compressai-1"]
+    wanted = sys.argv[1:] or ["mlic-3", "mlic++-1", "compressai-1"]
     with tempfile.TemporaryDirectory() as store:
         os.environ["LACONIC_MODELS"] = store
         if any(not folder.startswith("mlic-") for folder in wanted):

@@ -61,7 +61,7 @@ def works(names: list[str]) -> dict[str, Callable[[], bytes]]:
         found[name] = lambda name=name, quality=quality: codec.encode(  # type: ignore[misc]
             scene(60, 90), model=name, quality=quality
         )
-    for data in mutants.made() if not names or any(n.startswith("mlic-2-") for n in names) else ():
+    for data in mutants.made() if not names or any(n.startswith("mlic-3-") for n in names) else ():
         found[data[0].replace("/", "-")] = data[1].to_bytes
     return {name: work for name, work in found.items() if not names or name in names}
 

@@ -93,10 +93,10 @@ def made() -> list[tuple[str, Container]]:
     small = scene(24, 20)
     half = np.concatenate([drawing, scene(40, 48)], axis=1)
     wanted = {
-        "mlic-2/tiny-screen": (drawing, "test-mlic", 70.0),
-        "mlic-2/tiny-mixed": (half, "test-mlic", 70.0),
-        "mlic-2/tiny-detail": (small, "test-detail", 90.0),
-        "mlic-2/base-detail": (small, "mlic-base", 95.0),
+        "mlic-3/tiny-screen": (drawing, "test-mlic", 70.0),
+        "mlic-3/tiny-mixed": (half, "test-mlic", 70.0),
+        "mlic-3/tiny-detail": (small, "test-detail", 90.0),
+        "mlic-3/base-detail": (small, "mlic-base", 95.0),
     }
     found = []
     with pytest.MonkeyPatch.context() as patch:  # keeps the files that exact ones are smaller than

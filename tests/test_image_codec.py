@@ -10,7 +10,8 @@ from pictures import picture, scene
 
 from laconic import codec
 from laconic.codec.evaluate import ms_ssim, psnr
-from laconic.codec.image.header import TUNED
+from laconic.codec.image.codecs import MlicCodec
+from laconic.codec.image.header import TUNED, ImageOptions
 from laconic.formats import Container, ContainerReader, Limits
 from laconic.formats.errors import (
     DesyncError,
@@ -104,6 +105,19 @@ def test_more_quality_means_more_bytes_and_less_error() -> None:
 
     assert [len(f) for f in files] == sorted(len(f) for f in files)
     assert errors == sorted(errors)
+
+
+@pytest.mark.parametrize("quality", [0.0, 30.0, 70.0, 95.0])
+def test_mixed_contexts_make_smaller_files_of_the_same_samples(quality: float) -> None:
+    original = picture(192, 256)
+
+    mixed = codec.encode(original, quality=quality)
+    plain = MlicCodec().encode_plain(original, ImageOptions(quality=quality))
+
+    assert codec.probe(mixed).codec_version == 3
+    assert codec.probe(plain).codec_version == 1
+    assert len(mixed) < 0.99 * len(plain)
+    assert np.array_equal(codec.decode(mixed).pixels, codec.decode(plain).pixels)
 
 
 def test_encoding_is_reproducible() -> None:

@@ -33,7 +33,8 @@ from laconic.codec.lossless.photo import wave
 from laconic.codec.lossless.photo.network import load_model
 from laconic.codec.lossless import circuits
 from laconic.codec.lossless.circuits import walk
-from laconic.entropy import LaneDecoder, LaneEncoder
+from laconic.entropy import LaneDecoder, LaneEncoder, gaussian_scales, gaussian_tables
+from laconic.entropy import context_mixing as mixing
 from laconic.formats.errors import LaconicError
 
 random = np.random.default_rng(0)
@@ -60,7 +61,25 @@ decoder = LaneDecoder(lanes, 4)
 found = [walk.read(walk.plan_of(circuit), decoder, 4) for _ in range(3)]
 assert (np.concatenate(found) == records).all()
 decoder.finish()
-print(hashlib.sha256(stream + deep + lanes).hexdigest())
+
+tables = gaussian_tables(gaussian_scales(64, 0.11, 256.0))
+layout = mixing.Layout(np.array([0, 0, 1]), np.array([[-1], [0], [1]]))
+part = mixing.Part(np.arange(30), 0, 3, np.array([(0, -1, 2), (-1, 0, 1), (-1, 1, 1)]))
+indexes = random.integers(0, 64, 90)
+levels = np.rint(random.normal(0, 1, 90) * 1.1 ** indexes).astype(np.int32)
+encoder = mixing.MixingEncoder()
+encoder.push(mixing.GridContexts(layout, 5, 6), part, levels, indexes, tables)
+mixed = encoder.finish()
+plain = np.where(mixing.binary(tables).plain[indexes], levels, 0)
+
+def read_mixed(data):
+    decoder = mixing.MixingDecoder(data)
+    found = decoder.pull(mixing.GridContexts(layout, 5, 6), part, plain, indexes, tables)
+    decoder.finish()
+    return found
+
+assert (read_mixed(mixed) == levels).all()
+print(hashlib.sha256(stream + deep + lanes + mixed).hexdigest())
 """
 
 DAMAGE = """
@@ -69,6 +88,7 @@ for number in range({count}):
         (stream, lambda data: wave.decode_tile(model, data, tile.shape, 8)),
         (deep, lambda data: wave.decode_tile(model, data, (2, 2, 3), 16)),
         (lanes, lambda data: walk.read(walk.plan_of(circuit), LaneDecoder(data, 4), 4)),
+        (mixed, read_mixed),
     ):
         data = bytearray(good)
         for _ in range(3):

@@ -125,9 +125,9 @@ class DecodeJob:
             layer, rest = unpack_layer(payload, (inside.height, inside.width), gray)
         check, symbols, y_hat = SymbolCheck(), 0, None
         if rest is not None:
-            coded = self.model.decode(
-                rest, box.height // LATENT, box.width // LATENT, self.options.quality
-            )
+            height, width = box.height // LATENT, box.width // LATENT
+            options = self.options
+            coded = self.model.decode(rest, height, width, options.quality, options.mixing)
             check, symbols, y_hat = coded.check, coded.symbols, coded.y_hat
         if layer is not None:
             update_check(check, layer)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laconic.codec.image.coding import Coded, Detail
+from laconic.codec.image.coding import Coded
 from laconic.codec.image.header import (
     LATENT,
     QUALITY_STEPS,
@@ -28,6 +28,7 @@ from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.refine import Objective, refine
 from laconic.codec.image.screen.layers import ScreenLayers, pack_layer, update_check
 from laconic.codec.image.screen.tile import decode_tile
+from laconic.codec.image.steps import Detail
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.errors import DesyncError, ParameterError
@@ -89,6 +90,7 @@ class EncodeJob:
         self.header = ImageHeader.of(image)
         self.alpha = [self._alpha(n) for n in range(len(self.grid))]
         self.screen = ScreenLayers(image, self.grid) if layered else None
+        self.mixing = layered
         self.known: dict[int, Coded] = {}
 
     def _alpha(self, number: int) -> bytes:
@@ -188,9 +190,10 @@ class EncodeJob:
         z = model.hyper(y, quality)
         if self.effort:
             y, z = self._refined(number, y, z, quality)
-        coded = model.encode(y, z, quality, self._detail(number, quality))
+        coded = model.encode(y, z, quality, self._detail(number, quality), self.mixing)
         if self.settings.verify:
-            again = model.decode(coded.payload, y.shape[1], y.shape[2], quality)
+            height, width = y.shape[1:3]
+            again = model.decode(coded.payload, height, width, quality, self.mixing)
             self._compare(number, again.check.value32() == coded.check.value32())
         return coded
 
@@ -283,4 +286,4 @@ class EncodeJob:
             return TileHeader(self.grid.tile)
         if self.screen is None:
             return MlicHeader(quality, self.grid.tile)
-        return MlicHeader(quality, self.grid.tile, True, self.screen.neutral)
+        return MlicHeader(quality, self.grid.tile, True, self.screen.neutral, self.mixing)

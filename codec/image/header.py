@@ -37,7 +37,8 @@ DEFAULT_TILE = 1024
 QUALITY_STEPS = 1000  # tenths of a quality point
 CODEC_ID = 1
 CODEC_VERSION = 1
-LAYERED_VERSION = 2  # of the codec mlic
+LAYERED_VERSION, MIXING_VERSION = 2, 3  # of the codec mlic
+NEUTRAL, MIXING = 1, 2  # flags
 MAX_EFFORT = 9  # `refine.STEPS` says what each costs
 TUNED = {"visual": "mlic-visual", "psnr": "mlic-base"}  # models of the codec mlic
 CONSTANT, WEBP, PNG = 0, 1, 2
@@ -49,23 +50,29 @@ class MlicHeader:
     """``quality`` in 0..100 (stored in tenths) and ``tile`` in pixels (64..16320, stored / 64).
 
     Version 2 has ``layered`` tiles, parts of which are coded as screens, and says whether the
-    image is ``neutral``: red, green and blue are equal everywhere.
+    image is ``neutral``: red, green and blue are equal everywhere. Version 3 has context
+    ``mixing`` too.
     """
 
     quality: float
     tile: int
     layered: bool = False
     neutral: bool = False
+    mixing: bool = False
 
     @property
     def version(self) -> int:
         """Version of the codec whose files have this header."""
+        if self.mixing:
+            return MIXING_VERSION
         return LAYERED_VERSION if self.layered else CODEC_VERSION
 
     def pack(self) -> bytes:
-        """Big-endian uint16 tenths of quality, uint8 tile side / 64; in version 2 uint8 flags."""
+        """Big-endian uint16 tenths of quality, uint8 tile side / 64; from version 2 on uint8
+        flags."""
         plain = struct.pack(">HB", round(self.quality * 10), self.tile // TILE_UNIT)
-        return plain + bytes([self.neutral]) if self.layered else plain
+        flags = NEUTRAL * self.neutral | MIXING * self.mixing
+        return plain + bytes([flags]) if self.layered else plain
 
     @classmethod
     def unpack(cls, data: bytes) -> MlicHeader:
@@ -79,9 +86,11 @@ class MlicHeader:
                 f"the image codec's header says quality {tenths / 10} and tile {tile * TILE_UNIT}:"
                 " expected 0..100 and at least 64"
             )
-        if data[3:] > b"\1":
+        flags = int.from_bytes(data[3:], "big")
+        if flags & ~(NEUTRAL | MIXING):
             raise UnsupportedError("the image codec's header uses features of a newer version")
-        return cls(tenths / 10, tile * TILE_UNIT, len(data) == 4, data[3:] == b"\1")
+        layered, neutral, mixing = len(data) == 4, bool(flags & NEUTRAL), bool(flags & MIXING)
+        return cls(tenths / 10, tile * TILE_UNIT, layered, neutral, mixing)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -93,7 +102,7 @@ class TileHeader:
     """Header of codecs whose models have one rate each: ``tile`` in pixels, stored / 64."""
 
     tile: int
-    layered = neutral = False
+    layered = neutral = mixing = False
     version = CODEC_VERSION
 
     @property

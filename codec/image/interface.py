@@ -16,7 +16,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from laconic.codec.image.coding import Coded, Detail, LatentCoder
+from laconic.codec.image.coding import Coded, LatentCoder
+from laconic.codec.image.steps import Detail
 from laconic.codec.models import ModelInfo
 from laconic.formats.errors import ParameterError
 
@@ -87,13 +88,17 @@ class ImageModel(ABC):
 
     @abstractmethod
     def encode(
-        self, y: Tensor, z: Tensor | None, quality: float | None, detail: Detail | None = None
-    ) -> Coded:
+        self, y: Tensor, z: Tensor | None, quality: float | None, detail: Detail | None = None,
+        mixing: bool = False,
+    ) -> Coded:  # fmt: skip
         """Entropy coding of a tile's latent; H/16 and W/16 are multiples of 4. ``detail`` gives
-        the coefficients of the detail layer for a decoded latent, where there is one."""
+        the coefficients of the detail layer for a decoded latent, where there is one. ``mixing``
+        asks for context mixing (``grids.py``), which models of the codec mlic have."""
 
     @abstractmethod
-    def decode(self, payload: bytes, height: int, width: int, quality: float | None) -> Coded:
+    def decode(
+        self, payload: bytes, height: int, width: int, quality: float | None, mixing: bool = False
+    ) -> Coded:
         """Inverse of :meth:`encode` for a latent of ``height`` x ``width``. Raises
         ``FormatError``."""
 

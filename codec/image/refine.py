@@ -26,9 +26,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from laconic.codec.image.coding import LatentCoder, Result, Steps
+from laconic.codec.image.coding import LatentCoder
+from laconic.codec.image.grids import Place
 from laconic.codec.image.layers import distortion
 from laconic.codec.image.model import gaussian_bits
+from laconic.codec.image.steps import Result, Steps
 from laconic.entropy import CdfTables
 
 if TYPE_CHECKING:
@@ -84,7 +86,9 @@ class Relaxed(Steps):
         self.rounding = rounding
         self.bits: list[Tensor] = []
 
-    def gaussian(self, value: Tensor | None, mean: Tensor, log_scale: Tensor) -> Tensor:
+    def gaussian(
+        self, value: Tensor | None, mean: Tensor, log_scale: Tensor, place: Place | None = None
+    ) -> Tensor:
         assert value is not None
         residual = self.rounding(value - mean)
         low = float(np.exp(self.coder.log_low))
@@ -119,6 +123,7 @@ class Relaxed(Steps):
         shape: torch.Size,
         indexes: NDArray[np.integer],
         tables: CdfTables,
+        place: Place | None = None,
     ) -> Tensor:
         raise AssertionError("relaxed steps code nothing")
 
