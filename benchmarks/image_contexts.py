@@ -50,7 +50,7 @@ def code(model: LoadedModel, x: Tensor, quality: float, known: Known | None) -> 
 
     detail: Detail | None = rest if model.has_detail(quality) else None
     writer = Writer(model.coder, None if known is None else Grids(model.config))
-    writer.detail = detail
+    writer.detail, writer.thrifty = detail, False
     if writer.mixing is not None and known is not None:
         for name, learned in known.items():
             layout = writer.mixing.grids.layouts[name]

@@ -108,16 +108,17 @@ def test_more_quality_means_more_bytes_and_less_error() -> None:
 
 
 @pytest.mark.parametrize("quality", [0.0, 30.0, 70.0, 95.0])
-def test_mixed_contexts_make_smaller_files_of_the_same_samples(quality: float) -> None:
+def test_the_newest_version_makes_smaller_files_of_as_good_images(quality: float) -> None:
     original = picture(192, 256)
 
-    mixed = codec.encode(original, quality=quality)
-    plain = MlicCodec().encode_plain(original, ImageOptions(quality=quality))
+    newest = codec.encode(original, quality=quality)
+    first = MlicCodec().encode_plain(original, ImageOptions(quality=quality))
 
-    assert codec.probe(mixed).codec_version == 3
-    assert codec.probe(plain).codec_version == 1
-    assert len(mixed) < 0.99 * len(plain)
-    assert np.array_equal(codec.decode(mixed).pixels, codec.decode(plain).pixels)
+    assert codec.probe(newest).codec_version == 3
+    assert codec.probe(first).codec_version == 1
+    assert len(newest) < 0.98 * len(first)
+    found, before = (psnr(original.pixels, codec.decode(d).pixels) for d in (newest, first))
+    assert found > before - 0.3
 
 
 def test_encoding_is_reproducible() -> None:

@@ -47,12 +47,14 @@ COLOURS = 3
 
 @dataclass(frozen=True)
 class Place:
-    """Where symbols lie: a part of the grid ``name`` of ``height`` x ``width`` cells."""
+    """Where symbols lie: a part of the grid ``name`` of ``height`` x ``width`` cells; ``thrifty``
+    says that an encoder may choose cheaper ones."""
 
     name: str
     height: int
     width: int
     part: Part
+    thrifty: bool = False
 
 
 class Grids:
@@ -73,7 +75,7 @@ class Grids:
         """Half of the cells of some channels of y."""
         anchors = (cells[0] // width + cells[0] % width) % 2 == 1
         part = Part(cells, first, last, ANCHORS if anchors else OTHERS)
-        return Place("y", height, width, part)
+        return Place("y", height, width, part, thrifty=True)
 
     def detail(self, height: int, width: int) -> Place:
         """All coefficients of blocks of 8 x 8 pixels."""
