@@ -26,7 +26,7 @@ from laconic.entropy import CdfTables, NumericsProfile, gaussian_scales, gaussia
 from laconic.formats.errors import FormatError, ModelError
 
 TABLE_PREFIX = "tables."
-DEAD_ZONE = 0.1  # steps of the detail layer; what is this little costs more than it gives
+DEAD_ZONE = 0.05  # steps of the detail layer; what is this little costs more than it gives
 # It is wider where the layer begins and shrinks over so many qualities: every size can be made.
 WIDEST, WIDE = 1.4, 2.0
 

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from laconic.codec.image.grids import Grids, Mixing, Place
+from laconic.codec.image.grids import MOST, Grids, Mixing, Place
 from laconic.entropy import (
     CdfTables,
     SymbolCheck,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from laconic.codec.image.coding import LatentCoder
     from laconic.codec.image.mlicpp.slices import FactorizedPrior
 
-THRIFT = 0.0075  # squared error, in steps, that a bit is worth where a symbol may become 0
 Result = TypeVar("Result")
 # y_hat [1, H, W, M] -> coefficients of the detail layer in steps [1, H, W, 768]
 Detail = Callable[[Tensor], Tensor]
@@ -153,22 +152,34 @@ class Branching(Steps):
 
 
 @lru_cache(maxsize=8)
-def _thresholds(tables: CdfTables) -> NDArray[np.float64]:
-    """Magnitude below which a value becomes 0, for each table: a half, or what makes the error of 0
-    as large as that of 1 and the bits that 1 costs more, |r|^2 = (1 - |r|)^2 + 2 THRIFT bits."""
-    found = np.full(len(tables), 0.5)
+def _savings(tables: CdfTables) -> NDArray[np.float64]:
+    """Bits that k - 1 costs less than k, for every table and k = 1 .. MOST, ``[T, MOST]``; 0 beyond
+    a table."""
+    found = np.zeros((len(tables), MOST))
     for t in range(len(tables)):
-        zero = -int(tables.lows[t])
-        freqs = tables.frequencies(t)
-        found[t] += THRIFT * max(0.0, float(np.log2(freqs[zero] / freqs[zero + 1])))
+        bits = -np.log2(tables.frequencies(t)[-int(tables.lows[t]) : -1])[: MOST + 1]
+        found[t, : bits.size - 1] = np.maximum(np.diff(bits), 0)
     return found
+
+
+def thrifty(
+    residual: Tensor, indexes: NDArray[np.integer], tables: CdfTables, place: Place
+) -> Tensor:
+    """round(residual), or one less in magnitude where that is nearly as good and much cheaper:
+    where the squared error grows by less than 2 ``place.thrift`` a bit."""
+    magnitude = residual.abs().reshape(-1).numpy()
+    rounded = np.rint(magnitude)
+    few = np.flatnonzero((rounded > 0) & (rounded <= place.largest))
+    number = rounded[few].astype(np.int64)
+    saved = _savings(tables)[indexes[few], number - 1]
+    rounded[few] -= magnitude[few] < number - 0.5 + place.thrift * saved
+    return residual.sign() * torch.from_numpy(rounded).reshape(residual.shape)
 
 
 class Writer(Branching):
     """Steps of an encoder, with context mixing where there are ``grids``.
 
-    With mixing, symbols of y are quantised with an eye to their bits: 1 becomes 0 where that is
-    nearly as good and much cheaper.
+    With mixing, symbols are quantised with an eye to their bits (:func:`thrifty`).
     """
 
     def __init__(self, coder: LatentCoder, grids: Grids | None = None) -> None:
@@ -191,10 +202,10 @@ class Writer(Branching):
         place: Place | None = None,
     ) -> Tensor:
         assert residual is not None
-        rounded = residual.round()
-        if self.thrifty and place is not None and place.thrifty:
-            beyond = torch.from_numpy(_thresholds(tables)[indexes]).reshape(residual.shape)
-            rounded = torch.where(residual.abs() < beyond, torch.zeros_like(rounded), rounded)
+        if self.thrifty and place is not None:
+            rounded = thrifty(residual, indexes, tables, place)
+        else:
+            rounded = residual.round()
         symbols = rounded.reshape(-1).numpy().astype(np.int32)
         if self.mixing is None or place is None:
             self.encoder.push(symbols, indexes, tables)
