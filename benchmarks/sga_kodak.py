@@ -32,12 +32,12 @@ def centre(image: Image, side: int) -> Image:
     return Image(pixels=image.pixels[top : top + height, left : left + width].copy())
 
 
-def measure(original: Image, effort: int, qualities: list[float]) -> dict[str, Any]:
+def measure(original: Image, effort: int, qualities: list[float], tune: str) -> dict[str, Any]:
     """Points ``(bpp, PSNR)`` and the processor seconds of one image at one effort."""
     points = []
     start = time.process_time()
     for quality in qualities:
-        data = codec.encode(original, quality=quality, effort=effort, verify=False)
+        data = codec.encode(original, quality=quality, effort=effort, tune=tune, verify=False)
         points.append([8 * len(data) / (original.width * original.height), data])
     seconds = (time.process_time() - start) / len(qualities)
     found = [[bpp, psnr(original.pixels, codec.decode(d).pixels)] for bpp, d in points]
@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=768)
     parser.add_argument("--efforts", default="1,3,5")
     parser.add_argument("--qualities", default="20,40,60,80")
+    parser.add_argument("--tune", default="psnr", choices=("psnr", "visual"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -75,20 +76,21 @@ def main() -> None:
     qualities = [float(q) for q in options.qualities.split(",")]
     log = options.out.with_suffix(".json")
     log.parent.mkdir(parents=True, exist_ok=True)
-    setting = {"crop": options.crop, "qualities": qualities}
+    setting = {"crop": options.crop, "qualities": qualities, "tune": options.tune}
     state = json.loads(log.read_text()) if log.exists() else {**setting, "pictures": {}}
-    if any(state[k] != v for k, v in setting.items()):
+    if any(state.get(k) != v for k, v in setting.items()):
         raise SystemExit(
             f"{log} was measured with other settings: remove it or choose another --out"
         )
-    codec.encode(np.zeros((64, 64, 3), np.uint8))
+    codec.encode(np.zeros((64, 64, 3), np.uint8), tune=options.tune)
     files = sorted(options.pictures.glob("*.png"))[: options.count]
     for effort in [0, *efforts]:
         for file in files:
             row = state["pictures"].setdefault(file.stem, {})
             if str(effort) in row:
                 continue
-            row[str(effort)] = measure(centre(read_image(file), options.crop), effort, qualities)
+            image = centre(read_image(file), options.crop)
+            row[str(effort)] = measure(image, effort, qualities, options.tune)
             print(file.stem, effort, f"{row[str(effort)]['seconds']:.1f} s", flush=True)
             log.write_text(json.dumps(state, indent=1) + "\n")
     keep(options.out, state, efforts_table(state["pictures"], efforts))
