@@ -58,11 +58,11 @@ def layered_cases() -> Cases:
 
 
 def shipped_cases() -> Cases:
-    """An image of every trained model, called by its id, with and without the detail layer."""
-    ids = [i for i, name in models.IN_EXTRA.items() if name.startswith("mlic-")]
+    """An image of every model that has a name now, by its id, with and without the detail layer."""
     return {
-        f"model-{model}-q{quality}": (picture(96, 128), {"model": model, "quality": quality})
-        for model in (*ids, models.find(models.DEFAULT_MODEL).id)
+        f"model-{model.id}-q{quality}": (picture(96, 128), {"model": model.id, "quality": quality})
+        for model in models.list_models()
+        if model.codec == "mlic"
         for quality in (30, 93)
     }
 

@@ -48,6 +48,7 @@ IN_EXTRA = {  # models of that package, by id: one that is missing is named with
     "90249a5299c3": "mlic-base",
     "1d85274e6498": "mlic-base",
     "bbc363a4b541": "mlic-small",
+    "7e767318c33e": "mlic-visual",
     "a4d4dd12b3ca": "mlic-visual",
     "915e105a9f2e": "mnist-hclt",
     "177d2819da25": "mnist-small",
