@@ -28,7 +28,7 @@ from laconic.entropy.mixing_loops import ONE
 
 QUALITIES = (0.0, 10.0, 20.0, 35.0, 50.0, 65.0, 80.0, 88.0, 94.0, 100.0)
 SMALLEST, LARGEST = 256, 768
-VISITS = 12 * ONE  # a start is left behind faster than what a picture itself has shown
+VISITS = 8 * ONE  # a start is left behind faster than what a picture itself has shown
 SCALE = {"z": 1 / 4, "y": 1, "detail": 2}  # sides of the grids beside those of y
 Known = dict[str, Learned]
 

@@ -26,13 +26,13 @@ SIGNS = 7  # of the sum of neighbours
 INPUTS = 6
 PLAIN = 512  # a table is plain where less than 1 in so many is not zero
 CROWD = 4096  # magnitudes are not told apart beyond this
-STEADY = (
-    60 * ONE
-)  # visits, weighed by their uncertainty, after which a context no longer slows down
-FIRST = 2 * ONE  # and those it starts with
+# Visits, weighed by their uncertainty: those that a context begins with, and after which it no longer
+# slows down.
+FIRST, STEADY = ONE, 20 * ONE
 PER_NAT = 94548  # 2^16 / ln 2
 CAUTION = 45875  # 0.7 visits more in every step of a context, 1 for signs
-LEARN = 17
+LEARN = 15  # bits less of a weight's gradient
+HALF = 1 << LEARN - 1
 START = (ONE, *(ONE // 4,) * (INPUTS - 1))
 # Comparisons: what is added to both sides, and levels per factor of two.
 NARROW, MIDDLE, BROAD = (UNIT // 4, 532), (UNIT // 2, 710), (UNIT, 1065)
@@ -208,12 +208,12 @@ def code_part(
                     chance = int(CHANCE[mixed + REACH + 1])
                     bit = _decide(state, data, 1 if magnitude >> shift > found else 0, chance)
                     error = (bit << 16) - chance
-                    weights[w, 0] += (base * error + 65536) >> LEARN
-                    weights[w, 1] += (x0 * error + 65536) >> LEARN
-                    weights[w, 2] += (x1 * error + 65536) >> LEARN
-                    weights[w, 3] += (x2 * error + 65536) >> LEARN
-                    weights[w, 4] += (x3 * error + 65536) >> LEARN
-                    weights[w, 5] += (x4 * error + 65536) >> LEARN
+                    weights[w, 0] += (base * error + HALF) >> LEARN
+                    weights[w, 1] += (x0 * error + HALF) >> LEARN
+                    weights[w, 2] += (x1 * error + HALF) >> LEARN
+                    weights[w, 3] += (x2 * error + HALF) >> LEARN
+                    weights[w, 4] += (x3 * error + HALF) >> LEARN
+                    weights[w, 5] += (x4 * error + HALF) >> LEARN
                     _correct(learned.common, a0, base, bit, CAUTION)
                     _correct(learned.common, a1, base, bit, CAUTION)
                     _correct(learned.common, a2, base, bit, CAUTION)
