@@ -26,7 +26,7 @@ SIGNS = 7  # of the sum of neighbours
 INPUTS = 6
 PLAIN = 512  # a table is plain where less than 1 in so many is not zero
 CROWD = 4096  # magnitudes are not told apart beyond this
-# Visits, weighed by their uncertainty: those that a context begins with, and those after which it no
+# Visits, weighed by their uncertainty: those a context begins with, and those after which it no
 # longer slows down.
 FIRST, STEADY = ONE, 20 * ONE
 PER_NAT = 94548  # 2^16 / ln 2
