@@ -49,6 +49,7 @@ from laconic.entropy.mixing_loops import (
     SIZE,
     START,
     UNIT,
+    WIDEST,
     WRITE,
     code_part,
 )
@@ -70,13 +71,17 @@ class Binary(NamedTuple):
 
 @lru_cache(maxsize=8)
 def binary(tables: CdfTables) -> Binary:
-    """The binarisation that fits ``tables``, each of which is symmetric about 0."""
+    """The binarisation that fits ``tables``: those about 0; others, and very wide ones, count as
+    plain."""
     count = len(tables)
     plain, shift = np.zeros(count, bool), np.zeros(count, np.int64)
     expected, logits = np.zeros(count, np.int64), np.zeros((count, DECISIONS), np.int64)
     for t in range(count):
-        freqs = tables.frequencies(t).astype(np.int64)
-        values = np.abs(int(tables.lows[t]) + np.arange(freqs.size))
+        freqs, low = tables.frequencies(t).astype(np.int64), int(tables.lows[t])
+        plain[t] = not -WIDEST <= low <= 0 <= low + freqs.size - 2 <= WIDEST
+        if plain[t]:
+            continue
+        values = np.abs(low + np.arange(freqs.size))
         mass = np.bincount(values, freqs).astype(np.int64)
         total = 1 << tables.precision
         plain[t] = (total - mass[0]) * PLAIN < total

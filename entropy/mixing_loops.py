@@ -25,6 +25,7 @@ LEVELS = 13  # of a comparison of magnitudes with what was expected
 SIGNS = 7  # of the sum of neighbours
 INPUTS = 6
 PLAIN = 512  # a table is plain where less than 1 in so many is not zero
+WIDEST = 1 << 20  # magnitude in a table that is none
 CROWD = 4096  # magnitudes are not told apart beyond this
 # Visits, weighed by their uncertainty: those a context begins with, and those after which it no
 # longer slows down.

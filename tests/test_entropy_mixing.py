@@ -7,10 +7,13 @@ import contextlib
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laconic.entropy import SymbolEncoder, gaussian_scales, gaussian_tables
+from laconic.codec.image.grids import Place
+from laconic.codec.image.steps import thrifty
+from laconic.entropy import CdfTables, SymbolEncoder, gaussian_scales, gaussian_tables
 from laconic.entropy.context_mixing import (
     GridContexts,
     Layout,
@@ -202,6 +205,16 @@ def test_tables_round_far_from_where_rounding_changes() -> None:
     assert (LOGARITHM[1:] == np.rint(exact)).all()
     assert CHANCE.min() == 4
     assert (np.diff(CHANCE) >= 0).all()
+
+
+def test_tables_that_are_not_about_zero_or_far_too_wide_are_left_to_the_other_coder() -> None:
+    """A hostile model's tables must not decide how much is allocated."""
+    tables = CdfTables(4, lows=[-(2**30), 5, -1, -9], sizes=[3] * 4, freqs=[8, 7, 1] * 4)
+
+    assert binary(tables).plain.tolist() == [True, True, False, True]
+    place = Place("y", 1, 4, parts()[0], thrift=0.1, largest=2)
+    rounded = thrifty(torch.full((4,), 1.51), np.arange(4), tables, place)
+    assert rounded.tolist() == [2, 2, 2, 2]
 
 
 def test_stored_contexts_of_another_layout_are_refused() -> None:

@@ -156,9 +156,9 @@ def _savings(tables: CdfTables) -> NDArray[np.float64]:
     """Bits that k - 1 costs less than k, for every table and k = 1 .. MOST, ``[T, MOST]``; 0 beyond
     a table."""
     found = np.zeros((len(tables), MOST))
-    for t in range(len(tables)):
-        bits = -np.log2(tables.frequencies(t)[-int(tables.lows[t]) : -1])[: MOST + 1]
-        found[t, : bits.size - 1] = np.maximum(np.diff(bits), 0)
+    for t, low in enumerate(tables.lows.tolist()):
+        bits = -np.log2(tables.frequencies(t)[max(-low, 0) : -1])[: MOST + 1]
+        found[t, : max(bits.size - 1, 0)] = np.maximum(np.diff(bits), 0)
     return found
 
 
