@@ -42,6 +42,7 @@ SUFFIX = ".safetensors"
 MAX_DEPTH = 16  # of a manifest
 EXTRA = "laconic_models_extra"
 IN_EXTRA = {  # models of that package, by id: one that is missing is named with its command
+    "dc6100030907": "mlic-base",
     "48af99000a7b": "mlic-base",
     "414d192e6a82": "mlic-base",
     "94ec8e7885f1": "mlic-base",

@@ -77,7 +77,8 @@ def read_mlic(info: ModelInfo) -> tuple[Mlic, CdfTables]:
 
 
 def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool) -> ModelInfo:
-    """Export the averaged weights of a run of ``laconic train``."""
+    """Export the averaged weights of a run of ``laconic train``, or the part of them that its recipe
+    says, beside those that it started from."""
     from laconic.codec.train.running import history
 
     try:
@@ -89,8 +90,20 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
         raise ModelError(
             f"{checkpoint} is not a checkpoint of an image training: {error}"
         ) from error
+    share, start = state["recipe"].get("share", 1.0), state.get("start")
+    if share < 1 and start is not None:
+        _average(model, models.find(start["id"]), share)
     training = history(state, checkpoint)
     return write_mlic(out, model, name=name, training=training, overwrite=overwrite)
+
+
+@torch.no_grad()
+def _average(model: Mlic, start: ModelInfo, share: float) -> None:
+    """Leave a share of the weights and take the rest from those of a model that is as large."""
+    before, _ = read_mlic(start)
+    if before.config == model.config:
+        for own, old in zip(model.parameters(), before.parameters(), strict=True):
+            own.lerp_(old, 1 - share)
 
 
 class LoadedModel(ImageModel):

@@ -65,6 +65,7 @@ class Recipe:
     clip: float = 2.0
     ema: float = 0.999
     visual: float = 0.0  # share of MS-SSIM in the distortion
+    share: float = 1.0  # of the weights exported; the rest are those that a run started from
     seed: int = 1
 
     def further(self) -> Recipe:
@@ -82,7 +83,7 @@ class Recipe:
 
 RECIPES = {
     "mlic-small": Recipe(),
-    "mlic-base": Recipe(config="dense"),
+    "mlic-base": Recipe(config="dense", share=0.5),
     "mlic-visual": Recipe(config="dense", visual=0.75),
 }
 MIDDLE = lambda_of(50, MlicConfig().rates)
