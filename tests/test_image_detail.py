@@ -9,8 +9,9 @@ import torch
 from pictures import scene
 
 from laconic import codec
+from laconic.codec import models
 from laconic.codec.evaluate import psnr
-from laconic.codec.image.codec import write_mlic
+from laconic.codec.image.codec import export_checkpoint, read_mlic, write_mlic
 from laconic.codec.image.config import CONFIGS, MlicConfig
 from laconic.codec.image.layers import lambda_of, quality_of
 from laconic.codec.image.model import Mlic, from_detail, to_detail
@@ -139,3 +140,27 @@ def test_first_configurations_keep_their_identity() -> None:
     assert MlicConfig.from_dict(wide.to_dict()) == wide
     with pytest.raises(ModelError, match="unknown"):
         MlicConfig.from_dict({**values, "unknown": 1})
+
+
+def test_an_export_takes_a_share_of_the_weights_from_where_the_run_started(
+    store: Path, model: str, tmp_path: Path
+) -> None:
+    start = models.find(model)
+    before, _ = read_mlic(start)
+    trained = Mlic(CONFIGS["test-detail"])
+    state = {
+        "recipe": {"config": "test-detail", "share": 0.25},
+        "average": trained.state_dict(),
+        "step": 1,
+        "seconds": 1.0,
+        "start": {"id": start.id},
+    }
+    torch.save(state, tmp_path / "checkpoint.pt")
+
+    info = export_checkpoint(
+        tmp_path / "checkpoint.pt", tmp_path / "out.safetensors", name="out", overwrite=False
+    )
+
+    exported, _ = read_mlic(info)
+    for own, new, old in zip(*(m.parameters() for m in (exported, trained, before)), strict=True):
+        assert torch.allclose(own, torch.lerp(old, new, 0.25), atol=2e-3, rtol=2e-3)
