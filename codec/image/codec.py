@@ -77,8 +77,8 @@ def read_mlic(info: ModelInfo) -> tuple[Mlic, CdfTables]:
 
 
 def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool) -> ModelInfo:
-    """Export the averaged weights of a run of ``laconic train``, or the part of them that its recipe
-    says, beside those that it started from."""
+    """Export the averaged weights of a run of ``laconic train``, or the share of them that its
+    recipe says, the rest from where it started."""
     from laconic.codec.train.running import history
 
     try:
