@@ -45,6 +45,7 @@ class CdfTables:
 
     __slots__ = (
         "_bits",
+        "_digest",
         "_joints",
         "_models",
         "_searches",
@@ -81,6 +82,7 @@ class CdfTables:
             array.flags.writeable = False
         self._models: list[Any] = [None] * count
         self._joints: dict[int, JointModel] = {}
+        self._digest: bytes | None = None
         self._bits: NDArray[np.float64] | None = None
         self._searches: Searches | None = None
 
@@ -171,11 +173,13 @@ class CdfTables:
 
     def digest(self) -> bytes:
         """SHA-256 of the integers, 32 bytes; equal exactly when the tables are."""
-        digest = hashlib.sha256(_DIGEST_TAG)
-        digest.update(np.array([self.precision, len(self)], dtype="<i4").tobytes())
-        for array in (self.lows, self.sizes, self.freqs):
-            digest.update(array.astype("<i4").tobytes())
-        return digest.digest()
+        if self._digest is None:
+            digest = hashlib.sha256(_DIGEST_TAG)
+            digest.update(np.array([self.precision, len(self)], dtype="<i4").tobytes())
+            for array in (self.lows, self.sizes, self.freqs):
+                digest.update(array.astype("<i4").tobytes())
+            self._digest = digest.digest()
+        return self._digest
 
 
 def _integers(values: ArrayLike, name: str) -> NDArray[np.int32]:

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 
 from laconic.codec import devices, models
 from laconic.codec.building import build
-from laconic.codec.image.coding import Coded, ExactCoder, exact
+from laconic.codec.image.coding import ExactCoder, exact
 from laconic.codec.image.config import CONFIGS, KEY, ChannelOrder, MlicConfig
 from laconic.codec.image.header import analysis_margin, synthesis_margin
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.layers import lambda_of
 from laconic.codec.image.model import Mlic, detail_step, from_detail, to_detail
-from laconic.codec.image.steps import Detail
 from laconic.codec.models import ModelInfo, read_tensors, write_model
 from laconic.entropy import CdfTables, NumericsProfile, gaussian_scales, gaussian_tables
 from laconic.formats.errors import FormatError, ModelError
@@ -188,17 +187,6 @@ class LoadedModel(ImageModel):
 
     def indivisible(self) -> list[int]:
         return list(self.config.slices)
-
-    def encode(
-        self, y: Tensor, z: Tensor | None, quality: float | None, detail: Detail | None = None,
-        mixing: bool = False,
-    ) -> Coded:  # fmt: skip
-        return self.coder.encode(y, z, _given(quality), detail, mixing)
-
-    def decode(
-        self, payload: bytes, height: int, width: int, quality: float | None, mixing: bool = False
-    ) -> Coded:
-        return self.coder.decode(payload, height, width, _given(quality), mixing)
 
 
 def _visual(info: models.ModelInfo) -> float:

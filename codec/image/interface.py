@@ -26,6 +26,7 @@ class ImageModel(ABC):
     """A loaded model. ``quality`` is 0..100, or None for models of a single rate."""
 
     info: ModelInfo
+    coder: LatentCoder
     device = torch.device("cpu")  # of the transforms
     channels: int  # of y
     variable = False  # whether the quality can be chosen
@@ -86,7 +87,6 @@ class ImageModel(ABC):
         of what synthesis leaves over ``[1, H, W, 3]``."""
         raise NotImplementedError(f"the model {self.info.name} has no detail layer")
 
-    @abstractmethod
     def encode(
         self, y: Tensor, z: Tensor | None, quality: float | None, detail: Detail | None = None,
         mixing: bool = False,
@@ -94,13 +94,14 @@ class ImageModel(ABC):
         """Entropy coding of a tile's latent; H/16 and W/16 are multiples of 4. ``detail`` gives
         the coefficients of the detail layer for a decoded latent, where there is one. ``mixing``
         asks for context mixing (``grids.py``), which models of the codec mlic have."""
+        return self.coder.encode(y, z, quality, detail, mixing)
 
-    @abstractmethod
     def decode(
         self, payload: bytes, height: int, width: int, quality: float | None, mixing: bool = False
     ) -> Coded:
         """Inverse of :meth:`encode` for a latent of ``height`` x ``width``. Raises
         ``FormatError``."""
+        return self.coder.decode(payload, height, width, quality, mixing)
 
 
 def stored_multiplier(info: ModelInfo) -> float:

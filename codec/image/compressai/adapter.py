@@ -14,7 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from laconic.codec.image.coding import Coded, LatentCoder
+from laconic.codec.image.coding import LatentCoder
 from laconic.codec.image.compressai import variable
 from laconic.codec.image.compressai.groups import GroupedNetwork
 from laconic.codec.image.compressai.networks import CONTEXT, ZooNetwork
@@ -22,7 +22,7 @@ from laconic.codec.image.config import ChannelOrder
 from laconic.codec.image.interface import ImageModel, stored_multiplier
 from laconic.codec.image.mlicpp.model import hyper_shape, to_first, to_last
 from laconic.codec.image.slices import checkerboard
-from laconic.codec.image.steps import Detail, Steps
+from laconic.codec.image.steps import Steps
 from laconic.codec.models import ModelInfo
 from laconic.entropy import CdfTables
 from laconic.formats.errors import ModelError
@@ -321,14 +321,3 @@ class ZooModel(ImageModel):
                 " choose a model with a hyperprior alone or with slices"
             )
         return [1] * self.channels
-
-    def encode(
-        self, y: Tensor, z: Tensor | None, quality: float | None, detail: Detail | None = None,
-        mixing: bool = False,
-    ) -> Coded:  # fmt: skip
-        return self.coder.encode(y, z, quality, mixing=mixing)
-
-    def decode(
-        self, payload: bytes, height: int, width: int, quality: float | None, mixing: bool = False
-    ) -> Coded:
-        return self.coder.decode(payload, height, width, quality, mixing)

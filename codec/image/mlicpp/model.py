@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from laconic.codec.image.coding import Coded, LatentCoder
+from laconic.codec.image.coding import LatentCoder
 from laconic.codec.image.config import ChannelOrder
 from laconic.codec.image.interface import ImageModel, stored_multiplier
 from laconic.codec.image.mlicpp.banded import Banded
@@ -34,7 +34,7 @@ from laconic.codec.image.mlicpp.slices import (
 )
 from laconic.codec.image.mlicpp.winograd import use_winograd
 from laconic.codec.image.model import gaussian_bits, lower_bound, straight_through_round
-from laconic.codec.image.steps import Detail, Result, Steps
+from laconic.codec.image.steps import Result, Steps
 from laconic.codec.models import ModelInfo
 from laconic.entropy import CdfTables
 
@@ -261,14 +261,3 @@ class ReferenceModel(ImageModel):
 
     def indivisible(self) -> list[int]:
         return slices_of(self.network)
-
-    def encode(
-        self, y: Tensor, z: Tensor | None, quality: float | None, detail: Detail | None = None,
-        mixing: bool = False,
-    ) -> Coded:  # fmt: skip
-        return self.coder.encode(y, z, quality, mixing=mixing)
-
-    def decode(
-        self, payload: bytes, height: int, width: int, quality: float | None, mixing: bool = False
-    ) -> Coded:
-        return self.coder.decode(payload, height, width, quality, mixing)
