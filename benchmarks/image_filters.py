@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +45,9 @@ LARGEST = 768
 STEP = 0.012  # of a direction, as a share of the error's root
 ROUNDS = 6
 RIDGE = 3e-3
+
+
+Point = tuple[float, float]
 
 
 class Sample(NamedTuple):
@@ -108,23 +111,25 @@ def learn(samples: list[Sample]) -> Directions:
     return Directions(centre, STEP * steps, low)
 
 
-def _solved(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def _solved(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     ridge = RIDGE * a * np.eye(a.shape[-1]) + 1e-12 * np.eye(a.shape[-1])
-    return np.linalg.solve(a + ridge, b[..., None])[..., 0]
+    found: NDArray[Any] = np.linalg.solve(a + ridge, b[..., None])[..., 0]
+    return found
 
 
-def _unwhitened(root: NDArray[np.float64], white: NDArray[np.float64]) -> NDArray[np.float64]:
+def _unwhitened(root: NDArray[Any], white: NDArray[Any]) -> NDArray[Any]:
     back = np.linalg.inv(root).transpose(0, 2, 1)
-    return np.einsum("cij,kcj->kci", back, white)
+    found: NDArray[Any] = np.einsum("cij,kcj->kci", back, white)
+    return found
 
 
-def _weights(e: Equations, steps: NDArray[np.float64]) -> NDArray[np.float64]:
+def _weights(e: Equations, steps: NDArray[Any]) -> NDArray[Any]:
     a = np.einsum("kci,cij,lcj->kl", steps, e.a, steps, optimize=True)
     b = np.einsum("kci,ci->k", steps, e.b)
-    return np.linalg.solve(a + RIDGE * a * np.eye(len(b)) + 1e-9 * np.eye(len(b)), b)
+    return _solved(a, b)
 
 
-def _round(rest: list[Equations], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+def _round(rest: list[Equations], steps: NDArray[Any]) -> NDArray[Any]:
     """Directions of least error, given each sample's weights."""
     size = len(steps) * FEATURES
     a, b = np.zeros((COLOURS, size, size)), np.zeros((COLOURS, size))
@@ -136,8 +141,8 @@ def _round(rest: list[Equations], steps: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def _ordered(
-    rest: list[Equations], steps: NDArray[np.float64], root: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rest: list[Equations], steps: NDArray[Any], root: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """The same space by directions of unit length, the widest spread first; spreads in steps."""
     weights = np.stack([_weights(e, steps) for e in rest])
     white = np.einsum("cij,kci->kcj", root, steps).reshape(len(steps), -1)
@@ -148,7 +153,7 @@ def _ordered(
 
 def report(model: LoadedModel, samples: list[Sample]) -> None:
     """What filters give: share of the squared error, bytes, BD-rate."""
-    curves: dict[int, tuple[list[list[float]], list[list[float]]]] = {}
+    curves: dict[int, tuple[list[Point], list[Point]]] = {}
     for quality in sorted({s.quality for s in samples}):
         some = [s for s in samples if s.quality == quality]
         rows = []
@@ -161,8 +166,8 @@ def report(model: LoadedModel, samples: list[Sample]) -> None:
             own = s.found.gain(_solved(s.found.a, s.found.b)) / s.found.error
             rows.append((gain / s.found.error, more, free, own, more / s.size))
             before, after = curves.setdefault(s.number, ([], []))
-            before.append([s.size, -10 * np.log10(s.found.error / s.samples)])
-            after.append([s.size + more, -10 * np.log10((s.found.error - gain) / s.samples)])
+            before.append((s.size, -10 * np.log10(s.found.error / s.samples)))
+            after.append((s.size + more, -10 * np.log10((s.found.error - gain) / s.samples)))
         gain, more, free, own, share = np.mean(rows, 0)
         print(
             f"{quality:5.1f}: error {-100 * gain:+.2f} %, {more:.1f} bytes, {100 * share:.2f} %;"

@@ -151,7 +151,10 @@ class EncodeJob:
         screen, layer = self.screen, None
         coded = chosen = None
         if self._needs_latent(number):
-            coded, chosen = self.known.pop(number, None) or self._latent(number, quality)
+            if number in self.known:
+                coded, chosen = self.known.pop(number)
+            else:
+                coded, chosen = self._latent(number, quality)
         check = SymbolCheck() if coded is None else coded.check
         payload = self.alpha[number]
         if screen is not None:

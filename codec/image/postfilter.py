@@ -71,7 +71,8 @@ class Directions(NamedTuple):
 
 def powers(quality: float) -> Floats:
     """What the parts of the centre are multiplied by."""
-    return (quality / 100) ** np.arange(TERMS)
+    found: Floats = (quality / 100) ** np.arange(TERMS, dtype=np.float64)
+    return found
 
 
 @cache
