@@ -40,7 +40,7 @@ from laconic.codec.image.postfilter import (
 from laconic.codec.train.images import iterate_files
 from laconic.formats.image import read_image
 
-QUALITIES = (5.0, 20.0, 35.0, 50.0, 65.0, 80.0)
+QUALITIES = (10.0, 20.0, 35.0, 50.0, 65.0, 80.0)
 LARGEST = 768
 STEP = 0.012  # of a direction, as a share of the error's root
 ROUNDS = 6

@@ -229,7 +229,7 @@ class EncodeJob:
         latent = self.model.latent_quality(quality)
         assert latent is not None
         found = equations(self.pixels(box), synthesis.clamp(0, 1))
-        return choose(found, latent, self.model.multiplier(quality))
+        return choose(found, latent, self.model.multiplier(quality), self.model.visual)
 
     @staticmethod
     def _compare(number: int, equal: bool) -> None:

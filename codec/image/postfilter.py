@@ -48,6 +48,8 @@ LEVELS = 255.0
 SLAB = 32  # rows that are worked on at a time, which stay in the cache
 APART = 2  # the encoder looks at every so many slabs of a large tile
 LARGE = 1 << 19  # pixels
+SOFT = 0.5  # of the filter of least squared error is too much for MS-SSIM: it smooths
+WIDE = 1024  # pixels of a row; of wider tiles slabs are smaller
 
 ROTATION = np.array(((1, 1, 1), (1, 0, -1), (1, -2, 1)), np.float64)
 ROTATION /= np.linalg.norm(ROTATION, axis=1, keepdims=True)
@@ -139,8 +141,9 @@ def equations(x: Tensor, synthesis: Tensor) -> Equations:
     a = np.zeros((COLOURS, FEATURES, FEATURES))
     b = np.zeros((COLOURS, FEATURES))
     apart = APART if height * width >= LARGE else 1
-    for top in range(0, height, SLAB * apart):
-        end = min(top + SLAB, height)
+    slab = max(2 * REACH, min(SLAB, SLAB * WIDE // width))
+    for top in range(0, height, slab * apart):
+        end = min(top + slab, height)
         above, below = min(REACH, top), min(REACH, height - end)
         features = _features(planes[:, top - above : end + below])
         features = features[:, :, above : above + end - top].flatten(2)
@@ -166,12 +169,16 @@ def _features(planes: Tensor) -> Tensor:
     return found.flatten(1, 2)
 
 
-def choose(found: Equations, quality: float, multiplier: float) -> Chosen | None:
+def choose(
+    found: Equations, quality: float, multiplier: float, visual: float = 0.0
+) -> Chosen | None:
     """Steps in the first directions; None where no filter is worth its bits. ``multiplier`` is
-    lambda of bits + lambda * squared error of a pixel."""
+    lambda of bits + lambda * squared error of a pixel, ``visual`` the share of MS-SSIM in the
+    distortion."""
     known = learned()
+    found = found._replace(b=found.b * (1 - SOFT * visual))
     best, chosen = 0.0, None
-    for count in range(MOST + 1):
+    for count in range(len(known.steps) + 1):
         numbers = _nearest(found, known, quality, count)
         gain = found.gain(known.filter(numbers, quality)) * multiplier / COLOURS
         gain -= 8 * len(pack(numbers))
