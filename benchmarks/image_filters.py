@@ -32,7 +32,6 @@ from laconic.codec.image.postfilter import (
     Equations,
     choose,
     equations,
-    learned,
     pack,
     powers,
     stored,
@@ -151,17 +150,16 @@ def _ordered(
     return _unwhitened(root, axes), spread[: len(steps)] / np.sqrt(len(rest)) / STEP
 
 
-def report(model: LoadedModel, samples: list[Sample]) -> None:
+def report(model: LoadedModel, samples: list[Sample], known: Directions) -> None:
     """What filters give: share of the squared error, bytes, BD-rate."""
     curves: dict[int, tuple[list[Point], list[Point]]] = {}
     for quality in sorted({s.quality for s in samples}):
         some = [s for s in samples if s.quality == quality]
         rows = []
         for s in some:
-            numbers = choose(s.found, quality, model.multiplier(quality))
-            known = learned()
+            numbers = choose(s.found, quality, model.multiplier(quality), known=known)
             gain = 0.0 if numbers is None else s.found.gain(known.filter(numbers, quality))
-            more = 0 if numbers is None else len(pack(numbers))
+            more = 0 if numbers is None else len(pack(numbers, known))
             free = s.found.gain(known.filter((), quality)) / s.found.error
             own = s.found.gain(_solved(s.found.a, s.found.b)) / s.found.error
             rows.append((gain / s.found.error, more, free, own, more / s.size))
@@ -193,11 +191,11 @@ def main() -> None:
         for number, x in enumerate(pictures(args.data))
         for quality in QUALITIES
     ]
-    np.savez_compressed(
-        args.out, **stored(learn([s for s in samples if not args.test or s.number % 2 == 0]))
-    )
-    learned.cache_clear()
-    report(model, [s for s in samples if not args.test or s.number % 2 == 1])
+    if args.test:
+        known = learn([s for s in samples if s.number % 2 == 0])
+        report(model, [s for s in samples if s.number % 2 == 1], known)
+        return
+    np.savez_compressed(args.out, **stored(learn(samples)))
     print(f"{args.out}: {args.out.stat().st_size} bytes")
 
 

@@ -170,18 +170,19 @@ def _features(planes: Tensor) -> Tensor:
 
 
 def choose(
-    found: Equations, quality: float, multiplier: float, visual: float = 0.0
-) -> Chosen | None:
+    found: Equations, quality: float, multiplier: float, visual: float = 0.0,
+    known: Directions | None = None,
+) -> Chosen | None:  # fmt: skip
     """Steps in the first directions; None where no filter is worth its bits. ``multiplier`` is
     lambda of bits + lambda * squared error of a pixel, ``visual`` the share of MS-SSIM in the
     distortion."""
-    known = learned()
+    known = known or learned()
     found = found._replace(b=found.b * (1 - SOFT * visual))
     best, chosen = 0.0, None
     for count in range(len(known.steps) + 1):
         numbers = _nearest(found, known, quality, count)
         gain = found.gain(known.filter(numbers, quality)) * multiplier / COLOURS
-        gain -= 8 * len(pack(numbers))
+        gain -= 8 * len(pack(numbers, known))
         if gain > best:
             best, chosen = gain, numbers
     return chosen
@@ -205,10 +206,10 @@ def _nearest(found: Equations, known: Directions, quality: float, count: int) ->
     return tuple(numbers)
 
 
-def pack(numbers: Chosen) -> bytes:
+def pack(numbers: Chosen, known: Directions | None = None) -> bytes:
     """Five bits of how many there are, then each as a Rice code of 2 |n| - (n > 0)."""
     bits = f"{len(numbers):0{MOST.bit_length()}b}"
-    for number, low in zip(numbers, learned().spread.tolist(), strict=False):
+    for number, low in zip(numbers, (known or learned()).spread.tolist(), strict=False):
         value = 2 * abs(number) - (number > 0)
         bits += "1" * (value >> low) + "0"
         bits += f"{value & ((1 << low) - 1):0{low}b}" if low else ""
