@@ -84,8 +84,10 @@ def write(folder: Path, cases: Cases) -> None:
         if path.exists():
             continue
         data = codec.encode(image, **options)
-        decoded = codec.decode(data)
         container = Container.from_bytes(data)
+        if not folder.name.endswith(f"-{container.header.codec_version}"):
+            continue  # it needs nothing that is new
+        decoded = codec.decode(data)
         about = {
             "checks": [s.check for s in container.segments],
             "shape": list(decoded.pixels.shape),
@@ -102,7 +104,7 @@ def write(folder: Path, cases: Cases) -> None:
 
 def main() -> None:
     """Write what is missing."""
-    wanted = sys.argv[1:] or ["mlic-3", "mlic++-1", "compressai-1"]
+    wanted = sys.argv[1:] or ["mlic-4", "mlic++-1", "compressai-1"]
     with tempfile.TemporaryDirectory() as store:
         os.environ["LACONIC_MODELS"] = store
         if any(not folder.startswith("mlic-") for folder in wanted):

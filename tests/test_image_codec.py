@@ -114,7 +114,7 @@ def test_the_newest_version_makes_smaller_files_of_as_good_images(now: float, th
     newest = codec.encode(original, quality=now)
     first = MlicCodec().encode_plain(original, ImageOptions(quality=then))
 
-    assert codec.probe(newest).codec_version == 3
+    assert codec.probe(newest).codec_version == (4 if now else 3)  # no filter pays at the bottom
     assert codec.probe(first).codec_version == 1
     assert len(newest) < 0.98 * len(first)
     found, before = (psnr(original.pixels, codec.decode(d).pixels) for d in (newest, first))

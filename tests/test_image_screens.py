@@ -101,7 +101,7 @@ def test_text_beside_a_photograph_is_sharp_and_the_photograph_costs_what_it_did(
     data = codec.encode(mixed, quality=50)
 
     assert len(data) < len(plain)
-    assert codec.probe(data).codec_version == 3
+    assert codec.probe(data).codec_version == 4
     decoded, before = codec.decode(data).pixels, codec.decode(plain).pixels
     left, right = slice(0, 120), slice(136, None)
     assert psnr(mixed.pixels[:, left], decoded[:, left]) > 38

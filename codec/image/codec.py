@@ -20,6 +20,7 @@ from laconic.codec.image.header import analysis_margin, synthesis_margin
 from laconic.codec.image.interface import ImageModel
 from laconic.codec.image.layers import lambda_of
 from laconic.codec.image.model import Mlic, detail_step, from_detail, to_detail
+from laconic.codec.image.postfilter import Chosen, filtered, learned
 from laconic.codec.models import ModelInfo, read_tensors, write_model
 from laconic.entropy import CdfTables, NumericsProfile, gaussian_scales, gaussian_tables
 from laconic.formats.errors import FormatError, ModelError
@@ -133,16 +134,28 @@ class LoadedModel(ImageModel):
         return self.network.g_a(x.to(self.device), self._batch(quality))
 
     def synthesise(self, y: Tensor, quality: float | None, *, fast: bool = False) -> Tensor:
+        return self.restored(y, quality, None, fast=fast)
+
+    def restored(
+        self, y: Tensor, quality: float | None, chosen: Chosen | None, *, fast: bool = False
+    ) -> Tensor:
         mixed = fast and self.mixed and not self.has_detail(quality)
-        return self._synthesise(self.network.g_s, y.to(self.device), quality, mixed)
+        return self._synthesise(self.network.g_s, y.to(self.device), quality, mixed, chosen)
+
+    def after_filter(self, x: Tensor, quality: float | None, chosen: Chosen | None) -> Tensor:
+        if chosen is None:
+            return x
+        return filtered(x.clamp(0, 1), learned().filter(chosen, self.latent_quality(quality)))
 
     def synthesise_exactly(self, y: Tensor, quality: float | None) -> Tensor:
         return self._synthesise(self._exact_synthesis, y.cpu(), quality)
 
     def _synthesise(
-        self, network: nn.Module, y: Tensor, quality: float | None, mixed: bool = False
-    ) -> Tensor:
+        self, network: nn.Module, y: Tensor, quality: float | None, mixed: bool = False,
+        chosen: Chosen | None = None,
+    ) -> Tensor:  # fmt: skip
         x: Tensor = network(y[..., : self.channels], self._batch(quality).to(y), mixed)
+        x = self.after_filter(x, quality, chosen)
         if y.shape[-1] > self.channels:
             x = x + from_detail(y[..., self.channels :] * self._step(quality))
         return x

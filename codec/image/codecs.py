@@ -47,7 +47,7 @@ from laconic.codec.image.header import (
     CODEC_ID,
     CODEC_VERSION,
     DEFAULT_TILE,
-    MIXING_VERSION,
+    FILTER_VERSION,
     ImageDecodeOptions,
     ImageOptions,
     MlicHeader,
@@ -141,7 +141,7 @@ class ImageCodec(Codec):
         """The decoding of one file, step by step."""
         from laconic.codec.image.decoding import DecodeJob
 
-        newest = MIXING_VERSION if self.layered else CODEC_VERSION
+        newest = FILTER_VERSION if self.layered else CODEC_VERSION
         device = getattr(settings, "device", None)
         if device is not None:
             devices.device(device)  # also where no latent needs it

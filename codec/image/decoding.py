@@ -23,8 +23,9 @@ from laconic.codec.image.header import (
     region_of,
 )
 from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.postfilter import REACH, Chosen
 from laconic.codec.image.screen.colours import unpacked
-from laconic.codec.image.screen.layers import unpack_layer, update_check
+from laconic.codec.image.screen.layers import Parts, unpack_layer, update_check
 from laconic.codec.image.screen.tile import Layer
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container_reader import ContainerReader
@@ -43,6 +44,7 @@ class Tile(NamedTuple):
 
     y_hat: Tensor | None  # [1, h, w, M] float64
     layer: Layer | None  # the part that is coded as a screen
+    chosen: Chosen | None  # the filter of the synthesis
     symbols: int
     alpha: bytes
 
@@ -117,35 +119,38 @@ class DecodeJob:
     def tile(self, number: int) -> Tile:
         """A tile's latent and exact part; raises ``FormatError`` and ``DesyncError``."""
         alpha, payload = self.parts(number)
-        box, layer = self.grid.box(number), None
-        rest: bytes | None = payload
-        if self.options.layered:
+        box, options = self.grid.box(number), self.options
+        parts = Parts(latent=payload)
+        if options.layered:
             inside = box.cut(self.whole)
-            gray = self.options.neutral or self.image.channels == 1
-            layer, rest = unpack_layer(payload, (inside.height, inside.width), gray)
+            gray = options.neutral or self.image.channels == 1
+            shape = inside.height, inside.width
+            parts = unpack_layer(payload, shape, gray, options.filtered)
+        layer, chosen, rest = parts
         check, symbols, y_hat = SymbolCheck(), 0, None
         if rest is not None:
             height, width = box.height // LATENT, box.width // LATENT
-            options = self.options
             coded = self.model.decode(rest, height, width, options.quality, options.mixing)
             check, symbols, y_hat = coded.check, coded.symbols, coded.y_hat
         if layer is not None:
             update_check(check, layer)
             symbols += int(layer.coded.sum())
+        if chosen is not None:
+            check.update(np.array(chosen, np.int32))
         if not self.reader[number].matches(check.value32()):
             name = "" if self.found is None else f" the model {self.found.info.name} or"
             raise DesyncError(
                 f"tile {number} decodes to other symbols than were encoded:{name} this machine's"
                 " arithmetic differs from the encoder's"
             )
-        return Tile(y_hat, layer, symbols, alpha)
+        return Tile(y_hat, layer, chosen, symbols, alpha)
 
     def latent(self, number: int) -> Tensor:
         """y_hat of a tile without exact parts ``[1, h, w, M]`` float64."""
-        y_hat, layer, _, _ = self.tile(number)
-        if y_hat is None or layer is not None:
+        tile = self.tile(number)
+        if tile.y_hat is None or tile.layer is not None or tile.chosen is not None:
             raise FormatError(f"tile {number} is not one of a latent alone")
-        return y_hat
+        return tile.y_hat
 
     @torch.no_grad()
     def run(self) -> Image:
@@ -182,7 +187,7 @@ class DecodeJob:
                 if alpha is not None:
                     alpha[at] = np.iinfo(self.dtype).max
                 continue
-            pixels[at] = self._samples(number, part, latents, intact[number].layer)
+            pixels[at] = self._samples(number, part, latents, intact[number])
             if alpha is not None:
                 alpha[at] = self._alpha(number, intact[number].alpha, part)
             self._progress(len(tiles) + done + 1, total)
@@ -196,24 +201,27 @@ class DecodeJob:
         return with_chunks(image, self.reader.chunks)
 
     def _samples(
-        self, number: int, part: Box, latents: dict[int, Tensor], layer: Layer | None
+        self, number: int, part: Box, latents: dict[int, Tensor], found: Tile
     ) -> NDArray[Any]:
         """Samples of ``part`` of a tile: the model's, and over them those coded as a screen."""
+        layer = found.layer
         if layer is None:
-            return self._synthesise(part, latents)
+            return self._synthesise(part, latents, found.chosen)
         tile = self.grid.box(number).cut(self.whole)
         at = part.within(tile)
         screen = unpacked(layer.colours[at], self.image.channels, self.dtype)
         coded = layer.coded[at]
         if coded.all():
             return screen
-        return np.where(coded[..., None], screen, self._synthesise(part, latents))
+        return np.where(coded[..., None], screen, self._synthesise(part, latents, found.chosen))
 
-    def _synthesise(self, part: Box, latents: dict[int, Tensor]) -> NDArray[Any]:
-        """Samples of ``part`` from its latents and those around it."""
+    def _synthesise(
+        self, part: Box, latents: dict[int, Tensor], chosen: Chosen | None
+    ) -> NDArray[Any]:
+        """Samples of ``part`` from its latents and those around it, after a filter."""
         area = self._around(part)
         y, coarse = self._joined(area, latents), self.dtype == np.uint8
-        x = self.model.synthesise(y, self.options.quality, fast=coarse)
+        x = self.model.restored(y, self.options.quality, chosen, fast=coarse)
         x = self._cut(x.cpu(), part, area)
         top = float(np.iinfo(self.dtype).max)
         samples: NDArray[Any] = x.clamp(0, 1).mul(top).round().numpy().astype(self.dtype)
@@ -241,6 +249,8 @@ class DecodeJob:
         return alpha
 
     def _around(self, part: Box) -> Box:
+        if self.options.filtered:
+            part = part.grown(REACH, self.grid.padded)
         return part.aligned(LATENT).grown(self.model.synthesis_margin, self.grid.padded)
 
     def _joined(self, area: Box, latents: dict[int, Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,10 +26,10 @@ from laconic.codec.image.header import (
     encode_alpha,
 )
 from laconic.codec.image.interface import ImageModel
+from laconic.codec.image.postfilter import Chosen, choose, equations
 from laconic.codec.image.refine import Objective, refine
 from laconic.codec.image.screen.layers import ScreenLayers, pack_layer, update_check
 from laconic.codec.image.screen.tile import decode_tile
-from laconic.codec.image.steps import Detail
 from laconic.entropy import NumericsProfile, SymbolCheck
 from laconic.formats.container import Container, Header, Media, Segment
 from laconic.formats.errors import DesyncError, ParameterError
@@ -70,6 +71,13 @@ def search_quality(encode: Callable[[float], bytes], target: int) -> bytes:
     return best
 
 
+class Latent(NamedTuple):
+    """A tile's latent, and the filter of its synthesis."""
+
+    coded: Coded
+    chosen: Chosen | None
+
+
 class EncodeJob:
     """One image on its way to a file; ``run`` may be called at several qualities."""
 
@@ -91,7 +99,8 @@ class EncodeJob:
         self.alpha = [self._alpha(n) for n in range(len(self.grid))]
         self.screen = ScreenLayers(image, self.grid) if layered else None
         self.mixing = layered
-        self.known: dict[int, Coded] = {}
+        self.filtered = False
+        self.known: dict[int, Latent] = {}
 
     def _alpha(self, number: int) -> bytes:
         if self.image.alpha is None:
@@ -117,7 +126,7 @@ class EncodeJob:
         """The file at a quality in tenths, or at the model's only rate."""
         if self.screen is not None:
             self._share(self.screen, quality)
-        segments = []
+        segments, self.filtered = [], False
         for number in range(len(self.grid)):
             segments.append(self._segment(number, quality))
             if self.settings.progress and not self.effort:
@@ -140,19 +149,25 @@ class EncodeJob:
     def _segment(self, number: int, quality: float | None) -> Segment:
         """One tile."""
         screen, layer = self.screen, None
-        coded = None
+        coded = chosen = None
         if self._needs_latent(number):
-            coded = self.known.pop(number, None) or self._latent(number, quality)
+            if number in self.known:
+                coded, chosen = self.known.pop(number)
+            else:
+                coded, chosen = self._latent(number, quality)
         check = SymbolCheck() if coded is None else coded.check
         payload = self.alpha[number]
         if screen is not None:
             layer = screen.layers[number]
-            payload += pack_layer(layer, coded is not None)
+            payload += pack_layer(layer, coded is not None, chosen)
         if screen is not None and layer is not None:
             update_check(check, layer)
             if self.settings.verify:
                 again = decode_tile(layer.stream, layer.colours.shape, screen.gray)
                 self._compare(number, np.array_equal(again.colours, layer.colours))
+        if chosen is not None:
+            self.filtered = True
+            check.update(np.array(chosen, np.int32))
         if coded is not None:
             payload += coded.payload
         return Segment(payload, check.value32())
@@ -165,14 +180,14 @@ class EncodeJob:
         self.known = {}
         for number in screen.undecided():
             box = self.grid.box(number)
-            coded = self._latent(number, quality)
-            x = self.model.synthesise(coded.y_hat.float(), quality, fast=True)[0]
+            coded, chosen = self._latent(number, quality)
+            x = self.model.restored(coded.y_hat.float(), quality, chosen, fast=True)[0]
             inside = box.cut(screen.whole)
             samples = x[: inside.height, : inside.width].clamp(0, 1).mul(255).round().cpu().numpy()
             if screen.gray:
                 samples = samples.mean(-1, keepdims=True)
             if screen.settle(number, 8 * len(coded.payload), samples, multiplier):
-                self.known[number] = coded
+                self.known[number] = Latent(coded, chosen)
 
     def _needs_latent(self, number: int) -> bool:
         """Whether some pixel of the model's depends on a tile's latent."""
@@ -181,7 +196,7 @@ class EncodeJob:
         box = self.grid.box(number).grown(self.model.synthesis_margin, self.grid.padded)
         return not self.screen.covers(box)
 
-    def _latent(self, number: int, quality: float | None) -> Coded:
+    def _latent(self, number: int, quality: float | None) -> Latent:
         model, box = self.model, self.grid.box(number)
         seen = box.grown(model.analysis_margin, self.grid.padded)
         y = model.analyse(self.pixels(seen), quality)
@@ -190,12 +205,31 @@ class EncodeJob:
         z = model.hyper(y, quality)
         if self.effort:
             y, z = self._refined(number, y, z, quality)
-        coded = model.encode(y, z, quality, self._detail(number, quality), self.mixing)
+        detail = _Detail(self, box, quality) if model.has_detail(quality) else None
+        coded = model.encode(y, z, quality, detail, self.mixing)
+        chosen = None if detail is None else detail.chosen
+        if detail is None and self.screen is not None:
+            synthesis, cut = self.synthesis(box, coded.y_hat, quality)
+            chosen = self.filter(box, synthesis[cut], quality)
         if self.settings.verify:
             height, width = y.shape[1:3]
             again = model.decode(coded.payload, height, width, quality, self.mixing)
             self._compare(number, again.check.value32() == coded.check.value32())
-        return coded
+        return Latent(coded, chosen)
+
+    def synthesis(self, box: Box, y_hat: Tensor, quality: float | None) -> tuple[Tensor, Index]:
+        """A tile's image without filter and detail layer, with what is around it, and where the
+        tile lies; its neighbours' latents are taken as their analysis gives them."""
+        around, inside, cut = self._around(box, quality)
+        around[inside] = y_hat.float().to(around)
+        return self.model.synthesise(around, quality), cut
+
+    def filter(self, box: Box, synthesis: Tensor, quality: float | None) -> Chosen | None:
+        """The filter of a tile's synthesis that is worth its bits."""
+        latent = self.model.latent_quality(quality)
+        assert latent is not None
+        found = equations(self.pixels(box), synthesis.clamp(0, 1))
+        return choose(found, latent, self.model.multiplier(quality), self.model.visual)
 
     @staticmethod
     def _compare(number: int, equal: bool) -> None:
@@ -256,29 +290,18 @@ class EncodeJob:
                 self.settings.status("interrupted: the best so far is kept")
         return best.y, best.z
 
-    def _detail(self, number: int, quality: float | None) -> Detail | None:
-        """What the detail layer of a tile codes, given its decoded latents; its neighbours' are
-        taken as their analysis gives them."""
-        model, box = self.model, self.grid.box(number)
-        if not model.has_detail(quality):
-            return None
-
-        def detail(y_hat: Tensor) -> Tensor:
-            around, inside, cut = self._around(box, quality)
-            around[inside] = y_hat.float().to(around)
-            difference = self.pixels(box) - model.synthesise(around, quality)[cut]
-            return model.detail(difference, quality)
-
-        return detail
-
     def _around(self, box: Box, quality: float | None) -> tuple[Tensor, Index, Index]:
         """Rounded latents of a tile and of what its synthesis reaches, where the tile's lie in
         them, and where its pixels lie in their image."""
         area = box.grown(self.model.synthesis_margin, self.grid.padded)
-        seen = area.grown(self.model.analysis_margin, self.grid.padded)
         every = slice(None)
-        around = self.model.analyse(self.pixels(seen), quality)
-        around = around[(every, *area.within(seen, LATENT))].round()
+        if area == box:
+            size = (1, area.height // LATENT, area.width // LATENT, self.model.channels)
+            around = torch.zeros(size, device=self.model.device)
+        else:
+            seen = area.grown(self.model.analysis_margin, self.grid.padded)
+            around = self.model.analyse(self.pixels(seen), quality)
+            around = around[(every, *area.within(seen, LATENT))].round()
         return around, (every, *box.within(area, LATENT)), (every, *box.within(area))
 
     def _codec_header(self, quality: float | None) -> MlicHeader | TileHeader:
@@ -286,4 +309,22 @@ class EncodeJob:
             return TileHeader(self.grid.tile)
         if self.screen is None:
             return MlicHeader(quality, self.grid.tile)
-        return MlicHeader(quality, self.grid.tile, True, self.screen.neutral, self.mixing)
+        flags = (self.screen.neutral, self.mixing, self.filtered)
+        return MlicHeader(quality, self.grid.tile, True, *flags)
+
+
+class _Detail:
+    """What the detail layer of a tile codes, given its decoded latents: what its synthesis and
+    filter leave over."""
+
+    def __init__(self, job: EncodeJob, box: Box, quality: float | None) -> None:
+        self.job, self.box, self.quality = job, box, quality
+        self.chosen: Chosen | None = None
+
+    def __call__(self, y_hat: Tensor) -> Tensor:
+        job, box, quality = self.job, self.box, self.quality
+        synthesis, cut = job.synthesis(box, y_hat, quality)
+        if job.screen is not None:
+            self.chosen = job.filter(box, synthesis[cut], quality)
+        after = job.model.after_filter(synthesis, quality, self.chosen)[cut]
+        return job.model.detail(job.pixels(box) - after, quality)

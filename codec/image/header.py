@@ -37,8 +37,8 @@ DEFAULT_TILE = 1024
 QUALITY_STEPS = 1000  # tenths of a quality point
 CODEC_ID = 1
 CODEC_VERSION = 1
-LAYERED_VERSION, MIXING_VERSION = 2, 3  # of the codec mlic
-NEUTRAL, MIXING = 1, 2  # flags
+LAYERED_VERSION, MIXING_VERSION, FILTER_VERSION = 2, 3, 4  # of the codec mlic
+NEUTRAL, MIXING, FILTERED = 1, 2, 4  # flags
 MAX_EFFORT = 9  # `refine.STEPS` says what each costs
 TUNED = {"visual": "mlic-visual", "psnr": "mlic-base"}  # models of the codec mlic
 CONSTANT, WEBP, PNG = 0, 1, 2
@@ -51,7 +51,7 @@ class MlicHeader:
 
     Version 2 has ``layered`` tiles, parts of which are coded as screens, and says whether the
     image is ``neutral``: red, green and blue are equal everywhere. Version 3 has context
-    ``mixing`` too.
+    ``mixing`` too, version 4 tiles whose synthesis is ``filtered``.
     """
 
     quality: float
@@ -59,10 +59,13 @@ class MlicHeader:
     layered: bool = False
     neutral: bool = False
     mixing: bool = False
+    filtered: bool = False
 
     @property
     def version(self) -> int:
         """Version of the codec whose files have this header."""
+        if self.filtered:
+            return FILTER_VERSION
         if self.mixing:
             return MIXING_VERSION
         return LAYERED_VERSION if self.layered else CODEC_VERSION
@@ -71,7 +74,7 @@ class MlicHeader:
         """Big-endian uint16 tenths of quality, uint8 tile side / 64; from version 2 on uint8
         flags."""
         plain = struct.pack(">HB", round(self.quality * 10), self.tile // TILE_UNIT)
-        flags = NEUTRAL * self.neutral | MIXING * self.mixing
+        flags = NEUTRAL * self.neutral | MIXING * self.mixing | FILTERED * self.filtered
         return plain + bytes([flags]) if self.layered else plain
 
     @classmethod
@@ -87,10 +90,12 @@ class MlicHeader:
                 " expected 0..100 and at least 64"
             )
         flags = int.from_bytes(data[3:], "big")
-        if flags & ~(NEUTRAL | MIXING):
+        if flags & ~(NEUTRAL | MIXING | FILTERED):
             raise UnsupportedError("the image codec's header uses features of a newer version")
-        layered, neutral, mixing = len(data) == 4, bool(flags & NEUTRAL), bool(flags & MIXING)
-        return cls(tenths / 10, tile * TILE_UNIT, layered, neutral, mixing)
+        if flags & FILTERED and not flags & MIXING:
+            raise FormatError("the image codec's header has flags of no version: it is damaged")
+        asked = (bool(flags & flag) for flag in (NEUTRAL, MIXING, FILTERED))
+        return cls(tenths / 10, tile * TILE_UNIT, len(data) == 4, *asked)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -102,7 +107,7 @@ class TileHeader:
     """Header of codecs whose models have one rate each: ``tile`` in pixels, stored / 64."""
 
     tile: int
-    layered = neutral = mixing = False
+    layered = neutral = mixing = filtered = False
     version = CODEC_VERSION
 
     @property

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from laconic.codec.image.coding import Coded, LatentCoder
+from laconic.codec.image.postfilter import Chosen
 from laconic.codec.image.steps import Detail
 from laconic.codec.models import ModelInfo
-from laconic.formats.errors import ParameterError
+from laconic.formats.errors import FormatError, ParameterError
 
 
 class ImageModel(ABC):
@@ -42,6 +43,19 @@ class ImageModel(ABC):
     def synthesise(self, y: Tensor, quality: float | None, *, fast: bool = False) -> Tensor:
         """y_hat ``[1, H/16, W/16, M]`` -> ``[1, H, W, 3]``, not clipped. ``fast`` says that an
         error of less than one level of 8 bits does not matter."""
+
+    def after_filter(self, x: Tensor, quality: float | None, chosen: Chosen | None) -> Tensor:
+        """A synthesis without detail layer after a filter (``postfilter.py``), which models of the
+        codec mlic have. Raises ``FormatError`` for others."""
+        if chosen is not None:
+            raise FormatError("a tile has a filter, which its model does not have: it is damaged")
+        return x
+
+    def restored(
+        self, y: Tensor, quality: float | None, chosen: Chosen | None, *, fast: bool = False
+    ) -> Tensor:
+        """As :meth:`synthesise`, with a filter before the detail layer."""
+        return self.after_filter(self.synthesise(y, quality, fast=fast), quality, chosen)
 
     def synthesise_exactly(self, y: Tensor, quality: float | None) -> Tensor:
         """As :meth:`synthesise` in float64, where machines differ by about 1e-12 of a level.

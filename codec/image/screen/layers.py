@@ -11,8 +11,9 @@ multiplier.
 
 The parts of an image that are coded as screens, tile by tile, beside the model's latents.
 
-A tile's payload in version 2: a byte of flags (bit 0 an exact part, bit 1 a latent), the exact
-part after its length as a varint, the latent.
+A tile's payload from version 2 on: a byte of flags (bit 0 an exact part, bit 1 a latent, from
+version 4 on bit 2 a filter), the exact part after its length as a varint, the filter
+(``postfilter.py``), the latent.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.codec.image import postfilter
 from laconic.codec.image.header import Box, Grid
 from laconic.codec.image.screen.colours import packed, reduced, unpacked
 from laconic.codec.image.screen.pixels import BLOCK
@@ -53,7 +55,7 @@ WORSE = 1.25  # what the model costs, by that of an ideal transform coder
 SIGNIFICANT = 1.5  # bits of a coefficient that is not lost, beyond its size
 SIDE = 2.0  # bits that a block costs whose neighbour is coded otherwise
 MODEL = 1500.0  # bits that the model costs a tile at least
-_LAYER, _LATENT = 1, 2
+_LAYER, _LATENT, _FILTER = 1, 2, 4
 
 
 def worth_trying(colours: Colours) -> Mask:
@@ -309,33 +311,46 @@ class ScreenLayers:
         return self.grid.box(number).cut(self.whole).within(self.whole)
 
 
-def pack_layer(layer: Layer | None, latent: bool) -> bytes:
-    """What goes before a tile's latent."""
-    flags = bytes([_LAYER * (layer is not None) | _LATENT * latent])
-    return flags if layer is None else flags + write_varint(len(layer.stream)) + layer.stream
+def pack_layer(layer: Layer | None, latent: bool, chosen: postfilter.Chosen | None) -> bytes:
+    """What goes before a tile's latent; ``chosen`` is its filter, if any."""
+    flags = _LAYER * (layer is not None) | _LATENT * latent | _FILTER * (chosen is not None)
+    exact = b"" if layer is None else write_varint(len(layer.stream)) + layer.stream
+    return bytes([flags]) + exact + (b"" if chosen is None else postfilter.pack(chosen))
+
+
+class Parts(NamedTuple):
+    """What a tile's payload holds."""
+
+    layer: Layer | None = None  # the exact part
+    chosen: postfilter.Chosen | None = None  # the filter
+    latent: bytes | None = None
 
 
 def unpack_layer(
-    payload: bytes, shape: tuple[int, int], gray: bool
-) -> tuple[Layer | None, bytes | None]:
-    """Inverse of :func:`pack_layer` for a tile [H, W]: the exact part and the coded latent.
+    payload: bytes, shape: tuple[int, int], gray: bool, filtered: bool = False
+) -> Parts:
+    """Inverse of :func:`pack_layer` for a tile [H, W]; ``filtered`` says whether there may be a
+    filter.
 
     Raises ``FormatError``.
     """
-    if not payload or not 1 <= payload[0] <= 3:
+    possible = (1, 2, 3, 6, 7) if filtered else (1, 2, 3)
+    if not payload or payload[0] not in possible:
         raise FormatError("a tile says that it holds nothing, or something unknown: it is damaged")
-    flags, offset, layer = payload[0], 1, None
+    flags, offset, layer, chosen = payload[0], 1, None, None
     if flags & _LAYER:
         length, offset = read_varint(payload, offset)
         if length > len(payload) - offset:
             raise FormatError("the exact part of a tile is truncated")
         layer = decode_tile(payload[offset : offset + length], shape, gray)
         offset += length
+    if flags & _FILTER:
+        chosen, offset = postfilter.unpack(payload, offset)
     if flags & _LATENT:
-        return layer, payload[offset:]
+        return Parts(layer, chosen, payload[offset:])
     if offset != len(payload) or layer is None or not layer.mask.all():
         raise FormatError("a tile without a latent has something after it or gaps: it is damaged")
-    return layer, None
+    return Parts(layer)
 
 
 def update_check(check: SymbolCheck, layer: Layer) -> None:
