@@ -37,7 +37,8 @@ SOLVING = 60  # rounds that find magnitudes for a mel spectrogram
 
 
 def with_phases(network: SmallSemantiCodec, mel: Tensor, wave: Tensor) -> Tensor:
-    """Samples with the phases of ``wave`` and smooth magnitudes that have the log-mel ``mel``."""
+    """Samples that have the log-mel ``mel``, begun with the phases of ``wave`` and smooth
+    magnitudes; plain rounds then bring the harmonics out."""
     consistency = network.consistency
     edge = (FFT - MEL_HOP) // 2
     spectrum = torch.stft(
@@ -48,7 +49,7 @@ def with_phases(network: SmallSemantiCodec, mel: Tensor, wave: Tensor) -> Tensor
     for _ in range(SOLVING):
         found = (magnitude @ consistency.bank).clamp(min=FLOOR).log()
         magnitude = magnitude * ((mel - found) @ consistency.spread.T).exp()
-    out: Tensor = consistency.inverse(torch.polar(magnitude, spectrum.angle()))
+    out: Tensor = consistency(consistency.inverse(torch.polar(magnitude, spectrum.angle())), mel)
     return out
 
 

@@ -19,8 +19,7 @@ GROUPS = {
     "two": "two at once",
     "singing": "singing",
 }  # beside men and women
-OF_GROUPS = ("semanticodec 3 streams, 0 steps", "semanticodec --kbps 1.5",
-             "semanticodec 6 streams, 0 steps", "Opus 6 kbit/s")  # fmt: skip
+OF_GROUPS = ("semanticodec 3 streams, 0 steps", "semanticodec --kbps 1.5", "Opus 6 kbit/s")
 DIGITS = {"stoi": 3, "log_mel": 3, "mr_stft": 3, "voicing": 1, "words": 0, "lines": 1}
 
 
@@ -83,8 +82,7 @@ def _of_kind(found: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 def audio_groups() -> str:
     """Voices of other kinds than those of one man or woman in silence."""
     found = load("audio_table")
-    measures = ("visqol", "pesq", "stoi", "log_mel", "voicing", "f0", "speaker", "words", "level",
-                "lines")  # fmt: skip
+    measures = ("visqol", "pesq", "stoi", "log_mel", "voicing", "f0", "speaker", "level", "lines")
     rows = [
         " | ".join([title, r["codec"], f"{r['kbps']:.3f}", *cells(r, measures)])
         for kind, title in GROUPS.items()
