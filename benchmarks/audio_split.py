@@ -10,6 +10,7 @@ latents are exact, then tokens. PESQ and STOI against the original, means over t
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,7 +101,9 @@ def main() -> None:
     result: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
     counts = []
     for group in GROUPS:
-        files = sorted(arguments.data.glob(f"{group}-*.flac"))
+        files = sorted(arguments.data.rglob(f"{group}-*.flac"))
+        if not files:
+            sys.exit(f"{arguments.data} holds no clips of {group}: audio_clips.py brings them")
         found: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for file in files:
             for name, *measures in measured(network, read_audio(file)):
