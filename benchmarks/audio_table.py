@@ -2,20 +2,20 @@
 
     python benchmarks/audio_table.py --data DIR --json benchmarks/results/audio_table.json
         [--model MODEL] [--limit N] [--metrics pesq,stoi,...] [--streams 1,2,...] [--steps 0,4]
-        [--only ours | others | savings] [--kind speech | men | women | other]
+        [--only ours | others | savings] [--kind speech | men | ... | other]
 
 ``DIR`` holds recordings whose names begin with the source before the first dash; SPEECH are
-speech, "men" and "women" are groups of voices of their own, the rest music or effects. PESQ, STOI,
-ESTOI, ViSQOL (speech mode, polynomial map, 16 kHz), lost voice and pitch are measured on voices
-only. A run of one kind keeps what is known of the others. Sizes are those of whole files. Codec 2
-is measured where its
-tools ``c2enc`` and ``c2dec`` are installed. What the entropy coding saves is counted on the same
-files against tokens of fixed length.
+speech, GROUPS are groups of their own, which ``audio_clips.py`` brings, the rest music or effects.
+PESQ, STOI, ESTOI, ViSQOL (speech mode, polynomial map, 16 kHz), lost voice and pitch are measured
+on voices only, words on English ones. A run of one kind keeps what is known of the others. Sizes
+are those of whole files. Codec 2 is measured where its tools ``c2enc`` and ``c2dec`` are installed.
+What the entropy coding saves is counted on the same files against tokens of fixed length.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import shutil
 import subprocess
@@ -23,10 +23,12 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from audio_clips import LIST
 
 from laconic import codec
 from laconic.codec.audio.codec import SemantiCodec
@@ -47,6 +49,8 @@ from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import LaconicError
 
 SPEECH = ("nathalie_nl", "kathleen_en", "picovoice_s2i", "librivox_fr", "speech")
+GROUPS = ("men", "women", "children", "noisy", "reverberant", "two", "singing")
+KBPS = 1.5  # of files that fill a limit, as most users ask for
 LADDER = (1, 2, 3, 5, 6, 7, 9, 13)  # streams
 STEPS = (0, 4)
 REFINED = (5,)  # streams that are measured with the refiner too
@@ -84,10 +88,24 @@ def log_mel(a: Audio, b: Audio) -> float:
 
 
 def kind_of(item: Item) -> str:
-    """Speech, men, women or other."""
-    if (source := item.path.name.split("-")[0]) in ("men", "women"):
+    """Speech, one of the groups, or other."""
+    if (source := item.path.name.split("-")[0]) in GROUPS:
         return source
     return "speech" if item.path.name.startswith(SPEECH) else "other"
+
+
+@cache
+def english() -> set[str]:
+    """Names of the English clips of the list, without endings."""
+    rows = csv.DictReader(LIST.read_text().splitlines(), delimiter="\t")
+    return {row["file"].removesuffix(".flac") for row in rows if row["language"] == "en"}
+
+
+def in_english(item: Item) -> bool:
+    """Whether one voice speaks English; clips made of another bear its name after their kind."""
+    stem = item.path.stem
+    known = stem in english() or stem.partition("-")[2] in english()
+    return known or stem.split("-")[0].endswith("_en")
 
 
 def ours(
@@ -116,6 +134,12 @@ def ours(
                 return len(data), decoder.whole()
 
             yield f"semanticodec {streams} streams, {steps} steps", run
+
+    def filled(item: Item) -> tuple[int, Audio]:
+        data = codec.encode(item.original, kbps=KBPS, model=str(model.info.path))
+        return len(data), codec.decode(data)
+
+    yield f"semanticodec --kbps {KBPS:g}", filled
 
 
 def opus(kbps: int) -> Callable[[Item], tuple[int, Audio]]:
@@ -164,6 +188,8 @@ def measure(
         for measure_name in wanted:
             compute, speech_only = MEASURES[measure_name]
             if speech_only and kind == "other":
+                continue
+            if measure_name == "words" and not in_english(item):
                 continue
             try:
                 row[measure_name].append(compute(item.original, decoded))
@@ -217,7 +243,7 @@ def main() -> None:
     parser.add_argument("--model", default=SemantiCodec.default_model)
     parser.add_argument("--limit", type=int, help="recordings of each source")
     parser.add_argument("--metrics", default=",".join(MEASURES))
-    parser.add_argument("--kind", choices=["speech", "men", "women", "other"])
+    parser.add_argument("--kind", choices=["speech", *GROUPS, "other"])
     parser.add_argument("--streams", default=",".join(map(str, LADDER)))
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
     parser.add_argument("--only", choices=["ours", "others", "savings"])

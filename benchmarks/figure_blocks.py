@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 
 from figure_blocks_audio import (
+    audio_groups,
     audio_rates,
     audio_rounds,
     audio_rows,
@@ -338,7 +339,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "audio-speech": lambda: audio_rows("speech"),
     "audio-men": lambda: audio_rows("men"),
     "audio-women": lambda: audio_rows("women"),
+    "audio-groups": audio_groups,
     "audio-other": lambda: audio_rows("other"),
+    "audio-split": kept("audio_split"),
     "audio-short": audio_short,
     "audio-rates": audio_rates,
     "audio-rounds": audio_rounds,

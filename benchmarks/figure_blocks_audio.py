@@ -12,6 +12,14 @@ TITLES = {"visqol": "ViSQOL", "pesq": "PESQ", "stoi": "STOI", "log_mel": "log-me
           "mr_stft": "STFT", "voicing": "voice lost, %", "f0": "pitch, semitones",
           "speaker": "speaker", "words": "words, %",
           "level": "level, dB", "lines": "lines, dB"}  # fmt: skip
+GROUPS = {
+    "children": "children",
+    "noisy": "noisy",
+    "reverberant": "reverberant",
+    "two": "two at once",
+    "singing": "singing",
+}  # beside men and women
+OF_GROUPS = ("semanticodec 3 streams, 0 steps", "semanticodec --kbps 1.5", "Opus 6 kbit/s")
 DIGITS = {"stoi": 3, "log_mel": 3, "mr_stft": 3, "voicing": 1, "words": 0, "lines": 1}
 
 
@@ -54,7 +62,7 @@ def audio_rows(kind: str) -> str:
     )  # fmt: skip
     if kind == "other":
         measures = ("log_mel", "mr_stft", "level", "lines")
-    rows = [r for r in (*found["ours"], *found["others"]) if r["kind"] == kind]
+    rows = _of_kind(found, kind)
     measures = tuple(m for m in measures if any(m in r for r in rows))
     return table(
         " | ".join(["codec", "bytes", "kbit/s", *(TITLES[m] for m in measures)]),
@@ -63,6 +71,26 @@ def audio_rows(kind: str) -> str:
             for r in rows
         ],
     )
+
+
+def _of_kind(found: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    """Rows of one kind: ours by their rate, then other codecs."""
+    ours = sorted(found["ours"], key=lambda r: float(r["kbps"]))
+    return [r for r in (*ours, *found["others"]) if r["kind"] == kind]
+
+
+def audio_groups() -> str:
+    """Voices of other kinds than those of one man or woman in silence."""
+    found = load("audio_table")
+    measures = ("visqol", "pesq", "stoi", "log_mel", "voicing", "f0", "speaker", "level", "lines")
+    rows = [
+        " | ".join([title, r["codec"], f"{r['kbps']:.3f}", *cells(r, measures)])
+        for kind, title in GROUPS.items()
+        for r in _of_kind(found, kind)
+        if r["codec"] in OF_GROUPS
+    ]
+    head = " | ".join(["voices", "codec", "kbit/s", *(TITLES[m] for m in measures)])
+    return table(head, rows, texts=2)
 
 
 def cells(row: dict[str, Any], measures: Iterable[str]) -> list[str]:

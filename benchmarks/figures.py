@@ -154,9 +154,10 @@ def measure_films(films: Path) -> None:
 
 
 def measure_sounds(sounds: Path) -> None:
-    """The audio codec at every rate beside others."""
+    """The audio codec at every rate beside others, and which part of it loses how much."""
     result = str(RESULTS / "audio_table.json")
     run(str(HERE / "audio_table.py"), "--data", str(sounds), "--json", result)
+    run(str(HERE / "audio_split.py"), "--data", str(sounds))
 
 
 def measure_large(pictures: Path, film: Path, sounds: Path) -> None:
@@ -186,7 +187,9 @@ def main() -> None:
     measuring.add_argument("--tables", type=Path)
     measuring.add_argument("--photos", type=Path, help="images of `laconic train photo`")
     measuring.add_argument("--films", type=Path, help="videos that video_rd.py names")
-    measuring.add_argument("--sounds", type=Path, help="held-out recordings in folders")
+    measuring.add_argument(
+        "--sounds", type=Path, help="held-out recordings in folders, those of audio_clips.py too"
+    )
     measuring.add_argument(
         "--large", type=Path, nargs=3, help="pictures, a clip and recordings of large_inputs.py"
     )
