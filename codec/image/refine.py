@@ -80,7 +80,8 @@ class Relaxed(Steps):
     def rounded(
         self, residual: Tensor, bits: Callable[[Tensor], Tensor], leading: bool = False
     ) -> Tensor:
-        """Rounded values, their bits counted by ``bits``. ``leading`` says that they are z."""
+        """Rounded values, their bits counted by ``bits``. ``leading`` says that they are z,
+        if there is one."""
         found = self.rounding(residual)
         self.bits.append(bits(found).sum())
         return found
@@ -126,12 +127,13 @@ class Relaxed(Steps):
 
 
 class MeanField(Relaxed):
-    """Steps whose values are expectations of the choice between floor and ceiling."""
+    """Steps whose values are expectations of the choice between floor and ceiling; ``hyper`` says
+    whether there is a z beside y."""
 
-    def __init__(self, coder: LatentCoder, heat: float) -> None:
+    def __init__(self, coder: LatentCoder, heat: float, hyper: bool) -> None:
         super().__init__(coder, partial(expected_round, heat=heat))
-        self.heat = heat
-        self.variances: list[Tensor] = []  # summed; those of z, whose curvature is another, not
+        self.heat, self.hyper = heat, hyper
+        self.variances: list[Tensor] = []  # sums over y
 
     def rounded(
         self, residual: Tensor, bits: Callable[[Tensor], Tensor], leading: bool = False
@@ -139,7 +141,7 @@ class MeanField(Relaxed):
         low, up = choice(residual, self.heat)
         expected = up * bits(low + 1) + (1 - up) * bits(low)
         self.bits.append(0.5 * (expected + bits(low + up)).sum())
-        if not leading:
+        if not (leading and self.hyper):
             self.variances.append((up * (1 - up)).sum())
         return low + up
 
@@ -183,7 +185,7 @@ class Objective:
 
     @torch.no_grad()
     def loss(self, y: Tensor, z: Tensor | None) -> float:
-        """Loss of latents as they will be coded."""
+        """Loss of latents with true rounding."""
         y_hat, bits = self.walk(Relaxed(self.coder, torch.round), y, z)
         return float(bits) + float(self.error(y_hat))
 
@@ -267,10 +269,11 @@ def refine(
         with torch.enable_grad():
             for step in range(1, steps + 1):
                 progress = (step - 1) / max(1, steps - 1)
-                relaxed = MeanField(objective.coder, START * (END / START) ** progress)
+                heat = START * (END / START) ** progress
+                relaxed = MeanField(objective.coder, heat, z is not None)
                 optimiser.zero_grad()
                 y_hat, bits = objective.walk(relaxed, *current())
-                if step % PERIOD == 1 or PERIOD == 1:
+                if (step - 1) % PERIOD == 0:
                     local.renew(y_hat)
                 variance = torch.stack(relaxed.variances).sum().to(y_hat)
                 loss = bits.to(y_hat) + local.error(y_hat, variance)
