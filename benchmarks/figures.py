@@ -29,7 +29,7 @@ from pathlib import Path
 from figure_blocks import CLIC, KODAK, MEASURES, PAGES, filled
 from kept import HERE, RESULTS, ROOT
 
-EFFORTS, QUALITIES = "4", "20,80"  # of the search
+EFFORTS = "4"
 CURVES = "vtm,av1,bpg444,mbt2018-mean"
 CROP = 768  # pixels of a side of the images of CLIC
 
@@ -123,7 +123,7 @@ def measure_records(mnist: Path, tables: Path) -> None:
 def measure_effort(kodak: Path) -> None:
     """What encoding effort buys, on eight whole images."""
     script = str(HERE / "sga_kodak.py")
-    options = ("--efforts", EFFORTS, "--qualities", QUALITIES, "--out", str(RESULTS / "sga"))
+    options = ("--efforts", EFFORTS, "--out", str(RESULTS / "sga"))
     run(script, "--pictures", str(kodak), *options)
 
 
