@@ -29,7 +29,7 @@ from pathlib import Path
 from figure_blocks import CLIC, KODAK, MEASURES, PAGES, filled
 from kept import HERE, RESULTS, ROOT
 
-EFFORTS = "2,3"
+EFFORTS = "4"
 CURVES = "vtm,av1,bpg444,mbt2018-mean"
 CROP = 768  # pixels of a side of the images of CLIC
 

@@ -13,7 +13,7 @@ from laconic.codec.image import refine as search
 from laconic.codec.image.codec import load_model
 from laconic.codec.image.config import MlicConfig
 from laconic.codec.image.layers import distortion, lambda_of, structural_similarity
-from laconic.codec.image.refine import annealed_round, expected_round, temperature
+from laconic.codec.image.refine import Local, Objective, expected_round, refine
 from laconic.codec.models import DEFAULT_MODEL
 from laconic.formats.errors import ParameterError
 
@@ -30,9 +30,7 @@ def loss(data: bytes, original: object, quality: float) -> float:
     return 8 * len(data) / (height * width) + lambda_of(quality, MlicConfig().rates) * error
 
 
-@pytest.mark.parametrize("short", [0, 25])
-def test_effort_lowers_the_loss_of_the_file(short: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "SHORT", short)
+def test_effort_lowers_the_loss_of_the_file() -> None:
     original = scene(128, 128, seed=4)
 
     plain = codec.encode(original, quality=40)
@@ -122,18 +120,54 @@ def test_effort_works_with_imported_models(
     assert codec.probe(data).model == "searched"
 
 
-def test_annealed_rounding_ends_at_the_nearest_integer() -> None:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.tensor([-1.9, -0.2, 0.1, 0.6, 2.0, 7.95]).repeat(1000, 1)
+def test_expected_rounding_ends_at_the_nearest_integer() -> None:
+    x = torch.tensor([-1.9, -0.2, 0.1, 0.6, 2.0, 7.95])
 
-    hot = annealed_round(x, 0.5, generator)
-    cold = annealed_round(x, 0.02, generator)
+    hot, cold = expected_round(x, 0.5), expected_round(x, 0.02)
 
-    assert torch.allclose(expected_round(x[0], 0.02), x[0].round(), atol=0.05)
+    assert torch.allclose(cold, x.round(), atol=0.05)
     assert ((hot >= x.floor()) & (hot <= x.floor() + 1)).all()
-    assert torch.allclose(cold.mean(0), x[0].round(), atol=0.05)
-    assert [temperature(p) for p in (0, 0.35)] == [0.5, 0.5]
-    assert temperature(1.0) == pytest.approx(0.5 * 2.718281828**-1.3)
+    assert (hot[1:4] - x[1:4].round()).abs().min() > 0.01
+
+
+def objective(original: np.ndarray, quality: float) -> tuple[Objective, torch.Tensor, torch.Tensor]:
+    """The default model's, with the latents of its encoder."""
+    model = load_model(DEFAULT_MODEL)
+    x = torch.from_numpy(original).float()[None] / 255
+    with torch.no_grad():
+        y = model.analyse(x, quality)
+        z = model.hyper(y, quality)
+    found = Objective(
+        model.relaxed(),
+        lambda y_hat: model.synthesise(y_hat, quality, fast=True),
+        x,
+        model.multiplier(quality),
+        quality,
+    )
+    return found, y, z
+
+
+def test_more_effort_finds_latents_of_less_loss() -> None:
+    goal, y, z = objective(scene(128, 128, seed=4), 50)
+
+    some, more = refine(goal, y, z, 1), refine(goal, y, z, 2)
+
+    assert more.after < some.after < some.before
+    assert more.after == goal.loss(more.y, more.z)
+
+
+def test_the_error_is_nearly_quadratic_between_two_syntheses() -> None:
+    goal, y, _ = objective(scene(128, 128, seed=4), 50)
+    local = Local(goal)
+    local.renew(y)
+    moved = y + 0.2 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
+
+    with torch.no_grad():
+        true = float(goal.error(moved) - goal.error(y))
+        near = float(local.error(moved, torch.zeros(())))
+
+    assert near == pytest.approx(true, rel=0.3)
+    assert float(local.error(y, torch.ones(()))) > 0
 
 
 def test_distortion_is_the_squared_error_or_a_mixture_with_ms_ssim() -> None:
