@@ -24,6 +24,8 @@ WINDOW = 512  # columns, 10.24 s
 PROMPT_BINS = 64  # of the spectrogram that prompt encoders read
 PROMPT_COLUMNS = 500  # at most 10 s of it
 
+LATER = {"told": False, "speaker": False}  # what older model files do not name
+
 
 @dataclass(frozen=True)
 class PromptConfig:
@@ -44,6 +46,8 @@ class PromptConfig:
     voice_codes: int = 8  # bytes of the voiceprint
     mel_codes: int = 8  # bytes of the mel prompt
     prompt_entries: int = 256  # at most: files have a byte for each code
+    told: bool = False  # the encoder knows the prompts too, so tokens need not repeat them
+    speaker: bool = False  # the voiceprint is a speaker network's vector, not learned here
 
     def __post_init__(self) -> None:
         widths = (self.width, self.encoder_width, self.decoder_width, self.prompt_width)
@@ -60,6 +64,8 @@ class PromptConfig:
             and 1 <= self.encoder_blocks <= 64
             and 1 <= self.decoder_blocks <= 64
             and (self.spectral or self.decoder_width % 16 == 0)
+            and not (self.fusion == "none" and (self.told or self.speaker))
+            and not (self.disentangled and self.speaker)
         )
         if not sensible:
             raise ModelError(
@@ -80,12 +86,13 @@ class PromptConfig:
         return (self.entries,) * (self.groups * self.layers)
 
     def to_dict(self) -> dict[str, Any]:
-        return to_values(self)
+        values = to_values(self)
+        return {k: v for k, v in values.items() if k not in LATER or v}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PromptConfig:
         """Inverse of :meth:`to_dict`; raises ``ModelError`` for unknown or missing entries."""
-        return from_values(cls, values)
+        return from_values(cls, {**LATER, **values})
 
 
 SMALL = PromptConfig()
