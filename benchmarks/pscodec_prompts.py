@@ -32,8 +32,9 @@ from laconic.codec import models
 from laconic.codec.audio.loading import load
 from laconic.codec.audio.pscodec.model import PromptModel
 from laconic.codec.evaluate.audio_measures import mel_distance, stft_distance, stoi
-from laconic.codec.train.recordings import RATE, iterate_recordings, read_mono
-from laconic.formats.audio import Audio
+from laconic.codec.train.files import each_file
+from laconic.codec.train.recordings import RATE, read_mono
+from laconic.formats.audio import SUFFIXES, Audio
 from laconic.formats.container import PROMPT, Container
 from laconic.formats.container_reader import ContainerReader
 
@@ -42,7 +43,7 @@ SECONDS = 5
 
 def pieces(path: Path, most: int) -> list[Audio]:
     """Whole pieces of 5 s, evenly spread over the recordings joined."""
-    joined = np.concatenate([read_mono(data) for data in iterate_recordings(path)])
+    joined = np.concatenate([read_mono(data) for _, data in each_file(path, SUFFIXES)])
     length = SECONDS * RATE
     count = len(joined) // length
     chosen = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))

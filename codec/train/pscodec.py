@@ -98,10 +98,10 @@ class Trainer(BudgetTrainer):
         for name, p in self.model.named_parameters():
             if p.requires_grad:
                 (matrices if p.ndim == 2 and "blocks" in name else rest).append(p)
-        self.optimisers: dict[float, torch.optim.Optimizer] = {  # by their learning rates
-            recipe.lr: torch.optim.AdamW(rest, recipe.lr, betas=(0.8, 0.99), weight_decay=1e-2),
-            recipe.muon_lr: Muon(matrices, recipe.muon_lr),
-        }
+        self.optimisers = [
+            torch.optim.AdamW(rest, recipe.lr, betas=(0.8, 0.99), weight_decay=1e-2),
+            Muon(matrices, recipe.muon_lr),
+        ]
         self.critic_optimiser = torch.optim.AdamW(self.critic.parameters(), 3e-4, betas=(0.8, 0.99))
 
     def _start_from(self, init: Path) -> None:
@@ -115,7 +115,7 @@ class Trainer(BudgetTrainer):
 
     @property
     def _all_optimisers(self) -> tuple[torch.optim.Optimizer, ...]:
-        return (*self.optimisers.values(), self.critic_optimiser)
+        return (*self.optimisers, self.critic_optimiser)
 
     def save(self) -> None:
         """Write the checkpoint atomically."""
@@ -177,7 +177,7 @@ class Trainer(BudgetTrainer):
         wave, prompt = (x.to(self.device) for x in self.crops.batch(recipe.batch))
         falling = min(1.0, (1 - self.progress()) / recipe.anneal)
         share = max(0.02, falling) * min(1.0, (self.step + 1) / recipe.warmup)
-        for rate, optimiser in self.optimisers.items():
+        for optimiser, rate in zip(self.optimisers, (recipe.lr, recipe.muon_lr), strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = rate * share
         self.model.train()
@@ -191,7 +191,7 @@ class Trainer(BudgetTrainer):
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
         if torch.isfinite(norm):
-            for optimiser in self.optimisers.values():
+            for optimiser in self.optimisers:
                 optimiser.step()
         decay = min(recipe.ema, (self.step + 1) / (self.step + 10))
         follow(self.average, self.model, decay)
