@@ -9,7 +9,6 @@ its checkpoint with the same command.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from laconic.codec.audio.pscodec.losses import (
     spectral_loss,
 )
 from laconic.codec.audio.pscodec.model import PsCodec
+from laconic.codec.audio.speaker import packaged_weights
 from laconic.codec.train.recordings import PromptedCrops, load_speech
 from laconic.codec.train.running import (
     BudgetTrainer,
@@ -86,7 +86,7 @@ class Trainer(BudgetTrainer):
         self.checks = tuple(x.to(self.device) for x in checks)
         self.model = PsCodec(config).to(self.device)
         if config.speaker:
-            self.model.voice.load_state_dict(speaker_weights(), strict=False)
+            self.model.voice.load_state_dict(packaged_weights(), strict=False)
         self.continued = init is not None
         if init is not None:
             self._start_from(init)
@@ -219,23 +219,6 @@ class Trainer(BudgetTrainer):
         tokens = self.average.tokens(wave, self.average.prompt_codes(prompt))
         used = [len(s.unique()) for s in tokens.unbind(-1)]
         return {"spectral": round(spectral_loss(decoded, wave).item(), 4), "codes_used": used}
-
-
-def speaker_weights() -> dict[str, Tensor]:
-    """The GE2E network of the installed package ``resemblyzer``, by the names of
-    :class:`~laconic.codec.audio.pscodec.quantize.SpeakerPrint`.
-
-    Raises ``ParameterError`` when the package is not installed.
-    """
-    found = find_spec("resemblyzer")
-    if found is None or found.origin is None:
-        raise ParameterError(
-            "the voiceprint of a speaker network needs the package resemblyzer: install"
-            " laconic[eval]"
-        )
-    path = Path(found.origin).parent / "pretrained.pt"
-    state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
-    return {k: v for k, v in state.items() if k.startswith(("lstm.", "linear."))}
 
 
 def run(

@@ -9,8 +9,8 @@ Gradients pass straight through.
 Prompt encoders: what is said once per file about the voice, as vectors and as codes.
 
 The *voiceprint* is one vector of attentive statistics over time, learned with the codec; or, as in
-the paper, that of a speaker-verification network, which has heard thousands of voices: the GE2E
-network of the package ``resemblyzer`` (Wan et al. 2018, arXiv 1710.10467; Apache 2.0).
+the paper, that of a speaker-verification network (:mod:`laconic.codec.audio.speaker`), which has
+heard thousands of voices.
 The *mel prompt* is a learnable summary of the spectrogram: a few queries attend to its frames.
 Both are cut into parts that are quantised, so their price is known: 8 bytes each by default.
 """
@@ -20,11 +20,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchaudio.functional import melscale_fbanks
 
 from laconic.codec.audio.pscodec.config import HOP, PROMPT_BINS, PROMPT_COLUMNS, RATE, PromptConfig
 from laconic.codec.audio.pscodec.fusion import FrameBlock
 from laconic.codec.audio.pscodec.losses import mel_filters
+from laconic.codec.audio.speaker import WIDTH, SpeakerNetwork
 
 DECAY = 0.95
 DEAD = 0.3  # vectors a batch, as a running mean; entries below are moved
@@ -201,53 +201,17 @@ class VoicePrint(nn.Module):
         return self.leave(torch.cat([mean, variance.clamp_min(1e-5).sqrt()], 1))
 
 
-SPEAKER_FFT, SPEAKER_HOP, SPEAKER_BANDS = 400, 160, 40
-SPEAKER_FRAMES = 160  # of a window: 1.6 s
-SPEAKER_WIDTH = 256
-LEVEL = 10 ** (-30 / 20)  # root mean square to which a quieter prompt is raised
-
-
-class SpeakerPrint(nn.Module):
-    """A frozen speaker network's vector, then a layer that is learned.
-
-    Three LSTM layers read the mel powers of windows of 1.6 s that overlap by half; the vector is
-    the mean of theirs, of unit length.
-    """
-
-    bank: Tensor
+class SpeakerPrint(SpeakerNetwork):
+    """A speaker network's vector, then a layer that is learned."""
 
     def __init__(self, config: PromptConfig) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(SPEAKER_BANDS, SPEAKER_WIDTH, 3, batch_first=True)
-        self.linear = nn.Linear(SPEAKER_WIDTH, SPEAKER_WIDTH)
-        self.requires_grad_(False)
-        self.leave = nn.Linear(SPEAKER_WIDTH, config.width)
+        self.leave = nn.Linear(WIDTH, config.width)
         self.quantizer = Product(config.width, config.voice_codes, config.prompt_entries)
-        bank = melscale_fbanks(
-            SPEAKER_FFT // 2 + 1, 0.0, RATE / 2, SPEAKER_BANDS, RATE, "slaney", "slaney"
-        )
-        self.register_buffer("bank", bank, persistent=False)
-
-    def vector(self, wave: Tensor) -> Tensor:
-        """``[B, samples]`` -> ``[B, 256]`` of unit length."""
-        level = wave.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)
-        wave = wave[:, : PROMPT_COLUMNS * HOP] * (LEVEL / level).clamp_min(1.0)
-        window = torch.hann_window(SPEAKER_FFT, device=wave.device)
-        spectrum = torch.stft(
-            wave, SPEAKER_FFT, SPEAKER_HOP, window=window, pad_mode="constant", return_complex=True
-        )
-        mel = spectrum.abs().square().transpose(1, 2) @ self.bank  # [B, frames, 40]
-        mel = F.pad(mel, (0, 0, 0, max(0, SPEAKER_FRAMES - mel.shape[1])))
-        parts = mel.unfold(1, SPEAKER_FRAMES, SPEAKER_FRAMES // 2).transpose(2, 3)
-        states = self.lstm(parts.flatten(0, 1))[1][0][-1]  # [B * windows, 256]
-        found = F.normalize(F.relu(self.linear(states)), dim=1, eps=1e-5)
-        return F.normalize(found.unflatten(0, parts.shape[:2]).mean(1), dim=1, eps=1e-5)
 
     def summary(self, wave: Tensor, mel: Tensor) -> Tensor:
         """``[B, samples]`` -> ``[B, width]``; the spectrogram is not read."""
-        with torch.no_grad():
-            vector = self.vector(wave)
-        return self.leave(SPEAKER_WIDTH**0.5 * vector)
+        return self.leave(WIDTH**0.5 * self.vector(wave[:, : PROMPT_COLUMNS * HOP]))
 
 
 class MelPrompt(nn.Module):
