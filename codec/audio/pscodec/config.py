@@ -2,7 +2,8 @@
 
 ``base`` weighs content, voiceprint and mel prompt and adds them; ``drl-ict`` is the same network,
 trained on from ``base`` with a loss that keeps prompts and content apart; ``casan`` lets the
-content attend to the prompts in a cascade. Sizes: ``full`` has HiFi-Codec's waveform encoder and
+content attend to the prompts in a cascade; ``speaker`` is a Base whose voiceprint is a speaker
+network's. The encoder knows the prompts, so that tokens need not repeat them. Sizes: ``full`` has HiFi-Codec's waveform encoder and
 HiFi-GAN decoder, ``small`` replaces both by spectra and an inverse STFT, which a CPU trains.
 Papers: Pan et al., PSCodec (arXiv 2404.02702); Yang et al., HiFi-Codec (arXiv 2305.02765). What
 is ours and what the paper's is told in docs/design/pscodec.md.
@@ -95,7 +96,7 @@ class PromptConfig:
         return from_values(cls, {**LATER, **values})
 
 
-SMALL = PromptConfig()
+SMALL = PromptConfig(encoder_width=160, encoder_blocks=5, decoder_width=256, decoder_blocks=8)
 FULL = PromptConfig(
     spectral=False,
     width=512,
@@ -105,9 +106,10 @@ FULL = PromptConfig(
     prompt_width=256,
 )
 VARIANTS: dict[str, dict[str, Any]] = {
-    "base": {"fusion": "weighted"},
-    "drl-ict": {"fusion": "weighted", "disentangled": True},
-    "casan": {"fusion": "cascade"},
+    "base": {"fusion": "weighted", "told": True},
+    "drl-ict": {"fusion": "weighted", "told": True, "disentangled": True},
+    "casan": {"fusion": "cascade", "told": True},
+    "speaker": {"fusion": "weighted", "told": True, "speaker": True},
     # For comparison: no prompts, and codebooks larger by what the prompts of 5 s would cost.
     "plain": {"fusion": "none", "entries": 1223},
 }
