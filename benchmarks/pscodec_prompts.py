@@ -7,7 +7,8 @@
 pscodec --config base" and "--config plain"): the network without prompts has larger codebooks
 instead, so that files of 5 s are as large; ``--further`` names runs of other configurations. Every
 PATH (a folder, file or .tar of recordings of one kind of speakers, none of them in training) is
-joined and cut into pieces of 5 s, which are encoded into files, decoded and compared. Sizes are
+cut into pieces of 5 s, which are encoded into files, decoded and compared. "speaker" is the
+similarity of speaker vectors and needs the weights of the package Resemblyzer. Sizes are
 equal before entropy coding, which the table shows beside the bytes of the files. A third row
 decodes the files of Base with prompts from the next kind of speakers: what is lost there is what
 the prompt tells.
@@ -31,22 +32,30 @@ from laconic import codec
 from laconic.codec import models
 from laconic.codec.audio.loading import load
 from laconic.codec.audio.pscodec.model import PromptModel
-from laconic.codec.evaluate.audio_measures import mel_distance, stft_distance, stoi
-from laconic.codec.train.recordings import RATE, iterate_recordings, read_mono
-from laconic.formats.audio import Audio
+from laconic.codec.evaluate.audio_measures import (
+    mel_distance,
+    speaker_similarity,
+    stft_distance,
+    stoi,
+)
+from laconic.codec.train.files import each_file
+from laconic.codec.train.recordings import RATE, read_mono
+from laconic.formats.audio import SUFFIXES, Audio
 from laconic.formats.container import PROMPT, Container
 from laconic.formats.container_reader import ContainerReader
 
 SECONDS = 5
+MEASURES = ("mel", "stft", "stoi", "estoi", "speaker")
 
 
 def pieces(path: Path, most: int) -> list[Audio]:
-    """Whole pieces of 5 s, evenly spread over the recordings joined."""
-    joined = np.concatenate([read_mono(data) for data in iterate_recordings(path)])
+    """Pieces of 5 s, each of one recording; of all joined where none is as long."""
+    recordings = [read_mono(data) for _, data in each_file(path, SUFFIXES)]
     length = SECONDS * RATE
-    count = len(joined) // length
-    chosen = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
-    return [Audio(joined[None, n * length : (n + 1) * length].copy(), RATE) for n in chosen]
+    long = [r for r in recordings if len(r) >= length] or [np.concatenate(recordings)]
+    cut = [r[n : n + length] for r in long for n in range(0, len(r) - length + 1, length)]
+    chosen = np.unique(np.linspace(0, len(cut) - 1, min(len(cut), most)).round().astype(int))
+    return [Audio(cut[n][None].copy(), RATE) for n in chosen]
 
 
 def with_prompt_of(data: bytes, other: bytes) -> bytes:
@@ -68,13 +77,14 @@ def uncoded_bits(data: bytes) -> float:
 
 def scores(sounds: list[Audio], files: list[bytes]) -> dict[str, Any]:
     """Means over all pieces, and the values of each for the comparison in pairs."""
-    found: dict[str, list[float]] = {"mel": [], "stft": [], "stoi": [], "estoi": []}
+    found: dict[str, list[float]] = {key: [] for key in MEASURES}
     for sound, data in zip(sounds, files, strict=True):
         decoded = codec.decode(data)
         found["mel"].append(mel_distance(sound, decoded))
         found["stft"].append(stft_distance(sound, decoded))
         found["stoi"].append(stoi(sound, decoded))
         found["estoi"].append(stoi(sound, decoded, extended=True))
+        found["speaker"].append(speaker_similarity(sound, decoded))
     row: dict[str, Any] = {key: float(np.mean(values)) for key, values in found.items()}
     row["bytes"] = float(np.mean([len(data) for data in files]))
     row["plain_bits"] = uncoded_bits(files[0])
@@ -105,7 +115,7 @@ def measure(
 
     result["base minus plain"] = {
         key: [float(gain(key).mean()), float(gain(key).std(ddof=1) / len(sounds) ** 0.5)]
-        for key in ("mel", "stft", "stoi", "estoi")
+        for key in MEASURES
     }
     return result
 
@@ -117,17 +127,16 @@ def sets_table(results: dict[str, Any]) -> str:
         for name, row in found["rows"].items():
             lines.append(
                 f"{found['set']} ({found['count']}): {name} | {row['plain_bits']:.0f} |"
-                f" {row['bytes']:.0f} |"
-                f" {row['mel']:.4f} | {row['stft']:.4f} | {row['stoi']:.4f} | {row['estoi']:.4f}"
+                f" {row['bytes']:.0f} |" + " | ".join(f" {row[key]:.4f}" for key in MEASURES)
             )
         difference = " | ".join(
             f"{found['base minus plain'][key][0]:+.4f} ± {found['base minus plain'][key][1]:.4f}"
-            for key in ("mel", "stft", "stoi", "estoi")
+            for key in MEASURES
         )
         lines.append(f"{found['set']}: base minus plain, ± standard error | | | {difference}")
     return table(
         "speakers held out, pieces of 5 s | tokens and prompt, bits | file, bytes"
-        " | log-mel | STFT | STOI | ESTOI",
+        " | log-mel | STFT | STOI | ESTOI | speaker",
         lines,
     )
 

@@ -58,8 +58,42 @@ def test_training_reaches_every_weight_of_every_configuration(variant: str, spec
 
     assert result.wave.shape == sound.shape
     assert (result.similarity.item() > 0) == (variant == "drl-ict")
-    silent = [k for k, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    assert silent == []
+    assert silent_in(network) == []
+
+
+@pytest.mark.parametrize("fusion", ["weighted", "cascade"])
+@pytest.mark.parametrize("speaker", [True, False])
+def test_training_reaches_what_tells_the_encoder_of_the_prompts(fusion: str, speaker: bool) -> None:
+    torch.manual_seed(0)
+    network = PsCodec(replace(TINY, fusion=fusion, told=True, speaker=speaker)).train()
+    for name, parameter in network.named_parameters():
+        if "gate" in name or "project" in name or "tell" in name:  # begin closed
+            torch.nn.init.constant_(parameter, 0.1)
+    sound = 0.1 * torch.randn(2, 8 * HOP)
+
+    result = network(sound, 0.1 * torch.randn(2, 4000))
+    (spectral_loss(result.wave, sound) + result.commitment).backward()
+
+    assert silent_in(network) == []
+
+
+def silent_in(network: PsCodec) -> list[str]:
+    """Weights that are trained and have no gradient."""
+    trained = [(k, p) for k, p in network.named_parameters() if p.requires_grad]
+    return [k for k, p in trained if p.grad is None or not p.grad.any()]
+
+
+def test_an_encoder_that_is_told_codes_a_sound_by_its_prompt() -> None:
+    torch.manual_seed(0)
+    network = PsCodec(replace(TINY, told=True)).eval()
+    torch.nn.init.normal_(network.tell.weight)
+    model = PromptModel(network)
+    sound = 0.1 * torch.randn(1, 40 * HOP)
+    first, second = (torch.full((1, len(TINY.prompts)), n) for n in (0, 1))
+
+    tokens = [model.prompted(codes).encode(sound, 2) for codes in (first, second)]
+
+    assert not torch.equal(*tokens)
 
 
 def test_the_full_size_is_hifi_codecs() -> None:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from laconic.codec.audio import speaker
 from laconic.codec.evaluate import audio_measures
 from laconic.formats.audio import Audio
 from laconic.formats.errors import ParameterError, UnsupportedError
@@ -83,7 +84,7 @@ def test_a_speaker_is_most_like_himself_however_quiet() -> None:
 
 def test_speakers_without_the_weights_name_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
     audio_measures._speaker_network.cache_clear()
-    monkeypatch.setattr(audio_measures, "find_spec", lambda name: None)
+    monkeypatch.setattr(speaker, "find_spec", lambda name: None)
 
     with pytest.raises(UnsupportedError, match="pip install --no-deps Resemblyzer"):
         audio_measures.speaker_similarity(sound(vowel(100)), sound(vowel(100)))

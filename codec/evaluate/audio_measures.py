@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import math
 from functools import cache, lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +29,9 @@ from laconic.formats.audio import Audio, resample
 from laconic.formats.errors import ParameterError, UnsupportedError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from laconic.codec.audio.speaker import SpeakerNetwork
 
 WINDOWS = (2048, 512)
 MELS = {2048: 150, 512: 80}
@@ -42,9 +42,6 @@ FRAME_RATE = 62.5  # Hz, of the small models' synthesis
 ENVELOPE_RATE, ENVELOPE_WINDOW = 1000, 1024  # 62.5 Hz is bin 64
 LINES = 4  # harmonics of the frame rate that are looked at
 ELSEWHERE = (0.8, 0.87, 0.94, 1.06, 1.13, 1.2)  # of the frame rate: where lines are chance
-SPEAKER_BANDS, SPEAKER_WIDTH, SPEAKER_LAYERS = 40, 256, 3
-SPEAKER_FRAMES, SPEAKER_STEP = 160, 77  # of a part that gives a vector, from one to the next
-SPEAKER_LEVEL = 10 ** (-30 / 20)  # quieter recordings are brought to it
 
 
 def _pair(a: Audio, b: Audio) -> tuple[Tensor, Tensor]:
@@ -263,51 +260,23 @@ def speaker_similarity(a: Audio, b: Audio) -> float:
 
 
 @cache
-def _speaker_network() -> tuple[nn.LSTM, nn.Linear]:
-    """The network with the weights in the package, whose code and dependencies are not needed."""
-    import torch
+def _speaker_network() -> SpeakerNetwork:
+    from laconic.codec.audio.speaker import SpeakerNetwork, packaged_weights
 
-    found = find_spec("resemblyzer")
-    if found is None or found.origin is None:
-        raise UnsupportedError(
-            "the metric speaker needs the weights in the package Resemblyzer: pip install --no-deps"
-            " Resemblyzer"
-        )
-    path = Path(found.origin).with_name("pretrained.pt")
-    state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
-    parts = (
-        torch.nn.LSTM(SPEAKER_BANDS, SPEAKER_WIDTH, SPEAKER_LAYERS, batch_first=True),
-        torch.nn.Linear(SPEAKER_WIDTH, SPEAKER_WIDTH),
-    )
-    for name, part in zip(("lstm.", "linear."), parts, strict=True):
-        part.load_state_dict(
-            {k.removeprefix(name): v for k, v in state.items() if k.startswith(name)}
-        )
-        part.requires_grad_(False)
-    return parts
+    weights = packaged_weights()
+    network = SpeakerNetwork()
+    network.load_state_dict(weights)
+    return network
 
 
 def _speaker_vector(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Unit vector ``[256]`` of a recording: the mean over parts of 1.6 s."""
+    """Unit vector ``[256]`` of a recording."""
     import torch
 
-    from laconic.codec.audio.semanticodec_small.mae import mel_bank
-
-    level = float(np.sqrt((wave.astype(np.float64) ** 2).mean()))
-    if level < 1e-7:
+    if float(np.sqrt((wave.astype(np.float64) ** 2).mean())) < 1e-7:
         raise ParameterError("there is no speaker in silence")
-    lstm, linear = _speaker_network()
-    samples = torch.from_numpy(wave * np.float32(max(1.0, SPEAKER_LEVEL / level)))
-    samples = torch.nn.functional.pad(samples, (0, max(0, SPEAKER_FRAMES * 160 - len(samples))))
-    spectrum = torch.stft(
-        samples, 400, 160, window=torch.hann_window(400), pad_mode="constant", return_complex=True
-    )
-    mel = spectrum.abs().square().T @ mel_bank(SPEAKER_BANDS, 400)  # [T, 40]
-    parts = mel.unfold(0, SPEAKER_FRAMES, SPEAKER_STEP).transpose(1, 2)  # [N, 160, 40]
-    _, (hidden, _) = lstm(parts.contiguous())
-    vectors = torch.nn.functional.normalize(linear(hidden[-1]).relu(), dim=1)
-    mean: NDArray[np.float32] = torch.nn.functional.normalize(vectors.mean(0), dim=0).numpy()
-    return mean
+    found: NDArray[np.float32] = _speaker_network().vector(torch.from_numpy(wave[None]))[0].numpy()
+    return found
 
 
 def word_error(a: Audio, b: Audio) -> float:

@@ -12,9 +12,7 @@ worth). A run from scratch spends its first hours on what the smaller model know
 
 from __future__ import annotations
 
-import tarfile
 from collections import defaultdict
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from torch import Tensor, nn
 
@@ -29,24 +28,17 @@ from laconic.codec.image.config import MlicConfig
 from laconic.codec.image.layers import RateTable, lambda_of, quality_of
 from laconic.codec.image.model import Mlic
 from laconic.codec.image.slices import Slice
+from laconic.codec.train.files import read_each
 from laconic.formats.errors import ParameterError
 from laconic.formats.image import SUFFIXES
 
 HELD_OUT_EVERY = 45
 
 
-def iterate_files(folder: Path) -> Iterator[bytes]:
-    """Bytes of every image below ``folder``, inside ``.tar`` shards too, in a fixed order."""
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES:
-            yield path.read_bytes()
-        elif path.suffix == ".tar":
-            with tarfile.open(path) as tar:
-                members = sorted((m for m in tar if m.isfile()), key=lambda m: m.name)
-                for member in members:
-                    handle = tar.extractfile(member)
-                    if handle and Path(member.name).suffix.lower() in SUFFIXES:
-                        yield handle.read()
+def read_pixels(data: bytes) -> NDArray[np.uint8]:
+    """uint8 ``[H, W, 3]``."""
+    with PillowImage.open(BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def load_images(folders: list[Path], smallest: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -58,9 +50,7 @@ def load_images(folders: list[Path], smallest: int) -> tuple[list[np.ndarray], l
     held_out: list[np.ndarray] = []
     count = 0
     for folder in folders:
-        for data in iterate_files(folder):
-            with PillowImage.open(BytesIO(data)) as image:
-                array = np.asarray(image.convert("RGB"))
+        for _, array in read_each(folder, SUFFIXES, read_pixels):
             if min(array.shape[:2]) < smallest:
                 continue
             (held_out if count % HELD_OUT_EVERY == 0 else train).append(array)

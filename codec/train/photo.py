@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 from torch import Tensor
 
 from laconic import codec
@@ -29,9 +27,11 @@ from laconic.codec import models
 from laconic.codec.lossless.photo.header import CONFIGS
 from laconic.codec.lossless.photo.learn import Batch, PhotoNetwork, Samples, bits_of
 from laconic.codec.lossless.photo.network import load_model
-from laconic.codec.train.images import iterate_files
+from laconic.codec.train.files import read_each
+from laconic.codec.train.images import read_pixels
 from laconic.codec.train.running import BudgetTrainer, follow, load_state, run_trainer, save_state
 from laconic.formats.errors import ParameterError
+from laconic.formats.image import SUFFIXES
 
 HELD_OUT_EVERY = 9
 HELD_OUT_FIRST = 4
@@ -62,9 +62,7 @@ def load_photos(
     fewer than two."""
     images = []
     for folder in folders:
-        for data in iterate_files(folder):
-            with PillowImage.open(BytesIO(data)) as image:
-                images.append(np.asarray(image.convert("RGB")))
+        images += [array for _, array in read_each(folder, SUFFIXES, read_pixels)]
     if len(images) < 2:
         raise ParameterError(
             f"{len(images)} images in {', '.join(map(str, folders))}: at least 2 are needed to"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from laconic.codec import devices
 from laconic.codec.audio.pscodec.config import HOP, PromptConfig
@@ -25,8 +25,16 @@ from laconic.codec.audio.pscodec.losses import (
     spectral_loss,
 )
 from laconic.codec.audio.pscodec.model import PsCodec
+from laconic.codec.audio.speaker import packaged_weights
 from laconic.codec.train.recordings import PromptedCrops, load_speech
-from laconic.codec.train.running import BudgetTrainer, follow, load_state, run_trainer, save_state
+from laconic.codec.train.running import (
+    BudgetTrainer,
+    Muon,
+    follow,
+    load_state,
+    run_trainer,
+    save_state,
+)
 from laconic.formats.errors import FormatError, ParameterError
 
 
@@ -41,6 +49,7 @@ class PromptRecipe:
     columns: int = 50  # of a crop: one second
     prompt_columns: int = 100
     lr: float = 1.5e-3
+    muon_lr: float = 0.01  # of the blocks' matrices
     warmup: int = 50  # steps
     anneal: float = 0.6  # share of the budget over which the learning rate falls
     ema: float = 0.99
@@ -76,15 +85,23 @@ class Trainer(BudgetTrainer):
         checks = PromptedCrops(held_out, crop, prompt, 0).batch(16)
         self.checks = tuple(x.to(self.device) for x in checks)
         self.model = PsCodec(config).to(self.device)
+        if config.speaker:
+            self.model.voice.load_state_dict(packaged_weights(), strict=False)
         self.continued = init is not None
         if init is not None:
             self._start_from(init)
         self.average = PsCodec(config).to(self.device).eval()
         self.average.load_state_dict(self.model.state_dict())
         self.critic = Discriminator().to(self.device)
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), recipe.lr, betas=(0.8, 0.99), weight_decay=1e-2
-        )
+        matrices: list[nn.Parameter] = []
+        rest: list[nn.Parameter] = []
+        for name, p in self.model.named_parameters():
+            if p.requires_grad:
+                (matrices if p.ndim == 2 and "blocks" in name else rest).append(p)
+        self.optimisers = [
+            torch.optim.AdamW(rest, recipe.lr, betas=(0.8, 0.99), weight_decay=1e-2),
+            Muon(matrices, recipe.muon_lr),
+        ]
         self.critic_optimiser = torch.optim.AdamW(self.critic.parameters(), 3e-4, betas=(0.8, 0.99))
 
     def _start_from(self, init: Path) -> None:
@@ -96,6 +113,10 @@ class Trainer(BudgetTrainer):
                 f"{init} is no checkpoint of a PSCodec of the same configuration: {error}"
             ) from error
 
+    @property
+    def _all_optimisers(self) -> tuple[torch.optim.Optimizer, ...]:
+        return (*self.optimisers, self.critic_optimiser)
+
     def save(self) -> None:
         """Write the checkpoint atomically."""
         state = {
@@ -104,7 +125,7 @@ class Trainer(BudgetTrainer):
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "critic": self.critic.state_dict(),
-            "optimisers": [o.state_dict() for o in (self.optimiser, self.critic_optimiser)],
+            "optimisers": [o.state_dict() for o in self._all_optimisers],
             "step": self.step,
             "seconds": self.seconds,
             "continued": self.continued,
@@ -122,8 +143,7 @@ class Trainer(BudgetTrainer):
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.critic.load_state_dict(state["critic"])
-            pairs = zip((self.optimiser, self.critic_optimiser), state["optimisers"], strict=True)
-            for optimiser, values in pairs:
+            for optimiser, values in zip(self._all_optimisers, state["optimisers"], strict=True):
                 optimiser.load_state_dict(values)
             self.step, self.seconds = state["step"], state["seconds"]
             self.continued = state["continued"]
@@ -156,9 +176,10 @@ class Trainer(BudgetTrainer):
         recipe = self.recipe
         wave, prompt = (x.to(self.device) for x in self.crops.batch(recipe.batch))
         falling = min(1.0, (1 - self.progress()) / recipe.anneal)
-        rate = recipe.lr * max(0.02, falling) * min(1.0, (self.step + 1) / recipe.warmup)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        share = max(0.02, falling) * min(1.0, (self.step + 1) / recipe.warmup)
+        for optimiser, rate in zip(self.optimisers, (recipe.lr, recipe.muon_lr), strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * share
         self.model.train()
         result = self.model(wave, prompt)
         spectral = spectral_loss(result.wave, wave)
@@ -166,11 +187,12 @@ class Trainer(BudgetTrainer):
         loss = loss + self.disentangling() * result.similarity
         if self.progress() >= self.adversarial_from:
             loss = loss + self._adversarial(wave, result.wave)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
         if torch.isfinite(norm):
-            self.optimiser.step()
+            for optimiser in self.optimisers:
+                optimiser.step()
         decay = min(recipe.ema, (self.step + 1) / (self.step + 10))
         follow(self.average, self.model, decay)
         self.step += 1
@@ -194,7 +216,7 @@ class Trainer(BudgetTrainer):
         """Spectral loss of the averaged weights on held-out recordings and codebook use."""
         wave, prompt = self.checks
         decoded = self.average(wave, prompt).wave
-        tokens = self.average.tokens(wave)
+        tokens = self.average.tokens(wave, self.average.prompt_codes(prompt))
         used = [len(s.unique()) for s in tokens.unbind(-1)]
         return {"spectral": round(spectral_loss(decoded, wave).item(), 4), "codes_used": used}
 

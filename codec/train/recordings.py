@@ -14,9 +14,8 @@ the same recording, hence of the same voice.
 
 from __future__ import annotations
 
-import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import av
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from laconic.codec.audio.semanticodec_small.config import RATE
 from laconic.codec.audio.side_information import HOP, hertz, track_of
+from laconic.codec.train.files import read_each
 from laconic.formats.audio import SUFFIXES as ANY_AUDIO
 from laconic.formats.audio import read_audio, resample
 from laconic.formats.errors import ParameterError
@@ -52,11 +52,11 @@ class Clip:
     low: bool = False  # a low voice
 
 
-def read_clip(path: Path) -> NDArray[np.int16]:
+def read_clip(data: bytes) -> NDArray[np.int16]:
     """All samples of the first audio track, mono at 16 kHz."""
     resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
     parts: list[NDArray[np.int16]] = []
-    with av.open(str(path)) as container:
+    with av.open(BytesIO(data)) as container:
         for frame in container.decode(audio=0):
             parts += [f.to_ndarray()[0] for f in resampler.resample(frame)]
         parts += [f.to_ndarray()[0] for f in resampler.resample(None)]
@@ -71,13 +71,11 @@ def load_recordings(folders: list[Path]) -> tuple[list[Clip], list[Clip]]:
     train: list[Clip] = []
     held_out: list[Clip] = []
     for folder in folders:
-        for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
-            parts = path.relative_to(folder).parts
-            domain = parts[0] if parts[0] in DOMAINS else "general"
-            samples = read_clip(path)
+        for path, samples in read_each(folder, SUFFIXES, read_clip):
+            domain = path.parts[0] if path.parts[0] in DOMAINS else "general"
             if not samples.size:
                 continue
-            if "validation" in parts:
+            if "validation" in path.parts:
                 held_out.append(Clip(domain, samples))
             else:
                 low = domain == "speech" and low_voice(samples)
@@ -205,22 +203,6 @@ def validation_crops(clips: list[Clip], samples: int, *, limit: int = 16) -> Ten
     return torch.from_numpy(np.stack(chosen).astype(np.float32) / 32768)
 
 
-def iterate_recordings(path: Path) -> Iterator[bytes]:
-    """Bytes of a recording, or of all below a folder, inside ``.tar`` files too; fixed order."""
-    if path.is_dir():
-        for inside in sorted(path.rglob("*")):
-            if inside.is_file():
-                yield from iterate_recordings(inside)
-    elif path.suffix == ".tar":
-        with tarfile.open(path) as tar:
-            for member in sorted((m for m in tar if m.isfile()), key=lambda m: m.name):
-                handle = tar.extractfile(member)
-                if handle and Path(member.name).suffix.lower() in ANY_AUDIO:
-                    yield handle.read()
-    elif path.suffix.lower() in ANY_AUDIO:
-        yield path.read_bytes()
-
-
 def read_mono(data: bytes) -> NDArray[np.float32]:
     """``[samples]`` at 16 kHz: the mean of all channels."""
     audio = read_audio(data)
@@ -239,8 +221,7 @@ def load_speech(
     train: list[NDArray[np.int16]] = []
     held_out: list[NDArray[np.int16]] = []
     for path in paths:
-        for data in iterate_recordings(path):
-            wave = read_mono(data)
+        for _, wave in read_each(path, ANY_AUDIO, read_mono):
             if len(wave) < shortest:
                 continue
             kept = (wave.clip(-1, 1) * 32767).astype(np.int16)

@@ -2,7 +2,8 @@
 
 ``base`` weighs content, voiceprint and mel prompt and adds them; ``drl-ict`` is the same network,
 trained on from ``base`` with a loss that keeps prompts and content apart; ``casan`` lets the
-content attend to the prompts in a cascade. Sizes: ``full`` has HiFi-Codec's waveform encoder and
+content attend to the prompts in a cascade; ``speaker`` is a Base whose voiceprint is a speaker
+network's. The encoder knows the prompts, so that tokens need not repeat them. Sizes: ``full`` has HiFi-Codec's waveform encoder and
 HiFi-GAN decoder, ``small`` replaces both by spectra and an inverse STFT, which a CPU trains.
 Papers: Pan et al., PSCodec (arXiv 2404.02702); Yang et al., HiFi-Codec (arXiv 2305.02765). What
 is ours and what the paper's is told in docs/design/pscodec.md.
@@ -24,6 +25,8 @@ WINDOW = 512  # columns, 10.24 s
 PROMPT_BINS = 64  # of the spectrogram that prompt encoders read
 PROMPT_COLUMNS = 500  # at most 10 s of it
 
+LATER = {"told": False, "speaker": False}  # what older model files do not name
+
 
 @dataclass(frozen=True)
 class PromptConfig:
@@ -44,6 +47,8 @@ class PromptConfig:
     voice_codes: int = 8  # bytes of the voiceprint
     mel_codes: int = 8  # bytes of the mel prompt
     prompt_entries: int = 256  # at most: files have a byte for each code
+    told: bool = False  # the encoder knows the prompts too, so tokens need not repeat them
+    speaker: bool = False  # the voiceprint is a speaker network's vector, not learned here
 
     def __post_init__(self) -> None:
         widths = (self.width, self.encoder_width, self.decoder_width, self.prompt_width)
@@ -60,6 +65,8 @@ class PromptConfig:
             and 1 <= self.encoder_blocks <= 64
             and 1 <= self.decoder_blocks <= 64
             and (self.spectral or self.decoder_width % 16 == 0)
+            and not (self.fusion == "none" and (self.told or self.speaker))
+            and not (self.disentangled and self.speaker)
         )
         if not sensible:
             raise ModelError(
@@ -80,15 +87,16 @@ class PromptConfig:
         return (self.entries,) * (self.groups * self.layers)
 
     def to_dict(self) -> dict[str, Any]:
-        return to_values(self)
+        values = to_values(self)
+        return {k: v for k, v in values.items() if k not in LATER or v}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PromptConfig:
         """Inverse of :meth:`to_dict`; raises ``ModelError`` for unknown or missing entries."""
-        return from_values(cls, values)
+        return from_values(cls, {**LATER, **values})
 
 
-SMALL = PromptConfig()
+SMALL = PromptConfig(encoder_width=160, encoder_blocks=5, decoder_width=256, decoder_blocks=8)
 FULL = PromptConfig(
     spectral=False,
     width=512,
@@ -98,9 +106,10 @@ FULL = PromptConfig(
     prompt_width=256,
 )
 VARIANTS: dict[str, dict[str, Any]] = {
-    "base": {"fusion": "weighted"},
-    "drl-ict": {"fusion": "weighted", "disentangled": True},
-    "casan": {"fusion": "cascade"},
+    "base": {"fusion": "weighted", "told": True},
+    "drl-ict": {"fusion": "weighted", "told": True, "disentangled": True},
+    "casan": {"fusion": "cascade", "told": True},
+    "speaker": {"fusion": "weighted", "told": True, "speaker": True},
     # For comparison: no prompts, and codebooks larger by what the prompts of 5 s would cost.
     "plain": {"fusion": "none", "entries": 1223},
 }

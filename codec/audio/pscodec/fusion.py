@@ -110,9 +110,11 @@ class SpectralEncoder(nn.Module):
         self.blocks = nn.Sequential(*(FrameBlock(width) for _ in range(config.encoder_blocks)))
         self.leave = nn.Linear(width, config.width)
 
-    def forward(self, wave: Tensor) -> Tensor:
+    def forward(self, wave: Tensor, hint: Tensor | None = None) -> Tensor:
+        """``hint`` ``[B, encoder width]`` is what the prompts tell the encoder."""
         log = torch.log(frames_of(wave).abs().clamp_min(1e-4)).transpose(1, 2)
-        return self.leave(self.blocks(self.norm(self.enter(log))))
+        x = self.norm(self.enter(log))
+        return self.leave(self.blocks(x if hint is None else x + hint[:, None]))
 
 
 class SpectralDecoder(nn.Module):
@@ -153,8 +155,10 @@ class WaveEncoder(nn.Module):
             )
         self.leave = nn.Conv1d(channels, config.width, 3, padding=1)
 
-    def forward(self, wave: Tensor) -> Tensor:
+    def forward(self, wave: Tensor, hint: Tensor | None = None) -> Tensor:
+        """``hint`` ``[B, encoder width]`` is what the prompts tell the encoder."""
         x = self.enter(wave[:, None])
+        x = x if hint is None else x + hint[..., None]
         for down, blocks, stride in zip(self.downs, self.blocks, STRIDES, strict=True):
             assert isinstance(blocks, nn.ModuleList)
             length = x.shape[2] // stride
@@ -190,12 +194,16 @@ class WaveDecoder(nn.Module):
 
 
 class Weighted(nn.Module):
-    """softmax-weighted sum of three projected branches, times three."""
+    """softmax-weighted sum of three projected branches, times three. The prompts' begin at zero, so
+    that a decoder learns to speak before it is told who speaks."""
 
     def __init__(self, config: PromptConfig) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(3))
         self.project = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(3))
+        for prompt in self.project[1:]:
+            nn.init.zeros_(prompt.weight)
+            nn.init.zeros_(prompt.bias)
 
     def forward(self, content: Tensor, voice: Tensor, mel: Tensor) -> Tensor:
         """``[B, T, width]``, twice ``[B, width]`` -> ``[B, T, width]``."""

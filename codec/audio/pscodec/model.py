@@ -19,7 +19,13 @@ from laconic.codec.audio.pscodec import fusion
 from laconic.codec.audio.pscodec.config import HOP, RATE, WINDOW, PromptConfig
 from laconic.codec.audio.pscodec.fusion import Cascade, Weighted
 from laconic.codec.audio.pscodec.losses import similarity
-from laconic.codec.audio.pscodec.quantize import GroupResidual, MelPrompt, VoicePrint, prompt_mel
+from laconic.codec.audio.pscodec.quantize import (
+    GroupResidual,
+    MelPrompt,
+    SpeakerPrint,
+    VoicePrint,
+    prompt_mel,
+)
 from laconic.codec.audio.windows import AudioModel
 from laconic.codec.building import build
 from laconic.codec.models import ModelInfo
@@ -57,32 +63,42 @@ class PsCodec(nn.Module):
             fusion.SpectralDecoder(config) if spectral else fusion.WaveDecoder(config)
         )
         if config.fusion != "none":
-            self.voice = VoicePrint(config)
+            self.voice = (SpeakerPrint if config.speaker else VoicePrint)(config)
             self.mel = MelPrompt(config)
             self.fusion: nn.Module = (
                 Cascade(config) if config.fusion == "cascade" else Weighted(config)
             )
+        if config.told:
+            self.tell = nn.Linear(2 * config.width, config.encoder_width)
+            nn.init.zeros_(self.tell.weight)
+            nn.init.zeros_(self.tell.bias)
 
     def forward(self, wave: Tensor, prompt: Tensor) -> Forward:
         """``[B, samples]`` (whole columns) with prompts from other samples of the same voices."""
-        z, _, commitment = self.quantizer(self.encoder(wave))
-        alike = z.new_zeros(())
-        if self.config.fusion != "none":
-            mel = prompt_mel(prompt)
-            branches = []
-            maps = [z]
-            for part in (self.voice, self.mel):
-                frames = part.frames(mel)
-                vector, _, loss = part.quantizer(part.pool(frames))
-                commitment = commitment + loss
-                branches.append(vector)
-                if self.config.disentangled:
-                    maps.append(self._as_map(part, frames, z.shape[1]))
-            for i in range(len(maps)):
-                for j in range(i):
-                    alike = alike + similarity(maps[i], maps[j]).abs() / 3
-            z = self.fusion(z, *branches)
-        return Forward(self.decoder(z), commitment, alike)
+        alike = wave.new_zeros(())
+        if self.config.fusion == "none":
+            z, _, commitment = self.quantizer(self.encoder(wave))
+            return Forward(self.decoder(z), commitment, alike)
+        mel = prompt_mel(prompt)
+        voice, _, loss = self.voice.quantizer(self.voice.summary(prompt, mel))
+        scene, _, more = self.mel.quantizer(self.mel.summary(prompt, mel))
+        z, _, commitment = self.quantizer(self.encoder(wave, self._hint(voice, scene)))
+        if self.config.disentangled:
+            prompts = (self.voice, self.mel)
+            maps = [z, *(self._as_map(p, p.frames(mel), z.shape[1]) for p in prompts)]
+            for i, j in ((0, 1), (0, 2), (1, 2)):
+                alike = alike + similarity(maps[i], maps[j]).abs() / 3
+        wave = self.decoder(self.fusion(z, voice, scene))
+        return Forward(wave, commitment + loss + more, alike)
+
+    def _hint(self, voice: Tensor, mel: Tensor) -> Tensor | None:
+        """What the encoder is told of prompts ``[B, width]``: ``[B, encoder width]``."""
+        return self.tell(torch.cat([voice, mel], 1)) if self.config.told else None
+
+    def _vectors(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Both prompts ``[B, width]`` of their codes ``[B, codes]``."""
+        voice, mel = codes.split([self.config.voice_codes, self.config.mel_codes], 1)
+        return self.voice.quantizer.decode(voice), self.mel.quantizer.decode(mel)
 
     @staticmethod
     def _as_map(part: VoicePrint | MelPrompt, frames: Tensor, columns: int) -> Tensor:
@@ -92,9 +108,10 @@ class PsCodec(nn.Module):
         return F.interpolate(flat.transpose(1, 2), size=columns, mode="linear").transpose(1, 2)
 
     @torch.no_grad()
-    def tokens(self, wave: Tensor) -> Tensor:
-        """int64 ``[B, columns, streams]``."""
-        return self.quantizer(self.encoder(wave))[1]
+    def tokens(self, wave: Tensor, codes: Tensor) -> Tensor:
+        """int64 ``[B, columns, streams]`` of ``[B, samples]`` with prompt codes ``[B, codes]``."""
+        hint = self._hint(*self._vectors(codes)) if self.config.told else None
+        return self.quantizer(self.encoder(wave, hint))[1]
 
     @torch.no_grad()
     def prompt_codes(self, wave: Tensor) -> Tensor:
@@ -102,16 +119,14 @@ class PsCodec(nn.Module):
         if self.config.fusion == "none":
             return torch.zeros(len(wave), 0, dtype=torch.int64)
         mel = prompt_mel(wave)
-        found = [p.quantizer(p.pool(p.frames(mel)))[1] for p in (self.voice, self.mel)]
-        return torch.cat(found, 1)
+        return torch.cat([p.quantizer(p.summary(wave, mel))[1] for p in (self.voice, self.mel)], 1)
 
     @torch.no_grad()
     def synthesise(self, tokens: Tensor, codes: Tensor) -> Tensor:
         """int64 ``[B, columns, streams]`` and prompt codes ``[B, codes]`` -> ``[B, samples]``."""
         z = self.quantizer.decode(tokens)
         if self.config.fusion != "none":
-            voice, mel = codes.split([self.config.voice_codes, self.config.mel_codes], 1)
-            z = self.fusion(z, self.voice.quantizer.decode(voice), self.mel.quantizer.decode(mel))
+            z = self.fusion(z, *self._vectors(codes))
         return self.decoder(z)
 
 
@@ -164,7 +179,8 @@ class PromptModel:
         """``[B, samples]`` in [-1, 1] -> int64 ``[B, columns, streams]``."""
         columns = -(-wave.shape[1] // HOP)
         padded = F.pad(self._here(wave), (0, max(columns, SHORTEST) * HOP - wave.shape[1]))
-        return self.network.tokens(padded)[:, :columns, :streams]
+        codes = self._here(self._codes).expand(len(padded), -1)
+        return self.network.tokens(padded, codes)[:, :columns, :streams]
 
     def decode(
         self,

@@ -8,8 +8,9 @@ Gradients pass straight through.
 
 Prompt encoders: what is said once per file about the voice, as vectors and as codes.
 
-The *voiceprint* is one vector of attentive statistics over time: the paper takes it from a
-speaker-verification network; ours is learned with the codec, because no such network may ship.
+The *voiceprint* is one vector of attentive statistics over time, learned with the codec; or, as in
+the paper, that of a speaker-verification network (:mod:`laconic.codec.audio.speaker`), which has
+heard thousands of voices.
 The *mel prompt* is a learnable summary of the spectrogram: a few queries attend to its frames.
 Both are cut into parts that are quantised, so their price is known: 8 bytes each by default.
 """
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 from laconic.codec.audio.pscodec.config import HOP, PROMPT_BINS, PROMPT_COLUMNS, RATE, PromptConfig
 from laconic.codec.audio.pscodec.fusion import FrameBlock
 from laconic.codec.audio.pscodec.losses import mel_filters
+from laconic.codec.audio.speaker import WIDTH, SpeakerNetwork
 
 DECAY = 0.95
 DEAD = 0.3  # vectors a batch, as a running mean; entries below are moved
@@ -188,11 +190,28 @@ class VoicePrint(nn.Module):
         self.leave = nn.Linear(2 * config.prompt_width, config.width)
         self.quantizer = Product(config.width, config.voice_codes, config.prompt_entries)
 
+    def summary(self, wave: Tensor, mel: Tensor) -> Tensor:
+        """``[B, samples]`` and its :func:`prompt_mel` -> ``[B, width]``."""
+        return self.pool(self.frames(mel))
+
     def pool(self, frames: Tensor) -> Tensor:
         weight = self.attention(frames).softmax(1)
         mean = (weight * frames).sum(1)
         variance = (weight * (frames - mean[:, None]).square()).sum(1)
         return self.leave(torch.cat([mean, variance.clamp_min(1e-5).sqrt()], 1))
+
+
+class SpeakerPrint(SpeakerNetwork):
+    """A speaker network's vector, then a layer that is learned."""
+
+    def __init__(self, config: PromptConfig) -> None:
+        super().__init__()
+        self.leave = nn.Linear(WIDTH, config.width)
+        self.quantizer = Product(config.width, config.voice_codes, config.prompt_entries)
+
+    def summary(self, wave: Tensor, mel: Tensor) -> Tensor:
+        """``[B, samples]`` -> ``[B, width]``; the spectrogram is not read."""
+        return self.leave(WIDTH**0.5 * self.vector(wave[:, : PROMPT_COLUMNS * HOP]))
 
 
 class MelPrompt(nn.Module):
@@ -206,6 +225,10 @@ class MelPrompt(nn.Module):
         self.queries = nn.Parameter(torch.randn(self.QUERIES, config.prompt_width))
         self.leave = nn.Linear(self.QUERIES * config.prompt_width, config.width)
         self.quantizer = Product(config.width, config.mel_codes, config.prompt_entries)
+
+    def summary(self, wave: Tensor, mel: Tensor) -> Tensor:
+        """``[B, samples]`` and its :func:`prompt_mel` -> ``[B, width]``."""
+        return self.pool(self.frames(mel))
 
     def pool(self, frames: Tensor) -> Tensor:
         score = self.queries @ frames.transpose(1, 2) / frames.shape[-1] ** 0.5  # [B, Q, frames]
