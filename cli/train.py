@@ -12,7 +12,7 @@ from laconic.codec import registry
 from laconic.codec.devices import NAMES, use
 
 RECIPES = {name: codec.name for codec in registry.codecs() for name in codec.recipes}
-PROMPTS = ["base", "drl-ict", "casan", "plain"]
+PROMPTS = ["base", "drl-ict", "casan", "speaker", "plain"]
 SIZES = ["small", "small-50", "small-12", "tiny"]
 
 

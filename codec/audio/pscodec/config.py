@@ -3,8 +3,9 @@
 ``base`` weighs content, voiceprint and mel prompt and adds them; ``drl-ict`` is the same network,
 trained on from ``base`` with a loss that keeps prompts and content apart; ``casan`` lets the
 content attend to the prompts in a cascade; ``speaker`` is a Base whose voiceprint is a speaker
-network's. The encoder knows the prompts, so that tokens need not repeat them. Sizes: ``full`` has HiFi-Codec's waveform encoder and
-HiFi-GAN decoder, ``small`` replaces both by spectra and an inverse STFT, which a CPU trains.
+network's. In all of them the encoder knows the prompts, so that tokens need not repeat what they
+say. Sizes: ``full`` has HiFi-Codec's waveform encoder and HiFi-GAN decoder, ``small`` replaces both
+by spectra and an inverse STFT, which a CPU trains.
 Papers: Pan et al., PSCodec (arXiv 2404.02702); Yang et al., HiFi-Codec (arXiv 2305.02765). What
 is ours and what the paper's is told in docs/design/pscodec.md.
 """
