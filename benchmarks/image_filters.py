@@ -36,8 +36,8 @@ from laconic.codec.image.postfilter import (
     powers,
     stored,
 )
-from laconic.codec.train.images import iterate_files
-from laconic.formats.image import read_image
+from laconic.codec.train.files import each_file
+from laconic.formats.image import SUFFIXES, read_image
 
 QUALITIES = (10.0, 20.0, 35.0, 50.0, 65.0, 80.0)
 LARGEST = 768
@@ -68,7 +68,7 @@ class Sample(NamedTuple):
 def pictures(folders: list[Path]) -> Iterator[Tensor]:
     """Pictures, their sides multiples of 64."""
     for folder in folders:
-        for data in iterate_files(folder):
+        for _, data in each_file(folder, SUFFIXES):
             pixels = read_image(data).pixels[..., :3]
             height, width = (min(side // 64 * 64, LARGEST) for side in pixels.shape[:2])
             scaled = pixels[:height, :width].astype(np.float32) / np.iinfo(pixels.dtype).max

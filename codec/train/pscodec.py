@@ -45,14 +45,14 @@ class PromptRecipe:
     variant: str = "base"
     minutes: float = 600.0
     steps: int | None = None  # budget in steps instead, the same on any machine
-    batch: int = 8
+    batch: int = 10
     columns: int = 50  # of a crop: one second
-    prompt_columns: int = 100
+    prompt_columns: int = 150
     lr: float = 1.5e-3
     muon_lr: float = 0.01  # of the blocks' matrices
     warmup: int = 50  # steps
     anneal: float = 0.6  # share of the budget over which the learning rate falls
-    ema: float = 0.99
+    ema: float = 0.995
     clip: float = 1.0
     commitment: float = 0.25
     # Share of the budget; None is 0.5 with a GPU and never without, where it costs five times as
