@@ -200,10 +200,11 @@ class Weighted(nn.Module):
     def __init__(self, config: PromptConfig) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(3))
-        self.project = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(3))
-        for prompt in self.project[1:]:
+        branches = [nn.Linear(config.width, config.width) for _ in range(3)]
+        for prompt in branches[1:]:
             nn.init.zeros_(prompt.weight)
             nn.init.zeros_(prompt.bias)
+        self.project = nn.ModuleList(branches)
 
     def forward(self, content: Tensor, voice: Tensor, mel: Tensor) -> Tensor:
         """``[B, T, width]``, twice ``[B, width]`` -> ``[B, T, width]``."""

@@ -84,8 +84,8 @@ class PsCodec(nn.Module):
         scene, _, more = self.mel.quantizer(self.mel.summary(prompt, mel))
         z, _, commitment = self.quantizer(self.encoder(wave, self._hint(voice, scene)))
         if self.config.disentangled:
-            prompts = (self.voice, self.mel)
-            maps = [z, *(self._as_map(p, p.frames(mel), z.shape[1]) for p in prompts)]
+            assert isinstance(self.voice, VoicePrint)  # the configuration sees to it
+            maps = [z, *(self._as_map(p, mel, z.shape[1]) for p in (self.voice, self.mel))]
             for i, j in ((0, 1), (0, 2), (1, 2)):
                 alike = alike + similarity(maps[i], maps[j]).abs() / 3
         wave = self.decoder(self.fusion(z, voice, scene))
@@ -101,8 +101,9 @@ class PsCodec(nn.Module):
         return self.voice.quantizer.decode(voice), self.mel.quantizer.decode(mel)
 
     @staticmethod
-    def _as_map(part: VoicePrint | MelPrompt, frames: Tensor, columns: int) -> Tensor:
+    def _as_map(part: VoicePrint | MelPrompt, mel: Tensor, columns: int) -> Tensor:
         """The prompt before pooling, projected to the code's width and stretched to its length."""
+        frames = part.frames(mel)
         width = frames.shape[-1]
         flat = part.leave(frames.repeat(1, 1, part.leave.in_features // width))
         return F.interpolate(flat.transpose(1, 2), size=columns, mode="linear").transpose(1, 2)
