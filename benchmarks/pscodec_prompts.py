@@ -127,7 +127,7 @@ def sets_table(results: dict[str, Any]) -> str:
         for name, row in found["rows"].items():
             lines.append(
                 f"{found['set']} ({found['count']}): {name} | {row['plain_bits']:.0f} |"
-                f" {row['bytes']:.0f} |" + " | ".join(f" {row[key]:.4f}" for key in MEASURES)
+                f" {row['bytes']:.0f} | " + " | ".join(f"{row[key]:.4f}" for key in MEASURES)
             )
         difference = " | ".join(
             f"{found['base minus plain'][key][0]:+.4f} ± {found['base minus plain'][key][1]:.4f}"
