@@ -222,7 +222,7 @@ class EncodeJob:
         tile lies; its neighbours' latents are taken as their analysis gives them."""
         around, inside, cut = self._around(box, quality)
         around[inside] = y_hat.float().to(around)
-        return self.model.synthesise(around, quality), cut
+        return self.model.synthesise(around, quality, fast=True), cut
 
     def filter(self, box: Box, synthesis: Tensor, quality: float | None) -> Chosen | None:
         """The filter of a tile's synthesis that is worth its bits."""
