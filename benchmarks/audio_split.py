@@ -24,8 +24,7 @@ from torch import Tensor
 
 from laconic.codec.audio.codec import SemantiCodec
 from laconic.codec.audio.loading import load
-from laconic.codec.audio.semanticodec_small.config import MEL_HOP
-from laconic.codec.audio.semanticodec_small.mae import FFT, FLOOR, patches_of
+from laconic.codec.audio.semanticodec_small.mae import FLOOR, patches_of
 from laconic.codec.audio.semanticodec_small.model import SmallSemantiCodec
 from laconic.codec.audio.side_information import STEP, gains_of, track_of
 from laconic.codec.evaluate.audio_measures import pesq_wb, stoi
@@ -41,11 +40,7 @@ def with_phases(network: SmallSemantiCodec, mel: Tensor, wave: Tensor) -> Tensor
     """Samples that have the log-mel ``mel``, begun with the phases of ``wave`` and smooth
     magnitudes; plain rounds then bring the harmonics out."""
     consistency = network.consistency
-    edge = (FFT - MEL_HOP) // 2
-    spectrum = torch.stft(
-        F.pad(wave, (edge, edge)), FFT, MEL_HOP, window=consistency.inverse.window, center=False,
-        return_complex=True,
-    ).transpose(1, 2)  # fmt: skip
+    spectrum = consistency.spectrum(wave)
     magnitude = torch.ones_like(spectrum.abs())
     for _ in range(SOLVING):
         found = (magnitude @ consistency.bank).clamp(min=FLOOR).log()

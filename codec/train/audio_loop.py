@@ -23,6 +23,7 @@ from laconic.codec.train.running import (
     Muon,
     follow,
     load_state,
+    matrices_of_blocks,
     save_state,
 )
 from laconic.formats.errors import FormatError
@@ -62,10 +63,7 @@ class AudioTrainer(BudgetTrainer):
         self.crops = AudioCrops(self.clips, recipe.seed)
         self.model = model.to(self.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
-        matrices: list[nn.Parameter] = []
-        rest: list[nn.Parameter] = []
-        for name, p in self.model.named_parameters():
-            (matrices if p.ndim == 2 and "block" in name else rest).append(p)
+        matrices, rest = matrices_of_blocks(self.model)
         self.optimisers = [
             torch.optim.Adam(rest, lr=recipe.adam_lr, betas=(0.9, 0.98)),
             *([Muon(matrices, lr=recipe.muon_lr)] if matrices else []),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from laconic.codec import devices
 from laconic.codec.audio.pscodec.config import HOP, PromptConfig
@@ -32,6 +32,7 @@ from laconic.codec.train.running import (
     Muon,
     follow,
     load_state,
+    matrices_of_blocks,
     run_trainer,
     save_state,
 )
@@ -93,11 +94,7 @@ class Trainer(BudgetTrainer):
         self.average = PsCodec(config).to(self.device).eval()
         self.average.load_state_dict(self.model.state_dict())
         self.critic = Discriminator().to(self.device)
-        matrices: list[nn.Parameter] = []
-        rest: list[nn.Parameter] = []
-        for name, p in self.model.named_parameters():
-            if p.requires_grad:
-                (matrices if p.ndim == 2 and "blocks" in name else rest).append(p)
+        matrices, rest = matrices_of_blocks(self.model)
         self.optimisers = [
             torch.optim.AdamW(rest, recipe.lr, betas=(0.8, 0.99), weight_decay=1e-2),
             Muon(matrices, recipe.muon_lr),

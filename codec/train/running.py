@@ -285,6 +285,19 @@ class Muon(torch.optim.Optimizer):
                     p.sub_(update.reshape(shape), alpha=scale)
 
 
+def matrices_of_blocks(
+    model: torch.nn.Module,
+) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """What of an audio network Muon trains, the matrices of its blocks, and what Adam does: all
+    else that is not frozen."""
+    matrices: list[torch.nn.Parameter] = []
+    rest: list[torch.nn.Parameter] = []
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            (matrices if p.ndim == 2 and "block" in name else rest).append(p)
+    return matrices, rest
+
+
 def build_optimisers(
     model: torch.nn.Module, *, muon_lr: float, adam_lr: float, linear_lr: float
 ) -> list[torch.optim.Optimizer]:

@@ -148,25 +148,25 @@ class Consistency(nn.Module):
     def forward(self, wave: Tensor, mel: Tensor, rounds: int = ROUNDS) -> Tensor:
         """Plain rounds."""
         for _ in range(rounds):
-            spectrum = self._spectrum(wave)
+            spectrum = self.spectrum(wave)
             wave = self.inverse(spectrum * self._gain(spectrum.abs(), mel))
         return wave
 
     def fast(self, wave: Tensor, mel: Tensor, rounds: int) -> Tensor:
         """Fast rounds. Above 1 kHz they begin with random phases: those of a vocoder repeat from
         frame to frame, which hums at the frame rate."""
-        spectrum = self._spectrum(wave)
+        spectrum = self.spectrum(wave)
         turns = np.random.RandomState(0).random_sample(spectrum.shape[1:])  # frozen by NEP 19
         phases = 2 * math.pi * torch.from_numpy(turns[:, KEPT:]).to(wave)
         above = torch.polar(
             spectrum[..., KEPT:].abs(), phases.expand_as(spectrum[..., KEPT:].abs())
         )
         spectrum = torch.cat([spectrum[..., :KEPT], above], dim=-1)
-        spectrum = self._spectrum(self.inverse(spectrum))
+        spectrum = self.spectrum(self.inverse(spectrum))
         spectrum = spectrum * self._gain(spectrum.abs(), mel)
         before: Tensor | None = None
         for _ in range(rounds):
-            found = self._spectrum(self.inverse(spectrum))
+            found = self.spectrum(self.inverse(spectrum))
             ahead = found if before is None else found + AHEAD * (found - before)
             magnitude = found.abs()
             wanted = magnitude * self._gain(magnitude, mel)
@@ -174,7 +174,8 @@ class Consistency(nn.Module):
             before = found
         return self.inverse(spectrum)
 
-    def _spectrum(self, wave: Tensor) -> Tensor:
+    def spectrum(self, wave: Tensor) -> Tensor:
+        """``[B, T * 256]`` samples -> complex spectra ``[B, T, FFT / 2 + 1]`` of the frames."""
         edge = (FFT - MEL_HOP) // 2
         return torch.stft(
             F.pad(wave, (edge, edge)), FFT, MEL_HOP, window=self.inverse.window, center=False,
