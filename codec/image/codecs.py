@@ -20,6 +20,7 @@ comes near.
 from __future__ import annotations
 
 import io
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import fields
@@ -157,6 +158,17 @@ class ImageCodec(Codec):
             if settings.progress:
                 settings.progress(number + 1, len(job.grid))
         return VerifyReport(len(job.grid), symbols, reader.header.numerics)
+
+    def variant(self, text: str) -> dict[str, Any]:
+        """A model, an effort such as ``effort4``, or both joined by "+"."""
+        found: dict[str, Any] = {}
+        for part in text.split("+"):
+            effort = re.fullmatch(r"effort(\d+)", part)
+            key, value = ("effort", int(effort[1])) if effort else ("model", part)
+            if key in found:
+                raise ParameterError(f"{text!r} names {found[key]} and {value}: leave one out")
+            found[key] = value
+        return found
 
     def describe(self, codec_header: bytes) -> dict[str, Any]:
         """Quality, where there is a choice, and tile side."""
