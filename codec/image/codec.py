@@ -109,8 +109,8 @@ def _average(model: Mlic, start: ModelInfo, share: float) -> None:
 class LoadedModel(ImageModel):
     """A model in memory: the exact coder in float64, transforms in float32.
 
-    Where the device multiplies in bfloat16 a fast synthesis does so too, except under a detail
-    layer: its coefficients were taken from a synthesis in float32.
+    Where the device multiplies in bfloat16 the analysis and a fast synthesis do so too, the latter
+    not under a detail layer: its coefficients were taken from a synthesis in float32.
     """
 
     variable = True
@@ -131,7 +131,7 @@ class LoadedModel(ImageModel):
         return self.network.config
 
     def analyse(self, x: Tensor, quality: float | None) -> Tensor:
-        return self.network.g_a(x.to(self.device), self._batch(quality))
+        return self.network.g_a(x.to(self.device), self._batch(quality), self.mixed)
 
     def synthesise(self, y: Tensor, quality: float | None, *, fast: bool = False) -> Tensor:
         return self.restored(y, quality, None, fast=fast)

@@ -250,7 +250,7 @@ def patch_basis(luma: int, chroma: int, size: int = 8) -> Tensor:
 
 class Analysis(nn.Module):
     """g_a: ``[B, H, W, 3]`` in [0, 1] -> y in units of the quantisation step, ``[B, H/16, W/16,
-    M]``."""
+    M]``. With ``mixed`` the blocks multiply in bfloat16, as they do in training."""
 
     def __init__(self, config: MlicConfig) -> None:
         super().__init__()
@@ -264,13 +264,13 @@ class Analysis(nn.Module):
         self.tail = Block(m, dense=config.dense)
         self.gain = RateTable(config.rate_anchors, m)
 
-    def forward(self, x: Tensor, quality: Tensor) -> Tensor:
+    def forward(self, x: Tensor, quality: Tensor, mixed: bool = False) -> Tensor:
         x = self.stem(space_to_depth(x - 0.5, 8))  # [B, H/8, W/8, C]
         for i, block in enumerate(self.blocks):
-            x = block(x)
+            x = block(x, mixed)
             if i == 0:
                 x = x * self.feature_gain(quality).exp()
-        y = self.tail(self.down(space_to_depth(x, 2)))  # [B, H/16, W/16, M]
+        y = self.tail(self.down(space_to_depth(x, 2)), mixed)  # [B, H/16, W/16, M]
         return y * self.gain(quality).exp()
 
 

@@ -47,7 +47,7 @@ FEATURES = len(PAIRS) * (COLOURS + len(LIMITS))  # of a colour
 LEVELS = 255.0
 SLAB = 32  # rows that are worked on at a time, which stay in the cache
 APART = 2  # the encoder looks at every so many slabs of a large tile
-LARGE = 1 << 19  # pixels
+LARGE = 1 << 17  # pixels
 SOFT = 0.5  # of the filter of least squared error is too much for MS-SSIM: it smooths
 WIDE = 1024  # pixels of a row; of wider tiles slabs are smaller
 
