@@ -59,11 +59,13 @@ class AudioModel(Protocol):
         seed: int,
         pitch: Tensor | None = None,
         gains: Tensor | None = None,
+        start: int = 0,
     ) -> Tensor:
         """int64 ``[B, columns * positions, streams]`` -> ``[B, columns * hop]`` in [-1, 1].
 
-        Models with knots also take the pitch ``[B, columns * knots]`` and corrections of the level
-        in nepers ``[B, columns]``, and columns that lack the last stream (-1).
+        Models with knots also take the pitch ``[B, columns * knots]``, corrections of the level
+        in nepers ``[B, columns]`` and the number of the first column, and columns that lack the
+        last stream (-1).
 
         ``steps`` evaluations of the refiner start from noise drawn with ``seed``; 0 steps is
         the deterministic regression, without noise.
@@ -273,8 +275,9 @@ class WindowDecoder:
         flat = torch.from_numpy(grid.reshape(len(grid), -1, grid.shape[-1]))
         with torch.inference_mode():
             wave = self.model.decode(
-                flat, steps=self.steps, seed=self.seed + number, **self._told(parts)
-            )
+                flat, steps=self.steps, seed=self.seed + number,
+                **self._told(parts, own_first - left),
+            )  # fmt: skip
         samples = wave.float().cpu().numpy()
         if segment.levels is not None:
             levels = np.concatenate([p.levels for p in parts if p.levels is not None])
@@ -290,8 +293,9 @@ class WindowDecoder:
         gains = None if segment.gains is None else segment.gains[:, first:end]
         return SegmentTokens(segment.tokens[:, first:end], levels, pitch=pitch, gains=gains)
 
-    def _told(self, parts: list[SegmentTokens]) -> dict[str, torch.Tensor]:
-        """What a model that uses the pitch is told beside the tokens."""
+    def _told(self, parts: list[SegmentTokens], start: int) -> dict[str, Any]:
+        """What a model that uses the pitch is told beside the tokens of columns from ``start``
+        on."""
         knots = self.model.knots
         if not knots:
             return {}
@@ -305,6 +309,7 @@ class WindowDecoder:
         return {
             "pitch": torch.from_numpy(np.concatenate(tracks, axis=1)),
             "gains": STEP * torch.from_numpy(np.concatenate(gains, axis=1)),
+            "start": start,
         }
 
 

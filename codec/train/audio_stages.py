@@ -33,7 +33,7 @@ from laconic.codec.audio.semanticodec_small.mae import (
     masked_loss,
     patches_of,
 )
-from laconic.codec.audio.semanticodec_small.model import PARTS, read_small
+from laconic.codec.audio.semanticodec_small.model import PARTS, read_small, resized
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder, TokenDecoder
 from laconic.codec.audio.semanticodec_small.vocoder import Refiner, Vocoder, spectral_distance
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
@@ -82,13 +82,14 @@ def begin_from(name: str, size: str, runs: Path, stage: str) -> dict[str, Any]:
     info = models.find(name)
     network = read_small(info)
     wanted = CONFIGS[size]
-    # What an older model lacks begins as zero, a refiner anew.
-    free = {k: getattr(wanted, k) for k in ("pitch", "rounds", "refiner_depth")}
+    # What an older model lacks begins as zero, a refiner anew; the decoder's last layer is resized.
+    names = ("pitch", "rounds", "refiner_depth", "vocoder_depth", "mel_hop", "mel_window")
+    free = {k: getattr(wanted, k) for k in names}
     if replace(network.config, **free) != wanted:
         raise ModelError(
             f"model {name} is of another size than {size!r}: train the size that it was made with"
         )
-    weights = network.state_dict()
+    weights = resized(network.state_dict(), network.config, wanted)
     start = {"name": info.name, "id": info.id, **info.training}
 
     def part(of: str) -> dict[str, Tensor]:
@@ -119,7 +120,7 @@ class VocoderTrainer(AudioTrainer):
     def __init__(self, recipe: AudioRecipe, data: list[Path], out: Path) -> None:
         config = CONFIGS[recipe.model]
         super().__init__(recipe, data, out, Vocoder(config.vocoder_dim, config.vocoder_depth))
-        self.mel = Synthesis().to(self.device)
+        self.mel = Synthesis(config.mel_hop, config.mel_window).to(self.device)
         speech = [c for c in self.held_out if c.domain == "speech"]
         self.validation = validation_crops(speech or self.held_out, 40_960).to(self.device)
 
@@ -148,7 +149,8 @@ class DecodedTrainer(AudioTrainer):
         super().__init__(recipe, data, out, model)
         config = CONFIGS[recipe.model]
         self.stages = config.stages
-        self.analysis, self.synthesis = Analysis().to(self.device), Synthesis().to(self.device)
+        self.analysis = Analysis().to(self.device)
+        self.synthesis = Synthesis(config.mel_hop, config.mel_window).to(self.device)
         self.mae = MaskedAutoencoder(config).to(self.device).requires_grad_(False).eval()
         self.mae.load_state_dict(read_stage(out.parent, "audio-mae", "encoder."))
         self.tokens = TokenAutoencoder(config).to(self.device).requires_grad_(False).eval()

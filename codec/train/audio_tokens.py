@@ -77,7 +77,9 @@ class TokenTrainer(AudioTrainer):
     def __init__(self, recipe: AudioRecipe, data: list[Path], out: Path) -> None:
         self.config = CONFIGS[recipe.model]
         super().__init__(recipe, data, out, TokenAutoencoder(self.config))
-        self.analysis, self.synthesis = Analysis().to(self.device), Synthesis().to(self.device)
+        self.analysis = Analysis().to(self.device)
+        synthesis = Synthesis(self.config.mel_hop, self.config.mel_window)
+        self.synthesis = synthesis.to(self.device)
         self.thirds = third_octaves().to(self.device)
         self.disturbance = Disturbance().to(self.device)
         weights = torch.ones(MEL_BANDS)
@@ -151,10 +153,12 @@ class TokenTrainer(AudioTrainer):
         ripple = F.l1_loss(
             mel[..., :RIPPLE_BANDS].diff(dim=-1), target[..., :RIPPLE_BANDS].diff(dim=-1)
         )
-        envelope = envelope_distance(mel, target, self.thirds)
+        split = self.config.split
+        heard = slice(self.step % split, None, split)  # frames of 16 ms
+        envelope = envelope_distance(mel[:, heard], target[:, heard], self.thirds)
         pitch = self.model.decoder.pitch
         sounding = mel if pitch is None else mel + pitch.emphasis(track)
-        wrong, added = self.disturbance(sounding, target)
+        wrong, added = self.disturbance(sounding[:, heard], target[:, heard])
         wrong = wrong.clamp_min(WRONG_LEAST).log().mean()
         added = (added + ADDED_LEAST).log().mean()
         loss = distance + RIPPLE * ripple + ENVELOPE * envelope
@@ -208,7 +212,8 @@ class TokenTrainer(AudioTrainer):
         for stages in RATES:
             mel = self.average.decode(tokens[..., : 1 + stages], track)
             entry[f"mel_{stages}"] = round(F.l1_loss(mel, target).item(), 4)
-            envelope = envelope_distance(mel, target, self.thirds)
+            heard = slice(None, None, self.config.split)
+            envelope = envelope_distance(mel[:, heard], target[:, heard], self.thirds)
             entry[f"envelope_{stages}"] = round(envelope.item(), 4)
         used = [len(tokens[..., i].unique()) for i in range(4)]
         return {**entry, "used": used}

@@ -191,6 +191,7 @@ class PromptModel:
         seed: int,
         pitch: Tensor | None = None,
         gains: Tensor | None = None,
+        start: int = 0,
     ) -> Tensor:
         """Deterministic: there is no refiner, so ``steps`` and ``seed`` change nothing."""
         columns = tokens.shape[1]

@@ -356,6 +356,7 @@ class FullModel:
         seed: int,
         pitch: Tensor | None = None,
         gains: Tensor | None = None,
+        start: int = 0,
     ) -> Tensor:
         """int64 ``[B, columns * positions, streams]`` -> ``[B, columns * hop]`` in [-1, 1].
 

@@ -1,5 +1,5 @@
 """Sizes of the small model. What is no field here is a fact of the design: 16 kHz, patches of 16
-frames and 16 bands (0.16 s) on the analysis side, 10 frames of 80 bands on the synthesis side."""
+frames and 16 bands (0.16 s) on the analysis side, 80 bands on the synthesis side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ PATCHES = 64  # patches in the longest window: 10.24 s
 BANDS = 128  # of the analysis spectrogram
 PATCH_ROWS = BANDS // PATCH
 MEL_BANDS = 80  # of the synthesis spectrogram
-MEL_HOP = 256
+MEL_HOP = 256  # samples of a frame inside the decoder
+MEL_WINDOW = 1024
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,18 @@ class SmallConfig:
     vocoder_depth: int = 6
     pitch: int = 0  # 1: the decoder is told the pitch
     rounds: int = 0  # of fast consistency after the vocoder; 0: twelve plain ones
+    mel_hop: int = MEL_HOP  # samples of a frame of the synthesis spectrogram
+    mel_window: int = MEL_WINDOW  # samples that a frame is taken from
 
     def __post_init__(self) -> None:
-        may_be_zero = ("reach", "pitch", "rounds", "refiner_depth")
+        may_be_zero = ("reach", "pitch", "rounds", "refiner_depth", "vocoder_depth")
         whole = {k: v for k, v in asdict(self).items() if k not in may_be_zero}
         depths = [v for k, v in asdict(self).items() if k.endswith("depth")]
         possible = all(type(n) is int and 1 <= n <= 1 << 16 for n in whole.values())
         possible = possible and isinstance(self.reach, int | float) and 0 <= self.reach <= 60
         possible = possible and all(
-            type(n) is int and n >= 0 for n in (self.pitch, self.rounds, self.refiner_depth)
+            type(n) is int and n >= 0
+            for n in (self.pitch, self.rounds, self.refiner_depth, self.vocoder_depth)
         )
         if (
             not possible
@@ -67,6 +71,9 @@ class SmallConfig:
             or max(depths) > 64
             or self.stages > 64
             or self.mae_features > self.mae_depth
+            or self.mel_hop not in (MEL_HOP, MEL_HOP // 2)
+            or self.mel_window not in (MEL_WINDOW, MEL_WINDOW // 2)
+            or (not self.vocoder_depth and not (self.pitch and self.rounds))
             or self.mae_dim % (2 * self.mae_heads)
             or self.dim % (2 * self.heads)
         ):
@@ -94,8 +101,13 @@ class SmallConfig:
 
     @property
     def frames(self) -> int:
-        """Synthesis frames in a column."""
+        """Frames of the decoder in a column."""
         return self.hop // MEL_HOP
+
+    @property
+    def split(self) -> int:
+        """Frames of the synthesis spectrogram that a frame of the decoder makes."""
+        return MEL_HOP // self.mel_hop
 
     @property
     def window(self) -> int:
@@ -103,8 +115,10 @@ class SmallConfig:
         return PATCHES // self.span
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return asdict(self)
+        """JSON-able form; an entry that earlier models lack is left out at its default, so that
+        they keep their identity."""
+        values = asdict(self)
+        return {k: v for k, v in values.items() if k not in LATER or v != LATER[k]}
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> SmallConfig:
@@ -115,11 +129,16 @@ class SmallConfig:
         return SmallConfig(**values)
 
 
-ROUNDS = 32
+LATER = {"mel_hop": MEL_HOP, "mel_window": MEL_WINDOW}
+ROUNDS, FINE_ROUNDS = 32, 12
 CONFIGS = {
     "small": SmallConfig(pitch=1, rounds=ROUNDS),
     "small-50": SmallConfig(stack=1, pitch=1, rounds=ROUNDS),
     "small-12": SmallConfig(stack=4, pitch=1, rounds=ROUNDS),
+    "small-fine": SmallConfig(
+        pitch=1, rounds=FINE_ROUNDS, refiner_depth=0, vocoder_depth=0, mel_hop=MEL_HOP // 2,
+        mel_window=MEL_WINDOW // 2,
+    ),
     "tiny": SmallConfig(  # to try the recipes out in seconds
         mae_dim=32, mae_depth=2, mae_heads=2, semantic=32, acoustic=16, stages=3, latent=8, dim=32,
         heads=2, encoder_depth=1, decoder_depth=1, frame_dim=32, frame_depth=1, refiner_dim=32,

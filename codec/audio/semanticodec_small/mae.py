@@ -33,6 +33,7 @@ from laconic.codec.audio.semanticodec_small.config import (
     BANDS,
     MEL_BANDS,
     MEL_HOP,
+    MEL_WINDOW,
     PATCH,
     PATCH_ROWS,
     PATCHES,
@@ -180,10 +181,10 @@ class Analysis(LogMel):
 
 
 class Synthesis(LogMel):
-    """What the vocoder hears: ``[B, samples / 256, 80]``."""
+    """What the vocoder hears: ``[B, samples / hop, 80]``."""
 
-    def __init__(self) -> None:
-        super().__init__(MEL_BANDS, MEL_HOP, FFT)
+    def __init__(self, hop: int = MEL_HOP, window: int = MEL_WINDOW) -> None:
+        super().__init__(MEL_BANDS, hop, window)
 
 
 PIXELS = PATCH * PATCH

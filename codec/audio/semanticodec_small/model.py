@@ -12,6 +12,7 @@ precision.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +31,13 @@ from laconic.codec.audio.semanticodec_small.mae import (
     patches_of,
 )
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder
-from laconic.codec.audio.semanticodec_small.vocoder import Consistency, Refiner, Vocoder
+from laconic.codec.audio.semanticodec_small.vocoder import (
+    MEL_SCALE,
+    Consistency,
+    Excitation,
+    Refiner,
+    Vocoder,
+)
 from laconic.codec.audio.side_information import HOP as PITCH_HOP
 from laconic.codec.building import build
 from laconic.codec.models import (
@@ -56,6 +63,7 @@ PARTS = {  # what stages train: prefix of the names in their checkpoints and in 
     "audio-sound": ("", "vocoder."),
     "audio-refiner": ("", "refiner."),
 }
+SHORTER = 0.75  # power of the level that a spectrum loses with its window: 0.5 of noise, 1 of tones
 SCALE = ".scale"  # suffix of the scales of a matrix in int8
 TRAINING_ONLY = "tokens.quantiser.counts"
 
@@ -71,13 +79,18 @@ class SmallSemantiCodec(nn.Module):
         self.hop, self.positions, self.window = config.hop, config.positions, config.window
         self.vocabularies = (config.semantic, *(config.acoustic,) * config.stages)
         self.knots = config.hop // PITCH_HOP if config.pitch else 0
-        self.analysis, self.synthesis = Analysis(), Synthesis()
+        self.analysis = Analysis()
+        self.synthesis = Synthesis(config.mel_hop, config.mel_window)
         self.mae = MaskedAutoencoder(config)
         self.tokens = TokenAutoencoder(config)
         self.refiner = Refiner(config) if config.refiner_depth else None
         self.refines = self.refiner is not None
-        self.vocoder = Vocoder(config.vocoder_dim, config.vocoder_depth)
-        self.consistency = Consistency()
+        self.vocoder: Vocoder | Excitation
+        if config.vocoder_depth:
+            self.vocoder = Vocoder(config.vocoder_dim, config.vocoder_depth)
+        else:
+            self.vocoder = Excitation()
+        self.consistency = Consistency(config.mel_hop, config.mel_window)
 
     @torch.no_grad()
     def encode(self, wave: Tensor, streams: int) -> Tensor:
@@ -99,10 +112,12 @@ class SmallSemantiCodec(nn.Module):
         seed: int,
         pitch: Tensor | None = None,
         gains: Tensor | None = None,
+        start: int = 0,
     ) -> Tensor:
         """int64 ``[B, columns * positions, streams]`` -> ``[B, columns * hop]`` in [-1, 1], by the
         ``pitch`` ``[B, columns * knots]`` if it is known and the model uses it, and louder by the
-        ``gains`` ``[B, columns]`` in nepers.
+        ``gains`` ``[B, columns]`` in nepers. ``start`` is the number of the first column in the
+        recording, which noise follows.
 
         Raises ``ParameterError`` for more columns than a window holds, a part of a column, or
         tokens outside their alphabets.
@@ -129,14 +144,22 @@ class SmallSemantiCodec(nn.Module):
             mel = self.refiner.refine(mel, steps, seed)
         if gains is not None:
             mel = mel + self._by_frame(gains)[..., None]
-        wave: Tensor = self.vocoder(mel)
+        return self.sound(mel, pitch, start).clamp(-1, 1)
+
+    def sound(self, mel: Tensor, pitch: Tensor | None, start: int = 0) -> Tensor:
+        """Samples ``[B, columns * hop]`` of a log-mel spectrogram and the pitch, from the column
+        ``start`` of a recording on."""
         rounds = self.config.rounds
-        wave = self.consistency.fast(wave, mel, rounds) if rounds else self.consistency(wave, mel)
-        return wave.clamp(-1, 1)
+        if isinstance(self.vocoder, Excitation):
+            samples = mel.shape[1] * self.config.mel_hop
+            excitation = self.vocoder(samples, pitch, len(mel), start * self.hop)
+            return self.consistency.sounding(excitation.to(mel), mel, rounds)
+        wave: Tensor = self.vocoder(mel)
+        return self.consistency.fast(wave, mel, rounds) if rounds else self.consistency(wave, mel)
 
     def _by_frame(self, gains: Tensor) -> Tensor:
         """``[B, columns]`` -> ``[B, frames]``, without jumps."""
-        frames = self.config.frames
+        frames = self.config.frames * self.config.split
         steps = gains.float().repeat_interleave(frames, dim=1)
         padded = F.pad(steps[:, None], (frames // 2, frames // 2), mode="replicate")
         return F.avg_pool1d(padded, frames + 1, stride=1)[:, 0]
@@ -171,7 +194,8 @@ class SmallSemantiCodec(nn.Module):
         # The bands' filters have equal areas: their widths weigh the energies.
         widths = (self.synthesis.bank > 0).sum(0)
         energy = (2 * mel).exp() @ widths.to(mel.dtype)  # [B, frames]
-        return energy.unflatten(1, (-1, self.config.frames)).mean(-1).clamp(min=1e-12).log() / 2
+        columns = energy.unflatten(1, (-1, self.config.frames * self.config.split))
+        return columns.mean(-1).clamp(min=1e-12).log() / 2
 
     def strengths(self, stream: int) -> NDArray[np.float64]:
         """Squared lengths of the entries of an acoustic stream."""
@@ -188,6 +212,20 @@ class SmallSemantiCodec(nn.Module):
             )
         if not 1 <= streams <= len(self.vocabularies):
             raise ParameterError(f"{streams} streams: this model has {len(self.vocabularies)}")
+
+
+def resized(weights: dict[str, Tensor], old: SmallConfig, new: SmallConfig) -> dict[str, Tensor]:
+    """Weights of a model for a configuration whose spectrogram has more or shorter frames: those
+    that a frame of the decoder makes begin alike, at the level that a shorter window gives."""
+    times = new.split // old.split
+    shift = SHORTER * math.log(new.mel_window / old.mel_window) / MEL_SCALE
+    head = "tokens.decoder.head."
+    changed = {
+        head + "weight": weights[head + "weight"].repeat(times, 1),
+        head + "bias": weights[head + "bias"].repeat(times) + shift,
+    }
+    kept = {k: v for k, v in weights.items() if new.vocoder_depth or not k.startswith("vocoder.")}
+    return {**kept, **changed}
 
 
 def write_small(
@@ -257,7 +295,9 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
     for needed in ("audio-mae", "audio-tokens"):
         if needed not in states:
             raise ModelError(f"{runs} lacks the stage {needed}: train it first")
-    if not {"audio-vocoder", "audio-sound"} & set(states):
+    recipe = next(s["recipe"] for s in states.values() if s["recipe"] is not None)
+    config = CONFIGS[recipe.get("model", "small")]
+    if config.vocoder_depth and not {"audio-vocoder", "audio-sound"} & set(states):
         raise ModelError(f"{runs} lacks the stage audio-vocoder: train it first")
     weights: dict[str, Tensor] = {}
     shares: dict[str, float] = {}
@@ -268,8 +308,6 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
             if key.startswith(theirs):
                 name_here = ours + key.removeprefix(theirs)
                 weights[name_here], shares[name_here] = value, share
-    recipe = next(s["recipe"] for s in states.values() if s["recipe"] is not None)
-    config = CONFIGS[recipe.get("model", "small")]
     if "audio-refiner" not in training:
         config = replace(config, refiner_depth=0)
     model = SmallSemantiCodec(config)
@@ -277,13 +315,15 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
     tables: Arrays = {}
     if "started_from" in training:
         info = find(training["started_from"]["id"])
-        begun |= {k: v for k, v in read_small(info).state_dict().items() if k in begun}
+        first = read_small(info)
+        before = resized(first.state_dict(), first.config, config)
+        begun |= {k: v for k, v in before.items() if k in begun}
         tables = {k: v for k, v in read_tensors(info).items() if k.startswith(TABLE_PREFIX)}
     try:
         known = {
             k: v if shares[k] == 1 else torch.lerp(begun[k], v, shares[k])
             for k, v in weights.items()
-            if not k.startswith("refiner.") or k in begun
+            if k in begun
         }
         model.load_state_dict({**begun, **known})
     except RuntimeError as error:

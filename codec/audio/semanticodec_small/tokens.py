@@ -214,14 +214,16 @@ class ResidualQuantiser(nn.Module):
             self.counts[stage, dead] = share
 
 
-def comb_table() -> Tensor:
-    """Log-mel of harmonics over log-mel of noise: ``[FINE * STEPS, 80]``."""
+def comb_table(window: int) -> Tensor:
+    """Log-mel of harmonics over log-mel of noise, in frames of ``window`` samples:
+    ``[FINE * STEPS, 80]``."""
     bank = mel_bank(MEL_BANDS).double().numpy()  # [bins, 80]
     bins = FFT // 2 + 1
     rows = []
     for f0 in hertz(1 + np.arange(FINE * STEPS) / FINE):
-        centres = np.arange(f0, RATE / 2 + f0, f0) * FFT / RATE  # in bins
-        offsets = np.arange(bins)[None] - centres[:, None]
+        centres = np.arange(f0, RATE / 2 + f0, f0)
+        # In bins of a transform of the window's length.
+        offsets = (np.arange(bins)[None] * RATE / FFT - centres[:, None]) * window / RATE
         near = np.abs(offsets) < 2
         d = np.where(near & (np.abs(np.abs(offsets) - 1) > 1e-6), offsets, 0.5)
         lobe = np.where(near, np.sinc(d) / (1 - d**2), 0.0)
@@ -229,7 +231,7 @@ def comb_table() -> Tensor:
         power = (lobe**2).sum(0)
         # Of equal power: a harmonic stands for f0 of bandwidth, a bin of noise for one bin, 1.5
         # being the noise bandwidth of the window.
-        amplitude = np.sqrt(power * f0 * FFT / RATE / 1.5)
+        amplitude = np.sqrt(power * f0 * window / RATE / 1.5)
         rows.append(np.log(np.maximum(amplitude @ bank, 1e-9) / (np.ones(bins) @ bank)))
     return torch.from_numpy(np.clip(np.stack(rows), LEAST, -LEAST)).float()
 
@@ -239,9 +241,10 @@ class PitchInput(nn.Module):
 
     table: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, config: SmallConfig) -> None:
         super().__init__()
-        self.register_buffer("table", comb_table(), persistent=False)
+        self.split = config.split
+        self.register_buffer("table", comb_table(config.mel_window), persistent=False)
         self.into = nn.Linear(MEL_BANDS + 2, width, bias=False)
         nn.init.zeros_(self.into.weight)
 
@@ -262,10 +265,12 @@ class PitchInput(nn.Module):
         octaves = (steps - STEP_LOW) / (STEP_HIGH - STEP_LOW)
         strength = EMPHASIS_LOW + (EMPHASIS_HIGH - EMPHASIS_LOW) * octaves.clamp(0, 1)
         # Bands of many harmonics lie evenly below noise of equal power: they stay as they are.
-        return strength[..., None] * (comb - comb[..., EVEN:].mean(-1, keepdim=True))
+        found = strength[..., None] * (comb - comb[..., EVEN:].mean(-1, keepdim=True))
+        return found.repeat_interleave(self.split, dim=1)
 
     def _combs(self, track: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of the table ``[B, T, 80]``, zero without pitch, and steps ``[B, T]``."""
+        """Rows of the table ``[B, T, 80]`` for the frames of the decoder, zero without pitch, and
+        steps ``[B, T]``."""
         values = track.float()
         padded = torch.cat([values[:, :1], values, values[:, -1:]], dim=1)
 
@@ -337,16 +342,16 @@ class TokenDecoder(nn.Module):
         self.transformer = LocalTransformer(config, config.decoder_depth)
         width = config.frame_dim // config.positions
         self.spread = nn.Linear(config.dim, config.frames * width)
-        self.pitch = PitchInput(config.frame_dim) if config.pitch else None
+        self.pitch = PitchInput(config.frame_dim, config) if config.pitch else None
         self.blocks = nn.ModuleList(
             ConvBlock(config.frame_dim, 3 * config.frame_dim, 1 / config.frame_depth)
             for _ in range(config.frame_depth)
         )
         self.norm = nn.LayerNorm(config.frame_dim, eps=1e-6)
-        self.head = nn.Linear(config.frame_dim, MEL_BANDS)
+        self.head = nn.Linear(config.frame_dim, config.split * MEL_BANDS)
 
     def forward(self, centroids: Tensor, latents: Tensor, track: Tensor | None = None) -> Tensor:
-        """``[B, N, K mae_dim]``, ``[B, N, latent]``, ``[B, T / 2]`` -> log-mel ``[B, T, 80]``, ten
+        """``[B, N, K mae_dim]``, ``[B, N, latent]``, pitch -> log-mel ``[B, T, 80]``, ten or twenty
         frames per 0.16 s."""
         x = self.transformer(self.centroid(centroids) + self.latent(latents))
         batch, count, _ = x.shape
@@ -357,7 +362,7 @@ class TokenDecoder(nn.Module):
         for block in self.blocks:
             hidden = block(hidden)
         mel: Tensor = self.head(self.norm(hidden)).float() * MEL_SCALE + MEL_MEAN
-        return mel
+        return mel.reshape(batch, -1, MEL_BANDS)
 
 
 class TokenAutoencoder(nn.Module):

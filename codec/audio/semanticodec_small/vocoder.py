@@ -35,42 +35,56 @@ generator whose stream is frozen (NEP 19), so that a seed means the same everywh
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from laconic.codec.audio.semanticodec_small.config import MEL_BANDS, MEL_HOP, SmallConfig
+from laconic.codec.audio.semanticodec_small.config import (
+    MEL_BANDS,
+    MEL_HOP,
+    MEL_WINDOW,
+    RATE,
+    SmallConfig,
+)
 from laconic.codec.audio.semanticodec_small.mae import FFT, FLOOR, ConvBlock, mel_bank
+from laconic.codec.audio.side_information import HOP as PITCH_HOP
+from laconic.codec.audio.side_information import Track, hertz
 
 MEL_MEAN, MEL_SCALE = -6.0, 2.5  # about the mean and deviation of log-mel frames
 
 
 class InverseStft(nn.Module):
-    """``[B, T, FFT / 2 + 1]`` complex -> ``[B, T * 256]``: overlap-add with 384 samples cut from
-    both ends, the counterpart of :class:`~laconic.codec.audio.semanticodec_small.mae.LogMel`."""
+    """``[B, T, FFT / 2 + 1]`` complex -> ``[B, T * hop]``: overlap-add of the frames' middles with
+    what reaches beyond them cut from both ends, the counterpart of
+    :class:`~laconic.codec.audio.semanticodec_small.mae.LogMel`."""
 
     window: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, hop: int = MEL_HOP, window: int = MEL_WINDOW) -> None:
         super().__init__()
-        self.register_buffer("window", torch.hann_window(FFT), persistent=False)
+        self.hop = hop
+        self.register_buffer("window", torch.hann_window(window), persistent=False)
 
     def forward(self, spectrum: Tensor) -> Tensor:
-        frames = torch.fft.irfft(spectrum, FFT, dim=-1) * self.window  # [B, T, FFT]
-        wave = overlap_add(frames)
-        envelope = overlap_add(self.window.square().expand(1, frames.shape[1], FFT))
-        edge = (FFT - MEL_HOP) // 2
+        size = len(self.window)
+        left = (FFT - size) // 2
+        frames = torch.fft.irfft(spectrum, FFT, dim=-1)[..., left : left + size] * self.window
+        wave = overlap_add(frames, self.hop)
+        envelope = overlap_add(self.window.square().expand(1, frames.shape[1], size), self.hop)
+        edge = (size - self.hop) // 2
         return wave[:, edge:-edge] / envelope[:, edge:-edge]
 
 
-def overlap_add(frames: Tensor) -> Tensor:
-    """``[B, T, FFT]`` -> ``[B, (T - 1) * 256 + FFT]``."""
+def overlap_add(frames: Tensor, hop: int) -> Tensor:
+    """``[B, T, window]`` -> ``[B, (T - 1) * hop + window]``."""
     batch, count, size = frames.shape
-    folds = size // MEL_HOP
-    parts = frames.view(batch, count, folds, MEL_HOP)
-    out = frames.new_zeros(batch, count + folds - 1, MEL_HOP)
+    folds = size // hop
+    parts = frames.reshape(batch, count, folds, hop)
+    out = frames.new_zeros(batch, count + folds - 1, hop)
     for i in range(folds):
         out[:, i : i + count] += parts[:, :, i]
     return out.reshape(batch, -1)
@@ -126,16 +140,73 @@ def spectral_distance(x: Tensor, y: Tensor) -> Tensor:
 ROUNDS = 12
 LIMIT = 2.0  # largest change of a band in one round, in nepers
 AHEAD = 0.9  # the weight a of fast rounds
+IMPOSED = 2  # times that an excitation is brought to the spectrogram before the rounds
+HARMONIC = 4000.0  # Hz; harmonics of an excitation end there
+PERIOD = 1 << 18  # samples of noise, 16 s
 KEPT = 64  # bins whose phases are the vocoder's: 1 kHz
 
 
+class Excitation(nn.Module):
+    """What takes the place of a vocoder's phases where frames are short: a flat row of harmonics of
+    the pitch, noise above them and where there is no pitch, all of the same power per hertz.
+
+    Rounds of consistency give it the spectrogram. Frames of 32 ms every 8 ms say nearly all about a
+    sound (those of 64 ms every 16 ms do not: a pulse may lie anywhere in them), so little is left
+    for a network to know. Windows that overlap have the same excitation, but for a voice that sets
+    in before one of them.
+    """
+
+    def forward(self, samples: int, track: Tensor | None, batch: int, start: int = 0) -> Tensor:
+        """``[batch, samples]`` for a pitch ``[batch, samples / 512]``; ``start`` is the number of
+        the first sample in the recording."""
+        index = np.arange(start, start + samples) % PERIOD
+        noise, high = (table[index] for table in _noise())
+        found = np.tile(noise, (batch, 1))
+        if track is not None:
+            for row, steps in zip(found, track.cpu().numpy(), strict=True):
+                for first, end in _runs(steps > 0):
+                    at = slice(first * PITCH_HOP, end * PITCH_HOP)
+                    row[at] = _harmonics(steps[first:end]) + high[at]
+        return torch.from_numpy(found.astype(np.float32))
+
+
+@cache
+def _noise() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """White noise of unit deviation, and what of it lies above the harmonics."""
+    noise = np.random.RandomState(0).standard_normal(PERIOD)  # frozen by NEP 19
+    spectrum = np.fft.rfft(noise)
+    spectrum[: round(HARMONIC / RATE * PERIOD)] = 0
+    return noise, np.fft.irfft(spectrum, PERIOD)
+
+
+def _runs(voiced: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """First knots of voices, and the knots behind them: ``[n, 2]``."""
+    edges: NDArray[np.int64] = np.flatnonzero(np.diff(voiced, prepend=False, append=False))
+    return edges.reshape(-1, 2)
+
+
+def _harmonics(steps: Track) -> NDArray[np.float64]:
+    """A sum of cosines of the harmonics up to ``HARMONIC``, of the power per hertz of white noise
+    of unit deviation, for the pitch of one voice ``[knots]``."""
+    middles = (np.arange(len(steps)) + 0.5) * PITCH_HOP
+    f0 = np.interp(np.arange(len(steps) * PITCH_HOP), middles, hertz(steps))
+    phase = np.cumsum(2 * np.pi * f0 / RATE)
+    count = np.floor(HARMONIC / f0)
+    half = np.sin(phase / 2)
+    flat = np.abs(half) < 1e-6
+    # Of cos(k phase) over k = 1 to count.
+    total = np.sin(count * phase / 2) * np.cos((count + 1) * phase / 2) / np.where(flat, 1.0, half)
+    found: NDArray[np.float64] = np.where(flat, count, total) * np.sqrt(4 * f0 / RATE)
+    return found
+
+
 class Consistency(nn.Module):
-    """``[B, T * 256]`` samples, ``[B, T, 80]`` log-mel -> samples nearer to that spectrogram."""
+    """``[B, T * hop]`` samples, ``[B, T, 80]`` log-mel -> samples nearer to that spectrogram."""
 
     bank: Tensor
     spread: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, hop: int = MEL_HOP, window: int = MEL_WINDOW) -> None:
         super().__init__()
         bank = mel_bank(MEL_BANDS)  # [FFT / 2 + 1, 80]
         weight = bank / bank.amax(0).clamp(min=1e-9)
@@ -143,7 +214,7 @@ class Consistency(nn.Module):
         spread = weight / weight.sum(1, keepdim=True).clamp(min=1e-6)
         self.register_buffer("bank", bank, persistent=False)
         self.register_buffer("spread", spread, persistent=False)
-        self.inverse = InverseStft()
+        self.inverse = InverseStft(hop, window)
 
     def forward(self, wave: Tensor, mel: Tensor, rounds: int = ROUNDS) -> Tensor:
         """Plain rounds."""
@@ -151,6 +222,14 @@ class Consistency(nn.Module):
             spectrum = self.spectrum(wave)
             wave = self.inverse(spectrum * self._gain(spectrum.abs(), mel))
         return wave
+
+    def sounding(self, excitation: Tensor, mel: Tensor, rounds: int) -> Tensor:
+        """Fast rounds that begin with the phases of an excitation ``[B, T * hop]``."""
+        spectrum = self.spectrum(excitation)
+        for _ in range(IMPOSED):
+            found = (spectrum.abs() @ self.bank).clamp(min=FLOOR).log()
+            spectrum = spectrum * ((mel - found) @ self.spread.T).exp()
+        return self._rounds(spectrum, mel, rounds)
 
     def fast(self, wave: Tensor, mel: Tensor, rounds: int) -> Tensor:
         """Fast rounds. Above 1 kHz they begin with random phases: those of a vocoder repeat from
@@ -163,7 +242,9 @@ class Consistency(nn.Module):
         )
         spectrum = torch.cat([spectrum[..., :KEPT], above], dim=-1)
         spectrum = self.spectrum(self.inverse(spectrum))
-        spectrum = spectrum * self._gain(spectrum.abs(), mel)
+        return self._rounds(spectrum * self._gain(spectrum.abs(), mel), mel, rounds)
+
+    def _rounds(self, spectrum: Tensor, mel: Tensor, rounds: int) -> Tensor:
         before: Tensor | None = None
         for _ in range(rounds):
             found = self.spectrum(self.inverse(spectrum))
@@ -175,10 +256,11 @@ class Consistency(nn.Module):
         return self.inverse(spectrum)
 
     def spectrum(self, wave: Tensor) -> Tensor:
-        """``[B, T * 256]`` samples -> complex spectra ``[B, T, FFT / 2 + 1]`` of the frames."""
-        edge = (FFT - MEL_HOP) // 2
+        """``[B, T * hop]`` samples -> complex spectra ``[B, T, FFT / 2 + 1]`` of the frames."""
+        hop, window = self.inverse.hop, self.inverse.window
+        edge, left = (FFT - hop) // 2, (FFT - len(window)) // 2
         return torch.stft(
-            F.pad(wave, (edge, edge)), FFT, MEL_HOP, window=self.inverse.window, center=False,
+            F.pad(wave, (edge, edge)), FFT, hop, window=F.pad(window, (left, left)), center=False,
             return_complex=True,
         ).transpose(1, 2)  # [B, T, FFT / 2 + 1]  # fmt: skip
 
