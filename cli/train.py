@@ -55,8 +55,8 @@ SIZES = ["small", "small-fine", "small-50", "small-12", "tiny"]
 @click.option(
     "--size",
     type=click.Choice(SIZES),
-    help="Size of the audio model: 25, 25 with short frames, 50 or 12.5 positions per second, or one"
-    " to try recipes out.",
+    help="Size of the audio model: 25 positions per second, the same with short frames, 50, 12.5,"
+    " or one to try recipes out.",
 )
 @click.option("--batch", type=click.IntRange(1), help="Crops or samples per step.")
 @click.option("--threads", type=click.IntRange(1), help="Threads on a CPU.")
