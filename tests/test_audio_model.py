@@ -13,18 +13,24 @@ import torch
 from laconic.codec import models
 from laconic.codec.audio.semanticodec_small.config import CONFIGS, SmallConfig
 from laconic.codec.audio.semanticodec_small.mae import FFT, Synthesis, mel_bank
-from laconic.codec.audio.semanticodec_small.model import SmallSemantiCodec, read_small
+from laconic.codec.audio.semanticodec_small.model import (
+    SmallSemantiCodec,
+    read_small,
+    resized,
+)
 from laconic.codec.audio.semanticodec_small.tokens import (
     ResidualQuantiser,
     kmeans,
     merged,
     nearest,
 )
-from laconic.codec.audio.semanticodec_small.vocoder import Consistency, InverseStft
+from laconic.codec.audio.semanticodec_small.vocoder import Consistency, Excitation, InverseStft
+from laconic.codec.audio.side_information import track_of
 from laconic.codec.train import audio
 from laconic.formats.errors import ModelError, ParameterError
 
 TINY = CONFIGS["tiny"]
+SHORT = replace(TINY, refiner_depth=0, vocoder_depth=0, mel_hop=128, mel_window=512)
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +43,8 @@ def make(config: SmallConfig = TINY) -> SmallSemantiCodec:
     model = SmallSemantiCodec(config).eval()
     model.tokens.semantic.centroids.normal_()
     model.tokens.quantiser.codebooks.normal_()
-    torch.nn.init.normal_(model.refiner.head.weight, std=0.05)
+    if model.refiner is not None:
+        torch.nn.init.normal_(model.refiner.head.weight, std=0.05)
     return model
 
 
@@ -92,9 +99,10 @@ def test_decoding_is_reproducible_and_noise_follows_the_seed():
     torch.testing.assert_close(alone, refined[1:], atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("config", [TINY, SHORT], ids=["vocoder", "short frames"])
 @pytest.mark.parametrize("samples", [1, 159, 2_560, 2_561])
-def test_short_sounds_fill_whole_columns(samples):
-    model = make()
+def test_short_sounds_fill_whole_columns(samples, config):
+    model = make(config)
     tokens = model.encode(torch.zeros(1, samples), 2)
     assert tokens.shape[1] == -(-samples // model.hop) * model.positions
     assert torch.isfinite(model.decode(tokens, steps=0, seed=0)).all()
@@ -116,14 +124,16 @@ def test_windows_and_tokens_outside_the_model_are_refused():
         model.decode(wrong, steps=0, seed=0)
 
 
-def test_decoder_reaches_no_further_than_it_says():
-    config = replace(TINY, reach=0.32)  # 2 columns to each side, one block
-    model = make(config)
+@pytest.mark.parametrize("config", [TINY, SHORT], ids=["vocoder", "short frames"])
+def test_decoder_reaches_no_further_than_it_says(config):
+    model = make(replace(config, reach=0.32))  # 2 columns to each side, one block
     tokens = torch.randint(0, 16, (1, 24 * model.positions, 3))
     changed = tokens.clone()
     changed[:, -model.positions :] = (changed[:, -model.positions :] + 1) % 16
     mel, other = model.tokens.decode(tokens), model.tokens.decode(changed)
-    near = 10 * 21 - 3  # frames before the reach of the last column and of one convolution
+    near = config.split * (
+        10 * 21 - 3
+    )  # frames before the reach of the last column and of one convolution
     torch.testing.assert_close(mel[:, :near], other[:, :near], atol=1e-5, rtol=1e-5)
     assert (mel[:, near:] - other[:, near:]).abs().max() > 1e-3
 
@@ -156,6 +166,74 @@ def test_samples_are_brought_to_the_spectrogram_that_was_asked_for():
     kept = Consistency()(sound, mel)
     torch.testing.assert_close(kept, sound, atol=1e-3, rtol=0)
     assert torch.isfinite(Consistency()(torch.zeros(1, 2_560), mel[:, :10])).all()
+
+
+def hum(f0: float, seconds: float = 1.6) -> torch.Tensor:
+    """``[1, samples]``: harmonics of a voice with two formants."""
+    time = np.arange(round(seconds * 16_000)) / 16_000
+    total = np.zeros(len(time))
+    for k in range(1, int(7_000 / f0)):
+        level = np.exp(-(((k * f0 - 600) / 400) ** 2)) + 0.3 * np.exp(
+            -(((k * f0 - 2_300) / 600) ** 2)
+        )
+        total += (level + 0.003) * np.cos(2 * np.pi * k * f0 * time + k * k)
+    return torch.from_numpy((0.1 * total / np.abs(total).max()).astype(np.float32))[None]
+
+
+@pytest.mark.parametrize("f0", [85.0, 130.0, 240.0])
+def test_a_voice_keeps_its_pitch_and_its_level_without_a_vocoder(f0: float) -> None:
+    model = make(replace(SHORT, rounds=12))
+    sound = hum(f0)
+    track = track_of(sound[0].numpy())
+    back = model.sound(model.synthesis(sound), torch.from_numpy(track)[None])
+    inner = slice(4, -4)
+    assert np.abs(track_of(back[0].numpy())[inner] - track[inner]).max() <= 2
+    level = 10 * torch.log10(back.square().mean() / sound.square().mean())
+    assert abs(level) < 1
+
+
+def test_an_excitation_has_the_power_of_noise_whatever_the_pitch() -> None:
+    noise, *voices = (
+        Excitation()(32_768, torch.full((1, 64), step), 1)[0].double() for step in (0, 20, 60, 120)
+    )
+    expected = torch.fft.rfft(noise).abs().square()[400:14_000].mean()
+    for voice in voices:
+        power = torch.fft.rfft(voice).abs().square()
+        for part in (slice(1_000, 7_500), slice(9_000, 15_000)):
+            assert abs(10 * torch.log10(power[part].mean() / expected)) < 1.5
+
+
+def test_windows_that_overlap_have_the_same_excitation() -> None:
+    track = torch.tensor([[0, 0, 0, 40, 41, 42, 42, 41, 0, 0, 30, 31, 30, 0, 0]])
+    whole = Excitation()(15 * 512, track, 1, 1_000)
+    later = Excitation()(13 * 512, track[:, 2:], 1, 1_000 + 2 * 512)
+    assert torch.equal(whole[:, 2 * 512 :], later)
+    assert not torch.equal(whole[:, 2 * 512 :], Excitation()(13 * 512, track[:, 2:], 1, 1_000))
+
+
+def test_a_model_with_short_frames_begins_as_the_one_it_is_made_from() -> None:
+    model = make(replace(TINY, refiner_depth=0))
+    grown = make(SHORT)
+    weights = resized(model.state_dict(), model.config, SHORT)
+    grown.load_state_dict(weights)
+    tokens = torch.randint(0, 16, (1, 6 * model.positions, 3))
+    old, new = model.tokens.decode(tokens), grown.tokens.decode(tokens)
+    assert new.shape == (1, 120, 80)
+    shift = new[:, ::2] - old
+    torch.testing.assert_close(new[:, ::2], new[:, 1::2])
+    torch.testing.assert_close(shift, shift[:1, :1, :1].expand_as(shift), atol=1e-4, rtol=0)
+    sound = 0.1 * torch.randn(1, 32_000)
+    apart = grown.synthesis(sound).mean() - model.synthesis(sound).mean()
+    assert abs(shift.mean() - apart) < 0.25
+
+
+def test_earlier_configurations_keep_their_identity() -> None:
+    assert "mel_hop" not in CONFIGS["small"].to_dict()
+    assert SmallConfig.from_dict(SHORT.to_dict()) == SHORT
+    with pytest.raises(ModelError, match="impossible"):
+        replace(TINY, mel_hop=100)
+    with pytest.raises(ModelError, match="impossible"):
+        replace(TINY, vocoder_depth=0, rounds=0)
 
 
 def test_kmeans_finds_clusters_and_shares_the_codebook():
