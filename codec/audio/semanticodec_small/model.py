@@ -3,7 +3,8 @@
     samples -> analysis spectrogram -> masked autoencoder -> tokens                     (encode)
     tokens -> decoder -> log-mel [-> refiner] -> vocoder -> consistency -> samples     (decode)
 
-The token stages carry what there is to know; the refiner and the vocoder invent the rest. Use the
+The token stages carry what there is to know; the refiner and the vocoder, or an excitation in its
+place, invent the rest. Use the
 full-size architecture of :mod:`laconic.codec.audio` to run published checkpoints; this one is some
 fifty times smaller and is meant for a processor. In a model file the matrices of the blocks are
 int8 with a scale per row, which halves the file at no audible cost, everything else is in half

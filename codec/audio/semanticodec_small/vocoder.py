@@ -1,12 +1,15 @@
 """From decoded mels to a waveform in the small SemantiCodec.
 
-Vocoder: log-mel frames to samples through an inverse STFT.
+Excitation: where frames are short, harmonics of the coded pitch and noise, as in the vocoders of
+speech coding (Griffin and Lim 1988, "Multiband excitation vocoder"); no network.
+
+Vocoder: where they are long, log-mel frames to samples through an inverse STFT.
 
 Vocos (Siuzdak 2023, arXiv 2306.00814): ConvNeXt blocks at the frame rate predict a magnitude and a
 phase per bin, so nothing is ever up-sampled by convolutions; that makes it an order of magnitude
 faster on a processor than HiFi-GAN.
 
-Makes the vocoder's samples keep to the spectrogram they were made from.
+Consistency: makes the samples keep to the spectrogram they were made from.
 
 A vocoder that has been trained briefly places its phases so that overlapping frames cancel in part:
 the samples' own spectrogram is then not the one that was asked for. Griffin and Lim (1984, "Signal
