@@ -7,8 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from laconic.codec.audio.semanticodec_small.heard import (
+    Disturbance,
+    envelope_distance,
+    third_octaves,
+)
 from laconic.codec.audio.semanticodec_small.mae import FLOOR, Synthesis
-from laconic.codec.train.audio_heard import Disturbance, envelope_distance, third_octaves
 
 
 def voice(seconds: float = 2.56, pitch: float = 120.0) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 
 from laconic.codec import models
 from laconic.codec.audio.semanticodec_small.config import CONFIGS, SmallConfig
+from laconic.codec.audio.semanticodec_small.heard import Heard
 from laconic.codec.audio.semanticodec_small.mae import FFT, Synthesis, mel_bank
 from laconic.codec.audio.semanticodec_small.model import (
     SmallSemantiCodec,
@@ -385,3 +386,24 @@ def test_shipped_models_are_small_and_keep_more_with_more_streams(of_round: str)
         distances.append(float((Synthesis()(decoded) - mel).abs().mean()))
     assert distances == sorted(distances, reverse=True)
     assert distances[-1] < 1.0  # silence is further off than 4
+
+
+def test_effort_finds_tokens_that_are_heard_better() -> None:
+    torch.manual_seed(3)
+    model = make(replace(SHORT, rounds=4))
+    model.tokens.decoder.requires_grad_(False)
+    sound = hum(150.0)
+    pitch = torch.from_numpy(track_of(sound[0].numpy()))[None]
+    heard, target = Heard(model.config), model.synthesis(sound)
+
+    def loss(tokens: torch.Tensor) -> float:
+        mel = model.tokens.decode(tokens, pitch)
+        return float(heard(mel, target, model.tokens.decoder.pitch.emphasis(pitch))[0])
+
+    found = [loss(model.encode(sound, 3))]
+    found += [loss(model.searched(sound, 3, pitch, [3], effort)) for effort in (1, 4)]
+    assert found[2] < found[1] < found[0]
+    with torch.inference_mode():
+        again = model.searched(sound, 4, pitch, [3, 4], 1)
+    assert again.shape == (1, 10 * model.positions, 4)
+    assert torch.equal(model.searched(sound, 2, pitch, [1], 1), model.encode(sound, 2))

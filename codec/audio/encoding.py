@@ -32,6 +32,7 @@ from laconic.formats.frame import pack_tags
 
 DEFAULT_KBPS = 1.5  # of one channel before entropy coding: what is chosen when nothing is asked for
 DEFAULT_STEPS = 0
+CODED = 0.87  # of the bits of tokens of fixed length, as files usually have
 TRIES = 4  # files that are written to fill a limit
 
 
@@ -51,6 +52,7 @@ class AudioEncoder:
 
     def __post_init__(self) -> None:
         self.model.check_steps(self.settings.steps)
+        self._effort = self.model.effort(self.settings.effort)
         self._joint = (self.settings.stereo or "joint") == "joint"
         self._streams = len(self.model.network.vocabularies)
 
@@ -118,6 +120,8 @@ class AudioEncoder:
             streams,
             joint=self._joint,
             silence=silence,
+            effort=self._effort,
+            likely=self._likely(source, streams),
         )
         self.samples = 0
         blocks = resampled(self._counted(source), source.channels, source.rate, network.rate)
@@ -146,6 +150,19 @@ class AudioEncoder:
             network.vocabularies, network.positions, self.model.prior, source.channels,
             network.knots,
         )  # fmt: skip
+
+    def _likely(self, source: AudioSource, streams: int) -> list[int]:
+        """Numbers of streams that a file may have of which at most ``streams`` are encoded."""
+        kbps, target = self.settings.kbps, self.settings.target_bytes
+        if target is not None and source.seconds:
+            asked = 8 * target / 1000 / source.seconds
+            kbps = asked if kbps is None else min(kbps, asked)
+        if kbps is None:
+            return [streams]
+        each = kbps / (1 if self._joint else source.channels)
+        fits = [n for n in range(1, streams + 1) if CODED * self.model.kbps(n) <= each]
+        least = max(fits, default=1)
+        return [least, min(streams, least + 1)]
 
     def _asked(self) -> int:
         """Streams for the quality, or the default."""

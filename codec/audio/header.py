@@ -23,6 +23,7 @@ CODEC_VERSION = 2  # 1 has neither pitch nor columns that lack the last stream
 MAX_SEGMENT = 1 << 16  # columns
 MAX_STREAMS = 64
 MAX_STEPS = 63
+MAX_EFFORT = 9
 MAX_SEED = (1 << 32) - 1
 
 
@@ -153,6 +154,10 @@ class AudioOptions(EncodeSettings):
         None, "One set of tokens for both channels, or one for each.", choices=STEREO, shown="joint"
     )
     strip: bool = option(False, "Leave out the tags.")
+    effort: int | None = option(
+        None, "More time for a better sound of equal size.", low=0, high=MAX_EFFORT,
+        shown="1, where the model can use it",
+    )  # fmt: skip
     device: str | None = chosen(PROCESSOR)
 
 

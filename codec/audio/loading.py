@@ -34,6 +34,7 @@ ARCHITECTURES = {
     "prompt": "laconic.codec.audio.pscodec.model:read_prompt",
 }
 PRIOR = models.TABLE_PREFIX + "prior"
+DEFAULT_EFFORT = 1
 MARGIN = 0.32  # seconds of its neighbours that a segment is coded with
 
 
@@ -96,6 +97,18 @@ class LoadedModel:
                 f"the model {self.info.name} has no refiner: leave --steps out, or choose a model"
                 " that has one"
             )
+
+    def effort(self, asked: int | None) -> int:
+        """Effort of the search for tokens; raises ``ParameterError`` where there is none."""
+        searches: bool = getattr(self.network, "searches", False)
+        if asked and not searches:
+            raise ParameterError(
+                f"the model {self.info.name} has no search for better tokens: leave the effort out,"
+                " or choose a model that has one"
+            )
+        if asked is None:
+            return DEFAULT_EFFORT if searches else 0
+        return asked
 
     def kbps(self, streams: int) -> float:
         """Rate of one channel without entropy coding: log2 of the alphabets."""

@@ -14,7 +14,7 @@ window in memory, whatever the length of the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
@@ -76,6 +76,15 @@ class AudioModel(Protocol):
 class PitchedModel(AudioModel, Protocol):
     """A model that has knots."""
 
+    searches: bool  # whether a search finds better tokens than the encoder
+
+    def searched(
+        self, wave: Tensor, streams: int, pitch: Tensor, likely: Sequence[int], effort: int
+    ) -> Tensor:
+        """As ``encode`` for the pitch ``[B, columns * knots]``, with an effort of 1 to 9 on files
+        of so many streams as are likely, the likeliest first."""
+        ...
+
     def strengths(self, stream: int) -> NDArray[np.float64]:
         """Squared lengths of what the entries of an acoustic stream add: ``[vocabulary]``."""
         ...
@@ -99,6 +108,8 @@ class WindowEncoder:
         streams: to encode.
         joint: code two channels as one with levels where they do not cancel each other.
         silence: leave tokens out where all samples are zero.
+        effort: of a search for better tokens, 0 for none.
+        likely: numbers of streams that the file may have, the likeliest first.
     """
 
     def __init__(
@@ -110,8 +121,11 @@ class WindowEncoder:
         *,
         joint: bool,
         silence: bool = True,
+        effort: int = 0,
+        likely: Sequence[int] = (),
     ) -> None:
         self.model, self.geometry = model, geometry
+        self.effort, self.likely = effort, likely
         self.channels, self.streams = channels, streams
         self.joint, self.silence = joint and channels == 2, silence
         self._kept: Block = np.zeros((channels, 0), np.float32)
@@ -163,20 +177,24 @@ class WindowEncoder:
         if self.joint and not cancels(wave):
             mixture, levels = mix(wave, end - first, geometry.model_rate)
             wave, levels = mixture[None], levels[own]
-        with torch.inference_mode():
-            tokens = self.model.encode(torch.from_numpy(np.ascontiguousarray(wave)), self.streams)
+        sound = torch.from_numpy(np.ascontiguousarray(wave))
+        pitch = loudness = None
+        if self.model.knots:
+            model = cast(PitchedModel, self.model)
+            tracks = np.stack([track_of(channel) for channel in wave])
+            pitch = tracks[:, own.start * model.knots : own.stop * model.knots]
+            with torch.inference_mode():
+                heard = model.loudness(sound)
+            loudness = heard.cpu().double().numpy()[:, own]
+        if self.effort and self.model.knots:
+            known = torch.from_numpy(tracks)
+            tokens = model.searched(sound, self.streams, known, self.likely, self.effort)
+        else:
+            with torch.inference_mode():
+                tokens = self.model.encode(sound, self.streams)
         grid = (
             tokens.cpu().numpy().reshape(len(wave), end - first, self.model.positions, self.streams)
         )
-        pitch = loudness = None
-        if self.model.knots:
-            knots = slice(own.start * self.model.knots, own.stop * self.model.knots)
-            pitch = np.stack([track_of(channel)[knots] for channel in wave])
-            with torch.inference_mode():
-                heard = cast(PitchedModel, self.model).loudness(
-                    torch.from_numpy(np.ascontiguousarray(wave))
-                )
-            loudness = heard.cpu().double().numpy()[:, own]
         return SegmentTokens(grid[:, own].astype(np.int64), levels, pitch=pitch, loudness=loudness)
 
 

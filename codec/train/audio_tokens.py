@@ -1,14 +1,8 @@
 """Stage ``audio-tokens``: k-means on the features, then the token autoencoder.
 
-    L = |w (mel - decoded mel)|_1 + 0.6 |difference of bands below 2 kHz|_1 + (1 - r)
-        + 0.3 log max(d, 0.1) + 0.2 log(d_a + 0.3) + 0.1 |z - quantised z|^2
+    L = what is heard of the difference of the spectrograms + 0.1 |z - quantised z|^2
 
-w is twice as large below 1 kHz as above, with mean 1: there lies what tells a low voice from its
-whisper. The second term asks for the ripple of the harmonics, which the first lets go cheaply. r is
-the correlation of envelopes, d and d_a are the disturbances that PESQ counts
-(`laconic.codec.train.audio_heard`), these taken from what files decode to, with the harmonics
-brought out. Their logarithms make a tenth less of either worth the same in every sample; the least
-that is asked for keeps samples that are right already from drowning the others.
+(:class:`~laconic.codec.audio.semanticodec_small.heard.Heard`).
 
 For the first part of the budget the latents pass unquantised; then every codebook starts as k-means
 of what the encoder makes and the rest of the run is trained through the quantiser, each sample with
@@ -28,12 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from laconic.codec.audio.semanticodec_small.config import (
-    CONFIGS,
-    MEL_BANDS,
-    PATCH_HOP,
-    PATCHES,
-)
+from laconic.codec.audio.semanticodec_small.config import CONFIGS, PATCH_HOP, PATCHES
+from laconic.codec.audio.semanticodec_small.heard import Heard
 from laconic.codec.audio.semanticodec_small.mae import (
     Analysis,
     MaskedAutoencoder,
@@ -42,11 +32,6 @@ from laconic.codec.audio.semanticodec_small.mae import (
     stacked,
 )
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder
-from laconic.codec.train.audio_heard import (
-    Disturbance,
-    envelope_distance,
-    third_octaves,
-)
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
 from laconic.codec.train.audio_stages import read_stage
 from laconic.codec.train.recordings import DOMAINS, tracks_of, validation_crops
@@ -55,11 +40,6 @@ TOKENS_RECIPE = AudioRecipe("audio-tokens", minutes=30, batch=16, seconds=2.56, 
 CONTINUOUS = 0.12  # share of the budget without quantiser
 COMMITMENT = 0.1
 SHARE = 0.4  # of a run that goes on in the mean of its weights and those it started from
-LOW_BANDS, LOW_WEIGHT = 28, 2.0  # bands up to 1 kHz, and how much more they weigh
-RIPPLE, RIPPLE_BANDS = 0.6, 44  # weight, bands below 2 kHz
-ENVELOPE = 1.0  # weight of what the envelopes' correlation lacks
-WRONG, WRONG_LEAST = 0.3, 0.1  # weight of the symmetric disturbance, the least that is asked for
-ADDED, ADDED_LEAST = 0.2, 0.3  # of the asymmetric one
 FOCUS, FOCUSED = 0.33, 4  # share of the samples with exactly so many acoustic stages
 FORGETS, FORGETS_FURTHER, FORGETS_LATE = 0.02, 0.01, 0.003  # share of codebooks in a step
 SETTLING, SETTLED = 0.5, 0.8  # shares of the budget between which it falls
@@ -80,11 +60,7 @@ class TokenTrainer(AudioTrainer):
         self.analysis = Analysis().to(self.device)
         synthesis = Synthesis(self.config.mel_hop, self.config.mel_window)
         self.synthesis = synthesis.to(self.device)
-        self.thirds = third_octaves().to(self.device)
-        self.disturbance = Disturbance().to(self.device)
-        weights = torch.ones(MEL_BANDS)
-        weights[:LOW_BANDS] = LOW_WEIGHT
-        self.weights = (weights / weights.mean()).to(self.device)
+        self.heard = Heard(self.config).to(self.device)
         self.mae = MaskedAutoencoder(self.config).to(self.device).requires_grad_(False).eval()
         self.mae.load_state_dict(read_stage(out.parent, "audio-mae", "encoder."))
         chosen = [c for c in self.held_out if c.domain == "speech"] or self.held_out
@@ -149,28 +125,11 @@ class TokenTrainer(AudioTrainer):
         untold = self.crops.random.random(len(wave)) < UNTOLD
         track[torch.from_numpy(untold)] = -1
         mel = self.model.decoder(self.model.semantic.centroids[tokens], latents, track)
-        distance = (self.weights * (mel - target).abs()).mean()
-        ripple = F.l1_loss(
-            mel[..., :RIPPLE_BANDS].diff(dim=-1), target[..., :RIPPLE_BANDS].diff(dim=-1)
-        )
-        split = self.config.split
-        heard = slice(self.step % split, None, split)  # frames of 16 ms
-        envelope = envelope_distance(mel[:, heard], target[:, heard], self.thirds)
         pitch = self.model.decoder.pitch
-        sounding = mel if pitch is None else mel + pitch.emphasis(track)
-        wrong, added = self.disturbance(sounding[:, heard], target[:, heard])
-        wrong = wrong.clamp_min(WRONG_LEAST).log().mean()
-        added = (added + ADDED_LEAST).log().mean()
-        loss = distance + RIPPLE * ripple + ENVELOPE * envelope
-        loss = loss + WRONG * wrong + ADDED * added + COMMITMENT * commitment
-        return loss, {
-            "mel": distance.item(),
-            "ripple": ripple.item(),
-            "envelope": envelope.item(),
-            "wrong": wrong.item(),
-            "added": added.item(),
-            "commitment": commitment.item(),
-        }
+        emphasis = mel.new_zeros(()) if pitch is None else pitch.emphasis(track)
+        loss, parts = self.heard(mel, target, emphasis, self.step)
+        figures = {k: v.item() for k, v in parts.items()}
+        return loss + COMMITMENT * commitment, {**figures, "commitment": commitment.item()}
 
     def kept(self) -> float:
         """What the codebooks keep of their averages in a step."""
@@ -212,8 +171,6 @@ class TokenTrainer(AudioTrainer):
         for stages in RATES:
             mel = self.average.decode(tokens[..., : 1 + stages], track)
             entry[f"mel_{stages}"] = round(F.l1_loss(mel, target).item(), 4)
-            heard = slice(None, None, self.config.split)
-            envelope = envelope_distance(mel[:, heard], target[:, heard], self.thirds)
-            entry[f"envelope_{stages}"] = round(envelope.item(), 4)
+            entry[f"envelope_{stages}"] = round(self.heard.envelope(mel, target).item(), 4)
         used = [len(tokens[..., i].unique()) for i in range(4)]
         return {**entry, "used": used}

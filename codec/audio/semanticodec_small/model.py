@@ -14,7 +14,9 @@ precision.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,12 +27,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from laconic.codec.audio.semanticodec_small.config import CONFIGS, RATE, SmallConfig
+from laconic.codec.audio.semanticodec_small.heard import Heard
 from laconic.codec.audio.semanticodec_small.mae import (
     Analysis,
     MaskedAutoencoder,
     Synthesis,
     patches_of,
 )
+from laconic.codec.audio.semanticodec_small.search import searched
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder
 from laconic.codec.audio.semanticodec_small.vocoder import (
     MEL_SCALE,
@@ -86,6 +90,7 @@ class SmallSemantiCodec(nn.Module):
         self.tokens = TokenAutoencoder(config)
         self.refiner = Refiner(config) if config.refiner_depth else None
         self.refines = self.refiner is not None
+        self.searches = not config.vocoder_depth
         self.vocoder: Vocoder | Excitation
         if config.vocoder_depth:
             self.vocoder = Vocoder(config.vocoder_dim, config.vocoder_depth)
@@ -103,6 +108,32 @@ class SmallSemantiCodec(nn.Module):
         padded = self._padded(wave)
         patches = patches_of(self.analysis(padded))
         return self.tokens.encode(patches, self.mae(patches), streams)
+
+    def searched(
+        self, wave: Tensor, streams: int, pitch: Tensor, likely: Sequence[int], effort: int
+    ) -> Tensor:
+        """As :meth:`encode`, with latents searched for files of so many streams as are ``likely``,
+        the likeliest first; ``pitch`` is that of the window."""
+        self._check(-(-wave.shape[-1] // self.hop), streams)
+        padded, pitch = self._padded(wave), self._here(pitch)
+        stages = [n - 1 for n in likely if n > 1]
+        with torch.inference_mode(False):
+            with torch.no_grad():
+                patches = patches_of(self.analysis(padded))
+                start = self.tokens.latents(patches, self.mae(patches))
+                target = self.synthesis(padded)
+            latents = start[1]
+            if stages:
+                with torch.enable_grad():
+                    latents = searched(
+                        self.tokens, self._heard, start, target, pitch, stages, effort
+                    )
+        entries = self.tokens.quantiser.encode(latents, streams - 1)
+        return torch.cat([start[0][..., None], entries], -1)
+
+    @cached_property
+    def _heard(self) -> Heard:
+        return Heard(self.config).to(self.synthesis.bank.device)
 
     @torch.no_grad()
     def decode(

@@ -1,0 +1,69 @@
+"""Better tokens for a recording than the encoder's: latents are searched by what is heard.
+
+The encoder is one guess for all recordings. Here the latents of a window are moved on the loss that
+the networks were trained with (``heard.py``), through the decoder and the quantiser: decoding sees
+the nearest entries, gradients pass them by ("straight through", van den Oord et al. 2017, arXiv
+1711.00937; the same is done for images in ``codec/image/refine.py``). Files and decoding stay what
+they are. Only models with short frames gain by it: where frames are long, spectrograms come nearer
+to the original and sounds do not.
+
+Gradients need all of a window. A step takes about as long as decoding its spectrogram three times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from laconic.codec.audio.semanticodec_small.heard import Heard
+from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder
+
+STEPS = (0, 4, 8, 16, 24, 40, 60, 100, 150, 200)  # by effort; even
+RATE = 0.05  # of Adam at first; latents have unit deviation
+BETAS = (0.9, 0.95)
+
+
+def searched(
+    tokens: TokenAutoencoder,
+    heard: Heard,
+    start: tuple[Tensor, Tensor],
+    target: Tensor,
+    track: Tensor,
+    stages: Sequence[int],
+    effort: int,
+) -> Tensor:
+    """Latents ``[B, N, latent]`` of a window.
+
+    Args:
+        start: semantic tokens ``[B, N]``, which stay, and the encoder's latents.
+        target: log-mel ``[B, T, 80]`` of the recording.
+        track: its pitch.
+        stages: numbers of acoustic stages that files will have, the most important first; steps
+            take them in turn.
+        effort: 1 to 9.
+    """
+    semantic, latents = start
+    centroids, pitch = tokens.semantic.centroids[semantic], tokens.decoder.pitch
+    emphasis = target.new_zeros(()) if pitch is None else pitch.emphasis(track)
+    moving = latents.detach().clone().requires_grad_()
+    optimiser = torch.optim.Adam([moving], lr=RATE, betas=BETAS)
+    least, best = math.inf, latents
+    steps = STEPS[effort] * len(stages)
+    for step in range(steps + 1):
+        turn, which = divmod(step, len(stages))
+        used = stages[which]
+        with torch.no_grad():
+            entries = tokens.quantiser.decode(tokens.quantiser.encode(moving, used))
+        passed = moving + (entries - moving).detach()
+        loss, _ = heard(tokens.decoder(centroids, passed, track), target, emphasis, turn)
+        if which == 0 and turn % 2 == 0 and float(loss.detach()) < least:
+            least, best = float(loss.detach()), moving.detach().clone()
+        if step < steps:
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.param_groups[0]["lr"] = RATE * (1 - step / steps)
+            optimiser.step()
+    return best
