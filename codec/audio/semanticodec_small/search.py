@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from laconic.codec import devices
 from laconic.codec.audio.semanticodec_small.heard import Heard
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder
 
@@ -49,6 +50,7 @@ def searched(
     centroids, pitch = tokens.semantic.centroids[semantic], tokens.decoder.pitch
     emphasis = target.new_zeros(()) if pitch is None else pitch.emphasis(track)
     moving = latents.detach().clone().requires_grad_()
+    mixed = devices.has_bfloat16(latents.device)
     optimiser = torch.optim.Adam([moving], lr=RATE, betas=BETAS)
     least, best = math.inf, latents
     steps = STEPS[effort] * len(stages)
@@ -58,7 +60,9 @@ def searched(
         with torch.no_grad():
             entries = tokens.quantiser.decode(tokens.quantiser.encode(moving, used))
         passed = moving + (entries - moving).detach()
-        loss, _ = heard(tokens.decoder(centroids, passed, track), target, emphasis, turn)
+        with torch.autocast(latents.device.type, torch.bfloat16, enabled=mixed):
+            mel = tokens.decoder(centroids, passed, track)
+        loss, _ = heard(mel, target, emphasis, turn)
         if which == 0 and turn % 2 == 0 and float(loss.detach()) < least:
             least, best = float(loss.detach()), moving.detach().clone()
         if step < steps:
