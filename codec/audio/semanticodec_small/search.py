@@ -23,7 +23,8 @@ from laconic.codec.audio.semanticodec_small.heard import Heard
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder
 
 STEPS = (0, 4, 8, 16, 24, 40, 60, 100, 150, 200)  # by effort; even
-RATE = 0.05  # of Adam at first; latents have unit deviation
+RATE = 0.1  # of Adam at first, in searches of at most
+FEW = 16  # steps; in longer ones it falls with the square root of their number
 BETAS = (0.9, 0.95)
 
 
@@ -51,9 +52,10 @@ def searched(
     emphasis = target.new_zeros(()) if pitch is None else pitch.emphasis(track)
     moving = latents.detach().clone().requires_grad_()
     mixed = devices.has_bfloat16(latents.device)
-    optimiser = torch.optim.Adam([moving], lr=RATE, betas=BETAS)
+    optimiser = torch.optim.Adam([moving], lr=rate, betas=BETAS)
     least, best = math.inf, latents
     steps = STEPS[effort] * len(stages)
+    rate = RATE * min(1.0, math.sqrt(FEW / STEPS[effort]))
     for step in range(steps + 1):
         turn, which = divmod(step, len(stages))
         used = stages[which]
@@ -68,6 +70,6 @@ def searched(
         if step < steps:
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.param_groups[0]["lr"] = RATE * (1 - step / steps)
+            optimiser.param_groups[0]["lr"] = rate * (1 - step / steps)
             optimiser.step()
     return best
