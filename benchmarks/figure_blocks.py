@@ -321,6 +321,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "demo-film": demo_film,
     "speed": speed,
     "effort": kept("sga"),
+    "training-step": kept("training_step"),
+    "image-trials": kept("image_trials"),
     "mlicpp-speed": mlicpp,
     "order-ranks": order_ranks,
     "order-files": order_files,
