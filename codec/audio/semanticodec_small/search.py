@@ -51,11 +51,11 @@ def searched(
     centroids, pitch = tokens.semantic.centroids[semantic], tokens.decoder.pitch
     emphasis = target.new_zeros(()) if pitch is None else pitch.emphasis(track)
     moving = latents.detach().clone().requires_grad_()
+    steps = STEPS[effort] * len(stages)
+    rate = RATE * min(1.0, math.sqrt(FEW / STEPS[effort]))
     mixed = devices.has_bfloat16(latents.device)
     optimiser = torch.optim.Adam([moving], lr=rate, betas=BETAS)
     least, best = math.inf, latents
-    steps = STEPS[effort] * len(stages)
-    rate = RATE * min(1.0, math.sqrt(FEW / STEPS[effort]))
     for step in range(steps + 1):
         turn, which = divmod(step, len(stages))
         used = stages[which]
