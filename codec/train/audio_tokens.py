@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from laconic.codec.audio.semanticodec_small.config import CONFIGS, PATCH_HOP, PATCHES
+from laconic.codec import models
+from laconic.codec.audio.semanticodec_small.config import CONFIGS, LATER, PATCH_HOP, PATCHES
 from laconic.codec.audio.semanticodec_small.heard import Heard
 from laconic.codec.audio.semanticodec_small.mae import (
     Analysis,
@@ -71,18 +72,20 @@ class TokenTrainer(AudioTrainer):
         for model in (self.model, self.average):
             model.quantiser.counts.fill_(1.0)  # as after a fit: models do not hold the counts
 
-    def continuation(self) -> AudioRecipe:
+    def continuation(self, start: dict[str, Any]) -> AudioRecipe:
         """Smaller rates than of a new run, warmed up for longer as the optimisers know nothing yet,
         and falling from early on; and a share of the result, which keeps what the start could do
-        and the losses do not ask for."""
+        and the losses do not ask for, unless it decoded another spectrogram."""
         usual = self.recipe
+        first = {k: models.find(start["id"]).config.get(k, v) for k, v in LATER.items()}
+        alike = all(getattr(self.config, k) == v for k, v in first.items())
         return replace(
             usual.further(),
             muon_lr=0.4 * usual.muon_lr,
             adam_lr=0.4 * usual.adam_lr,
             warmup=2 * usual.warmup,
             anneal=0.8,
-            share=SHARE,
+            share=SHARE if alike else 1.0,
         )
 
     def start_semantic(self) -> None:
