@@ -39,6 +39,7 @@ SHIPPED = {
     "small-3": "semanticodec-small-3",
     "small-4": "semanticodec-small-4",
     "small-5": "semanticodec-small-5",
+    "small-6": "semanticodec-small-6",
 }
 
 

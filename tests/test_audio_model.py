@@ -369,7 +369,7 @@ def trained_recipe(runs: Path) -> dict:
     return torch.load(checkpoint, weights_only=True)["recipe"]
 
 
-@pytest.mark.parametrize("of_round", ["", "-2", "-3", "-4", "-5"])
+@pytest.mark.parametrize("of_round", ["", "-2", "-3", "-4", "-5", "-6"])
 def test_shipped_models_are_small_and_keep_more_with_more_streams(of_round: str) -> None:
     info = models.find("semanticodec-small" + of_round)
     assert info.bytes <= 30_000_000
