@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -31,8 +32,9 @@ from laconic.codec.evaluate.audio_measures import pesq_wb, stoi
 from laconic.formats.audio import Audio, read_audio
 
 GROUPS = ("men", "women", "children")
-ROUNDS = (32, 128)  # of fast consistency
+MOST_ROUNDS = 128  # of fast consistency, beside the model's own number
 STREAMS = (13, 6, 5, 3)
+FOUND, EFFORTS = 5, (1, 4)  # streams that are searched, how long
 SOLVING = 60  # rounds that find magnitudes for a mel spectrogram
 
 
@@ -53,11 +55,10 @@ def chains(network: SmallSemantiCodec, wave: Tensor) -> Iterator[tuple[str, Tens
     """Name and samples of every chain for ``[1, samples]`` of whole columns."""
     mel = network.synthesis(wave)
     yield "true spectrogram, true phases", with_phases(network, mel, wave)
-    vocoded = network.vocoder(mel)
-    for rounds in reversed(ROUNDS):
-        name = f"true spectrogram, vocoder and {rounds} rounds"
-        yield name, network.consistency.fast(vocoded, mel, rounds)
     pitch = torch.from_numpy(track_of(wave[0].numpy())[None])
+    for rounds in (MOST_ROUNDS, network.config.rounds):
+        with patch.object(network, "config", replace(network.config, rounds=rounds)):
+            yield f"true spectrogram, {rounds} rounds", network.sound(mel, pitch)
     tokens = network.encode(wave, max(STREAMS))
     patches = patches_of(network.analysis(wave))
     _, latents = network.tokens.latents(patches, network.mae(patches))
@@ -65,6 +66,9 @@ def chains(network: SmallSemantiCodec, wave: Tensor) -> Iterator[tuple[str, Tens
         yield "decoder from exact latents", decoded(network, tokens, pitch, wave)
     for streams in STREAMS:
         yield f"{streams} streams", decoded(network, tokens[..., :streams], pitch, wave)
+    for effort in EFFORTS if network.searches else ():
+        found = network.searched(wave, FOUND, pitch, [FOUND], effort)
+        yield f"{FOUND} streams, effort {effort}", decoded(network, found, pitch, wave)
 
 
 def decoded(network: SmallSemantiCodec, tokens: Tensor, pitch: Tensor, wave: Tensor) -> Tensor:

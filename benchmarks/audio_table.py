@@ -36,7 +36,7 @@ from laconic.codec.audio.decoding import AudioDecoder
 from laconic.codec.audio.encoding import AudioEncoder
 from laconic.codec.audio.header import AudioDecodeOptions, AudioOptions
 from laconic.codec.audio.loading import LoadedModel, load
-from laconic.codec.audio.segments import SegmentCoder, SegmentTokens
+from laconic.codec.audio.segments import SegmentCoder
 from laconic.codec.evaluate import audio_measures
 from laconic.codec.evaluate import audio_measures as metrics
 from laconic.codec.evaluate.baselines import audio as baselines
@@ -109,25 +109,17 @@ def in_english(item: Item) -> bool:
 
 
 def ours(
-    items: list[Item], model: LoadedModel, ladder: list[int], all_steps: list[int]
+    model: LoadedModel, ladder: list[int], all_steps: list[int]
 ) -> Iterator[tuple[str, Callable[[Item], tuple[int, Audio]]]]:
-    """Every rung of the ladder, some with the refiner too; each recording meets the encoder once.
-
-    The first n streams of its tokens are the tokens of n streams, so that the files of all rungs
-    follow from one.
-    """
+    """Every rung of the ladder, some with the refiner too."""
     most = len(model.network.vocabularies)
-    found: dict[str, tuple[AudioEncoder, AudioSource, list[SegmentTokens]]] = {}
-    for item in items:
-        encoder = AudioEncoder(7, model, AudioOptions(verify=False))
-        source = AudioSource(item.original)
-        found[item.name] = (encoder, source, list(encoder.tokens(source, most)))
     for streams in (n for n in ladder if n <= most):
         for steps in (s for s in all_steps if s == 0 or streams in REFINED):
 
             def run(item: Item, streams: int = streams, steps: int = steps) -> tuple[int, Audio]:
-                encoder, source, tokens = found[item.name]
-                data = encoder.file(source, tokens, encoder.samples, streams)
+                quality = 100 * (streams - 1) / (most - 1)
+                encoder = AudioEncoder(7, model, AudioOptions(quality=quality, verify=False))
+                data = encoder.encode(AudioSource(item.original))
                 decoder = AudioDecoder(
                     ContainerReader(data), model, AudioDecodeOptions(steps=steps)
                 )
@@ -274,7 +266,7 @@ def main() -> None:
         ladder, steps = (list(map(int, x.split(","))) for x in (arguments.streams, arguments.steps))
         kept = {kind_of(item) for item in items}
         result["ours"] = [r for r in result.get("ours", []) if r["kind"] not in kept]
-        for name, run in ours(items, model, ladder, steps):
+        for name, run in ours(model, ladder, steps):
             result["ours"] += measure(items, name, run, wanted)
     if arguments.only in (None, "others"):
         kept = {kind_of(item) for item in items}
