@@ -104,6 +104,14 @@ def test_rates_on_the_command_line(work: Path) -> None:
     assert laconic("encode", "a.wav", "--bpp", "1", "-f").code == 2
 
 
+def test_effort_is_refused_where_a_model_has_no_search(work: Path) -> None:
+    refused = laconic("encode", "a.wav", "--effort", "2")
+    assert refused.code
+    assert "has no search for better tokens" in refused.output
+    assert not Path("a.lac").exists()
+    assert laconic("encode", "a.wav", "--effort", "0", "--quiet").code == 0
+
+
 def test_pipes(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = (work / "a.wav").read_bytes()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from laconic import codec
 from laconic.codec import models
 from laconic.codec.audio.semanticodec_small.config import CONFIGS, SmallConfig
 from laconic.codec.audio.semanticodec_small.heard import Heard
@@ -28,6 +29,7 @@ from laconic.codec.audio.semanticodec_small.tokens import (
 from laconic.codec.audio.semanticodec_small.vocoder import Consistency, Excitation, InverseStft
 from laconic.codec.audio.side_information import track_of
 from laconic.codec.train import audio
+from laconic.formats.audio import Audio
 from laconic.formats.errors import ModelError, ParameterError
 
 TINY = CONFIGS["tiny"]
@@ -407,3 +409,17 @@ def test_effort_finds_tokens_that_are_heard_better() -> None:
         again = model.searched(sound, 4, pitch, [3, 4], 1)
     assert again.shape == (1, 10 * model.positions, 4)
     assert torch.equal(model.searched(sound, 2, pitch, [1], 1), model.encode(sound, 2))
+
+
+def test_more_effort_keeps_a_bound_and_changes_the_file() -> None:
+    sound = Audio(hum(120.0, 2.4).numpy(), 16_000)
+    model = "semanticodec-small-6"
+    files = [codec.encode(sound, model=model, kbps=2.0, effort=e) for e in (0, 1, 3)]
+    limit = 2_000 / 8 * 2.4
+    assert all(0.85 * limit < len(data) <= limit for data in files)
+    assert len(set(files)) == 3
+    assert files[1] == codec.encode(sound, model=model, kbps=2.0)
+    mels = [Synthesis()(torch.from_numpy(codec.decode(data).samples)) for data in files]
+    true = Synthesis()(torch.from_numpy(sound.samples))
+    distances = [float((mel - true).abs().mean()) for mel in mels]
+    assert distances[2] < distances[0]
