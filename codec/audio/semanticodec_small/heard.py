@@ -210,8 +210,8 @@ class Heard(nn.Module):
         """The loss of log-mel ``[B, T, 80]`` and its parts. ``emphasis`` is what files bring out of
         harmonics; where frames are shorter than 16 ms the ``step`` says which are compared."""
         distance = (self.weights * (mel - target).abs()).mean()
-        low = (x[..., :RIPPLE_BANDS].diff(dim=-1) for x in (mel, target))
-        ripple = F.l1_loss(*low)
+        ours, theirs = (x[..., :RIPPLE_BANDS].diff(dim=-1) for x in (mel, target))
+        ripple = F.l1_loss(ours, theirs)
         first = step % self.split
         envelope = self.envelope(mel, target, first)
         sounding, true = (x[:, first :: self.split] for x in (mel + emphasis, target))
