@@ -206,6 +206,15 @@ def test_an_excitation_has_the_power_of_noise_whatever_the_pitch() -> None:
             assert abs(10 * torch.log10(power[part].mean() / expected)) < 1.5
 
 
+def test_nothing_sounds_where_no_band_looks() -> None:
+    model = make(replace(SHORT, rounds=4))
+    sound = hum(140.0)
+    back = model.sound(model.synthesis(sound), torch.from_numpy(track_of(sound[0].numpy()))[None])
+    power = torch.fft.rfft(back[0].double()).abs().square()
+    edge = len(power) // 200  # 40 Hz
+    assert power[:edge].sum() + power[-edge:].sum() < 1e-3 * power.sum()
+
+
 def test_windows_that_overlap_have_the_same_excitation() -> None:
     track = torch.tensor([[0, 0, 0, 40, 41, 42, 42, 41, 0, 0, 30, 31, 30, 0, 0]])
     whole = Excitation()(15 * 512, track, 1, 1_000)

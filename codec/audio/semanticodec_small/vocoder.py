@@ -227,8 +227,9 @@ class Consistency(nn.Module):
         return wave
 
     def sounding(self, excitation: Tensor, mel: Tensor, rounds: int) -> Tensor:
-        """Fast rounds that begin with the phases of an excitation ``[B, T * hop]``."""
-        spectrum = self.spectrum(excitation)
+        """Fast rounds that begin with the phases of an excitation ``[B, T * hop]``; bins that no
+        band covers, 0 and 8 kHz, begin as zero."""
+        spectrum = self.spectrum(excitation) * (self.spread.sum(1) > 0)
         for _ in range(IMPOSED):
             found = (spectrum.abs() @ self.bank).clamp(min=FLOOR).log()
             spectrum = spectrum * ((mel - found) @ self.spread.T).exp()
