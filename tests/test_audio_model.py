@@ -29,6 +29,7 @@ from laconic.codec.audio.semanticodec_small.tokens import (
 from laconic.codec.audio.semanticodec_small.vocoder import Consistency, Excitation, InverseStft
 from laconic.codec.audio.side_information import track_of
 from laconic.codec.train import audio
+from laconic.codec.train.audio_stages import begin_from
 from laconic.formats.audio import Audio
 from laconic.formats.errors import ModelError, ParameterError
 
@@ -372,6 +373,17 @@ def test_stages_are_trained_resumed_and_exported(sounds, tmp_path, monkeypatch):
     assert (fresh / "audio-decoder" / "checkpoint.pt").exists()
     with pytest.raises(ModelError, match="another size"):
         audio.run("audio-tokens", {"minutes": 0.01}, [sounds], tmp_path / "wrong" / "b", init="try")
+
+
+@pytest.mark.parametrize("stage", ["audio-vocoder", "audio-sound", "audio-refiner"])
+def test_stages_that_a_size_does_not_have_are_refused(stage: str, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=f"have nothing that {stage} trains"):
+        audio.run(stage, {"model": "small-fine", "minutes": 0.01}, [tmp_path], tmp_path / stage)
+
+
+def test_a_model_with_short_frames_does_not_begin_one_with_long_ones(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="another size than 'small'"):
+        begin_from("semanticodec-small-6", "small", tmp_path, "audio-tokens")
 
 
 def trained_recipe(runs: Path) -> dict:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from laconic.codec.audio.semanticodec_small.config import CONFIGS
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
 from laconic.codec.train.audio_sound import SOUND_RECIPE, SoundTrainer
 from laconic.codec.train.audio_stages import (
@@ -22,6 +23,7 @@ from laconic.codec.train.audio_stages import (
 )
 from laconic.codec.train.audio_tokens import TOKENS_RECIPE, TokenTrainer
 from laconic.codec.train.running import run_trainer
+from laconic.formats.errors import ParameterError
 
 STAGES: dict[str, tuple[type[AudioTrainer], AudioRecipe]] = {
     "audio-mae": (MaeTrainer, MAE_RECIPE),
@@ -55,6 +57,13 @@ def run(
     kind, usual = STAGES[stage]
     make: Callable[..., AudioTrainer] = kind
     recipe = replace(usual, **changes)
+    config = CONFIGS[recipe.model]
+    depths = {"audio-vocoder": config.vocoder_depth, "audio-sound": config.vocoder_depth}
+    if not {**depths, "audio-refiner": config.refiner_depth}.get(stage, 1):
+        raise ParameterError(
+            f"models of the size {recipe.model} have nothing that {stage} trains: leave the stage"
+            " out, or choose another size"
+        )
 
     def trainer() -> AudioTrainer:
         begun = None if init is None else begin_from(init, recipe.model, out.parent, stage)

@@ -85,7 +85,7 @@ def begin_from(name: str, size: str, runs: Path, stage: str) -> dict[str, Any]:
     # What an older model lacks begins as zero, a refiner anew; the decoder's last layer is resized.
     names = ("pitch", "rounds", "refiner_depth", "vocoder_depth", "mel_hop", "mel_window")
     free = {k: getattr(wanted, k) for k in names}
-    if replace(network.config, **free) != wanted:
+    if replace(network.config, **free) != wanted or network.config.split > wanted.split:
         raise ModelError(
             f"model {name} is of another size than {size!r}: train the size that it was made with"
         )
