@@ -128,6 +128,13 @@ def test_a_run_that_goes_on_is_gentler_and_falls_earlier(trainer: TokenTrainer) 
     assert further.seed != usual.seed
 
 
+def test_a_model_of_another_spectrogram_is_not_averaged_with(trainer: TokenTrainer) -> None:
+    for spectrogram, share in (([256, 1024], 0.4), ([128, 512], 1.0)):
+        start = {"name": "before", "spectrogram": spectrogram}
+        trainer.begin(trainer.model.state_dict(), start)
+        assert trainer.recipe.share == share
+
+
 def test_silent_and_unvoiced_crops_train_like_others(trainer: TokenTrainer) -> None:
     wave = trainer.batch()
     wave[0] = 0

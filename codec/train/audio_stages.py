@@ -90,7 +90,8 @@ def begin_from(name: str, size: str, runs: Path, stage: str) -> dict[str, Any]:
             f"model {name} is of another size than {size!r}: train the size that it was made with"
         )
     weights = resized(network.state_dict(), network.config, wanted)
-    start = {"name": info.name, "id": info.id, **info.training}
+    spectrogram = [network.config.mel_hop, network.config.mel_window]
+    start = {"name": info.name, "id": info.id, "spectrogram": spectrogram, **info.training}
 
     def part(of: str) -> dict[str, Tensor]:
         ours, theirs = PARTS[of]

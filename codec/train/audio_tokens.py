@@ -22,8 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from laconic.codec import models
-from laconic.codec.audio.semanticodec_small.config import CONFIGS, LATER, PATCH_HOP, PATCHES
+from laconic.codec.audio.semanticodec_small.config import CONFIGS, PATCH_HOP, PATCHES
 from laconic.codec.audio.semanticodec_small.heard import Heard
 from laconic.codec.audio.semanticodec_small.mae import (
     Analysis,
@@ -77,8 +76,8 @@ class TokenTrainer(AudioTrainer):
         and falling from early on; and a share of the result, which keeps what the start could do
         and the losses do not ask for, unless it decoded another spectrogram."""
         usual = self.recipe
-        first = {k: models.find(start["id"]).config.get(k, v) for k, v in LATER.items()}
-        alike = all(getattr(self.config, k) == v for k, v in first.items())
+        own = [self.config.mel_hop, self.config.mel_window]
+        alike = start.get("spectrogram", own) == own
         return replace(
             usual.further(),
             muon_lr=0.4 * usual.muon_lr,
