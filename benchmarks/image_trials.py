@@ -80,7 +80,7 @@ TRIALS = {
 
 
 def run(trial: Trial, rate: float, minutes: float, data: list[Path], out: Path) -> dict[str, Any]:
-    """Train for ``minutes``; held-out figures at the end, steps and multiplications."""
+    """Train for ``minutes``; held-out figures at the end."""
     log = out / "log.jsonl"
     done = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     if not done or done[-1]["minutes"] < minutes:

@@ -162,7 +162,7 @@ class AudioEncoder:
         each = kbps / (1 if self._joint else source.channels)
         fits = [n for n in range(1, streams + 1) if CODED * self.model.kbps(n) <= each]
         least = max(fits, default=1)
-        return [least, min(streams, least + 1)]
+        return list(range(least, min(streams, least + 1) + 1))
 
     def _asked(self) -> int:
         """Streams for the quality, or the default."""

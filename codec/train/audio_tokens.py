@@ -127,9 +127,7 @@ class TokenTrainer(AudioTrainer):
         untold = self.crops.random.random(len(wave)) < UNTOLD
         track[torch.from_numpy(untold)] = -1
         mel = self.model.decoder(self.model.semantic.centroids[tokens], latents, track)
-        pitch = self.model.decoder.pitch
-        emphasis = mel.new_zeros(()) if pitch is None else pitch.emphasis(track)
-        loss, parts = self.heard(mel, target, emphasis, self.step)
+        loss, parts = self.heard(mel, target, self.model.decoder.emphasis(track), self.step)
         figures = {k: v.item() for k, v in parts.items()}
         return loss + COMMITMENT * commitment, {**figures, "commitment": commitment.item()}
 

@@ -218,9 +218,7 @@ class SmallSemantiCodec(nn.Module):
 
     def _mel(self, tokens: Tensor, pitch: Tensor | None) -> Tensor:
         """Log-mel of tokens, its harmonics brought out where the pitch is known."""
-        mel = self.tokens.decode(tokens, pitch)
-        told = self.tokens.decoder.pitch
-        return mel if told is None or pitch is None else mel + told.emphasis(pitch)
+        return self.tokens.decode(tokens, pitch) + self.tokens.decoder.emphasis(pitch)
 
     def _loudness(self, mel: Tensor) -> Tensor:
         # The bands' filters have equal areas: their widths weigh the energies.

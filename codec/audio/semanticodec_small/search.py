@@ -48,8 +48,7 @@ def searched(
         effort: 1 to 9.
     """
     semantic, latents = start
-    centroids, pitch = tokens.semantic.centroids[semantic], tokens.decoder.pitch
-    emphasis = target.new_zeros(()) if pitch is None else pitch.emphasis(track)
+    centroids, emphasis = tokens.semantic.centroids[semantic], tokens.decoder.emphasis(track)
     moving = latents.detach().clone().requires_grad_()
     steps = STEPS[effort] * len(stages)
     rate = RATE * min(1.0, math.sqrt(FEW / STEPS[effort]))

@@ -364,6 +364,12 @@ class TokenDecoder(nn.Module):
         mel: Tensor = self.head(self.norm(hidden)).float() * MEL_SCALE + MEL_MEAN
         return mel.reshape(batch, -1, MEL_BANDS)
 
+    def emphasis(self, track: Tensor | None) -> Tensor:
+        """What files add to the decoded log-mel: 0 where the pitch is not known or not used."""
+        if self.pitch is None or track is None:
+            return self.head.bias.new_zeros(())
+        return self.pitch.emphasis(track)
+
 
 class TokenAutoencoder(nn.Module):
     """Semantic codebook, acoustic encoder, quantiser and decoder."""
