@@ -13,7 +13,7 @@ from laconic.codec.devices import NAMES, use
 
 RECIPES = {name: codec.name for codec in registry.codecs() for name in codec.recipes}
 PROMPTS = ["base", "drl-ict", "casan", "speaker", "plain"]
-SIZES = ["small", "small-fine", "small-50", "small-12", "tiny"]
+SIZES = ["small", "small-fine", "small-wide", "small-50", "small-12", "tiny"]
 
 
 @click.command("train")

@@ -47,6 +47,12 @@ SEMANTIC_ONLY = 0.08  # share of the samples that are decoded from the semantic 
 DECODER_RECIPE = AudioRecipe(
     "audio-decoder", minutes=20, batch=12, seconds=2.56, muon_lr=0.006, adam_lr=6e-4, anneal=0.7
 )
+FREE = (  # what of a size may differ from that of the model which a run begins with
+    "pitch", "rounds", "refiner_depth", "vocoder_depth", "mel_hop", "mel_window", "stages",
+    "detail",
+)  # fmt: skip
+GROWS = ("split", "stages", "detail")  # and what may not become less
+DECODES = ("mel_hop", "mel_window", "stages", "detail")  # what decides the numbers that are coded
 RATES = (0, 1, 2, 3, 4, 5, 12)  # acoustic stages that are measured
 MAE_RECIPE = AudioRecipe("audio-mae", minutes=8, batch=12, seconds=10.24, anneal=0.6)
 REFINER_RECIPE = AudioRecipe("audio-refiner", minutes=9, batch=8, seconds=2.56)
@@ -83,15 +89,15 @@ def begin_from(name: str, size: str, runs: Path, stage: str) -> dict[str, Any]:
     network = read_small(info)
     wanted = CONFIGS[size]
     # What an older model lacks begins as zero, a refiner anew; the decoder's last layer is resized.
-    names = ("pitch", "rounds", "refiner_depth", "vocoder_depth", "mel_hop", "mel_window")
-    free = {k: getattr(wanted, k) for k in names}
-    if replace(network.config, **free) != wanted or network.config.split > wanted.split:
+    same = replace(network.config, **{k: getattr(wanted, k) for k in FREE}) == wanted
+    less = any(getattr(network.config, k) > getattr(wanted, k) for k in GROWS)
+    if not same or less or network.config.detail not in (0, wanted.detail):
         raise ModelError(
             f"model {name} is of another size than {size!r}: train the size that it was made with"
         )
     weights = resized(network.state_dict(), network.config, wanted)
-    spectrogram = [network.config.mel_hop, network.config.mel_window]
-    start = {"name": info.name, "id": info.id, "spectrogram": spectrogram, **info.training}
+    decodes = {k: getattr(network.config, k) for k in DECODES}
+    start = {"name": info.name, "id": info.id, "decodes": decodes, **info.training}
 
     def part(of: str) -> dict[str, Tensor]:
         ours, theirs = PARTS[of]
@@ -166,11 +172,12 @@ class DecodedTrainer(AudioTrainer):
         """Centroids, quantised latents and the pitch of ``[B, samples]``, each sample at a random
         rate."""
         patches = patches_of(self.analysis(wave))
-        semantic, latents = self.tokens.latents(patches, self.mae(patches))
+        mel = self.synthesis(wave)
+        semantic, latents = self.tokens.latents(patches, self.mae(patches), mel)
         draws = self.crops.random.random(len(wave))
         used = 1 + np.floor(self.stages * draws**2).astype(np.int64)
         used[self.crops.random.random(len(wave)) < SEMANTIC_ONLY] = 0
-        quantised, _ = self.tokens.quantiser(latents, torch.from_numpy(used).to(self.device))
+        quantised = self.tokens.quantiser(latents, torch.from_numpy(used).to(self.device))
         return self.tokens.semantic.centroids[semantic], quantised, tracks_of(wave)
 
     @torch.no_grad()
@@ -178,7 +185,7 @@ class DecodedTrainer(AudioTrainer):
         """The same with that many acoustic stages, or all there are."""
         patches = patches_of(self.analysis(wave))
         streams = 1 + min(stages, self.stages)
-        tokens = self.tokens.encode(patches, self.mae(patches), streams)
+        tokens = self.tokens.encode(patches, self.mae(patches), self.synthesis(wave), streams)
         latents = self.tokens.quantiser.decode(tokens[..., 1:])
         return self.tokens.semantic.centroids[tokens[..., 0]], latents, tracks_of(wave)
 

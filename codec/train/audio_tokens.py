@@ -7,8 +7,10 @@
 For the first part of the budget the latents pass unquantised; then every codebook starts as k-means
 of what the encoder makes and the rest of the run is trained through the quantiser, each sample with
 a random number of stages, few more often than many, and a third of them with as many as fill the
-default bound of 1.5 kbit/s. The codebooks settle towards the end: what their moving averages forget
-in a step falls.
+default bound of 1.5 kbit/s. Detail begins with the quantiser, as principal components of what the
+decoder lacks and linear guesses of them; it is trained by samples of many stages and by some whose
+latents pass unquantised, as few stages hardly code it. The codebooks settle towards the end: what
+their moving averages forget in a step falls.
 """
 
 from __future__ import annotations
@@ -31,9 +33,10 @@ from laconic.codec.audio.semanticodec_small.mae import (
     patches_of,
     stacked,
 )
-from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder
+from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder, blocks_of
+from laconic.codec.audio.semanticodec_small.vocoder import MEL_MEAN
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
-from laconic.codec.train.audio_stages import read_stage
+from laconic.codec.train.audio_stages import DECODES, read_stage
 from laconic.codec.train.recordings import DOMAINS, tracks_of, validation_crops
 
 TOKENS_RECIPE = AudioRecipe("audio-tokens", minutes=30, batch=16, seconds=2.56, anneal=0.5)
@@ -43,8 +46,12 @@ SHARE = 0.4  # of a run that goes on in the mean of its weights and those it sta
 FOCUS, FOCUSED = 0.33, 4  # share of the samples with exactly so many acoustic stages
 FORGETS, FORGETS_FURTHER, FORGETS_LATE = 0.02, 0.01, 0.003  # share of codebooks in a step
 SETTLING, SETTLED = 0.5, 0.8  # shares of the budget between which it falls
+EXACT = 0.08  # share of the samples that pass unquantised, where there is detail
+DETAILED = 1 / 3  # of the stages, from which on detail is trained
+RIDGE = 0.003  # of the variance, in the first guesses of detail
 SEMANTIC_ONLY = 0.06  # share of the samples that have no acoustic stage
 UNTOLD = 0.1  # share of the samples whose pitch the decoder is not told
+BATCHES = 40  # from which detail and codebooks begin
 RATES = (1, 2, 3, 4, 5, 12)  # acoustic stages that are measured
 
 
@@ -74,10 +81,10 @@ class TokenTrainer(AudioTrainer):
     def continuation(self, start: dict[str, Any]) -> AudioRecipe:
         """Smaller rates than of a new run, warmed up for longer as the optimisers know nothing yet,
         and falling from early on; and a share of the result, which keeps what the start could do
-        and the losses do not ask for, unless it decoded another spectrogram."""
+        and the losses do not ask for, unless it coded other numbers."""
         usual = self.recipe
-        own = [self.config.mel_hop, self.config.mel_window]
-        alike = start.get("spectrogram", own) == own
+        own = {k: getattr(self.config, k) for k in DECODES}
+        alike = start.get("decodes", own) == own
         return replace(
             usual.further(),
             muon_lr=0.4 * usual.muon_lr,
@@ -104,32 +111,101 @@ class TokenTrainer(AudioTrainer):
         return torch.cat(parts)
 
     @torch.no_grad()
-    def start_quantiser(self) -> None:
-        """Cluster the latents of the encoder as it is."""
+    def start_quantiser(self, first: int = 0) -> None:
+        """Cluster the latents of the encoder as it is, from the acoustic stage ``first`` on."""
         found = []
-        for _ in range(40):
-            patches = patches_of(self.analysis(self.batch()))
+        for _ in range(BATCHES):
+            wave = self.batch()
+            patches = patches_of(self.analysis(wave))
             with self.autocast():
-                found.append(self.model.latents(patches, self.mae(patches))[1].flatten(0, 1))
-        self.model.quantiser.fit(torch.cat(found))
+                _, latents = self.model.latents(patches, self.mae(patches), self.synthesis(wave))
+            found.append(latents.flatten(0, 1))
+        self.model.quantiser.fit(torch.cat(found), first=first)
+        self.model.quantiser.counts.fill_(1.0)
+
+    @torch.no_grad()
+    def start_detail(self) -> None:
+        """Begin the linear maps of the detail: of what the decoder lacks to its principal
+        components, scaled so that an error of a latent is worth the same in both parts."""
+        encoder, decoder = self.model.encoder, self.model.decoder
+        inputs: list[Tensor] = []
+        handle = encoder.detail.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+        lacks, steps = [], []
+        for _ in range(BATCHES):
+            wave = self.batch()
+            patches = patches_of(self.analysis(wave))
+            target, track = self.synthesis(wave), tracks_of(wave)
+            semantic, latents = self.model.latents(patches, self.mae(patches), target)
+            centroids = self.model.semantic.centroids[semantic]
+            mel = decoder(centroids, latents, track)
+            lacks.append(blocks_of(target, self.config) - blocks_of(mel, self.config))
+            moved = latents.clone()
+            moved[..., : self.config.latent] += 0.1 * torch.randn_like(
+                moved[..., : self.config.latent]
+            )
+            change = decoder(centroids, moved, track) - mel
+            steps.append(
+                blocks_of(change + MEL_MEAN, self.config).square().sum()
+                / (moved - latents).square().sum()
+            )
+        handle.remove()
+        scale = torch.stack(steps).mean().rsqrt()
+        by_position = (-1, self.config.positions)
+        y = torch.cat([x.unflatten(1, by_position).flatten(0, 1) for x in lacks])
+        x = torch.cat([x.float().unflatten(1, by_position).flatten(0, 1) for x in inputs])
+        for i in range(self.config.positions):
+            mean = y[:, i].mean(0)
+            wanted = y[:, i] - mean
+            _, vectors = torch.linalg.eigh(wanted.T @ wanted)
+            path = vectors[:, -self.config.detail :].flip(1)  # [block, detail]
+            decoder.detail.weight[i] = path.T / scale
+            decoder.detail.bias[i] = mean
+            level = x[:, i].mean(0)
+            known = x[:, i] - level
+            moments = known.T @ known
+            moments.diagonal().add_(RIDGE * moments.diagonal().mean())
+            map_ = torch.linalg.solve(moments, known.T @ (wanted @ path)) * scale
+            encoder.detail.weight[i] = map_
+            encoder.detail.bias[i] = -level @ map_
+        self.average.load_state_dict(self.model.state_dict())
 
     def loss(self, wave: Tensor) -> tuple[Tensor, dict[str, float]]:
         with torch.no_grad():
             patches = patches_of(self.analysis(wave))
             features = self.mae(patches)
             target = self.synthesis(wave)
-        tokens, latents = self.model.latents(patches, features)
+        tokens, latents = self.model.latents(patches, features, target)
         commitment = latents.new_zeros(())
+        used = self.stages(*latents.shape[:2])
         if self.model.quantiser.ready:
             self.model.quantiser.decay = self.kept()
-            latents, commitment = self.model.quantiser(latents, self.stages(*latents.shape[:2]))
+            latents, commitment = self.quantised(latents, used)
         track = tracks_of(wave)
         untold = self.crops.random.random(len(wave)) < UNTOLD
         track[torch.from_numpy(untold)] = -1
         mel = self.model.decoder(self.model.semantic.centroids[tokens], latents, track)
-        loss, parts = self.heard(mel, target, self.model.decoder.emphasis(track), self.step)
+        loss, parts = self.heard(mel, target, self.model.decoder.emphasis(track, used), self.step)
         figures = {k: v.item() for k, v in parts.items()}
         return loss + COMMITMENT * commitment, {**figures, "commitment": commitment.item()}
+
+    def quantised(self, latents: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents ``[B, N, width]`` of so many stages as are ``used`` with straight-through
+        gradient, and the commitment loss.
+
+        Where few stages are used, detail gets no gradient: stages that do not code it would make
+        it grow.
+        """
+        found = self.model.quantiser(latents, used)
+        plain, detail = self.config.latent, self.config.detail
+        counts = torch.ones_like(found)
+        counts[..., plain:] = (used >= DETAILED * self.config.stages)[..., None]
+        passed = found + counts * (latents - latents.detach())
+        if detail:
+            exact = self.crops.random.random(len(latents)) < EXACT
+            used[exact] = self.config.stages  # all that is known
+            passed[exact] = latents[exact]
+        commitment = (counts * (latents - found).square()).sum() / counts.sum()
+        return passed, commitment
 
     def kept(self) -> float:
         """What the codebooks keep of their averages in a step."""
@@ -152,8 +228,14 @@ class TokenTrainer(AudioTrainer):
     def prepare(self) -> None:
         if not self.model.semantic.centroids.any():
             self.start_semantic()
-        if not self.model.quantiser.ready and self.progress() > CONTINUOUS:
+        if self.start is None and self.progress() <= CONTINUOUS:
+            return
+        if self.config.detail and not self.model.decoder.detail.weight.any():
+            self.start_detail()
+        if not self.model.quantiser.ready:
             self.start_quantiser()
+        elif not self.model.quantiser.codebooks[-1].any():
+            self.start_quantiser(FOCUSED + 1)
 
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
@@ -162,13 +244,13 @@ class TokenTrainer(AudioTrainer):
         target = self.synthesis(self.validation)
         features = self.mae(patches)
         track = tracks_of(self.validation)
+        tokens, latents = self.average.latents(patches, features, target)
+        mel = self.average.decoder(self.average.semantic.centroids[tokens], latents, track)
+        entry: dict[str, Any] = {"mel_unquantised": round(F.l1_loss(mel, target).item(), 4)}
         if not self.model.quantiser.ready:
-            tokens, latents = self.average.latents(patches, features)
-            mel = self.average.decoder(self.average.semantic.centroids[tokens], latents, track)
-            return {"mel_unquantised": round(F.l1_loss(mel, target).item(), 4)}
-        tokens = self.average.encode(patches, features, 1 + self.config.stages)
-        entry: dict[str, Any] = {}
-        for stages in RATES:
+            return entry
+        tokens = self.average.encode(patches, features, target, 1 + self.config.stages)
+        for stages in sorted({*RATES, self.config.stages}):
             mel = self.average.decode(tokens[..., : 1 + stages], track)
             entry[f"mel_{stages}"] = round(F.l1_loss(mel, target).item(), 4)
             entry[f"envelope_{stages}"] = round(self.heard.envelope(mel, target).item(), 4)

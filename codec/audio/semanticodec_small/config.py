@@ -52,21 +52,23 @@ class SmallConfig:
     rounds: int = 0  # of fast consistency after the vocoder; 0: twelve plain ones
     mel_hop: int = MEL_HOP  # samples of a frame of the synthesis spectrogram
     mel_window: int = MEL_WINDOW  # samples that a frame is taken from
+    detail: int = 0  # further numbers of a latent, which a linear layer adds to the spectrogram
 
     def __post_init__(self) -> None:
-        may_be_zero = ("reach", "pitch", "rounds", "refiner_depth", "vocoder_depth")
+        may_be_zero = ("reach", "pitch", "rounds", "refiner_depth", "vocoder_depth", "detail")
         whole = {k: v for k, v in asdict(self).items() if k not in may_be_zero}
         depths = [v for k, v in asdict(self).items() if k.endswith("depth")]
         possible = all(type(n) is int and 1 <= n <= 1 << 16 for n in whole.values())
         possible = possible and isinstance(self.reach, int | float) and 0 <= self.reach <= 60
         possible = possible and all(
             type(n) is int and n >= 0
-            for n in (self.pitch, self.rounds, self.refiner_depth, self.vocoder_depth)
+            for n in (self.pitch, self.rounds, self.refiner_depth, self.vocoder_depth, self.detail)
         )
         if (
             not possible
             or self.pitch > 1
             or self.rounds > 256
+            or self.detail > 1 << 12
             or self.stack not in (1, 2, 4)
             or max(depths) > 64
             or self.stages > 64
@@ -110,6 +112,16 @@ class SmallConfig:
         return MEL_HOP // self.mel_hop
 
     @property
+    def width(self) -> int:
+        """Numbers that the acoustic stages code at a position."""
+        return self.latent + self.detail
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Frames and bands of the synthesis spectrogram at a position."""
+        return self.frames * self.split, MEL_BANDS // self.positions
+
+    @property
     def window(self) -> int:
         """Columns in the longest window."""
         return PATCHES // self.span
@@ -129,7 +141,7 @@ class SmallConfig:
         return SmallConfig(**values)
 
 
-LATER = {"mel_hop": MEL_HOP, "mel_window": MEL_WINDOW}
+LATER = {"mel_hop": MEL_HOP, "mel_window": MEL_WINDOW, "detail": 0}
 ROUNDS, FINE_ROUNDS = 32, 12
 CONFIGS = {
     "small": SmallConfig(pitch=1, rounds=ROUNDS),
@@ -138,6 +150,10 @@ CONFIGS = {
     "small-fine": SmallConfig(
         pitch=1, rounds=FINE_ROUNDS, refiner_depth=0, vocoder_depth=0, mel_hop=MEL_HOP // 2,
         mel_window=MEL_WINDOW // 2,
+    ),
+    "small-wide": SmallConfig(
+        pitch=1, rounds=FINE_ROUNDS, refiner_depth=0, vocoder_depth=0, mel_hop=MEL_HOP // 2,
+        mel_window=MEL_WINDOW // 2, stages=24, detail=144,
     ),
     "tiny": SmallConfig(  # to try the recipes out in seconds
         mae_dim=32, mae_depth=2, mae_heads=2, semantic=32, acoustic=16, stages=3, latent=8, dim=32,

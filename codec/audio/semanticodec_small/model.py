@@ -106,8 +106,8 @@ class SmallSemantiCodec(nn.Module):
         """
         self._check(-(-wave.shape[-1] // self.hop), streams)
         padded = self._padded(wave)
-        patches = patches_of(self.analysis(padded))
-        return self.tokens.encode(patches, self.mae(patches), streams)
+        semantic, latents = self._latents(padded, self.synthesis(padded))
+        return self._tokens(semantic, latents, streams)
 
     def searched(
         self, wave: Tensor, streams: int, pitch: Tensor, likely: Sequence[int], effort: int
@@ -119,17 +119,24 @@ class SmallSemantiCodec(nn.Module):
         stages = [n - 1 for n in likely if n > 1]
         with torch.inference_mode(False):
             with torch.no_grad():
-                patches = patches_of(self.analysis(padded))
-                start = self.tokens.latents(patches, self.mae(patches))
                 target = self.synthesis(padded)
+                start = self._latents(padded, target)
             latents = start[1]
             if stages:
                 with torch.enable_grad():
                     latents = searched(
                         self.tokens, self._heard, start, target, pitch, stages, effort
                     )
+        return self._tokens(start[0], latents, streams)
+
+    def _latents(self, padded: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Semantic tokens and the encoder's latents of whole columns, whose log-mel is known."""
+        patches = patches_of(self.analysis(padded))
+        return self.tokens.latents(patches, self.mae(patches), mel)
+
+    def _tokens(self, semantic: Tensor, latents: Tensor, streams: int) -> Tensor:
         entries = self.tokens.quantiser.encode(latents, streams - 1)
-        return torch.cat([start[0][..., None], entries], -1)
+        return torch.cat([semantic[..., None], entries], -1)
 
     @cached_property
     def _heard(self) -> Heard:
@@ -218,7 +225,8 @@ class SmallSemantiCodec(nn.Module):
 
     def _mel(self, tokens: Tensor, pitch: Tensor | None) -> Tensor:
         """Log-mel of tokens, its harmonics brought out where the pitch is known."""
-        return self.tokens.decode(tokens, pitch) + self.tokens.decoder.emphasis(pitch)
+        used = (tokens[..., 1:] >= 0).sum(-1)
+        return self.tokens.decode(tokens, pitch) + self.tokens.decoder.emphasis(pitch, used)
 
     def _loudness(self, mel: Tensor) -> Tensor:
         # The bands' filters have equal areas: their widths weigh the energies.
@@ -246,11 +254,17 @@ class SmallSemantiCodec(nn.Module):
 
 def resized(weights: dict[str, Tensor], old: SmallConfig, new: SmallConfig) -> dict[str, Tensor]:
     """Weights of a model for a configuration whose spectrogram has more or shorter frames: those
-    that a frame of the decoder makes begin alike, at the level that a shorter window gives."""
+    that a frame of the decoder makes begin alike, at the level that a shorter window gives; and for
+    one with detail or more stages, of which the model knows nothing."""
     times = new.split // old.split
     shift = SHORTER * math.log(new.mel_window / old.mel_window) / MEL_SCALE
     head = "tokens.decoder.head."
+    more = new.width - old.width
+    book, into = "tokens.quantiser.codebooks", "tokens.decoder.latent.weight"
     changed = {
+        book: F.pad(weights[book], (0, more, 0, 0, 0, new.stages - old.stages)),
+        TRAINING_ONLY: F.pad(weights[TRAINING_ONLY], (0, 0, 0, new.stages - old.stages)),
+        into: F.pad(weights[into], (0, more)),
         head + "weight": weights[head + "weight"].repeat(times, 1),
         head + "bias": weights[head + "bias"].repeat(times) + shift,
     }
@@ -348,7 +362,8 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
         first = read_small(info)
         before = resized(first.state_dict(), first.config, config)
         begun |= {k: v for k, v in before.items() if k in begun}
-        tables = {k: v for k, v in read_tensors(info).items() if k.startswith(TABLE_PREFIX)}
+        if first.vocabularies == model.vocabularies:
+            tables = {k: v for k, v in read_tensors(info).items() if k.startswith(TABLE_PREFIX)}
     try:
         known = {
             k: v if shares[k] == 1 else torch.lerp(begun[k], v, shares[k])

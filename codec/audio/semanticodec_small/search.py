@@ -48,7 +48,7 @@ def searched(
         effort: 1 to 9.
     """
     semantic, latents = start
-    centroids, emphasis = tokens.semantic.centroids[semantic], tokens.decoder.emphasis(track)
+    centroids = tokens.semantic.centroids[semantic]
     moving = latents.detach().clone().requires_grad_()
     steps = STEPS[effort] * len(stages)
     rate = RATE * min(1.0, math.sqrt(FEW / STEPS[effort]))
@@ -63,6 +63,7 @@ def searched(
         passed = moving + (entries - moving).detach()
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=mixed):
             mel = tokens.decoder(centroids, passed, track)
+        emphasis = tokens.decoder.emphasis(track, torch.tensor(used))
         loss, _ = heard(mel, target, emphasis, turn)
         if which == 0 and turn % 2 == 0 and float(loss.detach()) < least:
             least, best = float(loss.detach()), moving.detach().clone()

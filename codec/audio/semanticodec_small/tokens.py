@@ -11,6 +11,10 @@ spectrogram: how much the log-mel of a flat row of harmonics stands above or bel
 equal power. Bands that hold several harmonics get zero, so the same input serves low and high
 voices.
 
+What the network's numbers cannot say, ``detail`` further ones may: linear maps of the spectrogram
+at a position, added to the decoded one by linear maps, so that more streams come ever nearer to the
+original. They begin as principal components of what the decoder lacks.
+
 The semantic codebook is k-means on features. SemantiCodec clusters general audio, speech and music
 apart and joins the centroids 2:1:1 (section III-C), so that no domain crowds the others out.
 Features are standardised per dimension; a token is the nearest centroid of the whole list.
@@ -47,6 +51,7 @@ from laconic.codec.audio.side_information import LOWEST, MAX_JUMP, PER_OCTAVE, S
 
 SHARES = {"general": 2, "speech": 1, "music": 1}
 FINE = 4  # rows of the table per step
+SPARED = 1.2  # emphasis of harmonics times the share of the stages that are absent, at most 1
 EVEN = 60  # bands from 3 kHz on, where harmonics are never told apart
 LEAST = -3.0  # nepers, between harmonics
 # Emphasis of voices of 110 Hz and below and of 200 Hz and above, linear in between.
@@ -144,13 +149,14 @@ class ResidualQuantiser(nn.Module):
         return bool(self.counts.any())
 
     @torch.no_grad()
-    def fit(self, latents: Tensor, *, rounds: int = 8) -> None:
-        """Start every stage as k-means of the residuals of ``[N, width]``."""
+    def fit(self, latents: Tensor, *, rounds: int = 8, first: int = 0) -> None:
+        """Start every stage from ``first`` on as k-means of the residuals of ``[N, width]``."""
         residual = latents.float()
         for stage in range(self.stages):
-            self.codebooks[stage] = kmeans(
-                residual, self.codebooks.shape[1], rounds=rounds, seed=stage
-            )
+            if stage >= first:
+                self.codebooks[stage] = kmeans(
+                    residual, self.codebooks.shape[1], rounds=rounds, seed=stage
+                )
             residual = residual - self.codebooks[stage][nearest(residual, self.codebooks[stage])]
         self.counts.fill_(1.0)
 
@@ -176,15 +182,13 @@ class ResidualQuantiser(nn.Module):
             total = total + torch.where(index >= 0, entry, 0.0)
         return total
 
-    def forward(self, latents: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, latents: Tensor, used: Tensor) -> Tensor:
         """Training: latents ``[B, N, width]`` and stages per sample ``[B]`` or position ``[B, N]``
-        -> quantised latents with straight-through gradient, and the commitment loss."""
+        -> quantised latents, without gradient."""
         batch, count, width = latents.shape
-        x = latents.float()
-        target = x.detach().reshape(-1, width)
+        target = latents.detach().float().reshape(-1, width)
         repeated = used.flatten() if used.ndim == 2 else used.repeat_interleave(count)
         total = torch.zeros_like(target)
-        commitment = x.new_zeros(())
         for stage in range(int(used.max())):
             active = (repeated > stage).nonzero()[:, 0]
             residual = (target - total)[active]
@@ -192,9 +196,7 @@ class ResidualQuantiser(nn.Module):
             if self.training:
                 self._follow(stage, residual, index)
             total = total.index_add(0, active, self.codebooks[stage][index])
-        quantised = total.view(batch, count, width)
-        commitment = F.mse_loss(x, quantised)
-        return x + (quantised - x).detach(), commitment
+        return total.view(batch, count, width)
 
     @torch.no_grad()
     def _follow(self, stage: int, residual: Tensor, index: Tensor) -> None:
@@ -313,8 +315,37 @@ class LocalTransformer(nn.Module):
         return y
 
 
+class BandLinear(nn.Module):
+    """A linear layer for every position in a column; begins as zero."""
+
+    def __init__(self, positions: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(positions, inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(positions, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, N, inputs]`` -> ``[B, N, outputs]``."""
+        rows = x.unflatten(1, (-1, len(self.weight)))  # [B, columns, positions, inputs]
+        return (torch.einsum("bcpi,pio->bcpo", rows, self.weight) + self.bias).flatten(1, 2)
+
+
+def blocks_of(mel: Tensor, config: SmallConfig) -> Tensor:
+    """Log-mel ``[B, T, 80]`` -> ``[B, N, frames x bands]`` of the positions, about zero mean and
+    unit variance."""
+    frames, bands = config.block
+    grid = ((mel - MEL_MEAN) / MEL_SCALE).unflatten(2, (-1, bands)).unflatten(1, (-1, frames))
+    return grid.transpose(2, 3).flatten(3).flatten(1, 2)
+
+
+def frames_of(blocks: Tensor, config: SmallConfig) -> Tensor:
+    """The inverse, without the scale: ``[B, N, frames x bands]`` -> ``[B, T, 80]``."""
+    grid = blocks.unflatten(2, config.block).unflatten(1, (-1, config.positions))
+    return grid.transpose(2, 3).flatten(3).flatten(1, 2)
+
+
 class AcousticEncoder(nn.Module):
-    """Patches, features and centroids -> acoustic latents ``[B, N, latent]`` of unit norm."""
+    """Patches, features, centroids and, for the detail, the synthesis spectrogram -> acoustic
+    latents ``[B, N, width]``, of which the first ``latent`` have unit norm."""
 
     def __init__(self, config: SmallConfig) -> None:
         super().__init__()
@@ -324,11 +355,27 @@ class AcousticEncoder(nn.Module):
         self.centroid = nn.Linear(feature, config.dim)
         self.transformer = LocalTransformer(config, config.encoder_depth)
         self.out = nn.Linear(config.dim, config.latent)
+        self.config = config
+        if config.detail:
+            size = math.prod(config.block)
+            self.block = nn.Linear(size, config.dim, bias=False)
+            nn.init.zeros_(self.block.weight)
+            self.detail = BandLinear(config.positions, config.dim + size, config.detail)
 
-    def forward(self, patches: Tensor, features: Tensor, centroids: Tensor) -> Tensor:
+    def forward(self, patches: Tensor, features: Tensor, centroids: Tensor, mel: Tensor) -> Tensor:
         x = self.patch(patches) + self.feature(features) + self.centroid(centroids)
-        latents = self.out(self.transformer(x)).float()
-        return F.layer_norm(latents, latents.shape[-1:])
+        blocks = blocks_of(mel, self.config)
+        hidden = self.transformer(x + self.block(blocks) if self.config.detail else x)
+        latents = self.out(hidden).float()
+        latents = F.layer_norm(latents, latents.shape[-1:])
+        if not self.config.detail:
+            return latents
+        return torch.cat([latents, self.detail(self.seen(hidden, blocks)).float()], dim=-1)
+
+    @staticmethod
+    def seen(hidden: Tensor, blocks: Tensor) -> Tensor:
+        """What the detail is made of."""
+        return torch.cat([hidden, blocks.to(hidden.dtype)], dim=-1)
 
 
 class TokenDecoder(nn.Module):
@@ -336,9 +383,10 @@ class TokenDecoder(nn.Module):
 
     def __init__(self, config: SmallConfig) -> None:
         super().__init__()
+        self.config = config
         self.frames, self.positions = config.frames, config.positions
         self.centroid = nn.Linear(config.stack * config.mae_dim, config.dim)
-        self.latent = nn.Linear(config.latent, config.dim)
+        self.latent = nn.Linear(config.width, config.dim)
         self.transformer = LocalTransformer(config, config.decoder_depth)
         width = config.frame_dim // config.positions
         self.spread = nn.Linear(config.dim, config.frames * width)
@@ -349,9 +397,12 @@ class TokenDecoder(nn.Module):
         )
         self.norm = nn.LayerNorm(config.frame_dim, eps=1e-6)
         self.head = nn.Linear(config.frame_dim, config.split * MEL_BANDS)
+        if config.detail:
+            size = math.prod(config.block)
+            self.detail = BandLinear(config.positions, config.detail, size)
 
     def forward(self, centroids: Tensor, latents: Tensor, track: Tensor | None = None) -> Tensor:
-        """``[B, N, K mae_dim]``, ``[B, N, latent]``, pitch -> log-mel ``[B, T, 80]``, ten or twenty
+        """``[B, N, K mae_dim]``, ``[B, N, width]``, pitch -> log-mel ``[B, T, 80]``, ten or twenty
         frames per 0.16 s."""
         x = self.transformer(self.centroid(centroids) + self.latent(latents))
         batch, count, _ = x.shape
@@ -361,14 +412,26 @@ class TokenDecoder(nn.Module):
             hidden = hidden + self.pitch(track)
         for block in self.blocks:
             hidden = block(hidden)
-        mel: Tensor = self.head(self.norm(hidden)).float() * MEL_SCALE + MEL_MEAN
-        return mel.reshape(batch, -1, MEL_BANDS)
+        mel: Tensor = self.head(self.norm(hidden)).float().reshape(batch, -1, MEL_BANDS)
+        if self.config.detail:
+            detail = self.detail(latents[..., self.config.latent :])
+            mel = mel + frames_of(detail.float(), self.config)
+        return mel * MEL_SCALE + MEL_MEAN
 
-    def emphasis(self, track: Tensor | None) -> Tensor:
-        """What files add to the decoded log-mel: 0 where the pitch is not known or not used."""
+    def emphasis(self, track: Tensor | None, used: Tensor) -> Tensor:
+        """What files add to the decoded log-mel: 0 where the pitch is not known or not used, the
+        less the more of the detail is known. ``used`` are acoustic stages, in all ``[]`` or at
+        every position ``[B, N]``."""
         if self.pitch is None or track is None:
             return self.head.bias.new_zeros(())
-        return self.pitch.emphasis(track)
+        found = self.pitch.emphasis(track)
+        if not self.config.detail:
+            return found
+        share = (SPARED * (1 - used.float() / self.config.stages)).clamp(0, 1)
+        if share.ndim:
+            columns = share.unflatten(1, (-1, self.positions)).mean(2)
+            share = columns.repeat_interleave(self.config.block[0], dim=1)[..., None]
+        return share * found
 
 
 class TokenAutoencoder(nn.Module):
@@ -379,20 +442,20 @@ class TokenAutoencoder(nn.Module):
         self.config = config
         self.semantic = SemanticCodebook(config.semantic, config.stack * config.mae_dim)
         self.encoder = AcousticEncoder(config)
-        self.quantiser = ResidualQuantiser(config.stages, config.acoustic, config.latent)
+        self.quantiser = ResidualQuantiser(config.stages, config.acoustic, config.width)
         self.decoder = TokenDecoder(config)
 
-    def latents(self, patches: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Semantic tokens ``[B, N]`` and latents ``[B, N, latent]`` of patches ``[B, 8 T, 256]``
-        and their features ``[B, 8 T, mae_dim]``."""
+    def latents(self, patches: Tensor, features: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Semantic tokens ``[B, N]`` and latents ``[B, N, width]`` of patches ``[B, 8 T, 256]``,
+        their features ``[B, 8 T, mae_dim]`` and the synthesis spectrogram."""
         patches, features = stacked(patches, self.config), stacked(features, self.config)
         tokens = self.semantic(features)
         scaled = self.semantic.standardised(features.float())
-        return tokens, self.encoder(patches, scaled, self.semantic.centroids[tokens])
+        return tokens, self.encoder(patches, scaled, self.semantic.centroids[tokens], mel)
 
-    def encode(self, patches: Tensor, features: Tensor, streams: int) -> Tensor:
+    def encode(self, patches: Tensor, features: Tensor, mel: Tensor, streams: int) -> Tensor:
         """Tokens ``[B, N, streams]``: the semantic one and ``streams - 1`` acoustic stages."""
-        semantic, latents = self.latents(patches, features)
+        semantic, latents = self.latents(patches, features, mel)
         return torch.cat([semantic[..., None], self.quantiser.encode(latents, streams - 1)], -1)
 
     def decode(self, tokens: Tensor, track: Tensor | None = None) -> Tensor:
