@@ -22,11 +22,19 @@ from laconic.codec.audio.semanticodec_small.model import (
 )
 from laconic.codec.audio.semanticodec_small.tokens import (
     ResidualQuantiser,
+    blocks_of,
+    frames_of,
     kmeans,
     merged,
     nearest,
 )
-from laconic.codec.audio.semanticodec_small.vocoder import Consistency, Excitation, InverseStft
+from laconic.codec.audio.semanticodec_small.vocoder import (
+    MEL_MEAN,
+    MEL_SCALE,
+    Consistency,
+    Excitation,
+    InverseStft,
+)
 from laconic.codec.audio.side_information import track_of
 from laconic.codec.train import audio
 from laconic.codec.train.audio_stages import begin_from
@@ -35,6 +43,7 @@ from laconic.formats.errors import ModelError, ParameterError
 
 TINY = CONFIGS["tiny"]
 SHORT = replace(TINY, refiner_depth=0, vocoder_depth=0, mel_hop=128, mel_window=512)
+WIDE = replace(SHORT, detail=6, stages=5)
 
 
 @pytest.fixture(autouse=True)
@@ -249,6 +258,52 @@ def test_earlier_configurations_keep_their_identity() -> None:
         replace(TINY, vocoder_depth=0, rounds=0)
 
 
+@pytest.mark.parametrize("stack", [1, 2, 4])
+def test_blocks_are_the_frames_and_bands_of_their_positions(stack: int) -> None:
+    config = replace(WIDE, stack=stack)
+    mel = torch.randn(2, 2 * config.hop // config.mel_hop, 80)
+    blocks = blocks_of(mel, config)
+    frames, bands = config.block
+    assert blocks.shape == (2, 2 * config.positions, frames * bands)
+    torch.testing.assert_close(frames_of(blocks, config) * MEL_SCALE + MEL_MEAN, mel)
+    second = mel.clone()
+    second[:, frames:, bands : 2 * bands] += 1  # second column, second position
+    changed = (blocks_of(second, config) - blocks).abs().amax((0, 2)) > 0
+    assert changed.nonzero()[:, 0].tolist() == [config.positions + 1]
+
+
+def test_a_model_that_grows_sounds_as_before_until_it_is_trained() -> None:
+    """Streams that both have mean the same; further ones are new."""
+    before = make(SHORT)
+    after = SmallSemantiCodec(WIDE).eval()
+    grown = resized(before.state_dict(), SHORT, WIDE)
+    after.load_state_dict({**after.state_dict(), **grown})
+    sound = hum(150.0)
+    tokens = before.encode(sound, 4)
+    assert torch.equal(after.encode(sound, 4), tokens)
+    for streams in (1, 2, 4):
+        expected = before.decode(tokens[..., :streams], steps=0, seed=0)
+        torch.testing.assert_close(after.decode(tokens[..., :streams], steps=0, seed=0), expected)
+
+
+def test_harmonics_are_brought_out_less_the_more_streams_there_are() -> None:
+    model = make(WIDE)
+    pitch = torch.full((1, 8 * model.knots), 30)
+    columns, decoder = 8 * model.positions, model.tokens.decoder
+    raised = [decoder.emphasis(pitch, torch.tensor(n)).abs().max().item() for n in range(6)]
+    assert raised[0] > raised[1] > raised[2] > raised[4] > raised[5] == 0
+    used = torch.full((1, columns), 2)
+    used[:, columns // 2 :] = 5
+    some = decoder.emphasis(pitch, used)
+    middle = some.shape[1] // 2
+    torch.testing.assert_close(
+        some[:, :middle], decoder.emphasis(pitch, torch.tensor(2))[:, :middle]
+    )
+    assert not some[:, middle:].any()
+    with pytest.raises(ModelError, match="impossible"):
+        replace(WIDE, detail=-1)
+
+
 def test_kmeans_finds_clusters_and_shares_the_codebook():
     centres = 10 * torch.randn(4, 3)
     points = centres[torch.arange(400) % 4] + 0.1 * torch.randn(400, 3)
@@ -270,12 +325,13 @@ def test_every_stage_of_the_quantiser_lowers_the_error():
     assert errors == sorted(errors, reverse=True)
     assert errors[4] < 0.1 * errors[0]
     used = torch.randint(1, 5, (500,))
-    passed, commitment = quantiser.eval()(latents, used)
+    found = quantiser.eval()(latents, used)
     expected = torch.stack(
         [quantiser.decode(i[None, :, :n])[0] for i, n in zip(indices, used, strict=True)]
     )
-    torch.testing.assert_close(passed, expected)
-    assert commitment > 0
+    torch.testing.assert_close(found, expected)
+    quantiser.fit(latents[:, 0], first=2)
+    torch.testing.assert_close(quantiser.encode(latents, 2), indices[..., :2])
 
 
 @pytest.fixture(scope="module")
@@ -421,7 +477,8 @@ def test_effort_finds_tokens_that_are_heard_better() -> None:
 
     def loss(tokens: torch.Tensor) -> float:
         mel = model.tokens.decode(tokens, pitch)
-        return float(heard(mel, target, model.tokens.decoder.pitch.emphasis(pitch))[0])
+        emphasis = model.tokens.decoder.emphasis(pitch, torch.tensor(2))
+        return float(heard(mel, target, emphasis)[0])
 
     found = [loss(model.encode(sound, 3))]
     found += [loss(model.searched(sound, 3, pitch, [3], effort)) for effort in (1, 4)]

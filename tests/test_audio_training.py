@@ -1,6 +1,7 @@
 """Trainings of the small audio model: which voices they hear, and how the token stage goes on."""
 
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from laconic.codec.audio.semanticodec_small.config import CONFIGS, RATE
+from laconic.codec.audio.semanticodec_small.mae import patches_of
+from laconic.codec.train import audio_tokens
 from laconic.codec.train.audio_loop import AudioRecipe
-from laconic.codec.train.audio_stages import MaePair
+from laconic.codec.train.audio_stages import DECODES, MaePair
 from laconic.codec.train.audio_tokens import TokenTrainer
-from laconic.codec.train.recordings import AudioCrops, Clip, load_recordings, low_voice
+from laconic.codec.train.recordings import AudioCrops, Clip, load_recordings, low_voice, tracks_of
 
 TINY = CONFIGS["tiny"]
 
@@ -98,6 +101,58 @@ def trainer(tmp_path: Path) -> TokenTrainer:
     return TokenTrainer(recipe, [tmp_path / "data"], out)
 
 
+@pytest.fixture
+def detailed(trainer: TokenTrainer, monkeypatch: pytest.MonkeyPatch) -> TokenTrainer:
+    """The same with detail, after its beginning."""
+    wide = replace(TINY, detail=12, stages=6)
+    monkeypatch.setitem(CONFIGS, "tiny", wide)
+    monkeypatch.setattr(audio_tokens, "BATCHES", 6)
+    made = TokenTrainer(trainer.recipe, [trainer.out.parents[1] / "data"], trainer.out)
+    made.seconds = 60 * made.minutes * 0.2
+    made.prepare()
+    return made
+
+
+def test_detail_begins_as_what_the_decoder_lacks(detailed: TokenTrainer) -> None:
+    """From the first step it brings spectrograms nearer, those of all streams too."""
+    wave = detailed.batch()
+    target, track = detailed.synthesis(wave), tracks_of(wave)
+    patches = patches_of(detailed.analysis(wave))
+    detailed.train_step()  # the average follows
+    for model in (detailed.model, detailed.average):
+        tokens, latents = model.latents(patches, detailed.mae(patches), target)
+        centroids = model.semantic.centroids[tokens]
+        entries = model.quantiser.decode(model.quantiser.encode(latents, 6))
+        for numbers, share in ((latents, 0.7), (entries, 0.99)):
+            without = torch.cat(
+                [numbers[..., : TINY.latent], torch.zeros_like(numbers[..., TINY.latent :])], -1
+            )
+            errors = [
+                (model.decoder(centroids, x, track) - target).abs().mean().item()
+                for x in (numbers, without)
+            ]
+            assert errors[0] < share * errors[1]
+
+
+def test_only_samples_of_many_stages_train_detail(detailed: TokenTrainer) -> None:
+    """Stages that do not code it would make it grow."""
+    plain = TINY.latent
+    latents = torch.randn(64, 8, plain + 12, requires_grad=True)
+    used = torch.full((64, 8), 1)
+    used[32:] = 2  # a third of the stages
+    passed, _ = detailed.quantised(latents, used)
+    passed.sum().backward()
+    assert latents.grad is not None
+    exact = (passed == latents).flatten(1).all(1)
+    assert 0 < exact.sum() < 20
+    assert (used[exact] == 6).all()
+    few = ~exact
+    few[32:] = False
+    assert not latents.grad[few][..., plain:].any()
+    assert (latents.grad[few][..., :plain] == 1).all()
+    assert (latents.grad[32:] == 1).all()
+
+
 def test_a_third_of_the_samples_have_the_stages_of_the_default_rate(trainer: TokenTrainer) -> None:
     found = trainer.stages(2000, 8 * TINY.positions)
     whole = (found == TINY.stages).all(1).float().mean()  # the tiny model has fewer than four
@@ -128,9 +183,10 @@ def test_a_run_that_goes_on_is_gentler_and_falls_earlier(trainer: TokenTrainer) 
     assert further.seed != usual.seed
 
 
-def test_a_model_of_another_spectrogram_is_not_averaged_with(trainer: TokenTrainer) -> None:
-    for spectrogram, share in (([256, 1024], 0.4), ([128, 512], 1.0)):
-        start = {"name": "before", "spectrogram": spectrogram}
+def test_a_model_of_other_numbers_is_not_averaged_with(trainer: TokenTrainer) -> None:
+    own = {k: getattr(TINY, k) for k in DECODES}
+    for decodes, share in ((own, 0.4), (own | {"mel_hop": 128}, 1.0), (own | {"detail": 1}, 1.0)):
+        start = {"name": "before", "decodes": decodes}
         trainer.begin(trainer.model.state_dict(), start)
         assert trainer.recipe.share == share
 
