@@ -33,7 +33,7 @@ from laconic.formats.audio import Audio, read_audio
 
 GROUPS = ("men", "women", "children")
 MOST_ROUNDS = 128  # of fast consistency, beside the model's own number
-STREAMS = (13, 6, 5, 3)
+STREAMS = (25, 13, 6, 5, 3)
 FOUND, EFFORTS = 5, (1, 4)  # streams that are searched, how long
 SOLVING = 60  # rounds that find magnitudes for a mel spectrogram
 
@@ -59,12 +59,12 @@ def chains(network: SmallSemantiCodec, wave: Tensor) -> Iterator[tuple[str, Tens
     for rounds in (MOST_ROUNDS, network.config.rounds):
         with patch.object(network, "config", replace(network.config, rounds=rounds)):
             yield f"true spectrogram, {rounds} rounds", network.sound(mel, pitch)
-    tokens = network.encode(wave, max(STREAMS))
+    tokens = network.encode(wave, len(network.vocabularies))
     patches = patches_of(network.analysis(wave))
-    _, latents = network.tokens.latents(patches, network.mae(patches))
+    _, latents = network.tokens.latents(patches, network.mae(patches), mel)
     with patch.object(network.tokens.quantiser, "decode", lambda indices: latents):
         yield "decoder from exact latents", decoded(network, tokens, pitch, wave)
-    for streams in STREAMS:
+    for streams in (n for n in STREAMS if n <= tokens.shape[-1]):
         yield f"{streams} streams", decoded(network, tokens[..., :streams], pitch, wave)
     for effort in EFFORTS if network.searches else ():
         found = network.searched(wave, FOUND, pitch, [FOUND], effort)

@@ -51,7 +51,7 @@ from laconic.formats.errors import LaconicError
 SPEECH = ("nathalie_nl", "kathleen_en", "picovoice_s2i", "librivox_fr", "speech")
 GROUPS = ("men", "women", "children", "noisy", "reverberant", "two", "singing")
 KBPS = 1.5  # of files that fill a limit, as most users ask for
-LADDER = (1, 2, 3, 5, 6, 7, 9, 13)  # streams
+LADDER = (1, 2, 3, 5, 6, 7, 9, 13, 25)  # streams
 STEPS = (0, 4)
 REFINED = (5,)  # streams that are measured with the refiner too
 OPUS = (6, 8, 12)
