@@ -20,14 +20,13 @@ from laconic.codec.audio.semanticodec_small.model import (
     read_small,
     resized,
 )
-from laconic.codec.audio.semanticodec_small.tokens import (
+from laconic.codec.audio.semanticodec_small.quantisers import (
     ResidualQuantiser,
-    blocks_of,
-    frames_of,
     kmeans,
     merged,
     nearest,
 )
+from laconic.codec.audio.semanticodec_small.tokens import blocks_of, frames_of
 from laconic.codec.audio.semanticodec_small.vocoder import (
     MEL_MEAN,
     MEL_SCALE,

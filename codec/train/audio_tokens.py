@@ -34,7 +34,7 @@ from laconic.codec.audio.semanticodec_small.mae import (
     stacked,
 )
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder, blocks_of
-from laconic.codec.audio.semanticodec_small.vocoder import MEL_MEAN
+from laconic.codec.audio.semanticodec_small.vocoder import MEL_SCALE
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
 from laconic.codec.train.audio_stages import DECODES, read_stage
 from laconic.codec.train.recordings import DOMAINS, tracks_of, validation_crops
@@ -121,13 +121,12 @@ class TokenTrainer(AudioTrainer):
                 _, latents = self.model.latents(patches, self.mae(patches), self.synthesis(wave))
             found.append(latents.flatten(0, 1))
         self.model.quantiser.fit(torch.cat(found), first=first)
-        self.model.quantiser.counts.fill_(1.0)
 
     @torch.no_grad()
     def start_detail(self) -> None:
         """Begin the linear maps of the detail: of what the decoder lacks to its principal
         components, scaled so that an error of a latent is worth the same in both parts."""
-        encoder, decoder = self.model.encoder, self.model.decoder
+        encoder, decoder, plain = self.model.encoder, self.model.decoder, self.config.latent
         inputs: list[Tensor] = []
         handle = encoder.detail.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
         lacks, steps = [], []
@@ -140,14 +139,9 @@ class TokenTrainer(AudioTrainer):
             mel = decoder(centroids, latents, track)
             lacks.append(blocks_of(target, self.config) - blocks_of(mel, self.config))
             moved = latents.clone()
-            moved[..., : self.config.latent] += 0.1 * torch.randn_like(
-                moved[..., : self.config.latent]
-            )
-            change = decoder(centroids, moved, track) - mel
-            steps.append(
-                blocks_of(change + MEL_MEAN, self.config).square().sum()
-                / (moved - latents).square().sum()
-            )
+            moved[..., :plain] += 0.1 * torch.randn_like(moved[..., :plain])
+            change = (decoder(centroids, moved, track) - mel) / MEL_SCALE
+            steps.append(change.square().sum() / (moved - latents).square().sum())
         handle.remove()
         scale = torch.stack(steps).mean().rsqrt()
         by_position = (-1, self.config.positions)
@@ -164,9 +158,9 @@ class TokenTrainer(AudioTrainer):
             known = x[:, i] - level
             moments = known.T @ known
             moments.diagonal().add_(RIDGE * moments.diagonal().mean())
-            map_ = torch.linalg.solve(moments, known.T @ (wanted @ path)) * scale
-            encoder.detail.weight[i] = map_
-            encoder.detail.bias[i] = -level @ map_
+            guess = torch.linalg.solve(moments, known.T @ (wanted @ path)) * scale
+            encoder.detail.weight[i] = guess
+            encoder.detail.bias[i] = -level @ guess
         self.average.load_state_dict(self.model.state_dict())
 
     def loss(self, wave: Tensor) -> tuple[Tensor, dict[str, float]]:
