@@ -47,7 +47,6 @@ FOCUS, FOCUSED = 0.33, 4  # share of the samples with exactly so many acoustic s
 FORGETS, FORGETS_FURTHER, FORGETS_LATE = 0.02, 0.01, 0.003  # share of codebooks in a step
 SETTLING, SETTLED = 0.5, 0.8  # shares of the budget between which it falls
 EXACT = 0.08  # share of the samples that pass unquantised, where there is detail
-DETAILED = 1 / 3  # of the stages, from which on detail is trained
 RIDGE = 0.003  # of the variance, in the first guesses of detail
 SEMANTIC_ONLY = 0.06  # share of the samples that have no acoustic stage
 UNTOLD = 0.1  # share of the samples whose pitch the decoder is not told
@@ -192,7 +191,7 @@ class TokenTrainer(AudioTrainer):
         found = self.model.quantiser(latents, used)
         plain, detail = self.config.latent, self.config.detail
         counts = torch.ones_like(found)
-        counts[..., plain:] = (used >= DETAILED * self.config.stages)[..., None]
+        counts[..., plain:] = (used >= self.config.detailed)[..., None]
         passed = found + counts * (latents - latents.detach())
         if detail:
             exact = self.crops.random.random(len(latents)) < EXACT

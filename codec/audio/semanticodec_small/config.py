@@ -117,6 +117,11 @@ class SmallConfig:
         return self.latent + self.detail
 
     @property
+    def detailed(self) -> int:
+        """Acoustic stages from which on they code the detail."""
+        return -(-self.stages // 3)
+
+    @property
     def block(self) -> tuple[int, int]:
         """Frames and bands of the synthesis spectrogram at a position."""
         return self.frames * self.split, MEL_BANDS // self.positions

@@ -60,7 +60,11 @@ def searched(
         used = stages[which]
         with torch.no_grad():
             entries = tokens.quantiser.decode(tokens.quantiser.encode(moving, used))
-        passed = moving + (entries - moving).detach()
+            # Stages that do not code the detail would make it grow.
+            moves = torch.ones_like(entries)
+            if used < tokens.config.detailed:
+                moves[..., tokens.config.latent :] = 0
+        passed = entries + moves * (moving - moving.detach())
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=mixed):
             mel = tokens.decoder(centroids, passed, track)
         emphasis = tokens.decoder.emphasis(track, torch.tensor(used))
