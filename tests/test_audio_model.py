@@ -329,6 +329,11 @@ def test_every_stage_of_the_quantiser_lowers_the_error():
         [quantiser.decode(i[None, :, :n])[0] for i, n in zip(indices, used, strict=True)]
     )
     torch.testing.assert_close(found, expected)
+    beam = quantiser.encode(latents, 4, 4)
+    assert (quantiser.decode(beam) - latents).square().mean() < 0.97 * errors[4]
+    early = quantiser.encode(latents, 4, 4, likely=[2])
+    assert torch.equal(early[..., :2], quantiser.encode(latents, 2, 4))
+    assert not torch.equal(early[..., :2], beam[..., :2])
     quantiser.fit(latents[:, 0], first=2)
     torch.testing.assert_close(quantiser.encode(latents, 2), indices[..., :2])
 

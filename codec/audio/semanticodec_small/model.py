@@ -69,6 +69,7 @@ PARTS = {  # what stages train: prefix of the names in their checkpoints and in 
     "audio-refiner": ("", "refiner."),
 }
 SHORTER = 0.75  # power of the level that a spectrum loses with its window: 0.5 of noise, 1 of tones
+BEAM = 4  # sequences of entries that a search goes on with
 SCALE = ".scale"  # suffix of the scales of a matrix in int8
 TRAINING_ONLY = "tokens.quantiser.counts"
 
@@ -127,15 +128,22 @@ class SmallSemantiCodec(nn.Module):
                     latents = searched(
                         self.tokens, self._heard, start, target, pitch, stages, effort
                     )
-        return self._tokens(start[0], latents, streams)
+        return self._tokens(start[0], latents, streams, BEAM, stages)
 
     def _latents(self, padded: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Semantic tokens and the encoder's latents of whole columns, whose log-mel is known."""
         patches = patches_of(self.analysis(padded))
         return self.tokens.latents(patches, self.mae(patches), mel)
 
-    def _tokens(self, semantic: Tensor, latents: Tensor, streams: int) -> Tensor:
-        entries = self.tokens.quantiser.encode(latents, streams - 1)
+    def _tokens(
+        self,
+        semantic: Tensor,
+        latents: Tensor,
+        streams: int,
+        beam: int = 1,
+        likely: Sequence[int] = (),
+    ) -> Tensor:
+        entries = self.tokens.quantiser.encode(latents, streams - 1, beam, likely)
         return torch.cat([semantic[..., None], entries], -1)
 
     @cached_property

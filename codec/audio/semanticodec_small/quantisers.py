@@ -14,6 +14,8 @@ per sample in training makes every prefix of the stages a valid code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -121,18 +123,29 @@ class ResidualQuantiser(nn.Module):
             residual = residual - self.codebooks[stage][nearest(residual, self.codebooks[stage])]
         self.counts.fill_(1.0)
 
-    def encode(self, latents: Tensor, stages: int) -> Tensor:
-        """Indices ``[B, N, stages]`` of latents ``[B, N, width]``."""
-        residual = latents.float().reshape(-1, latents.shape[-1])
-        indices = []
-        for codebook in self.codebooks[:stages]:
-            index = nearest(residual, codebook)
-            residual = residual - codebook[index]
-            indices.append(index)
-        flat = (
-            torch.stack(indices, -1) if indices else residual.new_zeros((len(residual), 0)).long()
-        )
-        return flat.view(*latents.shape[:-1], stages)
+    def encode(
+        self, latents: Tensor, stages: int, beam: int = 1, likely: Sequence[int] = ()
+    ) -> Tensor:
+        """Indices ``[B, N, stages]`` of latents ``[B, N, width]``.
+
+        With a ``beam`` the best so many sequences of entries go on from stage to stage, but one
+        alone from numbers of stages that are ``likely``: what follows has no say in these.
+        """
+        residual = latents.float().reshape(-1, 1, latents.shape[-1])  # [P, kept, width]
+        indices = torch.zeros(len(residual), 1, 0, dtype=torch.long, device=residual.device)
+        for stage, codebook in enumerate(self.codebooks[:stages], 1):
+            # Less a half of the squared error, but for half of the latents' own squares.
+            scores = residual @ codebook.T - 0.5 * codebook.square().sum(1)
+            if beam > 1:
+                scores = scores - 0.5 * residual.square().sum(-1, keepdim=True)
+            count = 1 if stage == stages or stage in likely else beam
+            entries = len(codebook)
+            best = scores.flatten(1).topk(min(count, scores[0].numel()), dim=1).indices
+            path, index = best // entries, best % entries
+            residual = torch.take_along_dim(residual, path[..., None], 1) - codebook[index]
+            before = torch.take_along_dim(indices, path[..., None], 1)
+            indices = torch.cat([before, index[..., None]], dim=-1)
+        return indices[:, 0].reshape(*latents.shape[:-1], stages)
 
     def decode(self, indices: Tensor) -> Tensor:
         """Latents ``[B, N, width]`` of indices ``[B, N, stages]``; an index of -1 adds nothing."""

@@ -7,6 +7,8 @@ the nearest entries, gradients pass them by ("straight through", van den Oord et
 they are. Only models with short frames gain by it: where frames are long, spectrograms come nearer
 to the original and sounds do not.
 
+Its end is a beam search of the entries, whose stages are chosen one by one otherwise.
+
 Gradients need all of a window. A step takes about as long as decoding its spectrogram three times.
 """
 
