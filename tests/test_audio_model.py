@@ -388,9 +388,8 @@ def test_stages_are_trained_resumed_and_exported(sounds, tmp_path, monkeypatch):
     tokens = model.encode(sound, 4)
     assert torch.isfinite(model.decode(tokens, steps=2, seed=3)).all()
     trained = torch.load(runs / "audio-tokens" / "checkpoint.pt", weights_only=True)["average"]
-    torch.testing.assert_close(
-        model.tokens.quantiser.codebooks, trained["quantiser.codebooks"].half().float()
-    )
+    books, kept_books = model.tokens.quantiser.codebooks, trained["quantiser.codebooks"]
+    assert ((books - kept_books).abs() <= 0.005 * kept_books.abs().amax(-1, keepdim=True)).all()
     name = "blocks.0.up.weight"
     kept = torch.load(runs / "audio-mae" / "checkpoint.pt", weights_only=True)["average"]
     stored = model.mae.state_dict()[name]
@@ -424,7 +423,7 @@ def test_stages_are_trained_resumed_and_exported(sounds, tmp_path, monkeypatch):
     assert 0 < kept["recipe"]["share"] < 1
     assert not torch.equal(before, ran)
     written = read_small(second).tokens.quantiser.codebooks
-    torch.testing.assert_close(written, mean, rtol=1e-3, atol=1e-4)
+    assert ((written - mean).abs() <= 0.005 * mean.abs().amax(-1, keepdim=True)).all()
     changes |= {"minutes": 0.01}
     audio.run("audio-sound", changes, [sounds], further / "audio-sound", init="try")
     assert not (further / "audio-decoder").exists()  # that of the model fits other tokens

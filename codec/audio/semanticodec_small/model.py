@@ -6,9 +6,9 @@
 The token stages carry what there is to know; the refiner and the vocoder, or an excitation in its
 place, invent the rest. Use the
 full-size architecture of :mod:`laconic.codec.audio` to run published checkpoints; this one is some
-fifty times smaller and is meant for a processor. In a model file the matrices of the blocks are
-int8 with a scale per row, which halves the file at no audible cost, everything else is in half
-precision.
+fifty times smaller and is meant for a processor. In a model file the matrices of the blocks and of
+the detail and the codebooks are int8 with a scale per row, which halves the file at no audible
+cost, everything else is in half precision.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ PARTS = {  # what stages train: prefix of the names in their checkpoints and in 
 SHORTER = 0.75  # power of the level that a spectrum loses with its window: 0.5 of noise, 1 of tones
 BEAM = 4  # sequences of entries that a search goes on with
 SCALE = ".scale"  # suffix of the scales of a matrix in int8
+IN_BYTES = (".blocks.", ".detail.weight", ".codebooks")  # parts of the names of such matrices
+IN_HALVES = ("bias", "norm.weight", "norm1.weight", "norm2.weight", "gain", "depthwise.weight")
 TRAINING_ONLY = "tokens.quantiser.counts"
 
 
@@ -296,9 +298,9 @@ def write_small(
         weight = value.detach().cpu().float()
         if key == TRAINING_ONLY:
             continue
-        if ".blocks." in key and weight.ndim == 2:
-            scale = (weight.abs().amax(1) / 127).clamp(min=1e-7).half()
-            rounded = (weight / scale.float()[:, None]).round().clamp(-127, 127)
+        if any(part in key for part in IN_BYTES) and not key.endswith(IN_HALVES):
+            scale = (weight.abs().amax(-1) / 127).clamp(min=1e-7).half()
+            rounded = (weight / scale.float()[..., None]).round().clamp(-127, 127)
             tensors[key] = rounded.to(torch.int8).numpy()
             tensors[key + SCALE] = scale.numpy()
         else:
@@ -400,7 +402,7 @@ def read_small(info: ModelInfo) -> SmallSemantiCodec:
     weights[TRAINING_ONLY] = model.tokens.quantiser.counts
     try:
         for key in (k.removesuffix(SCALE) for k in stored if k.endswith(SCALE)):
-            weights[key] = weights[key] * torch.from_numpy(stored[key + SCALE]).float()[:, None]
+            weights[key] = weights[key] * torch.from_numpy(stored[key + SCALE]).float()[..., None]
         model.load_state_dict(weights)
     except (RuntimeError, KeyError) as error:
         raise ModelError(f"model {info.name} does not fit its configuration: {error}") from error
