@@ -119,6 +119,8 @@ def test_detail_begins_as_what_the_decoder_lacks(detailed: TokenTrainer) -> None
     target, track = detailed.synthesis(wave), tracks_of(wave)
     patches = patches_of(detailed.analysis(wave))
     detailed.train_step()  # the average follows
+    assert not detailed.model.quantiser.codebooks[0, :, TINY.latent :].any()
+    assert detailed.model.quantiser.codebooks[1, :, TINY.latent :].any()
     for model in (detailed.model, detailed.average):
         tokens, latents = model.latents(patches, detailed.mae(patches), target)
         centroids = model.semantic.centroids[tokens]
@@ -139,7 +141,7 @@ def test_only_samples_of_many_stages_train_detail(detailed: TokenTrainer) -> Non
     plain = TINY.latent
     latents = torch.randn(64, 8, plain + 12, requires_grad=True)
     used = torch.full((64, 8), 1)
-    used[32:] = 2  # a third of the stages
+    used[32:] = 2  # the first stage does not code detail
     passed, _ = detailed.quantised(latents, used)
     passed.sum().backward()
     assert latents.grad is not None

@@ -191,7 +191,7 @@ class TokenTrainer(AudioTrainer):
         found = self.model.quantiser(latents, used)
         plain, detail = self.config.latent, self.config.detail
         counts = torch.ones_like(found)
-        counts[..., plain:] = (used >= self.config.detailed)[..., None]
+        counts[..., plain:] = (used > self.config.partly)[..., None]
         passed = found + counts * (latents - latents.detach())
         if detail:
             exact = self.crops.random.random(len(latents)) < EXACT
@@ -228,7 +228,7 @@ class TokenTrainer(AudioTrainer):
         if not self.model.quantiser.ready:
             self.start_quantiser()
         elif not self.model.quantiser.codebooks[-1].any():
-            self.start_quantiser(FOCUSED + 1)
+            self.start_quantiser(self.config.partly)
 
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:

@@ -117,9 +117,9 @@ class SmallConfig:
         return self.latent + self.detail
 
     @property
-    def detailed(self) -> int:
-        """Acoustic stages from which on they code the detail."""
-        return -(-self.stages // 3)
+    def partly(self) -> int:
+        """Acoustic stages, the first ones, that do not code the detail."""
+        return self.stages // 4
 
     @property
     def block(self) -> tuple[int, int]:

@@ -91,14 +91,21 @@ class SemanticCodebook(nn.Module):
 
 
 class ResidualQuantiser(nn.Module):
-    """``stages`` codebooks of ``entries`` vectors of ``width``."""
+    """``stages`` codebooks of ``entries`` vectors of ``width``. With ``partly`` so many stages, the
+    first ones, code so many numbers alone, the first ones: the entries' others stay zero."""
 
     codebooks: Tensor
     counts: Tensor
+    coded: Tensor  # 1 where a stage codes a number
 
-    def __init__(self, stages: int, entries: int, width: int, decay: float = 0.98) -> None:
+    def __init__(
+        self, stages: int, entries: int, width: int, partly: tuple[int, int] = (0, 0)
+    ) -> None:
         super().__init__()
-        self.decay = decay
+        self.decay = 0.98
+        coded = torch.ones(stages, width)
+        coded[: partly[0], partly[1] :] = 0
+        self.register_buffer("coded", coded, persistent=False)
         self.register_buffer("codebooks", torch.zeros(stages, entries, width))
         self.register_buffer("counts", torch.zeros(stages, entries))  # only training reads them
 
@@ -117,8 +124,9 @@ class ResidualQuantiser(nn.Module):
         residual = latents.float()
         for stage in range(self.stages):
             if stage >= first:
+                seen = residual * self.coded[stage]
                 self.codebooks[stage] = kmeans(
-                    residual, self.codebooks.shape[1], rounds=rounds, seed=stage
+                    seen, self.codebooks.shape[1], rounds=rounds, seed=stage
                 )
             residual = residual - self.codebooks[stage][nearest(residual, self.codebooks[stage])]
         self.counts.fill_(1.0)
@@ -176,6 +184,7 @@ class ResidualQuantiser(nn.Module):
     def _follow(self, stage: int, residual: Tensor, index: Tensor) -> None:
         """Move the entries of one stage towards what they coded; restart those without use."""
         entries = self.codebooks.shape[1]
+        residual = residual * self.coded[stage]
         sizes = torch.bincount(index, minlength=entries).float()
         sums = torch.zeros_like(self.codebooks[stage]).index_add_(0, index, residual)
         counts = self.counts[stage] * self.decay + sizes * (1 - self.decay)

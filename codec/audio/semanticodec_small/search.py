@@ -64,7 +64,7 @@ def searched(
             entries = tokens.quantiser.decode(tokens.quantiser.encode(moving, used))
             # Stages that do not code the detail would make it grow.
             moves = torch.ones_like(entries)
-            if used < tokens.config.detailed:
+            if used <= tokens.config.partly:
                 moves[..., tokens.config.latent :] = 0
         passed = entries + moves * (moving - moving.detach())
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=mixed):

@@ -270,7 +270,9 @@ class TokenAutoencoder(nn.Module):
         self.config = config
         self.semantic = SemanticCodebook(config.semantic, config.stack * config.mae_dim)
         self.encoder = AcousticEncoder(config)
-        self.quantiser = ResidualQuantiser(config.stages, config.acoustic, config.width)
+        self.quantiser = ResidualQuantiser(
+            config.stages, config.acoustic, config.width, (config.partly, config.latent)
+        )
         self.decoder = TokenDecoder(config)
 
     def latents(self, patches: Tensor, features: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
