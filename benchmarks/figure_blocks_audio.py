@@ -114,11 +114,11 @@ def audio_rounds() -> str:
 
 
 def audio_rates() -> str:
-    """Speech at about half, one and a quarter, and three kbit/s, and others, for the README."""
+    """Speech at about half, one and a quarter, three and six kbit/s, and others, for the README."""
     found = load("audio_table")
     speech = {k: [r for r in found[k] if r["kind"] == "speech"] for k in ("ours", "others")}
     plain = [r for r in speech["ours"] if r["codec"].endswith(" 0 steps")]
-    rows = [min(plain, key=lambda r: abs(r["kbps"] - near)) for near in (0.5, 1.25, 3.0)]
+    rows = [min(plain, key=lambda r: abs(r["kbps"] - near)) for near in (0.5, 1.25, 3.0, 6.0)]
     rows += [r for r in speech["others"] if r["codec"] in ("Opus 6 kbit/s", "Codec 2 1300")]
     return table(
         "codec | kbit/s | ViSQOL | PESQ | STOI",
