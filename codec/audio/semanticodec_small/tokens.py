@@ -40,7 +40,7 @@ from laconic.codec.audio.semanticodec_small.vocoder import MEL_MEAN, MEL_SCALE
 from laconic.codec.audio.side_information import LOWEST, MAX_JUMP, PER_OCTAVE, STEPS, hertz
 
 FINE = 4  # rows of the table per step
-SPARED = 1.2  # emphasis of harmonics times the share of the stages that are absent, at most 1
+SPARED = 0.4  # of the emphasis of harmonics, where all stages are known
 EVEN = 60  # bands from 3 kHz on, where harmonics are never told apart
 LEAST = -3.0  # nepers, between harmonics
 # Emphasis of voices of 110 Hz and below and of 200 Hz and above, linear in between.
@@ -255,7 +255,7 @@ class TokenDecoder(nn.Module):
         found = self.pitch.emphasis(track)
         if not self.config.detail:
             return found
-        share = (SPARED * (1 - used.float() / self.config.stages)).clamp(0, 1)
+        share = 1 - SPARED * used.float() / self.config.stages
         if share.ndim:
             columns = share.unflatten(1, (-1, self.positions)).mean(2)
             share = columns.repeat_interleave(self.config.block[0], dim=1)[..., None]
