@@ -5,11 +5,13 @@
 The model's tokens of all recordings below ``--data`` are computed and kept in ``--out``, the
 network is trained with rounded weights (straight-through gradients), and the model is written again
 with the prior in it, under a new id: streams of the old one stay readable with the old one. A model
-that has a prior already starts from it.
+that has a prior already starts from it, another one from that of the model which it began with, in
+streams that this predicts better than their counts.
 """
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -114,8 +116,10 @@ class PriorNetwork(nn.Module):
 
     @torch.no_grad()
     def start_from(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Take over integers of :meth:`tensors`. Raises ``ModelError`` for other shapes."""
-        for stream in range(len(self.vocabularies)):
+        """Take over integers of :meth:`tensors`, of the streams that they know. Raises
+        ``ModelError`` for other shapes."""
+        known = [s for s in range(len(self.vocabularies)) if f"{PRIOR}.{s}.head" in tensors]
+        for stream in known:
             for name, scale in SCALES.items():
                 own = getattr(self, name)[stream]
                 values = torch.from_numpy(tensors[f"{PRIOR}.{stream}.{name}"]).float() / 2.0**scale
@@ -173,17 +177,20 @@ def train(
     """Train on segments and return the integers; prints the progress.
 
     Args:
-        start: integers to start from.
+        start: integers to start from, those of streams that they predict better than counts.
         deadline: ``time.monotonic()`` at which to stop early; the rate falls to zero towards it.
     """
     torch.manual_seed(recipe.seed)
     test = [g for n, g in enumerate(grids) if n % HELD_OUT == 0]
     near, place, own = neighbours([g for n, g in enumerate(grids) if n % HELD_OUT], vocabularies)
     network = PriorNetwork(vocabularies, grids[0].shape[1], recipe)
+    network.start_from_counts(own)
     if start is not None:
-        network.start_from(start)
-    else:
-        network.start_from_counts(own)
+        begun = copy.deepcopy(network)
+        begun.start_from(start)
+        pairs = zip(held_out_bits(begun, test), held_out_bits(network, test), strict=True)
+        better = {f"{PRIOR}.{stream}." for stream, (a, b) in enumerate(pairs) if a < b}
+        network.start_from({k: v for k, v in start.items() if k.startswith(tuple(better))})
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.rate)
     began = time.monotonic()
     running = 0.0
@@ -285,6 +292,9 @@ def add_prior(
         np.savez_compressed(kept, **small)  # type: ignore[arg-type]
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     stored = models.read_tensors(info)
+    before = info.training.get("started_from", {}).get("id")
+    if f"{PRIOR}.0.head" not in stored and before is not None:
+        stored = models.read_tensors(models.find(before))
     start = stored if f"{PRIOR}.0.head" in stored else None
     prior = train(grids, loaded.network.vocabularies, recipe, start=start, deadline=deadline)
     return write_with_prior(info, prior, out / f"{info.name}.safetensors")
