@@ -40,6 +40,7 @@ SHIPPED = {
     "small-4": "semanticodec-small-4",
     "small-5": "semanticodec-small-5",
     "small-6": "semanticodec-small-6",
+    "small-7": "semanticodec-small-7",
 }
 
 
