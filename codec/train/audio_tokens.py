@@ -42,6 +42,7 @@ from laconic.codec.train.recordings import DOMAINS, tracks_of, validation_crops
 TOKENS_RECIPE = AudioRecipe("audio-tokens", minutes=30, batch=16, seconds=2.56, anneal=0.5)
 CONTINUOUS = 0.12  # share of the budget without quantiser
 COMMITMENT = 0.1
+FURTHER = 0.16  # of the learning rates, in a run that goes on
 SHARE = 0.4  # of a run that goes on in the mean of its weights and those it started from
 FOCUS, FOCUSED = 0.33, 4  # share of the samples with exactly so many acoustic stages
 FORGETS, FORGETS_FURTHER, FORGETS_LATE = 0.02, 0.01, 0.003  # share of codebooks in a step
@@ -86,8 +87,8 @@ class TokenTrainer(AudioTrainer):
         alike = start.get("decodes", own) == own
         return replace(
             usual.further(),
-            muon_lr=0.4 * usual.muon_lr,
-            adam_lr=0.4 * usual.adam_lr,
+            muon_lr=FURTHER * usual.muon_lr,
+            adam_lr=FURTHER * usual.adam_lr,
             warmup=2 * usual.warmup,
             anneal=0.8,
             share=SHARE if alike else 1.0,
