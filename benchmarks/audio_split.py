@@ -59,9 +59,9 @@ def chains(network: SmallSemantiCodec, wave: Tensor) -> Iterator[tuple[str, Tens
     for rounds in (MOST_ROUNDS, network.config.rounds):
         with patch.object(network, "config", replace(network.config, rounds=rounds)):
             yield f"true spectrogram, {rounds} rounds", network.sound(mel, pitch)
-    tokens = network.encode(wave, len(network.vocabularies))
     patches = patches_of(network.analysis(wave))
-    _, latents = network.tokens.latents(patches, network.mae(patches), mel)
+    semantic, latents = network.tokens.latents(patches, network.mae(patches), mel)
+    tokens = network.tokens.tokens(semantic, latents, len(network.vocabularies))
     with patch.object(network.tokens.quantiser, "decode", lambda indices: latents):
         yield "decoder from exact latents", decoded(network, tokens, pitch, wave)
     for streams in (n for n in STREAMS if n <= tokens.shape[-1]):

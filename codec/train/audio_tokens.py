@@ -184,21 +184,15 @@ class TokenTrainer(AudioTrainer):
 
     def quantised(self, latents: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
         """Latents ``[B, N, width]`` of so many stages as are ``used`` with straight-through
-        gradient, and the commitment loss.
-
-        Where few stages are used, detail gets no gradient: stages that do not code it would make
-        it grow.
-        """
+        gradient, and the commitment loss."""
         found = self.model.quantiser(latents, used)
-        plain, detail = self.config.latent, self.config.detail
-        counts = torch.ones_like(found)
-        counts[..., plain:] = (used > self.config.partly)[..., None]
-        passed = found + counts * (latents - latents.detach())
-        if detail:
+        passing = self.model.quantiser.passing(used)
+        passed = found + passing * (latents - latents.detach())
+        if self.config.detail:
             exact = self.crops.random.random(len(latents)) < EXACT
             used[exact] = self.config.stages  # all that is known
             passed[exact] = latents[exact]
-        commitment = (counts * (latents - found).square()).sum() / counts.sum()
+        commitment = (passing * (latents - found).square()).sum() / passing.sum()
         return passed, commitment
 
     def kept(self) -> float:
@@ -238,12 +232,12 @@ class TokenTrainer(AudioTrainer):
         target = self.synthesis(self.validation)
         features = self.mae(patches)
         track = tracks_of(self.validation)
-        tokens, latents = self.average.latents(patches, features, target)
-        mel = self.average.decoder(self.average.semantic.centroids[tokens], latents, track)
+        semantic, latents = self.average.latents(patches, features, target)
+        mel = self.average.decoder(self.average.semantic.centroids[semantic], latents, track)
         entry: dict[str, Any] = {"mel_unquantised": round(F.l1_loss(mel, target).item(), 4)}
         if not self.model.quantiser.ready:
             return entry
-        tokens = self.average.encode(patches, features, target, 1 + self.config.stages)
+        tokens = self.average.tokens(semantic, latents, 1 + self.config.stages)
         for stages in sorted({*RATES, self.config.stages}):
             mel = self.average.decode(tokens[..., : 1 + stages], track)
             entry[f"mel_{stages}"] = round(F.l1_loss(mel, target).item(), 4)

@@ -110,7 +110,7 @@ class SmallSemantiCodec(nn.Module):
         self._check(-(-wave.shape[-1] // self.hop), streams)
         padded = self._padded(wave)
         semantic, latents = self._latents(padded, self.synthesis(padded))
-        return self._tokens(semantic, latents, streams)
+        return self.tokens.tokens(semantic, latents, streams)
 
     def searched(
         self, wave: Tensor, streams: int, pitch: Tensor, likely: Sequence[int], effort: int
@@ -130,23 +130,12 @@ class SmallSemantiCodec(nn.Module):
                     latents = searched(
                         self.tokens, self._heard, start, target, pitch, stages, effort
                     )
-        return self._tokens(start[0], latents, streams, BEAM, stages)
+        return self.tokens.tokens(start[0], latents, streams, BEAM, stages)
 
     def _latents(self, padded: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Semantic tokens and the encoder's latents of whole columns, whose log-mel is known."""
         patches = patches_of(self.analysis(padded))
         return self.tokens.latents(patches, self.mae(patches), mel)
-
-    def _tokens(
-        self,
-        semantic: Tensor,
-        latents: Tensor,
-        streams: int,
-        beam: int = 1,
-        likely: Sequence[int] = (),
-    ) -> Tensor:
-        entries = self.tokens.quantiser.encode(latents, streams - 1, beam, likely)
-        return torch.cat([semantic[..., None], entries], -1)
 
     @cached_property
     def _heard(self) -> Heard:

@@ -155,6 +155,11 @@ class ResidualQuantiser(nn.Module):
             indices = torch.cat([before, index[..., None]], dim=-1)
         return indices[:, 0].reshape(*latents.shape[:-1], stages)
 
+    def passing(self, used: Tensor) -> Tensor:
+        """Which numbers get a gradient past so many stages as are ``used`` ``[...]``, 1 or 0
+        ``[..., width]``: stages that do not code a number would make it grow."""
+        return self.coded[(used - 1).clamp(min=0)]
+
     def decode(self, indices: Tensor) -> Tensor:
         """Latents ``[B, N, width]`` of indices ``[B, N, stages]``; an index of -1 adds nothing."""
         total = self.codebooks.new_zeros(*indices.shape[:-1], self.codebooks.shape[-1])

@@ -62,14 +62,11 @@ def searched(
         used = stages[which]
         with torch.no_grad():
             entries = tokens.quantiser.decode(tokens.quantiser.encode(moving, used))
-            # Stages that do not code the detail would make it grow.
-            moves = torch.ones_like(entries)
-            if used <= tokens.config.partly:
-                moves[..., tokens.config.latent :] = 0
-        passed = entries + moves * (moving - moving.detach())
+        known = torch.tensor(used, device=latents.device)
+        passed = entries + tokens.quantiser.passing(known) * (moving - moving.detach())
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=mixed):
             mel = tokens.decoder(centroids, passed, track)
-        emphasis = tokens.decoder.emphasis(track, torch.tensor(used))
+        emphasis = tokens.decoder.emphasis(track, known)
         loss, _ = heard(mel, target, emphasis, turn)
         if which == 0 and turn % 2 == 0 and float(loss.detach()) < least:
             least, best = float(loss.detach()), moving.detach().clone()

@@ -19,6 +19,7 @@ original. They begin as principal components of what the decoder lacks.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -285,8 +286,20 @@ class TokenAutoencoder(nn.Module):
 
     def encode(self, patches: Tensor, features: Tensor, mel: Tensor, streams: int) -> Tensor:
         """Tokens ``[B, N, streams]``: the semantic one and ``streams - 1`` acoustic stages."""
-        semantic, latents = self.latents(patches, features, mel)
-        return torch.cat([semantic[..., None], self.quantiser.encode(latents, streams - 1)], -1)
+        return self.tokens(*self.latents(patches, features, mel), streams)
+
+    def tokens(
+        self,
+        semantic: Tensor,
+        latents: Tensor,
+        streams: int,
+        beam: int = 1,
+        likely: Sequence[int] = (),
+    ) -> Tensor:
+        """Tokens ``[B, N, streams]`` of semantic ones ``[B, N]`` and latents ``[B, N, width]``;
+        ``beam`` and ``likely`` as in :meth:`ResidualQuantiser.encode`."""
+        entries = self.quantiser.encode(latents, streams - 1, beam, likely)
+        return torch.cat([semantic[..., None], entries], -1)
 
     def decode(self, tokens: Tensor, track: Tensor | None = None) -> Tensor:
         """Log-mel ``[B, T, 80]`` of tokens ``[B, N, streams]``, the later of which may be -1 where
