@@ -25,7 +25,8 @@ SIZES = ["small", "small-fine", "small-wide", "small-50", "small-12", "tiny"]
     type=click.Path(exists=True, path_type=Path),
     help="Folder of images or of .tar shards of images, may be repeated; for records an array"
     " (.npy, IDX) or a folder of gray images of one size; for the stages of audio a folder of"
-    " recordings in speech/, music/ and general/, those below a folder validation/ held out.",
+    " recordings in speech/, music/ and general/. Recordings below a folder validation/ are held"
+    " out.",
 )
 @click.option(
     "--out",
@@ -43,7 +44,7 @@ SIZES = ["small", "small-fine", "small-wide", "small-50", "small-12", "tiny"]
     "--init",
     shell_complete=complete_model,
     help="Model to start from (images, stages of audio), or to give a prior (audio-prior);"
-    " checkpoint of a Base to continue (pscodec drl-ict).",
+    " checkpoint of pscodec to go on from, whose prompts may be others or none.",
 )
 @click.option(
     "--config",

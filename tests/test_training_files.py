@@ -79,3 +79,18 @@ def test_training_data_in_tar_files_is_the_same_data(recipe: str, tmp_path: Path
     counts = [[len(part) for part in load([folder])] for folder in (plain, packed)]
 
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("recipe", ["audio stages", "pscodec"])
+def test_recordings_in_a_folder_validation_are_never_trained_on(
+    recipe: str, tmp_path: Path
+) -> None:
+    _, write, load = LOADERS[recipe]
+    (tmp_path / "validation").mkdir()
+    for seed in range(3):
+        write(tmp_path / "validation" / f"{seed}.wav", seed)
+        write(tmp_path / f"{seed}.wav", 10 + seed)
+
+    train, held_out = load([tmp_path])
+
+    assert (len(train), len(held_out)) == (3, 3)

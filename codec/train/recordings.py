@@ -214,18 +214,20 @@ def read_mono(data: bytes) -> NDArray[np.float32]:
 def load_speech(
     paths: list[Path], shortest: int
 ) -> tuple[list[NDArray[np.int16]], list[NDArray[np.int16]]]:
-    """Training and held-out recordings; every 45th is held out.
+    """Training and held-out recordings: those below folders ``validation``, or else every 45th.
 
     Raises ``ParameterError`` when there are not two recordings of at least ``shortest`` samples.
     """
     train: list[NDArray[np.int16]] = []
     held_out: list[NDArray[np.int16]] = []
     for path in paths:
-        for _, wave in read_each(path, ANY_AUDIO, read_mono):
-            if len(wave) < shortest:
-                continue
-            kept = (wave.clip(-1, 1) * 32767).astype(np.int16)
-            (held_out if (len(train) + len(held_out)) % HELD_OUT_EVERY == 0 else train).append(kept)
+        for name, wave in read_each(path, ANY_AUDIO, read_mono):
+            if len(wave) >= shortest:
+                kept = (wave.clip(-1, 1) * 32767).astype(np.int16)
+                (held_out if "validation" in name.parts else train).append(kept)
+    if not held_out:
+        held_out = train[::HELD_OUT_EVERY]
+        del train[::HELD_OUT_EVERY]
     if not train or not held_out:
         raise ParameterError(
             f"{len(train) + len(held_out)} recordings of at least {shortest / RATE:g} seconds in"
