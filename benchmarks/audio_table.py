@@ -217,7 +217,7 @@ def savings(items: list[Item], model: LoadedModel) -> list[dict[str, Any]]:
             priors: list[tuple[str, TokenPrior | None]] = [("counts", None), ("prior", model.prior)]
             for name, prior in priors:
                 coder = SegmentCoder(network.vocabularies, network.positions, prior, 1)
-                spent[name] = np.cumsum(coder.costs(part))
+                spent[name] = np.cumsum([coder.cost(part, n) for n in range(most)])
             for streams in (n for n in LADDER if n <= most):
                 row = total["streams"].setdefault(streams, {"fixed": 0, "counts": 0, "prior": 0})
                 for name, sizes in spent.items():

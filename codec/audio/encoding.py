@@ -27,6 +27,7 @@ from laconic.formats.container import (
     Media,
     Segment,
 )
+from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import DesyncError, ParameterError
 from laconic.formats.frame import pack_tags
 
@@ -68,11 +69,14 @@ class AudioEncoder:
         if bounded:
             streams = self._fitting(source, found, samples)
         while True:
-            data = self.file(source, found, samples, streams)
-            limit = self._limit(samples, source.rate)
+            written = self._written(source, found, samples, streams)
+            data, limit = written.data, self._limit(samples, source.rate)
             if limit is None or len(data) <= limit:
-                more = limit is not None and self.model.network.knots and streams < self._streams
-                return self._filled(source, found, samples, streams, data) if more else data
+                if limit is not None and self.model.network.knots and streams < self._streams:
+                    written = self._filled(source, written, samples)
+                if self.settings.verify:
+                    self._verify(source, written, samples)
+                return written.data
             if streams == 1:
                 raise ParameterError(
                     f"the lowest rate of {self.model.info.name} takes {len(data)} bytes"
@@ -99,7 +103,10 @@ class AudioEncoder:
             counting, self._header(source, 0, streams), [c for c in self._all(source) if c.critical]
         )
         for number, segment in enumerate(self.tokens(source, streams)):
-            writer.add(self._packed(coder, segment, number, streams, source, None))
+            packed = coder.pack(self.levelled(segment, streams), streams)
+            if self.settings.verify:
+                self._compare(source, coder, packed, segment, number, streams, None)
+            writer.add(packed)
             fp.flush()
         writer.finish([c for c in self._all(source) if not c.critical])
         return counting.count
@@ -201,24 +208,21 @@ class AudioEncoder:
         """Largest number of streams that should fit the limit; at least 1."""
         limit = self._limit(samples, source.rate)
         assert limit is not None
-        coder = self._coder(source)
-        costs = np.sum([coder.costs(s.tokens) for s in found if not s.silent] or [[0]], axis=0)
-        overhead = 8 * len(found) + 24
-        fits = np.flatnonzero(np.cumsum(costs) + overhead <= limit)
-        if len(costs) == 1:
+        sounding = [s.tokens for s in found if not s.silent]
+        if not sounding:
             return self._asked()
-        return min(self._streams, int(fits[-1]) + 2) if fits.size else 1
+        coder = self._coder(source)
+        size = 8 * len(found) + 24
+        for stream in range(self._streams):
+            size += sum(coder.cost(tokens, stream) for tokens in sounding)
+            if size > limit:  # what can be filled up may begin below the limit
+                return max(1, stream if self.model.network.knots else stream + 1)
+        return self._streams
 
-    def _filled(
-        self,
-        source: AudioSource,
-        found: list[SegmentTokens],
-        samples: int,
-        streams: int,
-        data: bytes,
-    ) -> bytes:
+    def _filled(self, source: AudioSource, written: Written, samples: int) -> Written:
         """The file with one stream more in as many columns as the limit allows, those first in
         which its entries are largest: there they change most."""
+        found, streams, size = written.found, written.streams, len(written.data)
         limit = self._limit(samples, source.rate)
         assert limit is not None
         strengths = [self._strengths(s, streams) for s in found]
@@ -227,7 +231,7 @@ class AudioEncoder:
         places = self.model.network.positions * max(len(s.tokens) for s in found)
         cost = places * np.log2(self.model.network.vocabularies[streams]) / 8
         for _ in range(TRIES):
-            count = min(len(order) - 1, int((limit - len(data)) / cost))
+            count = min(len(order) - 1, int((limit - size) / cost))
             if count < 1:
                 break
             least = order[count]
@@ -237,11 +241,11 @@ class AudioEncoder:
             ]
             for before, after in zip(found, chosen, strict=True):
                 after.tokens[..., :streams] = before.tokens[..., :streams]
-            tried = self.file(source, chosen, samples, streams + 1)
-            if len(tried) <= limit:
+            tried = self._written(source, chosen, samples, streams + 1)
+            if len(tried.data) <= limit:
                 return tried
-            cost *= (len(tried) - len(data)) / (limit - len(data)) * 1.02
-        return data
+            cost *= (len(tried.data) - size) / (limit - size) * 1.02
+        return written
 
     def _strengths(self, segment: SegmentTokens, stream: int) -> NDArray[np.float64]:
         """How much a stream changes in each column of a segment: ``[columns]``."""
@@ -251,36 +255,39 @@ class AudioEncoder:
         strengths: NDArray[np.float64] = sizes[segment.tokens[..., stream]].sum((0, 2))
         return strengths
 
-    def file(
+    def _written(
         self, source: AudioSource, found: list[SegmentTokens], samples: int, streams: int
-    ) -> bytes:
+    ) -> Written:
         """A file of the first ``streams`` streams of the tokens of a recording."""
         coder = self._coder(source)
         segments = [
-            self._packed(coder, replace(s, samples=None), n, streams, source, samples)
-            for n, s in enumerate(found)
+            coder.pack(self.levelled(replace(s, samples=None), streams), streams) for s in found
         ]
         header = self._header(source, samples, streams)
-        return Container(header, segments, self._all(source)).to_bytes()
+        data = Container(header, segments, self._all(source)).to_bytes()
+        return Written(data, found, streams)
 
-    def _packed(
+    def _verify(self, source: AudioSource, written: Written, samples: int) -> None:
+        """Decode the tokens of a file; raises ``DesyncError`` where they are others."""
+        coder = self._coder(source)
+        packed = ContainerReader(written.data)
+        for number, (one, segment) in enumerate(zip(packed, written.found, strict=True)):
+            self._compare(source, coder, one, segment, number, written.streams, samples)
+
+    def _compare(
         self,
+        source: AudioSource,
         coder: SegmentCoder,
+        packed: Segment,
         segment: SegmentTokens,
         number: int,
         streams: int,
-        source: AudioSource,
         samples: int | None,
-    ) -> Segment:
-        """The segment, decoded once and compared if that is asked for."""
-        segment = self.levelled(segment, streams)
-        packed = coder.pack(segment, streams)
-        if self.settings.verify:
-            geometry = replace(self._geometry(source), samples=samples)
-            again, _ = coder.unpack(packed, number, geometry, streams)
-            if not _same(again.tokens, segment.tokens[..., :streams]):
-                raise DesyncError(f"segment {number} does not decode to its tokens: report this")
-        return packed
+    ) -> None:
+        geometry = replace(self._geometry(source), samples=samples)
+        again, _ = coder.unpack(packed, number, geometry, streams)
+        if not _same(again.tokens, segment.tokens[..., :streams]):
+            raise DesyncError(f"segment {number} does not decode to its tokens: report this")
 
     def levelled(self, segment: SegmentTokens, streams: int) -> SegmentTokens:
         """With the gains that bring what the tokens decode to to the original's level."""
@@ -313,6 +320,15 @@ class AudioEncoder:
     def _all(self, source: AudioSource) -> list[Chunk]:
         tags = b"" if self.settings.strip else pack_tags(source.tags)
         return [*self.chunks, *([Chunk(TAGS, tags)] if tags else [])]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file, and the tokens that its first ``streams`` streams were written from."""
+
+    data: bytes
+    found: list[SegmentTokens]
+    streams: int
 
 
 def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:

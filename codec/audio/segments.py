@@ -332,17 +332,14 @@ class SegmentCoder:
             tokens[full, :, -1] = coder.decode_stream(decoder, below, streams - 1)
         return tokens
 
-    def costs(self, tokens: NDArray[np.int64]) -> list[int]:
-        """Bytes that each stream of a segment takes, to within one."""
-        sizes = []
-        for stream in range(tokens.shape[-1]):
-            size = 0
-            for channel in tokens:
-                encoder = ShortEncoder()
-                self.coder(plain=False).encode_stream(encoder, channel, stream)
-                size += len(encoder.finish())
-            sizes.append(size)
-        return sizes
+    def cost(self, tokens: NDArray[np.int64], stream: int) -> int:
+        """Bytes that a stream of a segment takes, to within one for each channel."""
+        size = 0
+        for channel in tokens:
+            encoder = ShortEncoder()
+            self.coder(plain=False).encode_stream(encoder, channel, stream)
+            size += len(encoder.finish())
+        return size
 
     def _stream(
         self, segment: SegmentTokens, tokens: NDArray[np.int64], flags: int, *, plain: bool

@@ -116,7 +116,7 @@ class SmallSemantiCodec(nn.Module):
         self, wave: Tensor, streams: int, pitch: Tensor, likely: Sequence[int], effort: int
     ) -> Tensor:
         """As :meth:`encode`, with latents searched for files of so many streams as are ``likely``,
-        the likeliest first; ``pitch`` is that of the window."""
+        for the likeliest, the first, alone; ``pitch`` is that of the window."""
         self._check(-(-wave.shape[-1] // self.hop), streams)
         padded, pitch = self._padded(wave), self._here(pitch)
         stages = [n - 1 for n in likely if n > 1]
@@ -128,7 +128,7 @@ class SmallSemantiCodec(nn.Module):
             if stages:
                 with torch.enable_grad():
                     latents = searched(
-                        self.tokens, self._heard, start, target, pitch, stages, effort
+                        self.tokens, self._heard, start, target, pitch, stages[0], effort
                     )
         return self.tokens.tokens(start[0], latents, streams, BEAM, stages)
 

@@ -137,7 +137,8 @@ class ResidualQuantiser(nn.Module):
         """Indices ``[B, N, stages]`` of latents ``[B, N, width]``.
 
         With a ``beam`` the best so many sequences of entries go on from stage to stage, but one
-        alone from numbers of stages that are ``likely``: what follows has no say in these.
+        alone from numbers of stages that are ``likely``, whose later stages have no say in these,
+        and from the largest of them on.
         """
         residual = latents.float().reshape(-1, 1, latents.shape[-1])  # [P, kept, width]
         indices = torch.zeros(len(residual), 1, 0, dtype=torch.long, device=residual.device)
@@ -146,7 +147,8 @@ class ResidualQuantiser(nn.Module):
             scores = residual @ codebook.T - 0.5 * codebook.square().sum(1)
             if beam > 1:
                 scores = scores - 0.5 * residual.square().sum(-1, keepdim=True)
-            count = 1 if stage == stages or stage in likely else beam
+            alone = stage == stages or stage in likely or stage > max(likely, default=stage)
+            count = 1 if alone else beam
             entries = len(codebook)
             best = scores.flatten(1).topk(min(count, scores[0].numel()), dim=1).indices
             path, index = best // entries, best % entries

@@ -15,7 +15,6 @@ Gradients need all of a window. A step takes about as long as decoding its spect
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -36,7 +35,7 @@ def searched(
     start: tuple[Tensor, Tensor],
     target: Tensor,
     track: Tensor,
-    stages: Sequence[int],
+    stages: int,
     effort: int,
 ) -> Tensor:
     """Latents ``[B, N, latent]`` of a window.
@@ -45,30 +44,27 @@ def searched(
         start: semantic tokens ``[B, N]``, which stay, and the encoder's latents.
         target: log-mel ``[B, T, 80]`` of the recording.
         track: its pitch.
-        stages: numbers of acoustic stages that files will have, the most important first; steps
-            take them in turn.
+        stages: acoustic stages that files will have.
         effort: 1 to 9.
     """
     semantic, latents = start
     centroids = tokens.semantic.centroids[semantic]
     moving = latents.detach().clone().requires_grad_()
-    steps = STEPS[effort] * len(stages)
-    rate = RATE * min(1.0, math.sqrt(FEW / STEPS[effort]))
+    steps = STEPS[effort]
+    rate = RATE * min(1.0, math.sqrt(FEW / steps))
+    known = torch.tensor(stages, device=latents.device)
+    emphasis, passing = tokens.decoder.emphasis(track, known), tokens.quantiser.passing(known)
     mixed = devices.has_bfloat16(latents.device)
     optimiser = torch.optim.Adam([moving], lr=rate, betas=BETAS)
     least, best = math.inf, latents
     for step in range(steps + 1):
-        turn, which = divmod(step, len(stages))
-        used = stages[which]
         with torch.no_grad():
-            entries = tokens.quantiser.decode(tokens.quantiser.encode(moving, used))
-        known = torch.tensor(used, device=latents.device)
-        passed = entries + tokens.quantiser.passing(known) * (moving - moving.detach())
+            entries = tokens.quantiser.decode(tokens.quantiser.encode(moving, stages))
+        passed = entries + passing * (moving - moving.detach())
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=mixed):
             mel = tokens.decoder(centroids, passed, track)
-        emphasis = tokens.decoder.emphasis(track, known)
-        loss, _ = heard(mel, target, emphasis, turn)
-        if which == 0 and turn % 2 == 0 and float(loss.detach()) < least:
+        loss, _ = heard(mel, target, emphasis, step)
+        if step % 2 == 0 and float(loss.detach()) < least:
             least, best = float(loss.detach()), moving.detach().clone()
         if step < steps:
             optimiser.zero_grad()
