@@ -251,8 +251,9 @@ class AudioEncoder:
         """How much a stream changes in each column of a segment: ``[columns]``."""
         if segment.silent:
             return np.zeros(0)
-        sizes = cast(PitchedModel, self.model.network).strengths(stream)  # of every entry
-        strengths: NDArray[np.float64] = sizes[segment.tokens[..., stream]].sum((0, 2))
+        sizes = cast(PitchedModel, self.model.network).strengths(stream)  # [positions, entries]
+        tokens = segment.tokens[..., stream]  # [channels, columns, positions]
+        strengths: NDArray[np.float64] = sizes[np.arange(len(sizes)), tokens].sum((0, 2))
         return strengths
 
     def _written(

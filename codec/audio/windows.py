@@ -86,7 +86,8 @@ class PitchedModel(AudioModel, Protocol):
         ...
 
     def strengths(self, stream: int) -> NDArray[np.float64]:
-        """Squared lengths of what the entries of an acoustic stream add: ``[vocabulary]``."""
+        """Squared lengths of what the entries of an acoustic stream add: ``[positions,
+        vocabulary]``."""
         ...
 
     def loudness(self, wave: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ DECODER_RECIPE = AudioRecipe(
 )
 FREE = (  # what of a size may differ from that of the model which a run begins with
     "pitch", "rounds", "refiner_depth", "vocoder_depth", "mel_hop", "mel_window", "stages",
-    "detail",
+    "detail", "uneven",
 )  # fmt: skip
 GROWS = ("split", "stages", "detail")  # and what may not become less
 DECODES = ("mel_hop", "mel_window", "stages", "detail")  # what decides the numbers that are coded
@@ -177,7 +177,8 @@ class DecodedTrainer(AudioTrainer):
         draws = self.crops.random.random(len(wave))
         used = 1 + np.floor(self.stages * draws**2).astype(np.int64)
         used[self.crops.random.random(len(wave)) < SEMANTIC_ONLY] = 0
-        quantised = self.tokens.quantiser(latents, torch.from_numpy(used).to(self.device))
+        streams = torch.from_numpy(used).to(self.device)[:, None].expand(latents.shape[:2])
+        quantised = self.tokens.quantiser(latents, self.tokens.used(streams))
         return self.tokens.semantic.centroids[semantic], quantised, tracks_of(wave)
 
     @torch.no_grad()
@@ -186,7 +187,7 @@ class DecodedTrainer(AudioTrainer):
         patches = patches_of(self.analysis(wave))
         streams = 1 + min(stages, self.stages)
         tokens = self.tokens.encode(patches, self.mae(patches), self.synthesis(wave), streams)
-        latents = self.tokens.quantiser.decode(tokens[..., 1:])
+        latents = self.tokens.quantiser.decode(self.tokens.entries(tokens))
         return self.tokens.semantic.centroids[tokens[..., 0]], latents, tracks_of(wave)
 
 

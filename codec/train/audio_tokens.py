@@ -211,7 +211,7 @@ class TokenTrainer(AudioTrainer):
         less = random.random((samples, columns)) < random.choice([0.0, 0.0, 0.5], (samples, 1))
         found = np.maximum(used[:, None] - less, 0).repeat(self.config.positions, axis=1)
         found[random.random(samples) < FOCUS] = min(FOCUSED, self.config.stages)
-        return torch.from_numpy(found).to(self.device)
+        return self.model.used(torch.from_numpy(found).to(self.device))
 
     def prepare(self) -> None:
         if not self.model.semantic.centroids.any():

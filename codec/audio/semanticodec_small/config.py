@@ -53,20 +53,36 @@ class SmallConfig:
     mel_hop: int = MEL_HOP  # samples of a frame of the synthesis spectrogram
     mel_window: int = MEL_WINDOW  # samples that a frame is taken from
     detail: int = 0  # further numbers of a latent, which a linear layer adds to the spectrogram
+    uneven: int = 0  # 1: later streams code low bands before high ones
 
     def __post_init__(self) -> None:
-        may_be_zero = ("reach", "pitch", "rounds", "refiner_depth", "vocoder_depth", "detail")
+        may_be_zero = (
+            "reach",
+            "pitch",
+            "rounds",
+            "refiner_depth",
+            "vocoder_depth",
+            "detail",
+            "uneven",
+        )
         whole = {k: v for k, v in asdict(self).items() if k not in may_be_zero}
         depths = [v for k, v in asdict(self).items() if k.endswith("depth")]
         possible = all(type(n) is int and 1 <= n <= 1 << 16 for n in whole.values())
         possible = possible and isinstance(self.reach, int | float) and 0 <= self.reach <= 60
         possible = possible and all(
             type(n) is int and n >= 0
-            for n in (self.pitch, self.rounds, self.refiner_depth, self.vocoder_depth, self.detail)
+            for n in (
+                self.pitch,
+                self.rounds,
+                self.refiner_depth,
+                self.vocoder_depth,
+                self.detail,
+                self.uneven,
+            )
         )
         if (
             not possible
-            or self.pitch > 1
+            or max(self.pitch, self.uneven) > 1
             or self.rounds > 256
             or self.detail > 1 << 12
             or self.stack not in (1, 2, 4)
@@ -146,7 +162,7 @@ class SmallConfig:
         return SmallConfig(**values)
 
 
-LATER = {"mel_hop": MEL_HOP, "mel_window": MEL_WINDOW, "detail": 0}
+LATER = {"mel_hop": MEL_HOP, "mel_window": MEL_WINDOW, "detail": 0, "uneven": 0}
 ROUNDS, FINE_ROUNDS = 32, 12
 CONFIGS = {
     "small": SmallConfig(pitch=1, rounds=ROUNDS),
@@ -158,7 +174,7 @@ CONFIGS = {
     ),
     "small-wide": SmallConfig(
         pitch=1, rounds=FINE_ROUNDS, refiner_depth=0, vocoder_depth=0, mel_hop=MEL_HOP // 2,
-        mel_window=MEL_WINDOW // 2, stages=24, detail=144,
+        mel_window=MEL_WINDOW // 2, stages=24, detail=144, uneven=1,
     ),
     "tiny": SmallConfig(  # to try the recipes out in seconds
         mae_dim=32, mae_depth=2, mae_heads=2, semantic=32, acoustic=16, stages=3, latent=8, dim=32,

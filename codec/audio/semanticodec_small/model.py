@@ -224,7 +224,7 @@ class SmallSemantiCodec(nn.Module):
 
     def _mel(self, tokens: Tensor, pitch: Tensor | None) -> Tensor:
         """Log-mel of tokens, its harmonics brought out where the pitch is known."""
-        used = (tokens[..., 1:] >= 0).sum(-1)
+        used = (self.tokens.entries(tokens) >= 0).sum(-1)
         return self.tokens.decode(tokens, pitch) + self.tokens.decoder.emphasis(pitch, used)
 
     def _loudness(self, mel: Tensor) -> Tensor:
@@ -235,10 +235,9 @@ class SmallSemantiCodec(nn.Module):
         return columns.mean(-1).clamp(min=1e-12).log() / 2
 
     def strengths(self, stream: int) -> NDArray[np.float64]:
-        """Squared lengths of the entries of an acoustic stream."""
-        found: NDArray[np.float64] = (
-            self.tokens.quantiser.codebooks[stream - 1].cpu().double().square().sum(1).numpy()
-        )
+        """Squared lengths of the entries of an acoustic stream, ``[positions, entries]``."""
+        books = self.tokens.quantiser.codebooks[self.tokens.stage[stream - 1]]
+        found: NDArray[np.float64] = books.cpu().double().square().sum(-1).numpy()
         return found
 
     def _check(self, columns: int, streams: int) -> None:

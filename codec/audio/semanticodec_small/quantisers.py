@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -88,6 +89,42 @@ class SemanticCodebook(nn.Module):
         """Tokens ``[B, N]`` of features ``[B, N, width]``."""
         flat = self.standardised(features.float()).reshape(-1, features.shape[-1])
         return nearest(flat, self.centroids).view(features.shape[:-1])
+
+
+def places(stages: int, positions: int, uneven: bool) -> tuple[Tensor, Tensor]:
+    """Where the tokens of acoustic streams belong: position and stage ``[stages, positions]``.
+
+    Stream after stream codes one stage at every position. ``uneven`` ones do so for the first
+    quarter of the streams. Then low bands are coded before high ones, as the ear resolves them
+    finer: at half of the streams the lowest position has 1.5 times as many stages as on average,
+    the highest half as many, those between on a line; the last streams catch up.
+    """
+    slots = np.arange(positions).repeat(stages).reshape(positions, stages).T
+    levels = np.arange(stages)[:, None].repeat(positions, 1)
+    if not uneven or positions == 1:
+        return torch.from_numpy(slots.copy()), torch.from_numpy(levels)
+    first, middle = max(1, stages // 4), stages // 2
+    known = np.full(positions, first)
+    tilted = middle * np.linspace(1.5, 0.5, positions)
+    slots = slots.copy()
+    for stream in range(first, stages):
+        count = stream + 1
+        if count <= middle:
+            wanted = first + (tilted - first) * (count - first) / (middle - first)
+        else:
+            wanted = tilted + (stages - tilted) * (count - middle) / (stages - middle)
+        chosen = []
+        for _ in range(positions):
+            lacks = np.where(known < stages, wanted - known, -np.inf)
+            chosen.append(int(np.argmax(lacks.round(6))))
+            known[chosen[-1]] += 1
+        slots[stream] = np.sort(chosen)
+    levels = np.zeros_like(slots)
+    known = np.zeros(positions, np.int64)
+    for stream, slot in np.ndindex(*slots.shape):
+        levels[stream, slot] = known[slots[stream, slot]]
+        known[slots[stream, slot]] += 1
+    return torch.from_numpy(slots), torch.from_numpy(levels)
 
 
 class ResidualQuantiser(nn.Module):

@@ -35,7 +35,7 @@ def searched(
     start: tuple[Tensor, Tensor],
     target: Tensor,
     track: Tensor,
-    stages: int,
+    streams: int,
     effort: int,
 ) -> Tensor:
     """Latents ``[B, N, latent]`` of a window.
@@ -44,7 +44,7 @@ def searched(
         start: semantic tokens ``[B, N]``, which stay, and the encoder's latents.
         target: log-mel ``[B, T, 80]`` of the recording.
         track: its pitch.
-        stages: acoustic stages that files will have.
+        streams: acoustic ones that files will have.
         effort: 1 to 9.
     """
     semantic, latents = start
@@ -52,14 +52,14 @@ def searched(
     moving = latents.detach().clone().requires_grad_()
     steps = STEPS[effort]
     rate = RATE * min(1.0, math.sqrt(FEW / steps))
-    known = torch.tensor(stages, device=latents.device)
-    emphasis, passing = tokens.decoder.emphasis(track, known), tokens.quantiser.passing(known)
+    used = tokens.used(torch.full(latents.shape[:2], streams, device=latents.device))
+    emphasis, passing = tokens.decoder.emphasis(track, used), tokens.quantiser.passing(used)
     mixed = devices.has_bfloat16(latents.device)
     optimiser = torch.optim.Adam([moving], lr=rate, betas=BETAS)
     least, best = math.inf, latents
     for step in range(steps + 1):
         with torch.no_grad():
-            entries = tokens.quantiser.decode(tokens.quantiser.encode(moving, stages))
+            entries = tokens.quantiser(moving, used)
         passed = entries + passing * (moving - moving.detach())
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=mixed):
             mel = tokens.decoder(centroids, passed, track)

@@ -36,7 +36,11 @@ from laconic.codec.audio.semanticodec_small.mae import (
     rotary,
     stacked,
 )
-from laconic.codec.audio.semanticodec_small.quantisers import ResidualQuantiser, SemanticCodebook
+from laconic.codec.audio.semanticodec_small.quantisers import (
+    ResidualQuantiser,
+    SemanticCodebook,
+    places,
+)
 from laconic.codec.audio.semanticodec_small.vocoder import MEL_MEAN, MEL_SCALE
 from laconic.codec.audio.side_information import LOWEST, MAX_JUMP, PER_OCTAVE, STEPS, hertz
 
@@ -266,6 +270,10 @@ class TokenDecoder(nn.Module):
 class TokenAutoencoder(nn.Module):
     """Semantic codebook, acoustic encoder, quantiser and decoder."""
 
+    place: Tensor
+    stage: Tensor
+    known: Tensor  # stages of every position after so many acoustic streams
+
     def __init__(self, config: SmallConfig) -> None:
         super().__init__()
         self.config = config
@@ -275,6 +283,32 @@ class TokenAutoencoder(nn.Module):
             config.stages, config.acoustic, config.width, (config.partly, config.latent)
         )
         self.decoder = TokenDecoder(config)
+        place, stage = places(config.stages, config.positions, bool(config.uneven))
+        counts = F.one_hot(place, config.positions).sum(1).cumsum(0)
+        for name, value in {
+            "place": place,
+            "stage": stage,
+            "known": F.pad(counts, (0, 0, 1, 0)),
+        }.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def used(self, streams: Tensor) -> Tensor:
+        """Stages at every position ``[..., N]`` of so many acoustic streams ``[..., N]``, the same
+        in a column."""
+        positions = torch.arange(streams.shape[-1], device=streams.device) % self.config.positions
+        return self.known[streams, positions]
+
+    def entries(self, tokens: Tensor) -> Tensor:
+        """Indices ``[B, N, stages]`` of the quantiser, -1 where there is none, of tokens
+        ``[B, N, streams]``."""
+        acoustic = tokens[..., 1:]
+        if not self.config.uneven:
+            return acoustic
+        streams = acoustic.shape[-1]
+        grid = acoustic.unflatten(1, (-1, self.config.positions)).transpose(2, 3)
+        found = grid.new_full((*grid.shape[:2], self.config.positions, self.config.stages), -1)
+        found[:, :, self.place[:streams], self.stage[:streams]] = grid
+        return found.flatten(1, 2)
 
     def latents(self, patches: Tensor, features: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Semantic tokens ``[B, N]`` and latents ``[B, N, width]`` of patches ``[B, 8 T, 256]``,
@@ -298,12 +332,23 @@ class TokenAutoencoder(nn.Module):
     ) -> Tensor:
         """Tokens ``[B, N, streams]`` of semantic ones ``[B, N]`` and latents ``[B, N, width]``;
         ``beam`` and ``likely`` as in :meth:`ResidualQuantiser.encode`."""
-        entries = self.quantiser.encode(latents, streams - 1, beam, likely)
-        return torch.cat([semantic[..., None], entries], -1)
+        acoustic = streams - 1
+        if not self.config.uneven:
+            entries = self.quantiser.encode(latents, acoustic, beam, likely)
+            return torch.cat([semantic[..., None], entries], -1)
+        grid = latents.unflatten(1, (-1, self.config.positions))  # [B, columns, positions, width]
+        shape = (*grid.shape[:3], self.config.stages)
+        found = torch.zeros(shape, dtype=torch.long, device=latents.device)
+        for position, counts in enumerate(self.known.T.tolist()):
+            most, ends = counts[acoustic], [counts[n] for n in likely]
+            part = self.quantiser.encode(grid[:, :, position], most, beam, ends)
+            found[:, :, position, :most] = part
+        entries = found[:, :, self.place[:acoustic], self.stage[:acoustic]].transpose(2, 3)
+        return torch.cat([semantic[..., None], entries.flatten(1, 2)], -1)
 
     def decode(self, tokens: Tensor, track: Tensor | None = None) -> Tensor:
         """Log-mel ``[B, T, 80]`` of tokens ``[B, N, streams]``, the later of which may be -1 where
         they are absent, and of the pitch ``[B, T / 2]``."""
-        latents = self.quantiser.decode(tokens[..., 1:])
+        latents = self.quantiser.decode(self.entries(tokens))
         mel: Tensor = self.decoder(self.semantic.centroids[tokens[..., 0]], latents, track)
         return mel
