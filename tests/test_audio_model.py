@@ -25,6 +25,7 @@ from laconic.codec.audio.semanticodec_small.quantisers import (
     kmeans,
     merged,
     nearest,
+    places,
 )
 from laconic.codec.audio.semanticodec_small.tokens import blocks_of, frames_of
 from laconic.codec.audio.semanticodec_small.vocoder import (
@@ -301,6 +302,46 @@ def test_harmonics_are_brought_out_less_the_more_streams_there_are() -> None:
         torch.testing.assert_close(some[:, part], expected)
     with pytest.raises(ModelError, match="impossible"):
         replace(WIDE, detail=-1)
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+def test_all_streams_hold_every_stage_of_every_position_once(uneven: bool) -> None:
+    for stages, positions in ((24, 4), (12, 8), (5, 2), (1, 4)):
+        place, stage = places(stages, positions, uneven)
+        seen: dict[int, int] = dict.fromkeys(range(positions), 0)
+        for row in zip(place.tolist(), stage.tolist(), strict=True):
+            for where, level in zip(*row, strict=True):
+                assert level == seen[where]  # a prefix of the streams has a prefix of the stages
+                seen[where] += 1
+            counts = list(seen.values())
+            assert counts == sorted(counts, reverse=True)
+            assert uneven or len(set(counts)) == 1
+        assert counts == [stages] * positions
+
+
+def test_uneven_streams_give_low_bands_more_stages_at_middle_rates() -> None:
+    place, _ = places(24, 4, True)
+    counts = torch.nn.functional.one_hot(place, 4).sum(1).cumsum(0)
+    assert counts[5].tolist() == [6, 6, 6, 6]
+    assert counts[11].tolist() == [18, 14, 10, 6]
+
+
+def test_prefixes_of_uneven_streams_decode_to_their_stages() -> None:
+    model = make(replace(WIDE, uneven=1, stages=8)).tokens
+    latents = torch.randn(2, 3 * model.config.positions, model.config.width)
+    semantic = torch.randint(model.config.semantic, latents.shape[:2])
+    tokens = model.tokens(semantic, latents, 9)
+    for streams in range(1, 10):
+        entries = model.entries(tokens[..., :streams])
+        used = model.used(torch.full(latents.shape[:2], streams - 1))
+        assert torch.equal((entries >= 0).sum(-1), used)
+        expected = model.quantiser(latents, used)
+        torch.testing.assert_close(model.quantiser.decode(entries), expected)
+        assert torch.equal(model.tokens(semantic, latents, streams), tokens[..., :streams])
+    searched = model.tokens(semantic, latents, 9, 4, [4])
+    assert torch.equal(searched[..., :5], model.tokens(semantic, latents, 5, 4, [4]))
+    strengths = make(replace(WIDE, uneven=1, stages=8)).strengths(5)
+    assert strengths.shape == (model.config.positions, model.config.acoustic)
 
 
 def test_kmeans_finds_clusters_and_shares_the_codebook():

@@ -157,21 +157,40 @@ LEVELS, PER_CODE = 16, 2  # of a number, numbers in a code
 
 
 class Finite(nn.Module):
-    """A vector as two numbers a code, each rounded to one of sixteen levels in -1..1."""
+    """A vector as two numbers a code, each rounded to one of sixteen levels in -1..1.
+
+    The numbers are brought to zero mean and unit deviation by running statistics of the training:
+    far from zero all would round to the same level.
+    """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, width: int, codes: int) -> None:
         super().__init__()
         self.enter = nn.Linear(width, PER_CODE * codes)
         self.leave = nn.Linear(PER_CODE * codes, width)
+        self.register_buffer("mean", torch.zeros(PER_CODE * codes))
+        self.register_buffer("deviation", torch.ones(PER_CODE * codes))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``[B, width]`` -> quantised, int64 ``[B, codes]``, no commitment loss."""
         half = (LEVELS - 1) / 2
-        inner = torch.tanh(self.enter(x))  # [B, 2 codes]
+        inner = self.enter(x)  # [B, 2 codes]
+        if self.training:
+            self.follow(inner.detach())
+        inner = torch.tanh((inner - self.mean) / self.deviation)
         level = (half * inner + half).round()
         inner = inner + ((level - half) / half - inner).detach()
         first, second = level.long().unflatten(1, (-1, PER_CODE)).unbind(-1)
         return self.leave(inner), LEVELS * first + second, x.new_zeros(())
+
+    @torch.no_grad()
+    def follow(self, inner: Tensor) -> None:
+        """Move the statistics towards those of a batch ``[B, 2 codes]``."""
+        self.mean.lerp_(inner.mean(0), 1 - DECAY)
+        distance = (inner - self.mean).square().mean(0)
+        self.deviation.copy_(self.deviation.square().lerp_(distance, 1 - DECAY).sqrt())
 
     def decode(self, codes: Tensor) -> Tensor:
         """int64 ``[B, codes]`` -> ``[B, width]``."""
