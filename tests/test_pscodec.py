@@ -28,7 +28,7 @@ from laconic.codec.audio.pscodec.losses import (
     spectral_loss,
 )
 from laconic.codec.audio.pscodec.model import PromptModel, PsCodec
-from laconic.codec.audio.pscodec.quantize import Codebook, GroupResidual, prompt_mel
+from laconic.codec.audio.pscodec.quantize import Codebook, Finite, GroupResidual, prompt_mel
 from laconic.codec.train.pscodec import PromptRecipe, Trainer, run
 from laconic.formats.audio import Audio
 from laconic.formats.container import PROMPT, Chunk, Container
@@ -380,6 +380,21 @@ def test_a_run_with_prompts_begins_as_the_run_without_them(
     for kept, book in zip(fewer.quantizer.books, before.quantizer.books, strict=True):
         used_most = book.count.argsort(descending=True)[:4]
         assert torch.equal(kept.embed, book.embed[used_most])
+
+
+def test_prompts_far_from_zero_are_told_apart() -> None:
+    torch.manual_seed(0)
+    quantizer = Finite(16, 2).train()
+    torch.nn.init.normal_(quantizer.enter.weight)
+    quantizer.enter.bias.data.fill_(40.0)
+    for _ in range(300):
+        quantizer(0.05 * torch.randn(10, 16))
+    quantizer.eval()
+
+    vectors, codes, _ = quantizer(0.05 * torch.randn(64, 16))
+
+    assert all(len(code.unique()) > 20 for code in codes.T)
+    torch.testing.assert_close(quantizer.decode(codes), vectors)
 
 
 def test_settled_codebooks_keep_their_entries() -> None:

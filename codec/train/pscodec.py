@@ -52,6 +52,7 @@ class PromptRecipe:
     prompt_columns: int = 250
     lr: float = 1.5e-3
     muon_lr: float = 0.01  # of the blocks' matrices
+    further: float = 0.3  # of both rates, in a run that goes on from another
     warmup: int = 50  # steps
     anneal: float = 0.6  # share of the budget over which the learning rate falls
     settle: float = 0.5  # share of the budget after which no codebook entry is moved
@@ -178,6 +179,7 @@ class Trainer(BudgetTrainer):
         wave, prompt = (x.to(self.device) for x in self.crops.batch(recipe.batch))
         falling = min(1.0, (1 - self.progress()) / recipe.anneal)
         share = max(0.02, falling) * min(1.0, (self.step + 1) / recipe.warmup)
+        share *= recipe.further if self.continued else 1.0
         for optimiser, rate in zip(self.optimisers, (recipe.lr, recipe.muon_lr), strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = rate * share
