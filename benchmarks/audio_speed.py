@@ -15,6 +15,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,23 +68,24 @@ def factors(path: Path, seconds: float, model: str) -> list[dict[str, Any]]:
     """Default rate, model loaded, one process."""
     from laconic import codec
 
+    def encode(**options: Any) -> bytes:
+        return codec.encode(path, codec="semanticodec", model=model, **options)
+
     codec.decode(codec.encode(SAMPLE, codec="semanticodec", model=model))
-    start = time.process_time()
-    data = codec.encode(path, codec="semanticodec", model=model)
-    encode = seconds / (time.process_time() - start)
-    start = time.process_time()
-    codec.encode(path, codec="semanticodec", model=model, verify=False)
-    unchecked = seconds / (time.process_time() - start)
-    rows: list[dict[str, Any]] = [
-        {"step": "encode, verified", "factor": encode},
-        {"step": "encode --no-verify", "factor": unchecked},
-    ]
-    start = time.process_time()
-    codec.decode(data)
-    rows.append({"step": "decode", "factor": seconds / (time.process_time() - start)})
-    start = time.process_time()
-    codec.verify(data)
-    rows.append({"step": "tokens alone", "factor": seconds / (time.process_time() - start)})
+    data = encode()
+    steps: dict[str, Callable[[], Any]] = {
+        "encode, verified": encode,
+        "encode --no-verify": lambda: encode(verify=False),
+        "encode --kbps 1.5": lambda: encode(kbps=1.5),
+        "encode --kbps 3": lambda: encode(kbps=3),
+        "decode": lambda: codec.decode(data),
+        "tokens alone": lambda: codec.verify(data),
+    }
+    rows = []
+    for name, step in steps.items():
+        start = time.process_time()
+        step()
+        rows.append({"step": name, "factor": seconds / (time.process_time() - start)})
     return rows
 
 
