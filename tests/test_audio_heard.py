@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from laconic.codec.audio.semanticodec_small.config import CONFIGS
 from laconic.codec.audio.semanticodec_small.heard import (
     Disturbance,
+    Heard,
     envelope_distance,
     third_octaves,
 )
@@ -39,40 +41,29 @@ def mel() -> Tensor:
 
 def test_what_is_equal_or_masked_does_not_disturb(heard: Disturbance, mel: Tensor) -> None:
     for decoded in (mel, mel + 0.02 * noise(mel)):
-        assert all(float(d) < 0.01 for d in heard(decoded, mel))
+        assert float(heard(decoded, mel)) < 0.01
 
 
 def test_more_noise_disturbs_more(heard: Disturbance) -> None:
     sound = voice()
     clean = Synthesis()(sound)
     found = [heard(Synthesis()(sound + a * noise(sound)), clean) for a in (1e-4, 1e-3, 1e-2, 0.1)]
-    for figures in zip(*found, strict=True):
-        assert all(a < b for a, b in pairwise(figures))
-
-
-def test_what_is_added_is_dearer_than_what_is_missing(heard: Disturbance, mel: Tensor) -> None:
-    more = mel.clone()
-    more[..., 40:] += 1.5
-    wrong, added = heard(more, mel)
-    wrong_less, added_less = heard(mel, more)
-    assert wrong_less > 0.5 * wrong
-    assert added > 3 * added_less
+    assert all(a < b for a, b in pairwise(found))
 
 
 def test_each_sample_of_a_batch_is_heard_alone(heard: Disturbance, mel: Tensor) -> None:
     decoded = torch.cat([mel + 0.5 * noise(mel), mel + noise(mel)])
     both = heard(decoded, mel.expand(2, -1, -1))
     for n in range(2):
-        for one, of_two in zip(heard(decoded[n : n + 1], mel), both, strict=True):
-            torch.testing.assert_close(one[0], of_two[n])
+        torch.testing.assert_close(heard(decoded[n : n + 1], mel)[0], both[n])
 
 
 def test_the_level_of_a_recording_does_not_matter(heard: Disturbance, mel: Tensor) -> None:
     decoded = mel + 0.5 * noise(mel)
     expected = heard(decoded, mel)
     for ours, theirs in ((2.0, 2.0), (-1.5, 0.0), (0.0, -1.5)):
-        for d, e in zip(heard(decoded + ours, mel + theirs), expected, strict=True):
-            torch.testing.assert_close(d, e, rtol=1e-3, atol=1e-4)
+        found = heard(decoded + ours, mel + theirs)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_slow_change_of_level_disturbs_less_than_jumps(heard: Disturbance, mel: Tensor) -> None:
@@ -80,7 +71,7 @@ def test_a_slow_change_of_level_disturbs_less_than_jumps(heard: Disturbance, mel
     swelling = 0.3 * torch.sin(2 * torch.pi * frames / mel.shape[1])[None, :, None]
     jumping = 0.3 * torch.sign(torch.sin(2 * torch.pi * frames / 3 + 0.5))[None, :, None]
     slow, fast = heard(mel + swelling, mel), heard(mel + jumping, mel)
-    assert slow[0] < 0.5 * fast[0]
+    assert slow < 0.5 * fast
 
 
 @pytest.mark.parametrize("frames", [1, 13, 160])
@@ -88,15 +79,24 @@ def test_a_slow_change_of_level_disturbs_less_than_jumps(heard: Disturbance, mel
 def test_gradients_are_finite_in_silence_too(
     heard: Disturbance, mel: Tensor, frames: int, of_silence: bool
 ) -> None:
+    whole = Heard(CONFIGS["tiny"])
     silence = torch.full((1, frames, 80), float(np.log(FLOOR)))
     target = silence if of_silence else mel[:, :frames]
     for start in (silence, target, target + noise(target)):
         decoded = start.clone().requires_grad_()
-        wrong, added = heard(decoded, target)
-        (wrong + added).sum().backward()
-        assert torch.isfinite(wrong + added).all()
+        wrong = heard(decoded, target).sum() + whole.level(decoded, target)
+        wrong.backward()
+        assert torch.isfinite(wrong)
         assert decoded.grad is not None
         assert torch.isfinite(decoded.grad).all()
+
+
+def test_sounds_that_decode_too_quiet_or_too_loud_cost_what_they_are_off(mel: Tensor) -> None:
+    level = Heard(CONFIGS["tiny"]).level
+    for off in (-0.5, 0.3):
+        assert float(level(mel + off, mel)) == pytest.approx(abs(off), abs=1e-3)
+    silent = mel - 20
+    assert float(level(torch.cat([mel, silent + 1], 1), torch.cat([mel, silent], 1))) == 0
 
 
 def test_envelopes_matter_whatever_the_level_of_their_bands(mel: Tensor) -> None:

@@ -187,6 +187,13 @@ class Synthesis(LogMel):
         super().__init__(MEL_BANDS, hop, window)
 
 
+def energies(mel: Tensor, bank: Tensor) -> Tensor:
+    """Energies ``[B, T]`` of the frames of a log-mel ``[B, T, bands]``: the bands' filters have
+    equal areas, so their widths weigh."""
+    widths = (bank > 0).sum(0)
+    return (2 * mel).exp() @ widths.to(mel.dtype)
+
+
 PIXELS = PATCH * PATCH
 
 

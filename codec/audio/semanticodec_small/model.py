@@ -32,6 +32,7 @@ from laconic.codec.audio.semanticodec_small.mae import (
     Analysis,
     MaskedAutoencoder,
     Synthesis,
+    energies,
     patches_of,
 )
 from laconic.codec.audio.semanticodec_small.search import searched
@@ -228,9 +229,7 @@ class SmallSemantiCodec(nn.Module):
         return self.tokens.decode(tokens, pitch) + self.tokens.decoder.emphasis(pitch, used)
 
     def _loudness(self, mel: Tensor) -> Tensor:
-        # The bands' filters have equal areas: their widths weigh the energies.
-        widths = (self.synthesis.bank > 0).sum(0)
-        energy = (2 * mel).exp() @ widths.to(mel.dtype)  # [B, frames]
+        energy = energies(mel, self.synthesis.bank)  # [B, frames]
         columns = energy.unflatten(1, (-1, self.config.frames * self.config.split))
         return columns.mean(-1).clamp(min=1e-12).log() / 2
 
