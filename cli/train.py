@@ -44,7 +44,7 @@ SIZES = ["small", "small-fine", "small-wide", "small-50", "small-12", "tiny"]
     "--init",
     shell_complete=complete_model,
     help="Model to start from (images, stages of audio), or to give a prior (audio-prior);"
-    " checkpoint of pscodec to go on from, whose prompts may be others or none.",
+    " checkpoint of a Base to continue (pscodec drl-ict).",
 )
 @click.option(
     "--config",

@@ -19,7 +19,7 @@ from laconic import codec
 from laconic.cli.main import cli
 from laconic.codec import models
 from laconic.codec.audio.pscodec.config import FULL, VARIANTS, PromptConfig, config_of
-from laconic.codec.audio.pscodec.fusion import FFT, HOP, frames_of, wave_of
+from laconic.codec.audio.pscodec.fusion import FFT, HOP, CrossAttention, frames_of, wave_of
 from laconic.codec.audio.pscodec.losses import (
     Discriminator,
     discriminator_loss,
@@ -28,7 +28,7 @@ from laconic.codec.audio.pscodec.losses import (
     spectral_loss,
 )
 from laconic.codec.audio.pscodec.model import PromptModel, PsCodec
-from laconic.codec.audio.pscodec.quantize import Codebook, Finite, GroupResidual, prompt_mel
+from laconic.codec.audio.pscodec.quantize import Codebook, GroupResidual, prompt_mel
 from laconic.codec.train.pscodec import PromptRecipe, Trainer, run
 from laconic.formats.audio import Audio
 from laconic.formats.container import PROMPT, Chunk, Container
@@ -39,7 +39,7 @@ RECIPE = PromptRecipe(steps=6, batch=2, columns=10, prompt_columns=20, adversari
 
 
 def tiny(variant: str, **changes: object) -> PromptConfig:
-    return replace(TINY, **{**VARIANTS[variant], "entries": 16, "prompt_entries": 256, **changes})  # type: ignore[arg-type]
+    return replace(TINY, **{**VARIANTS[variant], "entries": 16, **changes})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("spectral", [True, False])
@@ -48,7 +48,9 @@ def test_training_reaches_every_weight_of_every_configuration(variant: str, spec
     torch.manual_seed(0)
     config = tiny(variant, spectral=spectral, encoder_width=4 if not spectral else 16)
     network = PsCodec(config).train()
-    opened(network)
+    for module in network.modules():
+        if isinstance(module, CrossAttention):  # gates start closed
+            torch.nn.init.constant_(module.gate, 0.1)
     sound = 0.1 * torch.randn(2, 8 * HOP)
 
     result = network(sound, 0.1 * torch.randn(2, 4000))
@@ -64,20 +66,15 @@ def test_training_reaches_every_weight_of_every_configuration(variant: str, spec
 def test_training_reaches_what_tells_the_encoder_of_the_prompts(fusion: str, speaker: bool) -> None:
     torch.manual_seed(0)
     network = PsCodec(replace(TINY, fusion=fusion, told=True, speaker=speaker)).train()
-    opened(network)
+    for name, parameter in network.named_parameters():
+        if "gate" in name or "project" in name or "tell" in name:  # begin closed
+            torch.nn.init.constant_(parameter, 0.1)
     sound = 0.1 * torch.randn(2, 8 * HOP)
 
     result = network(sound, 0.1 * torch.randn(2, 4000))
     (spectral_loss(result.wave, sound) + result.commitment).backward()
 
     assert silent_in(network) == []
-
-
-def opened(network: PsCodec) -> None:
-    """Let prompts through where a new network is closed to them."""
-    for name, parameter in network.named_parameters():
-        if "gate" in name or "project" in name or "tell" in name:
-            torch.nn.init.normal_(parameter, std=0.1)
 
 
 def silent_in(network: PsCodec) -> list[str]:
@@ -240,9 +237,9 @@ def test_prompts_are_part_of_the_file_and_of_its_size(store: Path) -> None:
     [prompt] = [c for c in container.chunks if c.type == PROMPT]
 
     assert len(prompt.data) == 6
-    assert len(set(prompt.data)) > 1
+    assert all(code < 8 for code in prompt.data)
     # Other prompts give another audio, of the same tokens.
-    other = Chunk(PROMPT, bytes(255 - code for code in prompt.data))
+    other = Chunk(PROMPT, bytes((code + 1) % 8 for code in prompt.data))
     changed = Container(container.header, list(container), [other]).to_bytes()
     assert len(changed) == len(data)
     difference = codec.decode(changed).samples - codec.decode(data).samples
@@ -253,11 +250,7 @@ def test_prompts_are_part_of_the_file_and_of_its_size(store: Path) -> None:
     ("prompt", "message"),
     [(b"", "0 codes"), (b"\0" * 5, "5 codes"), (b"\0\0\0\0\0\x08", "code 8 is none of 8")],
 )
-def test_damaged_prompts_are_found(
-    prompt: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LACONIC_MODELS", str(tmp_path))
-    install(tmp_path)
+def test_damaged_prompts_are_found(store: Path, prompt: bytes, message: str) -> None:
     container = ContainerReader(codec.encode(sound(5_000), codec="pscodec"))
     chunks = [Chunk(PROMPT, prompt)] if prompt else []
 
@@ -359,60 +352,8 @@ def test_disentangling_follows_a_base(speech: Path, trained: Path, tmp_path: Pat
     assert weights(continued) == pytest.approx([0.0, recipe.disentangle / 2, recipe.disentangle])
     base = torch.load(trained, weights_only=True)["average"]
     assert torch.equal(continued.model.state_dict()["fusion.weights"], base["fusion.weights"])
-    with pytest.raises(ParameterError, match="same size"):
-        Trainer(recipe, tiny("base", width=64), [speech], tmp_path / "c", trained)
-
-
-@pytest.mark.parametrize("variant", ["base", "casan"])
-def test_a_run_with_prompts_begins_as_the_run_without_them(
-    variant: str, speech: Path, tmp_path: Path
-) -> None:
-    plain = run(RECIPE, tiny("plain"), [speech], tmp_path / "plain")
-    before = Trainer(RECIPE, tiny("plain"), [speech], tmp_path / "a", plain).average
-    trainer = Trainer(RECIPE, tiny(variant), [speech], tmp_path / "b", plain)
-    fewer = Trainer(RECIPE, tiny(variant, entries=4), [speech], tmp_path / "c", plain).average
-    wave, prompt = trainer.crops.batch(2)
-
-    with torch.no_grad():
-        expected, found = before(wave, prompt).wave, trainer.average(wave, prompt).wave
-
-    assert torch.allclose(found, expected, atol=1e-5)
-    for kept, book in zip(fewer.quantizer.books, before.quantizer.books, strict=True):
-        used_most = book.count.argsort(descending=True)[:4]
-        assert torch.equal(kept.embed, book.embed[used_most])
-
-
-def test_prompts_far_from_zero_are_told_apart() -> None:
-    torch.manual_seed(0)
-    quantizer = Finite(16, 2).train()
-    torch.nn.init.normal_(quantizer.enter.weight)
-    quantizer.enter.bias.data.fill_(40.0)
-    for _ in range(300):
-        quantizer(0.05 * torch.randn(10, 16))
-    quantizer.eval()
-
-    vectors, codes, _ = quantizer(0.05 * torch.randn(64, 16))
-
-    assert all(len(code.unique()) > 20 for code in codes.T)
-    torch.testing.assert_close(quantizer.decode(codes), vectors)
-
-
-def test_settled_codebooks_keep_their_entries() -> None:
-    torch.manual_seed(0)
-    book = Codebook(8, 2).train()
-    book(torch.randn(64, 2))
-    far = 50 + torch.randn(64, 2)  # of one entry; the others lose their use
-
-    def moved() -> int:
-        before = book.embed.clone()
-        for _ in range(200):
-            book(far)
-        return int((book.embed - before).norm(dim=1).gt(20).sum())
-
-    book.settled = True
-    assert moved() == 1
-    book.settled = False
-    assert moved() > 1
+    with pytest.raises(ParameterError, match="same configuration"):
+        Trainer(recipe, tiny("casan"), [speech], tmp_path / "c", trained)
 
 
 def test_configurations_by_name() -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from laconic.codec import devices
-from laconic.codec.audio.pscodec.config import HOP, RATE, PromptConfig
+from laconic.codec.audio.pscodec.config import HOP, PromptConfig
 from laconic.codec.audio.pscodec.losses import (
     Discriminator,
     discriminator_loss,
@@ -25,7 +25,6 @@ from laconic.codec.audio.pscodec.losses import (
     spectral_loss,
 )
 from laconic.codec.audio.pscodec.model import PsCodec
-from laconic.codec.audio.pscodec.quantize import Codebook
 from laconic.codec.audio.speaker import packaged_weights
 from laconic.codec.train.recordings import PromptedCrops, load_speech
 from laconic.codec.train.running import (
@@ -47,15 +46,13 @@ class PromptRecipe:
     variant: str = "base"
     minutes: float = 600.0
     steps: int | None = None  # budget in steps instead, the same on any machine
-    batch: int = 7
-    columns: int = 75  # of a crop: 1.5 s
-    prompt_columns: int = 250
+    batch: int = 10
+    columns: int = 50  # of a crop: one second
+    prompt_columns: int = 150
     lr: float = 1.5e-3
     muon_lr: float = 0.01  # of the blocks' matrices
-    further: float = 0.3  # of both rates, in a run that goes on from another
     warmup: int = 50  # steps
     anneal: float = 0.6  # share of the budget over which the learning rate falls
-    settle: float = 0.5  # share of the budget after which no codebook entry is moved
     ema: float = 0.995
     clip: float = 1.0
     commitment: float = 0.25
@@ -84,7 +81,7 @@ class Trainer(BudgetTrainer):
         self.device = devices.device()
         torch.manual_seed(recipe.seed)
         crop, prompt = recipe.columns * HOP, recipe.prompt_columns * HOP
-        train, held_out = load_speech(data, min(crop, RATE))
+        train, held_out = load_speech(data, crop)
         self.crops = PromptedCrops(train, crop, prompt, recipe.seed)
         checks = PromptedCrops(held_out, crop, prompt, 0).batch(16)
         self.checks = tuple(x.to(self.device) for x in checks)
@@ -107,12 +104,10 @@ class Trainer(BudgetTrainer):
     def _start_from(self, init: Path) -> None:
         try:
             state = torch.load(init, map_location=self.device, weights_only=True)
-            begun = self.model.state_dict()
-            fitted = {k: fitting(k, v, state["average"]) for k, v in begun.items()}
-            self.model.load_state_dict(fitted)
+            self.model.load_state_dict(state["average"])
         except (OSError, RuntimeError, EOFError, KeyError, TypeError) as error:
             raise ParameterError(
-                f"{init} is no checkpoint of a PSCodec of the same size: {error}"
+                f"{init} is no checkpoint of a PSCodec of the same configuration: {error}"
             ) from error
 
     @property
@@ -179,14 +174,10 @@ class Trainer(BudgetTrainer):
         wave, prompt = (x.to(self.device) for x in self.crops.batch(recipe.batch))
         falling = min(1.0, (1 - self.progress()) / recipe.anneal)
         share = max(0.02, falling) * min(1.0, (self.step + 1) / recipe.warmup)
-        share *= recipe.further if self.continued else 1.0
         for optimiser, rate in zip(self.optimisers, (recipe.lr, recipe.muon_lr), strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = rate * share
         self.model.train()
-        for module in self.model.modules():
-            if isinstance(module, Codebook):
-                module.settled = self.progress() > recipe.settle
         result = self.model(wave, prompt)
         spectral = spectral_loss(result.wave, wave)
         loss = spectral + recipe.commitment * result.commitment
@@ -225,23 +216,6 @@ class Trainer(BudgetTrainer):
         tokens = self.average.tokens(wave, self.average.prompt_codes(prompt))
         used = [len(s.unique()) for s in tokens.unbind(-1)]
         return {"spectral": round(spectral_loss(decoded, wave).item(), 4), "codes_used": used}
-
-
-def fitting(name: str, begun: Tensor, kept: dict[str, Tensor]) -> Tensor:
-    """The tensor ``name`` of an earlier run where it has one, else what a new run begins with. Of a
-    larger codebook the entries that were used most are taken; a smaller one is filled with entries
-    that are soon moved."""
-    if name not in kept or kept[name].shape == begun.shape:
-        return kept.get(name, begun)
-    book, _, part = name.rpartition(".")
-    if part not in ("embed", "count", "total") or kept[name].shape[1:] != begun.shape[1:]:
-        raise RuntimeError(f"{name} has the shape {list(kept[name].shape)}")
-    order = kept[f"{book}.count"].argsort(descending=True)[: len(begun)]
-    filled = torch.zeros_like(begun)
-    filled[: len(order)] = kept[name][order]
-    if part == "embed":
-        filled[len(order) :] = begun[len(order) :]
-    return filled
 
 
 def run(

@@ -26,7 +26,7 @@ WINDOW = 512  # columns, 10.24 s
 PROMPT_BINS = 64  # of the spectrogram that prompt encoders read
 PROMPT_COLUMNS = 500  # at most 10 s of it
 
-LATER = {"told": False, "speaker": False, "finite": False}  # what older model files do not name
+LATER = {"told": False, "speaker": False}  # what older model files do not name
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,6 @@ class PromptConfig:
     prompt_entries: int = 256  # at most: files have a byte for each code
     told: bool = False  # the encoder knows the prompts too, so tokens need not repeat them
     speaker: bool = False  # the voiceprint is a speaker network's vector, not learned here
-    finite: bool = False  # prompts are rounded numbers, not entries of codebooks
 
     def __post_init__(self) -> None:
         widths = (self.width, self.encoder_width, self.decoder_width, self.prompt_width)
@@ -67,8 +66,7 @@ class PromptConfig:
             and 1 <= self.encoder_blocks <= 64
             and 1 <= self.decoder_blocks <= 64
             and (self.spectral or self.decoder_width % 16 == 0)
-            and not (self.fusion == "none" and (self.told or self.speaker or self.finite))
-            and not (self.finite and self.prompt_entries != 256)
+            and not (self.fusion == "none" and (self.told or self.speaker))
             and not (self.disentangled and self.speaker)
         )
         if not sensible:
@@ -99,14 +97,7 @@ class PromptConfig:
         return from_values(cls, {**LATER, **values})
 
 
-SMALL = PromptConfig(
-    encoder_width=160,
-    encoder_blocks=5,
-    decoder_width=256,
-    decoder_blocks=8,
-    voice_codes=4,
-    mel_codes=4,
-)
+SMALL = PromptConfig(encoder_width=160, encoder_blocks=5, decoder_width=256, decoder_blocks=8)
 FULL = PromptConfig(
     spectral=False,
     width=512,
@@ -116,12 +107,12 @@ FULL = PromptConfig(
     prompt_width=256,
 )
 VARIANTS: dict[str, dict[str, Any]] = {
-    "base": {"fusion": "weighted", "told": True, "finite": True},
-    "drl-ict": {"fusion": "weighted", "told": True, "finite": True, "disentangled": True},
-    "casan": {"fusion": "cascade", "told": True, "finite": True},
-    "speaker": {"fusion": "weighted", "told": True, "finite": True, "speaker": True},
-    # For comparison: no prompts, and codebooks larger by what the small prompts of 5 s would cost.
-    "plain": {"fusion": "none", "entries": 1119},
+    "base": {"fusion": "weighted", "told": True},
+    "drl-ict": {"fusion": "weighted", "told": True, "disentangled": True},
+    "casan": {"fusion": "cascade", "told": True},
+    "speaker": {"fusion": "weighted", "told": True, "speaker": True},
+    # For comparison: no prompts, and codebooks larger by what the prompts of 5 s would cost.
+    "plain": {"fusion": "none", "entries": 1223},
 }
 
 

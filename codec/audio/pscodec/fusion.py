@@ -194,15 +194,13 @@ class WaveDecoder(nn.Module):
 
 
 class Weighted(nn.Module):
-    """Sum of three projected branches, three times their softmax. It begins as the content alone,
-    so that a decoder learns to speak before it is told who speaks."""
+    """softmax-weighted sum of three projected branches, times three. The prompts' begin at zero, so
+    that a decoder learns to speak before it is told who speaks."""
 
     def __init__(self, config: PromptConfig) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(3))
         branches = [nn.Linear(config.width, config.width) for _ in range(3)]
-        nn.init.eye_(branches[0].weight)
-        nn.init.zeros_(branches[0].bias)
         for prompt in branches[1:]:
             nn.init.zeros_(prompt.weight)
             nn.init.zeros_(prompt.bias)

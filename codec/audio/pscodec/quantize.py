@@ -4,9 +4,7 @@ Vector quantisers: one codebook, groups of residual codebooks (GRVQ), product co
 
 Entries follow running means of what they stand for and unused ones are put onto vectors of the
 batch, which keeps codebooks alive in short trainings; HiFi-Codec moves them by gradient instead.
-Gradients pass straight through. Later in a training codebooks settle: means are longer and no entry
-is moved. Prompts are few (one a sample, against fifty columns), too few to fill codebooks: newer
-models round their numbers instead (finite scalar quantisation, Mentzer et al., arXiv 2309.15505).
+Gradients pass straight through.
 
 Prompt encoders: what is said once per file about the voice, as vectors and as codes.
 
@@ -28,7 +26,7 @@ from laconic.codec.audio.pscodec.fusion import FrameBlock
 from laconic.codec.audio.pscodec.losses import mel_filters
 from laconic.codec.audio.speaker import WIDTH, SpeakerNetwork
 
-DECAY, SETTLED_DECAY = 0.95, 0.99
+DECAY = 0.95
 DEAD = 0.3  # vectors a batch, as a running mean; entries below are moved
 
 
@@ -44,7 +42,6 @@ class Codebook(nn.Module):
         self.register_buffer("embed", torch.randn(entries, width) / width**0.5)
         self.register_buffer("count", torch.zeros(entries))
         self.register_buffer("total", torch.zeros(entries, width))
-        self.settled = False
 
     def indices(self, x: Tensor) -> Tensor:
         """``[..., width]`` -> int64 ``[...]``."""
@@ -69,14 +66,12 @@ class Codebook(nn.Module):
             return
         hits = torch.bincount(chosen, minlength=size).to(flat)
         sums = torch.zeros_like(self.total).index_add_(0, chosen, flat)
-        decay = SETTLED_DECAY if self.settled else DECAY
-        self.count.lerp_(hits, 1 - decay)
-        self.total.lerp_(sums, 1 - decay)
-        if not self.settled:
-            dead = self.count < DEAD * min(1.0, len(flat) / size)
-            fresh = flat[torch.randint(len(flat), (int(dead.sum()),), device=flat.device)]
-            self.count[dead] = 1.0
-            self.total[dead] = fresh
+        self.count.lerp_(hits, 1 - DECAY)
+        self.total.lerp_(sums, 1 - DECAY)
+        dead = self.count < DEAD * min(1.0, len(flat) / size)
+        fresh = flat[torch.randint(len(flat), (int(dead.sum()),), device=flat.device)]
+        self.count[dead] = 1.0
+        self.total[dead] = fresh
         self.embed.copy_(self.total / self.count.clamp_min(1e-5)[:, None])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,59 +148,6 @@ class Product(nn.Module):
         return torch.cat(parts, -1)
 
 
-LEVELS, PER_CODE = 16, 2  # of a number, numbers in a code
-
-
-class Finite(nn.Module):
-    """A vector as two numbers a code, each rounded to one of sixteen levels in -1..1.
-
-    The numbers are brought to zero mean and unit deviation by running statistics of the training:
-    far from zero all would round to the same level.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, width: int, codes: int) -> None:
-        super().__init__()
-        self.enter = nn.Linear(width, PER_CODE * codes)
-        self.leave = nn.Linear(PER_CODE * codes, width)
-        self.register_buffer("mean", torch.zeros(PER_CODE * codes))
-        self.register_buffer("deviation", torch.ones(PER_CODE * codes))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``[B, width]`` -> quantised, int64 ``[B, codes]``, no commitment loss."""
-        half = (LEVELS - 1) / 2
-        inner = self.enter(x)  # [B, 2 codes]
-        if self.training:
-            self.follow(inner.detach())
-        inner = torch.tanh((inner - self.mean) / self.deviation)
-        level = (half * inner + half).round()
-        inner = inner + ((level - half) / half - inner).detach()
-        first, second = level.long().unflatten(1, (-1, PER_CODE)).unbind(-1)
-        return self.leave(inner), LEVELS * first + second, x.new_zeros(())
-
-    @torch.no_grad()
-    def follow(self, inner: Tensor) -> None:
-        """Move the statistics towards those of a batch ``[B, 2 codes]``."""
-        self.mean.lerp_(inner.mean(0), 1 - DECAY)
-        distance = (inner - self.mean).square().mean(0)
-        self.deviation.copy_(self.deviation.square().lerp_(distance, 1 - DECAY).sqrt())
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """int64 ``[B, codes]`` -> ``[B, width]``."""
-        half = (LEVELS - 1) / 2
-        level = torch.stack([codes // LEVELS, codes % LEVELS], -1).flatten(1)
-        return self.leave((level - half) / half)
-
-
-def prompt_quantizer(config: PromptConfig, codes: int) -> Product | Finite:
-    """What makes ``codes`` bytes of a prompt's vector."""
-    if config.finite:
-        return Finite(config.width, codes)
-    return Product(config.width, codes, config.prompt_entries)
-
-
 FFT = 1024
 BLOCKS = 2
 
@@ -246,7 +188,7 @@ class VoicePrint(nn.Module):
         self.frames = FrameEncoder(config)
         self.attention = nn.Linear(config.prompt_width, config.prompt_width)
         self.leave = nn.Linear(2 * config.prompt_width, config.width)
-        self.quantizer = prompt_quantizer(config, config.voice_codes)
+        self.quantizer = Product(config.width, config.voice_codes, config.prompt_entries)
 
     def summary(self, wave: Tensor, mel: Tensor) -> Tensor:
         """``[B, samples]`` and its :func:`prompt_mel` -> ``[B, width]``."""
@@ -265,7 +207,7 @@ class SpeakerPrint(SpeakerNetwork):
     def __init__(self, config: PromptConfig) -> None:
         super().__init__()
         self.leave = nn.Linear(WIDTH, config.width)
-        self.quantizer = prompt_quantizer(config, config.voice_codes)
+        self.quantizer = Product(config.width, config.voice_codes, config.prompt_entries)
 
     def summary(self, wave: Tensor, mel: Tensor) -> Tensor:
         """``[B, samples]`` -> ``[B, width]``; the spectrogram is not read."""
@@ -282,7 +224,7 @@ class MelPrompt(nn.Module):
         self.frames = FrameEncoder(config)
         self.queries = nn.Parameter(torch.randn(self.QUERIES, config.prompt_width))
         self.leave = nn.Linear(self.QUERIES * config.prompt_width, config.width)
-        self.quantizer = prompt_quantizer(config, config.mel_codes)
+        self.quantizer = Product(config.width, config.mel_codes, config.prompt_entries)
 
     def summary(self, wave: Tensor, mel: Tensor) -> Tensor:
         """``[B, samples]`` and its :func:`prompt_mel` -> ``[B, width]``."""
