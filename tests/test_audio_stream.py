@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from tiny_audio import NAME, TinyTones, install, melody, wav
 
 from laconic import codec
-from laconic.codec.audio.segments import cancels, mix, spread
+from laconic.codec.audio.segments import SegmentCoder, cancels, mix, spread
 from laconic.formats.audio import Audio, AudioHeader
 from laconic.formats.audio_stream import useful
 from laconic.formats.audio_writer import write_audio
@@ -374,3 +375,28 @@ def test_a_long_sound_is_never_in_memory(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert total == long.samples.shape[1]
     assert largest < 3 * 64 * 2560
+
+
+@pytest.mark.parametrize("asked", [{"quality": 100}, {"quality": None, "kbps": 2.0}, "pipe"])
+def test_tokens_that_do_not_decode_are_not_written(
+    asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = SegmentCoder.unpack
+
+    def wrong(self: SegmentCoder, *given: Any) -> Any:
+        segment, geometry = decoded(self, *given)
+        return replace(segment, tokens=segment.tokens ^ 1), geometry
+
+    monkeypatch.setattr(SegmentCoder, "unpack", wrong)
+    sound = melody(12.0)
+
+    def write(**settings: Any) -> bytes:
+        if asked != "pipe":
+            return encode(sound, **asked, **settings)
+        buffer = io.BytesIO()
+        codec.audio.encode_to(sound, buffer, model=PLAIN, quality=100, steps=0, **settings)
+        return buffer.getvalue()
+
+    with pytest.raises(DesyncError, match="segment 0 does not decode"):
+        write()
+    assert write(verify=False)

@@ -25,7 +25,6 @@ from laconic.formats.container import (
     ContainerWriter,
     Header,
     Media,
-    Segment,
 )
 from laconic.formats.container_reader import ContainerReader
 from laconic.formats.errors import DesyncError, ParameterError
@@ -105,7 +104,8 @@ class AudioEncoder:
         for number, segment in enumerate(self.tokens(source, streams)):
             packed = coder.pack(self.levelled(segment, streams), streams)
             if self.settings.verify:
-                self._compare(source, coder, packed, segment, number, streams, None)
+                again, _ = coder.unpack(packed, number, self._geometry(source), streams)
+                _compare(again, segment, number)
             writer.add(packed)
             fp.flush()
         writer.finish([c for c in self._all(source) if not c.critical])
@@ -270,25 +270,11 @@ class AudioEncoder:
 
     def _verify(self, source: AudioSource, written: Written, samples: int) -> None:
         """Decode the tokens of a file; raises ``DesyncError`` where they are others."""
-        coder = self._coder(source)
+        coder, geometry = self._coder(source), replace(self._geometry(source), samples=samples)
         packed = ContainerReader(written.data)
         for number, (one, segment) in enumerate(zip(packed, written.found, strict=True)):
-            self._compare(source, coder, one, segment, number, written.streams, samples)
-
-    def _compare(
-        self,
-        source: AudioSource,
-        coder: SegmentCoder,
-        packed: Segment,
-        segment: SegmentTokens,
-        number: int,
-        streams: int,
-        samples: int | None,
-    ) -> None:
-        geometry = replace(self._geometry(source), samples=samples)
-        again, _ = coder.unpack(packed, number, geometry, streams)
-        if not _same(again.tokens, segment.tokens[..., :streams]):
-            raise DesyncError(f"segment {number} does not decode to its tokens: report this")
+            again, _ = coder.unpack(one, number, geometry, written.streams)
+            _compare(again, segment, number)
 
     def levelled(self, segment: SegmentTokens, streams: int) -> SegmentTokens:
         """With the gains that bring what the tokens decode to to the original's level."""
@@ -332,8 +318,11 @@ class Written:
     streams: int
 
 
-def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    return a.size == b.size == 0 or bool(np.array_equal(a, b))
+def _compare(again: SegmentTokens, segment: SegmentTokens, number: int) -> None:
+    """Raises ``DesyncError`` unless the first streams of a segment are those that decode."""
+    a, b = again.tokens, segment.tokens[..., : again.tokens.shape[-1]]
+    if not (a.size == b.size == 0 or np.array_equal(a, b)):
+        raise DesyncError(f"segment {number} does not decode to its tokens: report this")
 
 
 class _Counting(io.RawIOBase):
