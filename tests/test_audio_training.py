@@ -13,7 +13,7 @@ from laconic.codec.audio.semanticodec_small.config import CONFIGS, RATE
 from laconic.codec.audio.semanticodec_small.mae import patches_of
 from laconic.codec.train import audio_tokens
 from laconic.codec.train.audio_loop import AudioRecipe
-from laconic.codec.train.audio_stages import DECODES, MaePair
+from laconic.codec.train.audio_stages import MaePair
 from laconic.codec.train.audio_tokens import TokenTrainer
 from laconic.codec.train.recordings import AudioCrops, Clip, load_recordings, low_voice, tracks_of
 
@@ -183,14 +183,6 @@ def test_a_run_that_goes_on_is_gentler_and_falls_earlier(trainer: TokenTrainer) 
     assert further.warmup > usual.warmup
     assert further.anneal > usual.anneal
     assert further.seed != usual.seed
-
-
-def test_a_model_of_other_numbers_is_not_averaged_with(trainer: TokenTrainer) -> None:
-    own = {k: getattr(TINY, k) for k in DECODES}
-    for decodes, share in ((own, 0.4), (own | {"mel_hop": 128}, 1.0), (own | {"detail": 1}, 1.0)):
-        start = {"name": "before", "decodes": decodes}
-        trainer.begin(trainer.model.state_dict(), start)
-        assert trainer.recipe.share == share
 
 
 def test_silent_and_unvoiced_crops_train_like_others(trainer: TokenTrainer) -> None:

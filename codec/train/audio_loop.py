@@ -45,7 +45,6 @@ class AudioRecipe:
     clip: float = 1.0
     ema: float = 0.998
     seed: int = 1
-    share: float = 1.0  # of the weights exported; the rest are those that a run started from
 
     def further(self) -> AudioRecipe:
         """The recipe of a run that starts from trained weights: half the learning rates."""

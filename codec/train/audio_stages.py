@@ -52,7 +52,6 @@ FREE = (  # what of a size may differ from that of the model which a run begins 
     "detail", "uneven",
 )  # fmt: skip
 GROWS = ("split", "stages", "detail")  # and what may not become less
-DECODES = ("mel_hop", "mel_window", "stages", "detail")  # what decides the numbers that are coded
 RATES = (0, 1, 2, 3, 4, 5, 12)  # acoustic stages that are measured
 MAE_RECIPE = AudioRecipe("audio-mae", minutes=8, batch=12, seconds=10.24, anneal=0.6)
 REFINER_RECIPE = AudioRecipe("audio-refiner", minutes=9, batch=8, seconds=2.56)
@@ -96,8 +95,7 @@ def begin_from(name: str, size: str, runs: Path, stage: str) -> dict[str, Any]:
             f"model {name} is of another size than {size!r}: train the size that it was made with"
         )
     weights = resized(network.state_dict(), network.config, wanted)
-    decodes = {k: getattr(network.config, k) for k in DECODES}
-    start = {"name": info.name, "id": info.id, "decodes": decodes, **info.training}
+    start = {"name": info.name, "id": info.id, **info.training}
 
     def part(of: str) -> dict[str, Tensor]:
         ours, theirs = PARTS[of]

@@ -36,14 +36,13 @@ from laconic.codec.audio.semanticodec_small.mae import (
 from laconic.codec.audio.semanticodec_small.tokens import TokenAutoencoder, blocks_of
 from laconic.codec.audio.semanticodec_small.vocoder import MEL_SCALE
 from laconic.codec.train.audio_loop import AudioRecipe, AudioTrainer
-from laconic.codec.train.audio_stages import DECODES, read_stage
+from laconic.codec.train.audio_stages import read_stage
 from laconic.codec.train.recordings import DOMAINS, tracks_of, validation_crops
 
 TOKENS_RECIPE = AudioRecipe("audio-tokens", minutes=30, batch=16, seconds=2.56, anneal=0.5)
 CONTINUOUS = 0.12  # share of the budget without quantiser
 COMMITMENT = 0.1
 FURTHER = 0.16  # of the learning rates, in a run that goes on
-SHARE = 0.4  # of a run that goes on in the mean of its weights and those it started from
 FOCUS, FOCUSED = 0.33, 4  # share of the samples with exactly so many acoustic stages
 FORGETS, FORGETS_FURTHER, FORGETS_LATE = 0.02, 0.01, 0.003  # share of codebooks in a step
 SETTLING, SETTLED = 0.5, 0.8  # shares of the budget between which it falls
@@ -80,18 +79,14 @@ class TokenTrainer(AudioTrainer):
 
     def continuation(self, start: dict[str, Any]) -> AudioRecipe:
         """Smaller rates than of a new run, warmed up for longer as the optimisers know nothing yet,
-        and falling from early on; and a share of the result, which keeps what the start could do
-        and the losses do not ask for, unless it coded other numbers."""
+        and falling from early on."""
         usual = self.recipe
-        own = {k: getattr(self.config, k) for k in DECODES}
-        alike = start.get("decodes", own) == own
         return replace(
             usual.further(),
             muon_lr=FURTHER * usual.muon_lr,
             adam_lr=FURTHER * usual.adam_lr,
             warmup=2 * usual.warmup,
             anneal=0.8,
-            share=SHARE if alike else 1.0,
         )
 
     def start_semantic(self) -> None:

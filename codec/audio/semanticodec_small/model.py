@@ -313,9 +313,6 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
     the model which a run began with, its prior too, which fits its tokens less well than one of
     ``audio-prior`` would.
 
-    Where a recipe names a ``share``, the weights are the mean of the run's and of those it began
-    with (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903).
-
     Raises ``ModelError`` when ``audio-mae``, ``audio-tokens`` or a vocoder is missing, or the model
     that a run began with is not installed.
     """
@@ -341,14 +338,11 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
     if config.vocoder_depth and not {"audio-vocoder", "audio-sound"} & set(states):
         raise ModelError(f"{runs} lacks the stage audio-vocoder: train it first")
     weights: dict[str, Tensor] = {}
-    shares: dict[str, float] = {}
     for stage, state in states.items():  # later stages replace what earlier ones made
         theirs, ours = PARTS[stage]
-        share = (state["recipe"] or {}).get("share", 1.0)
         for key, value in state["average"].items():
             if key.startswith(theirs):
-                name_here = ours + key.removeprefix(theirs)
-                weights[name_here], shares[name_here] = value, share
+                weights[ours + key.removeprefix(theirs)] = value
     if "audio-refiner" not in training:
         config = replace(config, refiner_depth=0)
     model = SmallSemantiCodec(config)
@@ -362,11 +356,7 @@ def export_checkpoint(checkpoint: Path, out: Path, *, name: str, overwrite: bool
         if first.vocabularies == model.vocabularies:
             tables = {k: v for k, v in read_tensors(info).items() if k.startswith(TABLE_PREFIX)}
     try:
-        known = {
-            k: v if shares[k] == 1 else torch.lerp(begun[k], v, shares[k])
-            for k, v in weights.items()
-            if k in begun
-        }
+        known = {k: v for k, v in weights.items() if k in begun}
         model.load_state_dict({**begun, **known})
     except RuntimeError as error:
         raise ModelError(f"the stages in {runs} are of different sizes: {error}") from error
