@@ -41,6 +41,7 @@ SHIPPED = {
     "small-5": "semanticodec-small-5",
     "small-6": "semanticodec-small-6",
     "small-7": "semanticodec-small-7",
+    "small-8": "semanticodec-small-8",
 }
 
 

@@ -59,6 +59,7 @@ IN_EXTRA = {  # models of that package, by id: one that is missing is named with
     "b3c50bbb8280": "semanticodec-small-4",
     "7d0c7c4cf805": "semanticodec-small-5",
     "ca6e29aeed24": "semanticodec-small-6",
+    "688df91209fb": "semanticodec-small-7",
 }
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 

@@ -490,7 +490,7 @@ def trained_recipe(runs: Path) -> dict:
     return torch.load(checkpoint, weights_only=True)["recipe"]
 
 
-@pytest.mark.parametrize("of_round", ["", "-2", "-3", "-4", "-5", "-6", "-7"])
+@pytest.mark.parametrize("of_round", ["", "-2", "-3", "-4", "-5", "-6", "-7", "-8"])
 def test_shipped_models_are_small_and_keep_more_with_more_streams(of_round: str) -> None:
     info = models.find("semanticodec-small" + of_round)
     assert info.bytes <= 30_000_000
@@ -533,7 +533,7 @@ def test_effort_finds_tokens_that_are_heard_better() -> None:
 
 def test_more_effort_keeps_a_bound_and_changes_the_file() -> None:
     sound = Audio(hum(120.0, 2.4).numpy(), 16_000)
-    model = "semanticodec-small-7"
+    model = "semanticodec-small-8"
     files = [codec.encode(sound, model=model, kbps=2.0, effort=e) for e in (0, 1, 3)]
     limit = 2_000 / 8 * 2.4
     assert all(0.85 * limit < len(data) <= limit for data in files)

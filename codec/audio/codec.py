@@ -56,7 +56,7 @@ class SemantiCodec(Codec):
         },
         "audio-prior": ("minutes", "init"),
     }
-    default_model: ClassVar[str] = "semanticodec-small-7"
+    default_model: ClassVar[str] = "semanticodec-small-8"
 
     def load(self, model: str | None, device: str = PROCESSOR) -> LoadedModel:
         """A model by name, id or path; the default one."""
