@@ -54,8 +54,8 @@ INTERESTING = (0, 1, 2, 7, 15, 16, 63, 64, 127, 128, 255, 256, 4096, 16383, 1638
 
 # Their decoders take seconds for intact files already.
 SLOW = ("mnist-", "small-stereo", "small-2-stereo", "small-3-stereo", "small-4-stereo",
-        "small-5-stereo", "small-6-stereo", "small-7-stereo", "small-8-stereo", "rgb-tiles", "rgba-tiles",
-        "motion-chunks")  # fmt: skip
+        "small-5-stereo", "small-6-stereo", "small-7-stereo", "small-8-stereo", "rgb-tiles",
+        "rgba-tiles", "motion-chunks")  # fmt: skip
 
 
 def seeds() -> list[tuple[str, Container]]:
