@@ -17,6 +17,7 @@ PATCH_ROWS = BANDS // PATCH
 MEL_BANDS = 80  # of the synthesis spectrogram
 MEL_HOP = 256  # samples of a frame inside the decoder
 MEL_WINDOW = 1024
+MAY_BE_ZERO = ("pitch", "rounds", "refiner_depth", "vocoder_depth", "detail", "uneven")
 
 
 @dataclass(frozen=True)
@@ -56,30 +57,14 @@ class SmallConfig:
     uneven: int = 0  # 1: later streams code low bands before high ones
 
     def __post_init__(self) -> None:
-        may_be_zero = (
-            "reach",
-            "pitch",
-            "rounds",
-            "refiner_depth",
-            "vocoder_depth",
-            "detail",
-            "uneven",
+        values = asdict(self)
+        reach = values.pop("reach")
+        depths = [v for k, v in values.items() if k.endswith("depth")]
+        possible = all(
+            type(n) is int and (k in MAY_BE_ZERO or n) and 0 <= n <= 1 << 16
+            for k, n in values.items()
         )
-        whole = {k: v for k, v in asdict(self).items() if k not in may_be_zero}
-        depths = [v for k, v in asdict(self).items() if k.endswith("depth")]
-        possible = all(type(n) is int and 1 <= n <= 1 << 16 for n in whole.values())
-        possible = possible and isinstance(self.reach, int | float) and 0 <= self.reach <= 60
-        possible = possible and all(
-            type(n) is int and n >= 0
-            for n in (
-                self.pitch,
-                self.rounds,
-                self.refiner_depth,
-                self.vocoder_depth,
-                self.detail,
-                self.uneven,
-            )
-        )
+        possible = possible and isinstance(reach, int | float) and 0 <= reach <= 60
         if (
             not possible
             or max(self.pitch, self.uneven) > 1
