@@ -80,8 +80,8 @@ class AudioTrainer(BudgetTrainer):
     def load_extra(self, state: dict[str, Any]) -> None:
         """The counterpart of :meth:`extra_state`."""
 
-    def continuation(self, start: dict[str, Any]) -> AudioRecipe:
-        """The recipe of a run that starts from trained weights, whose history is ``start``."""
+    def continuation(self) -> AudioRecipe:
+        """The recipe of a run that starts from trained weights."""
         return self.recipe.further()
 
     def begin(self, weights: dict[str, Tensor], start: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ class AudioTrainer(BudgetTrainer):
         only training needs, begins anew."""
         self.model.load_state_dict({**self.model.state_dict(), **weights})
         self.average.load_state_dict(self.model.state_dict())
-        self.recipe, self.start = self.continuation(start), start
+        self.recipe, self.start = self.continuation(), start
 
     def save(self) -> None:
         """Write the checkpoint atomically."""
@@ -117,7 +117,7 @@ class AudioTrainer(BudgetTrainer):
             optimiser.load_state_dict(kept)
         self.step, self.seconds = state["step"], state["seconds"]
         if state.get("start") and self.start is None:
-            self.recipe = self.continuation(state["start"])
+            self.recipe = self.continuation()
         self.start = state.get("start")
         self.crops = AudioCrops(self.clips, self.recipe.seed + self.step)
         torch.manual_seed(self.recipe.seed + self.step)

@@ -77,7 +77,7 @@ class TokenTrainer(AudioTrainer):
         for model in (self.model, self.average):
             model.quantiser.counts.fill_(1.0)  # as after a fit: models do not hold the counts
 
-    def continuation(self, start: dict[str, Any]) -> AudioRecipe:
+    def continuation(self) -> AudioRecipe:
         """Smaller rates than of a new run, warmed up for longer as the optimisers know nothing yet,
         and falling from early on."""
         usual = self.recipe

@@ -99,32 +99,26 @@ def places(stages: int, positions: int, uneven: bool) -> tuple[Tensor, Tensor]:
     finer: at half of the streams the lowest position has 1.5 times as many stages as on average,
     the highest half as many, those between on a line; the last streams catch up.
     """
-    slots = np.arange(positions).repeat(stages).reshape(positions, stages).T
-    levels = np.arange(stages)[:, None].repeat(positions, 1)
-    if not uneven or positions == 1:
-        return torch.from_numpy(slots.copy()), torch.from_numpy(levels)
-    first, middle = max(1, stages // 4), stages // 2
-    known = np.full(positions, first)
-    tilted = middle * np.linspace(1.5, 0.5, positions)
-    slots = slots.copy()
-    for stream in range(first, stages):
-        count = stream + 1
-        if count <= middle:
-            wanted = first + (tilted - first) * (count - first) / (middle - first)
-        else:
-            wanted = tilted + (stages - tilted) * (count - middle) / (stages - middle)
-        chosen = []
-        for _ in range(positions):
-            lacks = np.where(known < stages, wanted - known, -np.inf)
-            chosen.append(int(np.argmax(lacks.round(6))))
-            known[chosen[-1]] += 1
-        slots[stream] = np.sort(chosen)
-    levels = np.zeros_like(slots)
-    known = np.zeros(positions, np.int64)
-    for stream, slot in np.ndindex(*slots.shape):
-        levels[stream, slot] = known[slots[stream, slot]]
-        known[slots[stream, slot]] += 1
-    return torch.from_numpy(slots), torch.from_numpy(levels)
+    place = np.tile(np.arange(positions), (stages, 1))
+    if uneven:
+        first, middle = max(1, stages // 4), stages // 2
+        known = np.full(positions, first)
+        tilted = middle * np.linspace(1.5, 0.5, positions)
+        for count in range(first + 1, stages + 1):
+            if count <= middle:
+                wanted = first + (tilted - first) * (count - first) / (middle - first)
+            else:
+                wanted = tilted + (stages - tilted) * (count - middle) / (stages - middle)
+            for slot in range(positions):
+                lacks = np.where(known < stages, wanted - known, -np.inf)
+                place[count - 1, slot] = chosen = np.argmax(lacks.round(6))
+                known[chosen] += 1
+        place.sort()
+    stage, seen = np.zeros_like(place), np.zeros(positions, np.int64)
+    for at, where in np.ndenumerate(place):
+        stage[at] = seen[where]
+        seen[where] += 1
+    return torch.from_numpy(place), torch.from_numpy(stage)
 
 
 class ResidualQuantiser(nn.Module):
@@ -179,13 +173,13 @@ class ResidualQuantiser(nn.Module):
         """
         residual = latents.float().reshape(-1, 1, latents.shape[-1])  # [P, kept, width]
         indices = torch.zeros(len(residual), 1, 0, dtype=torch.long, device=residual.device)
+        last = min(stages, max(likely, default=stages))
         for stage, codebook in enumerate(self.codebooks[:stages], 1):
             # Less a half of the squared error, but for half of the latents' own squares.
             scores = residual @ codebook.T - 0.5 * codebook.square().sum(1)
             if beam > 1:
                 scores = scores - 0.5 * residual.square().sum(-1, keepdim=True)
-            alone = stage == stages or stage in likely or stage > max(likely, default=stage)
-            count = 1 if alone else beam
+            count = 1 if stage in likely or stage >= last else beam
             entries = len(codebook)
             best = scores.flatten(1).topk(min(count, scores[0].numel()), dim=1).indices
             path, index = best // entries, best % entries
